@@ -1,0 +1,397 @@
+//! What happened ([`Event`]) and what must be done ([`Effect`]): the whole conversation between
+//! the engine and the world.
+
+use crate::ids::{Generation, JobId, NodeName, QueuePath, TaskId, UserName};
+use crate::model::{Class, JobSpec, NodeSpec, QueueSpec, Resources, RunSpec};
+use crate::units::{Bytes, Millis, Thousandths, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Who made something happen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Actor {
+    /// The pool itself: a timer, a plan.
+    Pool,
+    /// A node's report.
+    Node(NodeName),
+    /// A person or a program on a person's behalf.
+    User {
+        /// The name the token stands for.
+        name: UserName,
+        /// Where the request came from: an address, or `local`.
+        from: String,
+    },
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// Somebody asks for something.
+    Request(Request),
+    /// A substrate tells something.
+    Report(Report),
+    /// A timer of the engine is due.
+    Tick,
+}
+
+/// Which part of a job a request is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// The job.
+    pub job: JobId,
+    /// One array element; absent: all of them.
+    pub index: Option<u32>,
+}
+
+impl Target {
+    /// All of a job.
+    #[must_use]
+    pub const fn job(job: JobId) -> Self {
+        Self { job, index: None }
+    }
+}
+
+/// What users and administrators ask for. Refused with a typed reason, or accepted whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Take in a new job.
+    Submit(Box<JobSpec>),
+    /// End it: signal, grace, kill; or kill at once.
+    Stop {
+        /// What.
+        target: Target,
+        /// Skip the signal and the grace.
+        now: bool,
+    },
+    /// Freeze it where it is (its CPU goes back to the pool), or stop it keeping its writable layer (all of it goes back).
+    Pause {
+        /// What.
+        target: Target,
+        /// Give everything back.
+        release: bool,
+    },
+    /// Undo a pause.
+    Resume(Target),
+    /// Queue a finished job once more, with a new attempt.
+    Retry(Target),
+    /// Forget a finished job and delete its files.
+    Remove(JobId),
+    /// Change the limits of a running or waiting job.
+    Resize {
+        /// What.
+        target: Target,
+        /// The new guaranteed amounts per task.
+        request: Resources,
+        /// The new most per task.
+        burst: Resources,
+    },
+    /// A person is using an environment: the number of sessions attached now.
+    Sessions {
+        /// Which task.
+        task: TaskId,
+        /// How many.
+        count: u32,
+    },
+    /// Create or change a queue.
+    SetQueue(QueueSpec),
+    /// Remove an empty queue.
+    RemoveQueue(QueuePath),
+    /// Take no more tasks on a node (running ones stay), or take them again.
+    Drain {
+        /// Which node.
+        node: NodeName,
+        /// On or off.
+        on: bool,
+    },
+    /// Set labels of a node; an empty value removes the label.
+    Label {
+        /// Which node.
+        node: NodeName,
+        /// Labels to set.
+        labels: BTreeMap<String, String>,
+    },
+}
+
+/// How a task ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exit {
+    /// With this code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+    /// Killed for going over its memory.
+    OutOfMemory,
+    /// Killed for going over its disk.
+    OutOfDisk,
+    /// A device failed under it.
+    DeviceError,
+    /// The substrate has lost every trace of it.
+    Lost,
+}
+
+/// What a substrate found of a task when it looked ([`Report::Inventory`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Found {
+    /// It runs.
+    Running {
+        /// Since when.
+        started: Timestamp,
+    },
+    /// It has ended.
+    Ended {
+        /// When it started.
+        started: Timestamp,
+        /// When it ended.
+        ended: Timestamp,
+        /// How.
+        exit: Exit,
+    },
+}
+
+/// Use of one task, from counters that only grow, read at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskSample {
+    /// Which task.
+    pub task: TaskId,
+    /// Under which generation.
+    pub generation: Generation,
+    /// CPU time used since the task's start, in microseconds.
+    pub cpu_us: u64,
+    /// CPU time it was throttled by its quota since the start, in microseconds.
+    pub throttled_us: u64,
+    /// Memory now, page cache that can be dropped left out.
+    pub memory: Bytes,
+    /// Writable layer now.
+    pub disk: Bytes,
+    /// Bytes read and written to block devices since the start.
+    pub io: Bytes,
+    /// Processes and threads now.
+    pub pids: u32,
+}
+
+/// What substrates tell. Those about a task carry its generation; an old one is counted and ignored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Report {
+    /// A node is there, new or changed or back.
+    NodeUp(NodeSpec),
+    /// A node is alive: renews its lease.
+    Lease(NodeName),
+    /// A node is known to be gone.
+    NodeLost(NodeName),
+    /// Everything a node has; tasks the engine believes to be there and that are missing were never started or are lost.
+    Inventory {
+        /// Which node.
+        node: NodeName,
+        /// What it has.
+        tasks: Vec<(TaskId, Generation, Found)>,
+    },
+    /// A task runs.
+    Started {
+        /// Which.
+        task: TaskId,
+        /// Under which generation.
+        generation: Generation,
+        /// Its address for its peers and for `forward`, when it has one.
+        address: Option<String>,
+        /// Host ports chosen for its `ports`: (inside, on the machine).
+        ports: Vec<(u16, u16)>,
+    },
+    /// A task could not be started.
+    StartFailed {
+        /// Which.
+        task: TaskId,
+        /// Under which generation.
+        generation: Generation,
+        /// One sentence for the user: what, why, what to do.
+        message: String,
+        /// Whether the node is to blame (try again elsewhere) or the job (do not).
+        node_fault: bool,
+    },
+    /// A step of a slow start, for people: "pulling pytorch/pytorch:2.13.0, 40 %".
+    Progress {
+        /// Which.
+        task: TaskId,
+        /// Under which generation.
+        generation: Generation,
+        /// The step.
+        message: String,
+    },
+    /// A task ended by itself or was ended.
+    Exited {
+        /// Which.
+        task: TaskId,
+        /// Under which generation.
+        generation: Generation,
+        /// How.
+        exit: Exit,
+    },
+    /// A freeze or thaw took effect.
+    Frozen {
+        /// Which.
+        task: TaskId,
+        /// Under which generation.
+        generation: Generation,
+        /// Frozen or thawed.
+        frozen: bool,
+    },
+    /// A resize took effect, or the reason why the old limits stay.
+    Resized {
+        /// Which.
+        task: TaskId,
+        /// Under which generation.
+        generation: Generation,
+        /// Why it was refused.
+        refused: Option<String>,
+    },
+    /// Use of everything on a node.
+    Sampled {
+        /// Which node.
+        node: NodeName,
+        /// CPU used by the whole machine since boot, in microseconds, pool tasks included.
+        node_cpu_us: u64,
+        /// Memory of the machine that is not available.
+        node_memory: Bytes,
+        /// One entry a running task.
+        tasks: Vec<TaskSample>,
+    },
+    /// A device became usable or unusable.
+    DeviceHealth {
+        /// Which node.
+        node: NodeName,
+        /// Ordinal in [`NodeSpec::devices`].
+        device: u32,
+        /// Usable?
+        healthy: bool,
+        /// Why, for people.
+        message: String,
+    },
+}
+
+/// What a task was granted of one device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct DeviceGrant {
+    /// Ordinal in [`NodeSpec::devices`].
+    pub device: u32,
+    /// Share of its compute.
+    pub compute: Thousandths,
+    /// Share of its memory.
+    pub memory: Bytes,
+}
+
+/// What a task was granted, where, under which generation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allocation {
+    /// Which task.
+    pub task: TaskId,
+    /// Under which generation.
+    pub generation: Generation,
+    /// On which node.
+    pub node: NodeName,
+    /// Which of the job's shapes it was placed with.
+    pub shape: u32,
+    /// Guaranteed.
+    pub request: Resources,
+    /// The most it may use.
+    pub burst: Resources,
+    /// Devices.
+    pub devices: Vec<DeviceGrant>,
+}
+
+/// What a start needs beside the allocation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Launch {
+    /// What it was granted.
+    pub allocation: Allocation,
+    /// The job's name.
+    pub name: String,
+    /// Who submitted it.
+    pub user: UserName,
+    /// Weight and order of giving way.
+    pub class: Class,
+    /// From 1.
+    pub attempt: u32,
+    /// Nodes of all ranks of the gang, by rank.
+    pub peers: Vec<NodeName>,
+    /// Keep the writable layer of the attempt before (a paused environment).
+    pub keep_layer: bool,
+    /// When the time limit stops it.
+    pub deadline: Option<Timestamp>,
+    /// Folder of its checkpoints, inside.
+    pub checkpoint_dir: Option<String>,
+    /// What is executed.
+    pub run: Arc<RunSpec>,
+}
+
+/// What a substrate must do. Every effect is idempotent: doing it twice is doing it once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// Start a task, unless this generation was started before.
+    Start(Box<Launch>),
+    /// End a task: `signal`, then after `grace` the kill of the whole group. Grace zero: kill at once.
+    Stop {
+        /// Which.
+        task: TaskId,
+        /// Under which generation.
+        generation: Generation,
+        /// First signal (15 unless the job has a checkpoint signal).
+        signal: i32,
+        /// Time between the two.
+        grace: Millis,
+        /// The node it is on.
+        node: NodeName,
+    },
+    /// Freeze or thaw a task.
+    Freeze {
+        /// Which.
+        task: TaskId,
+        /// Under which generation.
+        generation: Generation,
+        /// Freeze or thaw.
+        frozen: bool,
+        /// The node it is on.
+        node: NodeName,
+    },
+    /// Change a running task's limits.
+    Resize {
+        /// Which.
+        task: TaskId,
+        /// Under which generation.
+        generation: Generation,
+        /// Guaranteed.
+        request: Resources,
+        /// The most.
+        burst: Resources,
+        /// The node it is on.
+        node: NodeName,
+    },
+    /// Send a signal to the main process.
+    Signal {
+        /// Which.
+        task: TaskId,
+        /// Under which generation.
+        generation: Generation,
+        /// Number.
+        signal: i32,
+        /// The node it is on.
+        node: NodeName,
+    },
+    /// Kill whatever runs of this task under a generation up to this one.
+    Fence {
+        /// Which.
+        task: TaskId,
+        /// The last generation that must not live.
+        generation: Generation,
+        /// The node it is on.
+        node: NodeName,
+    },
+    /// Delete everything kept of a job: logs, layers, results.
+    Purge(JobId),
+}

@@ -1,0 +1,16 @@
+//! The pure heart of Millpond: the model of a pool, the engine that keeps its state, the planner that
+//! decides where and when each task runs, and the meter that says what it cost.
+//!
+//! Pure: no async, threads, clock, randomness, files or environment. Time comes in as an argument,
+//! so the same events give the same bytes, on a machine, on Kubernetes and in the simulator.
+
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+pub mod event;
+pub mod frame;
+pub mod ids;
+pub mod model;
+pub mod plan;
+pub mod snapshot;
+pub mod substrate;
+pub mod units;

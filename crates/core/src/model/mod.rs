@@ -1,0 +1,15 @@
+//! The nouns of the pool: what a machine offers, what a user asks for, how the two are shared out.
+
+pub mod job;
+pub mod node;
+pub mod queue;
+pub mod resources;
+pub mod run;
+
+pub use job::{
+    Checkpoint, Class, Dependency, GangSize, IdleAction, IdlePolicy, JobKind, JobSpec, Retry, RetryOn,
+};
+pub use node::{Device, DeviceKind, NodeSpec};
+pub use queue::{QueueLimits, QueueSpec};
+pub use resources::{DeviceRequest, Resources, Shape, ShareMode};
+pub use run::{Command, Image, Isolation, PortSpec, RunSpec, Volume};

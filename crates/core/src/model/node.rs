@@ -1,0 +1,53 @@
+//! Machines and the devices on them.
+
+use crate::ids::NodeName;
+use crate::model::{Resources, ShareMode};
+use crate::units::Bytes;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What sort of device it is; the planner treats them alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceKind {
+    /// Graphics or tensor processor.
+    Gpu,
+    /// Field-programmable gate array.
+    Fpga,
+    /// Neural processor.
+    Npu,
+    /// Whatever an OpenCL driver offers.
+    OpenCl,
+}
+
+/// One device of a node. Its ordinal is its place in [`NodeSpec::devices`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// The driver's lasting name: a UUID or a PCI address.
+    pub uuid: String,
+    /// What sort of device.
+    pub kind: DeviceKind,
+    /// The maker's model name: `NVIDIA H100 80GB HBM3`.
+    pub model: String,
+    /// Memory on the device.
+    pub memory: Bytes,
+    /// Ways of dividing it that this node can enforce. Empty: the device is shown and never granted.
+    pub modes: Vec<ShareMode>,
+    /// The NUMA node it hangs on, when known.
+    pub numa: Option<u32>,
+    /// Device files to grant: `/dev/nvidia0`.
+    pub files: Vec<String>,
+}
+
+/// A machine as its substrate describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeSpec {
+    /// Unique name.
+    pub name: NodeName,
+    /// What the pool may give out, after what the machine keeps for itself.
+    pub capacity: Resources,
+    /// Its devices.
+    pub devices: Vec<Device>,
+    /// Labels for selection; `zone`, `rack` and `switch` order nodes from far to near.
+    pub labels: BTreeMap<String, String>,
+}

@@ -1,0 +1,318 @@
+//! The planner's view of the pool: dense rows that the engine keeps up to date, borrowed immutably while planning.
+//!
+//! Rows refer to each other by ordinal (place in a vector). An ordinal stays valid while the
+//! thing lives; a vacated gang row is reused, so hold a [`GangId`] across plans, never a [`GangOrd`].
+//! The engine is the only writer; [`Snapshot::touched`] tells an incremental planner what changed.
+
+use crate::event::DeviceGrant;
+use crate::ids::{GangId, Generation, NodeName, UserName};
+use crate::model::{Class, Device, GangSize, QueueSpec, Resources, Shape};
+use crate::units::{Bytes, MilliCpu, Millis, Thousandths, Timestamp};
+use std::collections::BTreeMap;
+
+/// Place of a node in [`Snapshot::nodes`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeOrd(pub u32);
+/// Place of a gang in [`Snapshot::gangs`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GangOrd(pub u32);
+/// Place of a queue in [`Snapshot::queues`]; the root is 0 and every parent stands before its children.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueueOrd(pub u32);
+/// Place of a list of alternatives in [`Snapshot::demands`]. Gangs that ask for the same share one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DemandOrd(pub u32);
+
+/// Whether a node takes tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeState {
+    /// Takes tasks.
+    Ready,
+    /// Keeps its tasks, takes none.
+    Draining,
+    /// Its lease has run out; keeps its tasks for now, takes none.
+    Suspect,
+    /// Gone; has no tasks.
+    Lost,
+}
+
+/// One device of a node.
+#[derive(Clone, Debug)]
+pub struct DeviceRow {
+    /// As the node described it.
+    pub spec: Device,
+    /// Whether it may be granted.
+    pub healthy: bool,
+    /// Compute not granted.
+    pub free_compute: Thousandths,
+    /// Memory not granted.
+    pub free_memory: Bytes,
+    /// How its present tasks share it; `None` when it has no task.
+    pub mode: Option<crate::model::ShareMode>,
+}
+
+/// One node.
+#[derive(Clone, Debug)]
+pub struct NodeRow {
+    /// Its name.
+    pub name: NodeName,
+    /// Whether it takes tasks.
+    pub state: NodeState,
+    /// What it may give out.
+    pub capacity: Resources,
+    /// Guaranteed to `standard` and `critical` tasks.
+    pub granted: Resources,
+    /// Asked by `spare` tasks placed here and not frozen. Their memory and disk are real and counted in `granted` too; their CPU only here.
+    pub spare_cpu: MilliCpu,
+    /// CPU that `standard` and `critical` tasks really use: 95th percentile of recent samples, summed; a task without samples counts with its whole grant.
+    pub busy_p95: MilliCpu,
+    /// The same, at the last sample.
+    pub busy_now: MilliCpu,
+    /// Its devices.
+    pub devices: Vec<DeviceRow>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Gangs with a task here, ascending, no doubles.
+    pub gangs: Vec<GangOrd>,
+}
+
+/// One queue of the tree, with what it holds.
+#[derive(Clone, Debug)]
+pub struct QueueRow {
+    /// As the administrator set it.
+    pub spec: QueueSpec,
+    /// The queue above; `None` for the root.
+    pub parent: Option<QueueOrd>,
+    /// Granted to gangs of this queue and of all below it.
+    pub used: Usage,
+    /// Decayed history of use: dominant share in millionths × seconds, half-life in [`Settings::half_life`].
+    pub history: u64,
+}
+
+/// Amounts of everything that is shared fairly.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// CPU, memory, disk.
+    pub resources: Resources,
+    /// Thousandths of a device per kind: max(compute, memory fraction) per grant.
+    pub devices: BTreeMap<crate::model::DeviceKind, u64>,
+    /// Gangs that hold an allocation.
+    pub running: u64,
+}
+
+/// Where one task of a placed gang is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// Its rank.
+    pub rank: u32,
+    /// The node.
+    pub node: NodeOrd,
+    /// Guaranteed now.
+    pub request: Resources,
+    /// Devices.
+    pub devices: Vec<DeviceGrant>,
+    /// CPU used lately (95th percentile), for `spare` tasks.
+    pub busy_p95: MilliCpu,
+    /// Its CPU limit now, smaller than asked while squeezed.
+    pub cpu_limit: MilliCpu,
+}
+
+/// Why a gang is not offered to the planner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// A user paused it.
+    Paused,
+    /// It waits for other jobs.
+    Dependency(Vec<crate::ids::JobId>),
+    /// Its array runs as many elements as it may.
+    ArrayLimit(u32),
+    /// It waits before its next attempt.
+    Backoff(Timestamp),
+}
+
+/// Where a gang stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GangPhase {
+    /// Wants a place and may not have one yet.
+    Held(Held),
+    /// Wants a place.
+    Pending,
+    /// Has one.
+    Placed(PlacedGang),
+}
+
+/// A gang that has a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlacedGang {
+    /// Under which generation.
+    pub generation: Generation,
+    /// Which alternative of its demand.
+    pub alternative: u32,
+    /// Since when.
+    pub since: Timestamp,
+    /// Work is lost back to here when it is evicted: the last checkpoint, or the start.
+    pub saved: Timestamp,
+    /// Where it expects to end: its time limit or its prediction, whichever is earlier.
+    pub expected_end: Option<Timestamp>,
+    /// Its ranks.
+    pub tasks: Vec<Placed>,
+    /// Frozen by the pool, to give its CPU back.
+    pub frozen: Option<Timestamp>,
+    /// It is being ended; its place is free soon.
+    pub stopping: bool,
+    /// Of those, evicted on behalf of this gang.
+    pub evicted_for: Option<GangId>,
+}
+
+/// One gang that is not finished.
+#[derive(Clone, Debug)]
+pub struct GangRow {
+    /// Its id.
+    pub id: GangId,
+    /// Where it is charged.
+    pub queue: QueueOrd,
+    /// Who submitted it.
+    pub user: UserName,
+    /// Promise.
+    pub class: Class,
+    /// 0..=1000.
+    pub priority: u16,
+    /// What each task needs.
+    pub demand: DemandOrd,
+    /// How many tasks.
+    pub size: GangSize,
+    /// Its place in line: first submission, kept over retries and evictions.
+    pub queued: Timestamp,
+    /// How long it runs at most.
+    pub time_limit: Option<Millis>,
+    /// How long it is predicted to run.
+    pub predicted: Option<Millis>,
+    /// Whether it may be evicted.
+    pub preemptible: bool,
+    /// Once placed, it is not evicted for this long.
+    pub min_runtime: Millis,
+    /// Times it was evicted.
+    pub evictions: u32,
+    /// When it was last evicted.
+    pub last_evicted: Option<Timestamp>,
+    /// Nodes it failed on lately and should avoid when there is a choice.
+    pub avoid: Vec<NodeOrd>,
+    /// Where it stands.
+    pub phase: GangPhase,
+}
+
+/// What changed since the last plan.
+#[derive(Clone, Debug, Default)]
+pub struct Touched {
+    /// Everything: rows may have moved; rebuild.
+    pub all: bool,
+    /// Nodes whose row changed.
+    pub nodes: Vec<NodeOrd>,
+    /// Gangs whose row changed, appeared or was vacated.
+    pub gangs: Vec<GangOrd>,
+}
+
+/// The planner's view of the pool.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Counts every change; two equal numbers are two equal snapshots of one engine.
+    pub epoch: u64,
+    /// Nodes by ordinal.
+    pub nodes: Vec<NodeRow>,
+    /// Queues by ordinal, root first.
+    pub queues: Vec<QueueRow>,
+    /// Alternatives by ordinal.
+    pub demands: Vec<Vec<Shape>>,
+    /// Gangs by ordinal; `None` where vacated.
+    pub gangs: Vec<Option<GangRow>>,
+    /// Cleared by the engine after each plan it commits.
+    pub touched: Touched,
+}
+
+impl Snapshot {
+    /// The node at this ordinal.
+    ///
+    /// # Panics
+    /// Never for ordinals that come from this snapshot.
+    #[must_use]
+    pub fn node(&self, ord: NodeOrd) -> &NodeRow {
+        &self.nodes[ord.0 as usize]
+    }
+    /// The queue at this ordinal.
+    ///
+    /// # Panics
+    /// Never for ordinals that come from this snapshot.
+    #[must_use]
+    pub fn queue(&self, ord: QueueOrd) -> &QueueRow {
+        &self.queues[ord.0 as usize]
+    }
+    /// The alternatives at this ordinal.
+    ///
+    /// # Panics
+    /// Never for ordinals that come from this snapshot.
+    #[must_use]
+    pub fn demand(&self, ord: DemandOrd) -> &[Shape] {
+        &self.demands[ord.0 as usize]
+    }
+    /// The gang at this ordinal, unless it is gone.
+    #[must_use]
+    pub fn gang(&self, ord: GangOrd) -> Option<&GangRow> {
+        self.gangs.get(ord.0 as usize).and_then(Option::as_ref)
+    }
+}
+
+/// How the pool is planned.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Half-life of the fair-share history, in milliseconds. Default one day.
+    pub half_life: Millis,
+    /// Gangs at the head of the line that get a reservation which backfill respects. Default 16.
+    pub reservations: u32,
+    /// A gang once evicted is not evicted again for this long, in milliseconds. Default two minutes.
+    pub calm: Millis,
+    /// CPU kept back on each node from what is lent to `spare`, in thousandths of its capacity. Default 50.
+    pub lend_margin: u64,
+    /// How long a `spare` task stays frozen before it is evicted, in milliseconds. Default 500.
+    pub freeze_before_evict: Millis,
+    /// Which placement policy.
+    pub placement: PlacementPolicy,
+    /// Which order policy.
+    pub order: OrderPolicy,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            half_life: Millis(86_400_000),
+            reservations: 16,
+            calm: Millis(120_000),
+            lend_margin: 50,
+            freeze_before_evict: Millis(500),
+            placement: PlacementPolicy::Pack,
+            order: OrderPolicy::FairShare,
+        }
+    }
+}
+
+/// Scores nodes that passed every hard constraint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PlacementPolicy {
+    /// Fill the fullest node first.
+    #[default]
+    Pack,
+    /// Fill the emptiest node first.
+    Spread,
+}
+
+/// Orders gangs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OrderPolicy {
+    /// Class, then hierarchical dominant-resource fairness, then priority, then place in line.
+    #[default]
+    FairShare,
+    /// Class, then priority, then place in line.
+    Fifo,
+}

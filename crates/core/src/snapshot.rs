@@ -89,7 +89,7 @@ pub struct QueueRow {
     pub history: u64,
 }
 
-/// Amounts of everything that is shared fairly.
+/// Amounts of everything that is shared fairly, of gangs of every class, frozen or not, until their place is free.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// CPU, memory, disk.
@@ -162,6 +162,17 @@ pub struct PlacedGang {
     pub stopping: bool,
     /// Of those, evicted on behalf of this gang.
     pub evicted_for: Option<GangId>,
+    /// Its highest ranks are being ended; their place is free soon. Until then they are still in `tasks`.
+    pub shrinking: Option<Shrinking>,
+}
+
+/// A gang on its way to fewer ranks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shrinking {
+    /// Ranks from this one up are being ended.
+    pub to: u32,
+    /// On whose behalf.
+    pub beneficiary: Option<GangId>,
 }
 
 /// One gang that is not finished.
@@ -204,6 +215,8 @@ pub struct GangRow {
 /// What changed since the last plan.
 #[derive(Clone, Debug, Default)]
 pub struct Touched {
+    /// The epoch at which this list was last cleared: a planner that has seen an older one rebuilds.
+    pub since: u64,
     /// Everything: rows may have moved; rebuild.
     pub all: bool,
     /// Nodes whose row changed.
@@ -275,6 +288,9 @@ pub struct Settings {
     pub lend_margin: u64,
     /// How long a `spare` task stays frozen before it is evicted, in milliseconds. Default 500.
     pub freeze_before_evict: Millis,
+    /// A blocked gang that waited this long may have nodes drained for it even where nobody knows when
+    /// what runs there ends, in milliseconds. Default five minutes.
+    pub patience: Millis,
     /// Which placement policy.
     pub placement: PlacementPolicy,
     /// Which order policy.
@@ -289,6 +305,7 @@ impl Default for Settings {
             calm: Millis(120_000),
             lend_margin: 50,
             freeze_before_evict: Millis(500),
+            patience: Millis(300_000),
             placement: PlacementPolicy::Pack,
             order: OrderPolicy::FairShare,
         }

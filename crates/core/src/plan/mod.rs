@@ -7,6 +7,7 @@ use crate::ids::{GangId, Generation, NodeName, TaskId};
 use crate::model::{DeviceKind, Resources};
 use crate::units::{MilliCpu, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// One task's place in a decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,9 +169,9 @@ pub struct Funnel {
 #[serde(rename_all = "snake_case")]
 pub enum HoldReason {
     /// Would not fit if the pool were empty: never without a change of the request or of the pool.
-    Infeasible(Funnel),
+    Infeasible(Arc<Funnel>),
     /// Would fit if the pool were empty; now it is too full.
-    NoRoom(Funnel),
+    NoRoom(Arc<Funnel>),
     /// Its queue, or one above, is at its limit.
     QueueLimit {
         /// Which queue.

@@ -1,2 +1,69 @@
-//! Chores.
-fn main() {}
+//! Chores of the repository: `cargo xtask tidy`, `cargo xtask test`, `cargo xtask bench`.
+
+#![expect(clippy::print_stdout, reason = "a program for people at a terminal")]
+
+mod bench;
+mod error;
+mod shell;
+mod testing;
+mod tidy;
+
+use error::Error;
+use std::process::ExitCode;
+
+const HELP: &str = "\
+Chores of the repository.
+
+  cargo xtask tidy [--update]   text checks of STYLE; --update records counts that fell
+  cargo xtask test [FILTER]     everything that can be tested here, and what could not be
+  cargo xtask leftovers         what a pool on this machine would have left behind, as listed now
+  cargo xtask bench             figures for docs/performance.md, from a release build
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What can be asked for.
+enum Chore {
+    Tidy { update: bool },
+    Test { filter: Option<String> },
+    Leftovers,
+    Bench,
+}
+
+impl Chore {
+    fn parse(arguments: &[String]) -> Option<Self> {
+        let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        match words.as_slice() {
+            ["tidy"] => Some(Self::Tidy { update: false }),
+            ["tidy", "--update"] => Some(Self::Tidy { update: true }),
+            ["test"] => Some(Self::Test { filter: None }),
+            ["test", filter] => Some(Self::Test { filter: Some((*filter).to_owned()) }),
+            ["leftovers"] => Some(Self::Leftovers),
+            ["bench"] => Some(Self::Bench),
+            _ => None,
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<ExitCode, Error> {
+    let root = shell::root()?;
+    match Chore::parse(arguments) {
+        Some(Chore::Tidy { update }) => tidy::command(&root, update),
+        Some(Chore::Test { filter }) => testing::command(&root, filter.as_deref()),
+        Some(Chore::Leftovers) => Ok(testing::list_leftovers()),
+        Some(Chore::Bench) => bench::command(&root),
+        None => {
+            print!("{HELP}");
+            Ok(ExitCode::from(64))
+        }
+    }
+}

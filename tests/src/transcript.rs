@@ -1,0 +1,189 @@
+//! Pages as tests: the commands a page shows are run, and what they print is compared with what it shows.
+//!
+//! In a page,
+//! - a fence with `file=NAME` after its language is written into the working folder under that name;
+//! - a `console` fence is run: `$ command` (continued by `> more`), what it prints (standard error
+//!   too), and `[exit 65]` when it does not end with 0;
+//! - `[..]` stands for anything within a line, a line `...` for any number of lines;
+//! - `<!-- needs: root torch -->` names what the machine must have for the page to be run.
+
+use crate::pool::{Pool, shown};
+use crate::{is_root, skip};
+use std::path::Path;
+use std::process::Stdio;
+
+/// No command of a page takes longer; what waits for more has hung.
+const LONGEST: &str = "120";
+
+#[derive(Debug, PartialEq, Eq)]
+enum Part {
+    File { name: String, text: String },
+    Step(Step),
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Step {
+    line: usize,
+    command: String,
+    expected: Vec<String>,
+    code: i32,
+}
+
+/// Runs a page in a pool of its own, ends the pool, and checks that nothing is left.
+///
+/// # Panics
+/// When a command ends or prints other than the page shows.
+pub fn run(page: &Path) {
+    let text = std::fs::read_to_string(page).unwrap_or_else(|error| panic!("{}: {error}", page.display()));
+    let name = page.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
+    for need in needs(&text) {
+        if let Some(why) = missing(&need) {
+            skip(&page.display().to_string(), &why);
+            return;
+        }
+    }
+    let pool = Pool::new(&name);
+    for part in parse(&text) {
+        match part {
+            Part::File { name, text } => {
+                let path = pool.work().join(name);
+                std::fs::create_dir_all(path.parent().expect("a folder"))
+                    .expect("a folder for a file of the page");
+                std::fs::write(path, text).expect("a file of the page");
+            }
+            Part::Step(step) => step.run(&pool, page),
+        }
+    }
+    pool.finish();
+}
+
+impl Step {
+    fn run(&self, pool: &Pool, page: &Path) {
+        let mut command = pool.program("timeout");
+        command.args(["--kill-after=5", LONGEST, "bash", "-c"]).arg(format!("exec 2>&1\n{}", self.command));
+        let output = command.stdout(Stdio::piped()).output().expect("bash runs");
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        let actual: Vec<&str> = printed.lines().map(str::trim_end).collect();
+        let expected: Vec<&str> = self.expected.iter().map(String::as_str).collect();
+        let place = format!("{}:{}: $ {}", page.display(), self.line, self.command);
+        assert!(
+            lines_match(&expected, &actual),
+            "{place}\nshown:\n{}\nprinted:\n{printed}",
+            self.expected.join("\n")
+        );
+        let code = output.status.code();
+        assert_eq!(code, Some(self.code), "{place}: ended otherwise than shown: {}", shown(&output));
+    }
+}
+
+fn needs(text: &str) -> Vec<String> {
+    let lines = text.lines().filter_map(|line| line.strip_prefix("<!-- needs:")?.strip_suffix("-->"));
+    lines.flat_map(str::split_whitespace).map(str::to_owned).collect()
+}
+
+fn missing(need: &str) -> Option<String> {
+    let imports = |module: &str| {
+        let mut python = std::process::Command::new("python3");
+        let run = python.args(["-c", &format!("import {module}")]).stderr(Stdio::null()).status();
+        run.is_ok_and(|status| status.success())
+    };
+    match need {
+        "root" => (!is_root()).then(|| "containers with limits need root".to_owned()),
+        module => (!imports(module)).then(|| format!("python3 cannot import {module}")),
+    }
+}
+
+fn parse(text: &str) -> Vec<Part> {
+    let mut parts = Vec::new();
+    let mut lines = text.lines().enumerate();
+    while let Some((_, line)) = lines.next() {
+        let Some(info) = line.strip_prefix("```") else { continue };
+        let body: Vec<(usize, &str)> =
+            lines.by_ref().take_while(|(_, line)| !line.starts_with("```")).collect();
+        let name = info.split_whitespace().find_map(|word| word.strip_prefix("file="));
+        if let Some(name) = name {
+            let text: String = body.iter().map(|(_, line)| format!("{line}\n")).collect();
+            parts.push(Part::File { name: name.to_owned(), text });
+        } else if info.trim() == "console" {
+            parts.extend(parse_steps(&body).into_iter().map(Part::Step));
+        }
+    }
+    parts
+}
+
+fn parse_steps(body: &[(usize, &str)]) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    for (index, line) in body {
+        if let Some(command) = line.strip_prefix("$ ") {
+            steps.push(Step { line: index + 1, command: command.to_owned(), ..Step::default() });
+            continue;
+        }
+        let Some(step) = steps.last_mut() else { continue };
+        let code = line.strip_prefix("[exit ").and_then(|rest| rest.strip_suffix(']')?.parse().ok());
+        match (line.strip_prefix("> "), code) {
+            (Some(more), _) if step.expected.is_empty() => step.command = format!("{}\n{more}", step.command),
+            (_, Some(code)) => step.code = code,
+            _ => step.expected.push(line.trim_end().to_owned()),
+        }
+    }
+    steps
+}
+
+fn lines_match(expected: &[&str], actual: &[&str]) -> bool {
+    match expected.split_first() {
+        None => actual.is_empty(),
+        Some((&"...", rest)) => (0..=actual.len()).any(|skipped| lines_match(rest, &actual[skipped..])),
+        Some((first, rest)) => actual
+            .split_first()
+            .is_some_and(|(line, others)| line_matches(first, line) && lines_match(rest, others)),
+    }
+}
+
+fn line_matches(expected: &str, actual: &str) -> bool {
+    let mut parts = expected.split("[..]");
+    let Some(mut rest) = parts.next().and_then(|first| actual.strip_prefix(first)) else { return false };
+    let mut parts: Vec<&str> = parts.collect();
+    let Some(last) = parts.pop() else { return rest.is_empty() };
+    for part in parts {
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_match_with_and_without_wildcards() {
+        assert!(line_matches("job 1 done", "job 1 done"));
+        assert!(!line_matches("job 1", "job 1 done"));
+        assert!(line_matches("job [..] done", "job 17 done"));
+        assert!(line_matches("[..]", ""));
+        assert!(!line_matches("a[..]b[..]c", "a c b"));
+        assert!(lines_match(&["a", "...", "z"], &["a", "b", "c", "z"]));
+        assert!(lines_match(&["..."], &[]));
+        assert!(!lines_match(&["a", "..."], &["b"]));
+        assert!(!lines_match(&[], &["more"]));
+    }
+
+    #[test]
+    fn a_page_is_read_into_files_and_steps() {
+        let page = "text\n```yaml file=a/b.yaml\nx: 1\n```\n```console\n$ pond run \\\n> -- true\nout\n[exit 3]\n$ true\n```\n```sh\n$ not run\n```\n";
+        let step = |line, command: &str, expected: &[&str], code| {
+            let expected = expected.iter().map(|&line| line.to_owned()).collect();
+            Part::Step(Step { line, command: command.to_owned(), expected, code })
+        };
+        let file = Part::File { name: "a/b.yaml".to_owned(), text: "x: 1\n".to_owned() };
+        assert_eq!(
+            parse(page),
+            [file, step(6, "pond run \\\n-- true", &["out"], 3), step(10, "true", &[], 0)]
+        );
+    }
+
+    #[test]
+    fn needs_are_read() {
+        assert_eq!(needs("# T\n<!-- needs: root torch -->\n"), ["root", "torch"]);
+    }
+}

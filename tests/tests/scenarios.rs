@@ -1,0 +1,46 @@
+//! Every page of `tests/scenarios/`, and every page of the documentation that shows commands.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+macro_rules! pages {
+    ($($name:ident => $path:literal,)*) => {
+        $(
+            #[test]
+            fn $name() {
+                pond_e2e::transcript::run(&root().join($path));
+            }
+        )*
+
+        const LISTED: &[&str] = &[$($path),*];
+    };
+}
+
+pages! {}
+
+/// A page with a `console` fence that is not listed above would never be run.
+#[test]
+fn every_page_that_shows_commands_is_run() {
+    let mut shown = BTreeSet::new();
+    let mut folders = vec![root().join("tests/scenarios"), root().join("docs")];
+    let mut pages = vec![root().join("README.md")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder of pages").flatten() {
+            let list = if entry.path().is_dir() { &mut folders } else { &mut pages };
+            list.push(entry.path());
+        }
+    }
+    for page in pages.iter().filter(|page| page.extension().is_some_and(|extension| extension == "md")) {
+        let text = std::fs::read_to_string(page).expect("a page");
+        if text.lines().any(|line| line.trim() == "```console") {
+            let path = page.strip_prefix(root()).expect("below the root");
+            shown.insert(path.to_string_lossy().into_owned());
+        }
+    }
+    let listed: BTreeSet<String> = LISTED.iter().map(|&path| path.to_owned()).collect();
+    assert_eq!(shown, listed);
+}

@@ -6,11 +6,13 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod check;
 pub mod event;
 pub mod frame;
 pub mod ids;
 pub mod model;
 pub mod plan;
+pub mod queue;
 pub mod snapshot;
 pub mod substrate;
 pub mod units;

@@ -2,6 +2,12 @@
 //!
 //! No placement choice is made outside this module.
 
+mod planner;
+#[expect(dead_code, reason = "the index that uses the rest lands next")]
+mod problem;
+
+pub use planner::Planner;
+
 use crate::event::DeviceGrant;
 use crate::ids::{GangId, Generation, NodeName, TaskId};
 use crate::model::{DeviceKind, Resources};

@@ -1,0 +1,4 @@
+//! The problem the planner solves: the snapshot in dense numbers.
+
+pub mod room;
+pub mod shape;

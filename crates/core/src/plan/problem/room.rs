@@ -1,0 +1,251 @@
+//! What is free on the nodes: signed amounts in arenas, a fit test, and an undo log for trial placements.
+//!
+//! Amounts are signed because reservations and releases are added to one state in any order; a
+//! negative part means "promised more than is there now" and fits nothing.
+
+use super::shape::{Compiled, Slot, signed};
+use crate::event::DeviceGrant;
+use crate::model::ShareMode;
+use crate::snapshot::{NodeRow, NodeState};
+use crate::units::{Bytes, Thousandths};
+
+/// Free amounts of one node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Free {
+    /// CPU not granted, in thousandths of a core.
+    pub cpu: i64,
+    /// Memory not granted.
+    pub memory: i64,
+    /// Disk not granted.
+    pub disk: i64,
+    /// CPU that may be lent to `spare` tasks.
+    pub lend: i64,
+}
+
+/// Free part of one device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceFree {
+    /// Thousandths of compute.
+    pub compute: i64,
+    /// Bytes of memory.
+    pub memory: i64,
+    /// How its tasks share it; `None` when it has none.
+    pub mode: Option<ShareMode>,
+}
+
+/// What does not change of a device while a plan is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceFacts {
+    /// Interned model.
+    pub model: u32,
+    /// Whole memory.
+    pub memory: i64,
+    /// Whether it may be granted at all.
+    pub healthy: bool,
+    /// Ways of dividing it.
+    pub modes: [bool; 3],
+    /// NUMA node, or the largest number.
+    pub numa: u32,
+}
+
+const fn mode_at(mode: ShareMode) -> usize {
+    match mode {
+        ShareMode::Exclusive => 0,
+        ShareMode::Space => 1,
+        ShareMode::Time => 2,
+    }
+}
+
+impl DeviceFacts {
+    /// From a row of the snapshot.
+    pub fn new(row: &crate::snapshot::DeviceRow, model: u32) -> Self {
+        let mut modes = [false; 3];
+        for mode in &row.spec.modes {
+            modes[mode_at(*mode)] = true;
+        }
+        Self {
+            model,
+            memory: signed(row.spec.memory.0),
+            healthy: row.healthy,
+            modes,
+            numa: row.spec.numa.unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Whether the device could ever please the slot, healthy or not.
+    pub fn right_model(&self, slot: &Slot) -> bool {
+        slot.models.get(self.model as usize).copied().unwrap_or(false)
+    }
+
+    /// Whether it may be divided that way.
+    pub fn divides(&self, slot: &Slot) -> bool {
+        self.modes[mode_at(slot.mode)]
+    }
+
+    /// Whether an empty device pleases the slot.
+    pub fn pleases(&self, slot: &Slot) -> bool {
+        self.healthy
+            && self.right_model(slot)
+            && self.divides(slot)
+            && slot.memory <= self.memory
+            && slot.compute <= 1000
+    }
+}
+
+impl DeviceFree {
+    /// A device nobody uses.
+    pub const fn whole(facts: &DeviceFacts) -> Self {
+        Self { compute: 1000, memory: facts.memory, mode: None }
+    }
+
+    /// Whether nobody uses any of it.
+    pub const fn is_whole(&self, facts: &DeviceFacts) -> bool {
+        self.compute == 1000 && self.memory == facts.memory && self.mode.is_none()
+    }
+
+    /// Whether the slot fits what is free.
+    pub fn takes(&self, facts: &DeviceFacts, slot: &Slot) -> bool {
+        facts.pleases(slot)
+            && match slot.mode {
+                ShareMode::Exclusive => self.is_whole(facts),
+                mode => {
+                    (self.mode.is_none() || self.mode == Some(mode))
+                        && slot.compute <= self.compute
+                        && slot.memory <= self.memory
+                }
+            }
+    }
+
+    /// Takes or gives back (`sign` 1 or -1) a grant.
+    pub fn shift(&mut self, facts: &DeviceFacts, grant: &DeviceGrant, mode: ShareMode, sign: i64) {
+        self.compute -= sign * signed(grant.compute.0);
+        self.memory -= sign * signed(grant.memory.0);
+        match sign {
+            1 => self.mode = self.mode.or(Some(mode)),
+            _ if self.compute == 1000 && self.memory == facts.memory => self.mode = None,
+            _ => {}
+        }
+    }
+}
+
+/// The free state of one node, borrowed or copied out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeFree {
+    /// CPU, memory, disk.
+    pub free: Free,
+    /// Devices by ordinal.
+    pub devices: Vec<DeviceFree>,
+}
+
+/// Devices picked for one task, in the order of the shape's slots.
+pub type Picked = Vec<(u32, DeviceGrant, ShareMode)>;
+
+/// Picks a device for each slot, each on a different device, or `None`.
+///
+/// Greedy in order of preference with augmenting paths (Kuhn): finds a choice whenever one exists.
+/// Preference: the device with least free compute, then memory; then the NUMA node of the device
+/// chosen before; then the ordinal.
+pub fn pick_devices(free: &[DeviceFree], facts: &[DeviceFacts], slots: &[Slot]) -> Option<Picked> {
+    if slots.is_empty() {
+        return Some(Vec::new());
+    }
+    if slots.len() > free.len() {
+        return None;
+    }
+    let mut holder: Vec<Option<usize>> = vec![None; free.len()];
+    let mut numa = None;
+    for at in 0..slots.len() {
+        let mut order: Vec<usize> =
+            (0..free.len()).filter(|d| free[*d].takes(&facts[*d], &slots[at])).collect();
+        order.sort_by_key(|d| {
+            (holder[*d].is_some(), free[*d].compute, free[*d].memory, numa != Some(facts[*d].numa), *d)
+        });
+        let mut seen = vec![false; free.len()];
+        if !augment(at, &order, &mut holder, &mut seen, free, facts, slots) {
+            return None;
+        }
+        numa = holder.iter().position(|slot| *slot == Some(at)).map(|d| facts[d].numa);
+    }
+    let mut picked: Picked = Vec::with_capacity(slots.len());
+    for (d, slot) in (0_u32..).zip(&holder) {
+        if let Some(slot) = slot.map(|at| &slots[at]) {
+            let memory =
+                if slot.mode == ShareMode::Exclusive { facts[d as usize].memory } else { slot.memory };
+            let grant = DeviceGrant {
+                device: d,
+                compute: Thousandths(slot.compute.unsigned_abs()),
+                memory: Bytes(memory.unsigned_abs()),
+            };
+            picked.push((slot.request, grant, slot.mode));
+        }
+    }
+    picked.sort_by_key(|(request, grant, _)| (*request, grant.device));
+    Some(picked)
+}
+
+fn augment(
+    at: usize,
+    order: &[usize],
+    holder: &mut [Option<usize>],
+    seen: &mut [bool],
+    free: &[DeviceFree],
+    facts: &[DeviceFacts],
+    slots: &[Slot],
+) -> bool {
+    for &d in order {
+        if std::mem::replace(&mut seen[d], true) {
+            continue;
+        }
+        let moved = match holder[d] {
+            None => true,
+            Some(other) => {
+                let rest: Vec<usize> = (0..free.len())
+                    .filter(|e| !seen[*e] && free[*e].takes(&facts[*e], &slots[other]))
+                    .collect();
+                augment(other, &rest, holder, seen, free, facts, slots)
+            }
+        };
+        if moved {
+            holder[d] = Some(at);
+            return true;
+        }
+    }
+    false
+}
+
+impl Free {
+    /// Whether the task's CPU, memory and disk fit; `spare` tasks live on lent CPU.
+    pub const fn takes(&self, shape: &Compiled, spare: bool) -> bool {
+        let cpu = if spare { self.lend } else { self.cpu };
+        shape.cpu <= cpu && shape.memory <= self.memory && shape.disk <= self.disk
+    }
+
+    /// Takes (`sign` 1) or gives back (-1) a task.
+    ///
+    /// CPU of `standard` and `critical` tasks also leaves what may be lent: a task without samples counts with its whole grant.
+    pub const fn shift(&mut self, cpu: i64, memory: i64, disk: i64, spare: bool, sign: i64) {
+        if !spare {
+            self.cpu -= sign * cpu;
+        }
+        self.lend -= sign * cpu;
+        self.memory -= sign * memory;
+        self.disk -= sign * disk;
+    }
+
+    /// What a node has free now; nothing unless it takes tasks.
+    pub fn of(row: &NodeRow, lend_margin: u64) -> Self {
+        if row.state != NodeState::Ready {
+            return Self::default();
+        }
+        let margin = (u128::from(row.capacity.cpu.0) * u128::from(lend_margin) / 1000) as u64;
+        let cpu = signed(row.capacity.cpu.0) - signed(row.granted.cpu.0);
+        let lend =
+            signed(row.capacity.cpu.0) - signed(row.busy_p95.0) - signed(row.spare_cpu.0) - signed(margin);
+        Self {
+            cpu,
+            memory: signed(row.capacity.memory.0) - signed(row.granted.memory.0),
+            disk: signed(row.capacity.disk.0) - signed(row.granted.disk.0),
+            lend,
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Queues: who is next, who is at a limit, who may take back what it lent.
+
+mod amounts;
+
+pub use amounts::{Amounts, DIMS, RUNNING, device_at, device_share, dimension};

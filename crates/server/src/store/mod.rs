@@ -1,0 +1,442 @@
+//! The database `pond.db`: journal, image of the engine, event log, archive, tokens, secrets.
+//!
+//! SQLite in WAL mode with `synchronous=FULL`. There is one writer, the drive thread; everything it has to
+//! write at one moment goes into one transaction ([`Store::commit`]), so a torn file loses whole
+//! transactions from the end and never a part of one. Readers ([`Archive`]) never block it.
+//!
+//! ```text
+//!            append ≤ 1 transaction a step            image + drop log up to it
+//! (opened) ───────────▶ log ───────────────────────────▶ image
+//!    │                                                     │
+//!    └── replay: image, then log records after it ◀────────┘
+//! ```
+
+mod archive;
+mod schema;
+
+pub use archive::{Archive, JobFilter};
+
+use crate::api::types::{EventView, JobDetail, JobSummary, TokenView};
+use crate::auth::TokenHash;
+use pond_core::substrate::Record;
+use pond_core::units::Timestamp;
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Why the database does not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be written for now: a full disk, a failing one. Nothing of the transaction was kept.
+    #[error("{path} cannot be written ({source}); free space on its disk, then the pool goes on by itself")]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// What the database said.
+        source: rusqlite::Error,
+    },
+    /// The database itself refuses.
+    #[error("{path}: cannot {verb}: {source}")]
+    Database {
+        /// What was tried.
+        verb: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the database said.
+        source: rusqlite::Error,
+    },
+    /// A newer version of the program has written it.
+    #[error("{path} has format {found}, this version reads up to {known}; use the version that wrote it")]
+    TooNew {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The last format known.
+        known: i64,
+    },
+    /// A row does not hold what was written.
+    #[error("{path}: {what} cannot be read: {source}; restore the file from a backup")]
+    BadRow {
+        /// The file.
+        path: PathBuf,
+        /// Which row.
+        what: String,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+}
+
+impl StoreError {
+    /// Whether trying again later can help.
+    #[must_use]
+    pub const fn is_passing(&self) -> bool {
+        matches!(self, Self::Unwritable { .. })
+    }
+}
+
+/// A finished job on its way into the archive.
+#[derive(Clone, Debug)]
+pub struct ArchivedJob {
+    /// All that is shown of it.
+    pub detail: JobDetail,
+}
+
+/// One thing to write.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// A line of history.
+    Record(Record),
+    /// An entry of the event log, with the history line it follows from.
+    Event {
+        /// The entry. Its `seq` is given by the database's writer.
+        view: EventView,
+        /// The history line it follows from; 0: none.
+        record: u64,
+    },
+    /// A finished job.
+    Archive(Box<ArchivedJob>),
+    /// A job that is to be forgotten.
+    Forget(u64),
+    /// What an idempotency key stands for.
+    Key {
+        /// The user and the key.
+        key: String,
+        /// Hash of the request.
+        hash: TokenHash,
+        /// The submission's history line.
+        record: u64,
+        /// When.
+        at: Timestamp,
+    },
+    /// The job that a submission became, or that it was refused.
+    KeyJob {
+        /// The submission's history line.
+        record: u64,
+        /// The job; `None`: refused, and the key is free again.
+        job: Option<u64>,
+    },
+    /// A new token.
+    Token(TokenHash, TokenView),
+    /// A revoked token.
+    RevokeToken(String),
+    /// A sealed secret.
+    Secret {
+        /// Its name.
+        name: String,
+        /// Its sealed value.
+        sealed: Vec<u8>,
+        /// When.
+        at: Timestamp,
+    },
+    /// A removed secret.
+    RemoveSecret(String),
+    /// The state of the engine after this history line: everything up to it is dropped from the journal.
+    Image {
+        /// The last line that is in it.
+        record: u64,
+        /// When.
+        at: Timestamp,
+        /// The engine, as JSON.
+        body: Vec<u8>,
+    },
+}
+
+/// What a key stood for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyUse {
+    /// Hash of the request it came with.
+    pub hash: TokenHash,
+    /// The job it made.
+    pub job: u64,
+}
+
+/// What was found at opening.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The engine's image, as JSON, and the history line it stands after.
+    pub image: Option<(u64, Vec<u8>)>,
+    /// History after the image.
+    pub records: Vec<Record>,
+    /// The last moment known.
+    pub last: Timestamp,
+    /// The last history line whose event-log entries are written.
+    pub told: u64,
+    /// The number of the last event-log entry.
+    pub last_event: u64,
+    /// Tokens.
+    pub tokens: Vec<(TokenHash, TokenView)>,
+    /// Sealed secrets.
+    pub secrets: BTreeMap<String, Vec<u8>>,
+    /// Jobs in the archive, by state.
+    pub archived: BTreeMap<String, u64>,
+}
+
+/// The one writer.
+#[derive(Debug)]
+pub struct Store {
+    db: Connection,
+    path: PathBuf,
+}
+
+impl Store {
+    /// Opens or makes the database in a state folder.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or was written by a newer version.
+    pub fn open(state_dir: &Path) -> Result<Self, StoreError> {
+        let path = state_dir.join("pond.db");
+        let db = schema::open(&path)?;
+        Ok(Self { db, path })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads what a start needs.
+    ///
+    /// # Errors
+    /// When a row cannot be read.
+    pub fn found(&self) -> Result<Found, StoreError> {
+        let image = self
+            .db
+            .query_row("SELECT record, at, body FROM image", [], |row| {
+                Ok((count(row.get(0)?), count(row.get(1)?), row.get::<_, Vec<u8>>(2)?))
+            })
+            .optional()
+            .map_err(self.failed("read the image"))?;
+        let from = image.as_ref().map_or(0, |image| image.0);
+        let records = self.records(from)?;
+        let at = image.as_ref().map_or(0, |image| image.1);
+        let last = Timestamp(records.last().map_or(at, |record| record.at.0.max(at)));
+        let number = |sql: &str| -> Result<u64, StoreError> {
+            self.db.query_row(sql, [], |row| row.get(0)).map(count).map_err(self.failed("read counters"))
+        };
+        Ok(Found {
+            image: image.map(|(record, _, body)| (record, body)),
+            records,
+            last,
+            told: number("SELECT COALESCE(MAX(record), 0) FROM events")?.max(from),
+            last_event: number("SELECT COALESCE(MAX(seq), 0) FROM events")?,
+            tokens: self.tokens()?,
+            secrets: self.secrets()?,
+            archived: self.archived()?,
+        })
+    }
+
+    fn records(&self, from: u64) -> Result<Vec<Record>, StoreError> {
+        let failed = |source| self.failed("read the journal")(source);
+        let mut rows =
+            self.db.prepare("SELECT seq, body FROM log WHERE seq > ?1 ORDER BY seq").map_err(failed)?;
+        let rows = rows
+            .query_map([whole(from)], |row| Ok((count(row.get(0)?), row.get::<_, Vec<u8>>(1)?)))
+            .map_err(failed)?;
+        let mut records = Vec::new();
+        for row in rows {
+            let (seq, body) = row.map_err(failed)?;
+            records.push(serde_json::from_slice(&body).map_err(|source| StoreError::BadRow {
+                path: self.path.clone(),
+                what: format!("journal line {seq}"),
+                source,
+            })?);
+        }
+        Ok(records)
+    }
+
+    fn tokens(&self) -> Result<Vec<(TokenHash, TokenView)>, StoreError> {
+        let failed = |source| self.failed("read tokens")(source);
+        let mut rows = self.db.prepare("SELECT name, user, admin, hash, at FROM tokens").map_err(failed)?;
+        let rows = rows
+            .query_map([], |row| {
+                let view = TokenView {
+                    name: row.get(0)?,
+                    user: row.get(1)?,
+                    admin: row.get(2)?,
+                    created_ms: count(row.get(4)?),
+                };
+                Ok((row.get(3)?, view))
+            })
+            .map_err(failed)?;
+        rows.collect::<Result<_, _>>().map_err(failed)
+    }
+
+    fn secrets(&self) -> Result<BTreeMap<String, Vec<u8>>, StoreError> {
+        let failed = |source| self.failed("read secrets")(source);
+        let mut rows = self.db.prepare("SELECT name, sealed FROM secrets").map_err(failed)?;
+        let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed)?;
+        rows.collect::<Result<_, _>>().map_err(failed)
+    }
+
+    fn archived(&self) -> Result<BTreeMap<String, u64>, StoreError> {
+        let failed = |source| self.failed("count the archive")(source);
+        let mut rows = self.db.prepare("SELECT state, COUNT(*) FROM jobs GROUP BY state").map_err(failed)?;
+        let rows = rows.query_map([], |row| Ok((row.get(0)?, count(row.get(1)?)))).map_err(failed)?;
+        rows.collect::<Result<_, _>>().map_err(failed)
+    }
+
+    /// Writes all of it, durably, or nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Unwritable`] when the disk is full or fails; the database is as it was.
+    pub fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let path = self.path.clone();
+        let result = self.db.transaction().and_then(|tx| {
+            for write in writes {
+                apply(&tx, write)?;
+            }
+            tx.commit()
+        });
+        result.map_err(|source| failed("write", path, source))
+    }
+
+    /// What an idempotency key stands for, if it was used.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn key(&self, key: &str) -> Result<Option<KeyUse>, StoreError> {
+        self.db
+            .prepare_cached("SELECT hash, job FROM keys WHERE key = ?1 AND job IS NOT NULL")
+            .and_then(|mut statement| {
+                let row = |row: &rusqlite::Row<'_>| Ok(KeyUse { hash: row.get(0)?, job: count(row.get(1)?) });
+                statement.query_row([key], row).optional()
+            })
+            .map_err(self.failed("read an idempotency key"))
+    }
+
+    fn failed(&self, verb: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError {
+        let path = self.path.clone();
+        move |source| failed(verb, path, source)
+    }
+}
+
+/// Keys older than this are forgotten when new ones come, in milliseconds: a day.
+const KEY_LIFE_MS: u64 = 86_400_000;
+/// Entries of the event log that are kept at least; the oldest beyond go when the journal is compacted.
+const EVENTS_KEPT: i64 = 1_000_000;
+
+fn apply(tx: &Transaction<'_>, write: &Write) -> rusqlite::Result<()> {
+    match write {
+        Write::Record(record) => {
+            let body = json(record)?;
+            tx.prepare_cached("INSERT INTO log (seq, body) VALUES (?1, ?2)")?
+                .execute(params![whole(record.seq), body])?;
+        }
+        Write::Event { view, record } => {
+            tx.prepare_cached(
+                "INSERT INTO events (seq, record, job, actor, kind, body) VALUES (?1,?2,?3,?4,?5,?6)",
+            )?
+            .execute(params![
+                whole(view.seq),
+                whole(*record),
+                view.job.map(whole),
+                view.actor,
+                view.kind,
+                json(view)?
+            ])?;
+        }
+        Write::Archive(job) => archive_job(tx, &job.detail)?,
+        Write::Forget(job) => {
+            tx.prepare_cached("DELETE FROM jobs WHERE id = ?1")?.execute([whole(*job)])?;
+        }
+        Write::Key { key, hash, record, at } => {
+            let stale = whole(at.0.saturating_sub(KEY_LIFE_MS));
+            tx.prepare_cached("DELETE FROM keys WHERE at < ?1")?.execute([stale])?;
+            tx.prepare_cached("INSERT OR REPLACE INTO keys (key, hash, record, at) VALUES (?1,?2,?3,?4)")?
+                .execute(params![key, hash, whole(*record), whole(at.0)])?;
+        }
+        Write::KeyJob { record, job: Some(job) } => {
+            tx.prepare_cached("UPDATE keys SET job = ?2 WHERE record = ?1")?
+                .execute([whole(*record), whole(*job)])?;
+        }
+        Write::KeyJob { record, job: None } => {
+            tx.prepare_cached("DELETE FROM keys WHERE record = ?1")?.execute([whole(*record)])?;
+        }
+        Write::Image { record, at, body } => {
+            tx.execute(
+                "INSERT OR REPLACE INTO image (id, record, at, body) VALUES (1,?1,?2,?3)",
+                params![whole(*record), whole(at.0), body],
+            )?;
+            tx.execute("DELETE FROM log WHERE seq <= ?1", [whole(*record)])?;
+            tx.execute("DELETE FROM events WHERE seq <= (SELECT MAX(seq) FROM events) - ?1", [EVENTS_KEPT])?;
+        }
+        other => apply_administration(tx, other)?,
+    }
+    Ok(())
+}
+
+fn apply_administration(tx: &Transaction<'_>, write: &Write) -> rusqlite::Result<()> {
+    match write {
+        Write::Token(hash, view) => {
+            tx.execute(
+                "INSERT OR REPLACE INTO tokens (name, user, admin, hash, at) VALUES (?1,?2,?3,?4,?5)",
+                params![view.name, view.user, view.admin, hash, whole(view.created_ms)],
+            )?;
+        }
+        Write::RevokeToken(name) => {
+            tx.execute("DELETE FROM tokens WHERE name = ?1", [name])?;
+        }
+        Write::Secret { name, sealed, at } => {
+            tx.execute(
+                "INSERT OR REPLACE INTO secrets (name, sealed, at) VALUES (?1,?2,?3)",
+                params![name, sealed, whole(at.0)],
+            )?;
+        }
+        Write::RemoveSecret(name) => {
+            tx.execute("DELETE FROM secrets WHERE name = ?1", [name])?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn archive_job(tx: &Transaction<'_>, detail: &JobDetail) -> rusqlite::Result<()> {
+    let job: &JobSummary = &detail.summary;
+    tx.prepare_cached(
+        "INSERT OR REPLACE INTO jobs (id, name, queue, user, state, ended, summary, detail) \
+         VALUES (?1,?2,?3,?4,?5,?6,?7,?8)",
+    )?
+    .execute(params![
+        whole(job.id),
+        job.name,
+        job.queue,
+        job.user,
+        job.state.as_str(),
+        job.ended_ms.map(whole),
+        json(job)?,
+        json(detail)?
+    ])?;
+    Ok(())
+}
+
+fn json<T: serde::Serialize>(value: &T) -> rusqlite::Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|why| rusqlite::Error::ToSqlConversionFailure(Box::new(why)))
+}
+
+fn failed(verb: &'static str, path: PathBuf, source: rusqlite::Error) -> StoreError {
+    let passing = matches!(
+        source.sqlite_error_code(),
+        Some(
+            ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::DatabaseBusy | ErrorCode::ReadOnly
+        )
+    );
+    match passing {
+        true => StoreError::Unwritable { path, source },
+        false => StoreError::Database { verb, path, source },
+    }
+}
+
+/// SQLite's integers are signed. Numbers of ours stay far below 2^63: counters, and milliseconds since 1970.
+fn whole(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// The way back of [`whole`].
+fn count(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}

@@ -190,6 +190,8 @@ pub fn binary() -> PathBuf {
         return PathBuf::from(path);
     }
     let own = std::env::current_exe().expect("the path of this test");
-    let profile = own.parent().and_then(Path::parent).expect("target/<profile>/deps");
+    // A test stands in target/<profile>/deps, a program of this crate beside `pond` itself.
+    let folder = own.parent().expect("a folder");
+    let profile = if folder.ends_with("deps") { folder.parent().expect("target/<profile>") } else { folder };
     profile.join("pond")
 }

@@ -1,6 +1,6 @@
 //! What the launcher does for one task: the cable, the address, the routes; and entering them later.
 
-use super::link::{self, INSIDE, INSIDE_INDEX, LOOPBACK_INDEX, Via};
+use super::link::{self, INSIDE, LOOPBACK_INDEX, Via};
 use super::namespace;
 use super::netlink::{Request, Socket};
 use super::{Cable, NetError, TaskNet};
@@ -24,7 +24,7 @@ pub fn attach(net: &TaskNet, pid: i32) -> Result<(), NetError> {
     if let (Some(cable), Some(IpAddr::V4(address))) = (&net.cable, net.address) {
         plug_in(cable, address, namespace.as_fd())?;
     }
-    namespace::inside(&namespace, || set_up_inside(net).map_err(|(_, why)| why.into()))
+    namespace::inside(&namespace, || set_up_inside(net))
         .map_err(NetError::step("set up the network namespace of", pid))?;
     if !net.note.as_os_str().is_empty() {
         let identity =
@@ -130,29 +130,25 @@ pub(super) fn ensure_bridge(socket: &mut Socket, cable: &Cable) -> Result<u32, N
     Ok(index)
 }
 
-fn set_up_inside(net: &TaskNet) -> Result<(), (usize, Errno)> {
+fn set_up_inside(net: &TaskNet) -> io::Result<()> {
     let mut requests: Vec<Request> = vec![link::up(LOOPBACK_INDEX)];
     match (&net.cable, net.address) {
         (Some(cable), Some(IpAddr::V4(address))) => {
             let (network, prefix) = cable.subnet;
+            let index = link::index_of(INSIDE)?.ok_or(Errno::NODEV)?;
             requests.push(link::up_without_ipv6(INSIDE));
-            requests.push(link::add_address(INSIDE_INDEX, address, 32));
+            requests.push(link::add_address(index, address, 32));
             if !cable.isolated {
-                requests.push(link::add_route(network, prefix, INSIDE_INDEX, &Via::Link));
+                requests.push(link::add_route(network, prefix, index, &Via::Link));
             }
             if let Some(gateway) = cable.gateway {
-                requests.push(link::add_route(
-                    Ipv4Addr::UNSPECIFIED,
-                    0,
-                    INSIDE_INDEX,
-                    &Via::Gateway(gateway),
-                ));
+                requests.push(link::add_route(Ipv4Addr::UNSPECIFIED, 0, index, &Via::Gateway(gateway)));
             }
         }
         (None, Some(IpAddr::V4(address))) => requests.push(link::add_address(LOOPBACK_INDEX, address, 32)),
         _ => {}
     }
-    Socket::route().map_err(|why| (0, why))?.run(requests)
+    Socket::route()?.run(requests).map_err(|(_, why)| why.into())
 }
 
 /// Connects to a port of a running task, from inside its network namespace: also to what listens on its

@@ -60,7 +60,7 @@ pub(super) fn new_veth(name: &str, bridge: u32, mtu: u32, into: BorrowedFd<'_>) 
         .nest(IFLA_LINKINFO, |r| {
             r.put_text(IFLA_INFO_KIND, "veth").nest(IFLA_INFO_DATA, |r| {
                 r.nest(VETH_INFO_PEER, |r| {
-                    r.raw(&ifinfo(0, INSIDE_INDEX, false))
+                    r.raw(&ifinfo(0, 0, false))
                         .put_text(IFLA_IFNAME, INSIDE)
                         .put_u32(IFLA_MTU, mtu)
                         .put_u32(IFLA_NET_NS_FD, target)
@@ -71,8 +71,6 @@ pub(super) fn new_veth(name: &str, bridge: u32, mtu: u32, into: BorrowedFd<'_>) 
 
 /// The name of a task's link in its own namespace.
 pub(super) const INSIDE: &str = "eth0";
-/// Its index there, chosen so that nobody need ask for it; above those the kernel gives by itself.
-pub(super) const INSIDE_INDEX: u32 = 1000;
 /// The index of the loopback in every namespace.
 pub(super) const LOOPBACK_INDEX: u32 = 1;
 

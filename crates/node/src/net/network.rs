@@ -106,7 +106,7 @@ impl Network {
         };
         network.sweep()?;
         if settings.outbound {
-            network.outward = Outward::open(id, &network.links(), subnet);
+            network.outward = Outward::open(id, &network.links(), network.mac(), subnet);
         }
         if network.outward.is_err() {
             network.close_outward()?;

@@ -38,6 +38,8 @@ pub(super) struct Rules<'a> {
     pub links: &'a str,
     /// Bridges of every pool on the machine have names that start with this.
     pub all_links: &'a str,
+    /// MAC address of every bridge of the pool.
+    pub mac: [u8; 6],
     pub subnet: Ipv4Addr,
     pub prefix: u8,
     /// The link that leads out, when it forwards only because of the pools: then nothing may come in by it that
@@ -94,8 +96,12 @@ fn forward(rules: &Rules<'_>) -> Vec<Request> {
     let (table, links) = (rules.table, rules.links);
     let from = |r| link_is(r, META_IIFNAME, links);
     let to = |r| link_is(r, META_OIFNAME, links);
+    let to_any = |r| link_is(r, META_OIFNAME, rules.all_links);
     let mut made = vec![
-        rule(table, "forward", |r| verdict(link_is(from(r), META_OIFNAME, rules.all_links), DROP)),
+        // with br_netfilter also what a bridge passes on between its own ports comes by here: within a gang;
+        // what is routed from one bridge to another was sent to the bridge's own address
+        rule(table, "forward", |r| verdict(not_sent_to(to_any(from(r)), rules.mac), ACCEPT)),
+        rule(table, "forward", |r| verdict(to_any(from(r)), DROP)),
         rule(table, "forward", |r| verdict(to_link_local(ipv4(from(r))), DROP)),
         rule(table, "forward", |r| verdict(not_ipv4(from(r)), DROP)),
         rule(table, "forward", |r| verdict(from(r), ACCEPT)),
@@ -181,6 +187,15 @@ fn source_within(request: Request, network: Ipv4Addr, prefix: u8) -> Request {
 
 fn to_link_local(request: Request) -> Request {
     within(request, 16, Ipv4Addr::new(169, 254, 0, 0), 16)
+}
+
+/// The frame came for another MAC address.
+fn not_sent_to(request: Request, mac: [u8; 6]) -> Request {
+    const LINK_HEADER: u32 = 0;
+    let loaded = expression(request, "payload", |r| {
+        r.put_be32(1, REG).put_be32(2, LINK_HEADER).put_be32(3, 0).put_be32(4, 6)
+    });
+    compare(loaded, CMP_NEQ, &mac)
 }
 
 /// Belongs to a connection begun from the other side.

@@ -20,7 +20,12 @@ pub(super) struct Outward {
 
 impl Outward {
     /// Opens the way out. `Err` names what is missing; tasks then have none.
-    pub(super) fn open(id: &str, links: &str, subnet: (Ipv4Addr, u8)) -> Result<Self, NetError> {
+    pub(super) fn open(
+        id: &str,
+        links: &str,
+        mac: [u8; 6],
+        subnet: (Ipv4Addr, u8),
+    ) -> Result<Self, NetError> {
         let uplink = uplink().ok_or(Errno::NETUNREACH).map_err(NetError::step("find", "a default route"))?;
         let table = table_name(id);
         let note = note()?;
@@ -31,6 +36,7 @@ impl Outward {
             table: &table,
             links,
             all_links: super::network::LINKS,
+            mac,
             subnet: subnet.0,
             prefix: subnet.1,
             guarded: was_off.then_some(uplink.as_str()),

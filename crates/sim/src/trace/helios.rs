@@ -1,7 +1,8 @@
 //! The Helios traces (Hu et al., "Characterization and Prediction of Deep Learning Workloads in Large-Scale
 //! GPU Datacenters", SC 2021) in the two shapes they are passed around in.
 
-use super::{BadRow, BadRowReason, Reading, TraceJob};
+use super::table::read;
+use super::{Reading, TraceJob};
 use std::io::Read;
 
 /// Columns `job_id, submit_time, sub_rel, gpu_num, duration_s, …`: submit times already relative to the trace's epoch.
@@ -33,83 +34,6 @@ pub fn windowed(input: impl Read, window_start_s: i64) -> Reading<TraceJob> {
             gpus: row.small("num_chips")?,
         })
     })
-}
-
-struct Row<'a> {
-    header: &'a csv::StringRecord,
-    record: &'a csv::StringRecord,
-}
-
-impl Row<'_> {
-    fn text(&self, column: &'static str) -> Result<&str, BadRowReason> {
-        let at = self.header.iter().position(|name| name == column);
-        at.and_then(|at| self.record.get(at)).ok_or(BadRowReason::Missing(column))
-    }
-
-    fn parsed<T: std::str::FromStr>(
-        &self,
-        column: &'static str,
-        wanted: &'static str,
-    ) -> Result<T, BadRowReason> {
-        let text = self.text(column)?.trim();
-        text.parse().map_err(|_why| BadRowReason::Malformed { column, text: text.to_owned(), wanted })
-    }
-
-    fn number(&self, column: &'static str) -> Result<u64, BadRowReason> {
-        self.parsed(column, "a whole number of 0 or more")
-    }
-
-    fn signed(&self, column: &'static str) -> Result<i64, BadRowReason> {
-        self.parsed(column, "a whole number")
-    }
-
-    fn small(&self, column: &'static str) -> Result<u32, BadRowReason> {
-        self.parsed(column, "a count of at most 4,294,967,295")
-    }
-
-    /// Seconds that may be written with a decimal point (`46520.0`); a fraction of a second is refused.
-    fn whole_seconds(&self, column: &'static str) -> Result<u64, BadRowReason> {
-        let text = self.text(column)?.trim();
-        let malformed =
-            || BadRowReason::Malformed { column, text: text.to_owned(), wanted: "a whole number of seconds" };
-        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-        if fraction.bytes().any(|digit| digit != b'0') {
-            return Err(malformed());
-        }
-        whole.parse().map_err(|_why| malformed())
-    }
-}
-
-fn read(input: impl Read, job: impl Fn(&Row) -> Result<TraceJob, BadRowReason>) -> Reading<TraceJob> {
-    let mut reader = csv::ReaderBuilder::new().comment(Some(b'#')).flexible(true).from_reader(input);
-    let mut reading = Reading { rows: Vec::new(), bad: Vec::new() };
-    let header = match reader.headers() {
-        Ok(header) => header.clone(),
-        Err(why) => {
-            reading.bad.push(BadRow { line: 1, reason: BadRowReason::NotCsv(why.to_string()) });
-            return reading;
-        }
-    };
-    for result in reader.records() {
-        match result {
-            Ok(record) => {
-                let line = record.position().map_or(0, csv::Position::line);
-                match job(&Row { header: &header, record: &record }) {
-                    Ok(row) => reading.rows.push(row),
-                    Err(reason) => reading.bad.push(BadRow { line, reason }),
-                }
-            }
-            Err(why) => {
-                let line = why.position().map_or(0, csv::Position::line);
-                let fatal = why.is_io_error();
-                reading.bad.push(BadRow { line, reason: BadRowReason::NotCsv(why.to_string()) });
-                if fatal {
-                    break;
-                }
-            }
-        }
-    }
-    reading
 }
 
 #[cfg(test)]

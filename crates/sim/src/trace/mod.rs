@@ -1,6 +1,8 @@
 //! Readers of public traces. A bad row is reported with its line and the reason, counted, never dropped in silence.
 
 pub mod helios;
+pub mod openb;
+mod table;
 
 use std::fmt;
 

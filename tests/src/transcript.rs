@@ -98,9 +98,12 @@ impl Step {
     fn output(&self, pool: &Pool) -> (Vec<String>, Option<i32>) {
         let mut command = pool.program("timeout");
         command.args(["--kill-after=5", LONGEST, "bash", "-c"]).arg(format!("exec 2>&1\n{}", self.command));
-        let output = command.stdout(Stdio::piped()).output().expect("bash runs");
-        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-        (printed.lines().map(|line| line.trim_end().to_owned()).collect(), output.status.code())
+        // To a file and not through a pipe: a server that a command leaves running may hold it open.
+        let path = pool.work().with_file_name("output");
+        let file = std::fs::File::create(&path).expect("a file for the output");
+        let status = command.stdout(file).status().expect("bash runs");
+        let printed = String::from_utf8_lossy(&std::fs::read(&path).expect("the output")).into_owned();
+        (printed.lines().map(|line| line.trim_end().to_owned()).collect(), status.code())
     }
 
     fn run(&self, pool: &Pool, page: &Path) {
@@ -134,7 +137,7 @@ fn notes(text: &str, name: &str) -> Vec<String> {
 
 fn missing(need: &str) -> Option<String> {
     let imports = |module: &str| {
-        let mut python = std::process::Command::new("python3");
+        let mut python = std::process::Command::new("/usr/bin/python3");
         let run = python.args(["-c", &format!("import {module}")]).stderr(Stdio::null()).status();
         run.is_ok_and(|status| status.success())
     };

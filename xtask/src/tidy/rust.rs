@@ -178,9 +178,12 @@ mod tests {
 
     #[test]
     fn deciding_by_text_is_found_and_reading_text_is_not() {
-        let body = "(x: &str) -> u8 { match x { \"a\" => 1, _ => 2 } }";
+        let body = "(x: &str) -> u8 { match x { \"a\" => act(), _ => 2 } }";
         let found = check("crates/x/src/lib.rs", &format!("//! D.\nfn go{body}\nfn parse_go{body}\n"));
         assert_eq!(found, [(Check::StringControlFlow, 2)]);
+        let table =
+            "//! D.\nfn go(x: &str) -> u8 { match x { \"a\" => Some(1), \".\" => act(), _ => None } }\n";
+        assert_eq!(check("crates/x/src/lib.rs", table), []);
         let branch = "//! D.\nfn go(x: &str) { if x == \"a\" { stop() } }\n";
         assert_eq!(check("crates/x/src/lib.rs", branch), [(Check::StringControlFlow, 2)]);
     }

@@ -1,5 +1,7 @@
 //! Networks of tasks, for real, in a router namespace of each test's own: nothing of the machine is touched.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where something is wrong")]
+
 use pond_core::ids::{GangId, Generation, JobId, TaskId};
 use pond_core::model::PortSpec;
 use pond_node::net::{Network, Settings, TaskNet, attach, connect, detach};

@@ -39,8 +39,7 @@ pub struct Pool {
 pub fn scratch(name: &str) -> PathBuf {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let dir =
-        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}-{count}", std::process::id()));
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}-{count}", std::process::id()));
     fs::create_dir_all(&dir).unwrap();
     dir
 }
@@ -124,9 +123,7 @@ impl Pool {
             Report::Exited { task: of, exit, generation } if (*of, *generation) == (task, under) => {
                 Some(Ok(*exit))
             }
-            Report::StartFailed { task: of, message, generation, .. }
-                if (*of, *generation) == (task, under) =>
-            {
+            Report::StartFailed { task: of, message, generation, .. } if (*of, *generation) == (task, under) => {
                 Some(Err(message.clone()))
             }
             _ => None,
@@ -275,9 +272,7 @@ pub fn processes_of(dir: &Path) -> Vec<(i32, String)> {
     let ours = dir.to_string_lossy().into_owned();
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
-            continue;
-        };
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
         let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let line = String::from_utf8_lossy(&line).replace('\0', " ");
         if line.contains(&ours) {

@@ -3,7 +3,7 @@
 use pond_core::event::Effect;
 use pond_core::ids::TaskId;
 use pond_node::agent::{self, Agent, Shutdown};
-use pond_server::access::{Access, ExecRequest};
+use pond_server::{Access, ExecRequest};
 use std::io::{self, Read};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;

@@ -13,7 +13,7 @@ use pond_core::ids::{NodeName, UserName};
 use pond_core::model::Resources;
 use pond_core::units::{Bytes, MilliCpu};
 use pond_node::agent::{self, Agent};
-use pond_server::server::{self, Config, ServerError, TlsFiles};
+use pond_server::{Config, ServerError, TlsFiles};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::path::Path;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub(super) fn serve(ctx: &Ctx, args: &UpArgs) -> Done {
     let mut signals =
         Signals::catch(&[SIGINT, SIGTERM, SIGHUP]).map_err(|why| CliError::io("catching signals", why))?;
     let dir = state_dir(&ctx.globals);
-    let opened = server::open(config(&dir, args)).map_err(|why| failed(&why))?;
+    let opened = pond_server::open(config(&dir, args)).map_err(|why| failed(&why))?;
     let (send, reports) = mpsc::channel();
     let agent = Agent::open(
         agent::Config {
@@ -77,11 +77,8 @@ fn config(dir: &Path, args: &UpArgs) -> Config {
     if let Some(listen) = args.listen {
         config.listen = listen;
     }
-    config.tls = args
-        .cert
-        .clone()
-        .zip(args.key.clone())
-        .map(|(certificate, key)| TlsFiles { certificate, key });
+    config.tls =
+        args.cert.clone().zip(args.key.clone()).map(|(certificate, key)| TlsFiles { certificate, key });
     config.user = UserName(user_name());
     config.hosts = vec![host_name()];
     config
@@ -95,7 +92,8 @@ fn reserved(args: &UpArgs) -> Result<Resources, CliError> {
         Some(text) => text.parse().map_err(|why| CliError::usage(format!("--reserve-memory: {why}")))?,
         None => {
             let info = rustix::system::sysinfo();
-            let all = u64::try_from(info.totalram).unwrap_or(u64::MAX).saturating_mul(u64::from(info.mem_unit));
+            let all =
+                u64::try_from(info.totalram).unwrap_or(u64::MAX).saturating_mul(u64::from(info.mem_unit));
             Bytes((all / RESERVED_PART).max(RESERVED_LEAST))
         }
     };

@@ -116,7 +116,9 @@ mod tests {
 
     #[test]
     fn every_spelling_is_the_same_flag() {
-        for args in [&["-u", "me"][..], &["-ume"], &["--user", "me"], &["--user=me"], &["-hu", "me"], &["-hlume"]] {
+        for args in
+            [&["-u", "me"][..], &["-ume"], &["--user", "me"], &["--user=me"], &["-hu", "me"], &["-hlume"]]
+        {
             assert_eq!(read(args).unwrap().get("user"), Some("me"), "{args:?}");
         }
         let given = read(&["-hl", "12", "--", "-x"]).unwrap();

@@ -38,7 +38,11 @@ impl Format {
                     if !plain.is_empty() {
                         parts.push(Part::Text(std::mem::take(&mut plain)));
                     }
-                    parts.push(Part::Field { letter, width: digits.parse().ok().map(|width: usize| width.min(500)), right });
+                    parts.push(Part::Field {
+                        letter,
+                        width: digits.parse().ok().map(|width: usize| width.min(500)),
+                        right,
+                    });
                 }
             }
         }

@@ -12,7 +12,7 @@ use super::wait::{Ended, until_over};
 use crate::args::{ColorWhen, RunArgs};
 use crate::client::Client;
 use crate::error::{CliError, Done, codes};
-use crate::jobs::{Prepared, from_command, from_file, submit};
+use crate::jobs::{Prepared, from_command, from_file, from_script, submit};
 use crate::out::{Out, Progress, clean};
 use crate::pool::{ensure, left_files};
 use crate::refs::JobRef;
@@ -72,11 +72,7 @@ fn prepare(args: &RunArgs) -> Result<Prepared, CliError> {
     let extension = path.extension().and_then(std::ffi::OsStr::to_str).unwrap_or_default();
     match extension {
         "yaml" | "yml" | "toml" | "json" if rest.is_empty() && path.is_file() => from_file(path, &args.job),
-        _ if is_script(path, extension) => {
-            let mut prepared = from_file(path, &args.job)?;
-            prepared.with_arguments(rest);
-            Ok(prepared)
-        }
+        _ if is_script(path, extension) => from_script(path, rest, &args.job),
         _ => from_command(&args.command, &args.job),
     }
 }

@@ -7,9 +7,11 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a harness: a step that fails is the test's failure")]
 #![expect(clippy::print_stdout, reason = "what is skipped is said where the test runs")]
 
+pub mod api;
 pub mod pool;
 pub mod transcript;
 
+pub use api::Api;
 pub use pool::{Pool, wait_until};
 
 use std::io::Write;

@@ -50,7 +50,7 @@ impl Pool {
     pub fn program(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         let own = binary().parent().map(Path::to_owned).unwrap_or_default();
-        let path = format!("{}:{}", own.display(), std::env::var("PATH").unwrap_or_default());
+        let path = format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", own.display());
         command
             .env_clear()
             .env("PATH", path)
@@ -111,7 +111,7 @@ impl Pool {
     pub fn finish(mut self) {
         self.finished = true;
         if self.server().is_some() {
-            let output = self.pond(&["down"]).output().expect("pond runs");
+            let output = self.pond(&["down", "--yes"]).output().expect("pond runs");
             assert!(output.status.success(), "pond down: {}", shown(&output));
         }
         let mut left = Vec::new();
@@ -148,7 +148,7 @@ impl Drop for Pool {
             return;
         }
         // The test has failed: end what runs as kindly as it lets itself be ended, and keep the folder for a look.
-        _ = self.pond(&["down"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        _ = self.pond(&["down", "--yes"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
         if let Some(pid) = self.server() {
             _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
         }
@@ -190,6 +190,8 @@ pub fn binary() -> PathBuf {
         return PathBuf::from(path);
     }
     let own = std::env::current_exe().expect("the path of this test");
-    let profile = own.parent().and_then(Path::parent).expect("target/<profile>/deps");
+    // A test stands in target/<profile>/deps, a program of this crate beside `pond` itself.
+    let folder = own.parent().expect("a folder");
+    let profile = if folder.ends_with("deps") { folder.parent().expect("target/<profile>") } else { folder };
     profile.join("pond")
 }

@@ -5,11 +5,15 @@
 //! - a `console` fence is run: `$ command` (continued by `> more`), what it prints (standard error
 //!   too), and `[exit 65]` when it does not end with 0;
 //! - `[..]` stands for anything within a line, a line `...` for any number of lines;
-//! - `<!-- needs: root torch -->` names what the machine must have for the page to be run.
+//! - `<!-- needs: root torch -->` names what the machine must have for the page to be run;
+//! - `<!-- copy: examples -->` copies a folder of the repository into the working folder.
+//!
+//! With `POND_BLESS=1` a step that prints otherwise than shown is rewritten in the page, for a person to read and
+//! to put the wildcards in; the test fails all the same.
 
-use crate::pool::{Pool, shown};
+use crate::pool::Pool;
 use crate::{is_root, skip};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 /// No command of a page takes longer; what waits for more has hung.
@@ -36,13 +40,19 @@ struct Step {
 pub fn run(page: &Path) {
     let text = std::fs::read_to_string(page).unwrap_or_else(|error| panic!("{}: {error}", page.display()));
     let name = page.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
-    for need in needs(&text) {
+    for need in notes(&text, "needs") {
         if let Some(why) = missing(&need) {
             skip(&page.display().to_string(), &why);
             return;
         }
     }
     let pool = Pool::new(&name);
+    for folder in notes(&text, "copy") {
+        let from = root().join(folder);
+        let copied = pool.program("cp").arg("-r").arg(&from).arg(".").status().expect("cp runs");
+        assert!(copied.success(), "{} cannot be copied", from.display());
+    }
+    let mut blessed = Vec::new();
     for part in parse(&text) {
         match part {
             Part::File { name, text } => {
@@ -51,39 +61,83 @@ pub fn run(page: &Path) {
                     .expect("a folder for a file of the page");
                 std::fs::write(path, text).expect("a file of the page");
             }
+            Part::Step(step) if bless() => blessed.extend(step.bless(&pool)),
             Part::Step(step) => step.run(&pool, page),
         }
+    }
+    if !blessed.is_empty() {
+        rewrite(page, &text, &blessed);
+        panic!("{}: {} steps printed otherwise and were rewritten", page.display(), blessed.len());
     }
     pool.finish();
 }
 
+/// The repository.
+#[must_use]
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn bless() -> bool {
+    std::env::var_os("POND_BLESS").is_some()
+}
+
+/// Puts what was printed in the place of what was shown.
+fn rewrite(page: &Path, text: &str, blessed: &[(Step, Vec<String>)]) {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    for (step, printed) in blessed.iter().rev() {
+        let start = step.line + step.command.matches('\n').count();
+        let end =
+            (start..lines.len()).find(|&at| lines[at].starts_with("$ ") || lines[at].starts_with("```"));
+        lines.splice(start..end.unwrap_or(start), printed.iter().cloned());
+    }
+    std::fs::write(page, lines.join("\n") + "\n").expect("the page can be written");
+}
+
 impl Step {
-    fn run(&self, pool: &Pool, page: &Path) {
+    fn output(&self, pool: &Pool) -> (Vec<String>, Option<i32>) {
         let mut command = pool.program("timeout");
         command.args(["--kill-after=5", LONGEST, "bash", "-c"]).arg(format!("exec 2>&1\n{}", self.command));
-        let output = command.stdout(Stdio::piped()).output().expect("bash runs");
-        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-        let actual: Vec<&str> = printed.lines().map(str::trim_end).collect();
-        let expected: Vec<&str> = self.expected.iter().map(String::as_str).collect();
+        // To a file and not through a pipe: a server that a command leaves running may hold it open.
+        let path = pool.work().with_file_name("output");
+        let file = std::fs::File::create(&path).expect("a file for the output");
+        let status = command.stdout(file).status().expect("bash runs");
+        let printed = String::from_utf8_lossy(&std::fs::read(&path).expect("the output")).into_owned();
+        (printed.lines().map(|line| line.trim_end().to_owned()).collect(), status.code())
+    }
+
+    fn run(&self, pool: &Pool, page: &Path) {
+        let (printed, code) = self.output(pool);
         let place = format!("{}:{}: $ {}", page.display(), self.line, self.command);
-        assert!(
-            lines_match(&expected, &actual),
-            "{place}\nshown:\n{}\nprinted:\n{printed}",
-            self.expected.join("\n")
-        );
-        let code = output.status.code();
-        assert_eq!(code, Some(self.code), "{place}: ended otherwise than shown: {}", shown(&output));
+        let (shown, actual) = (self.expected.join("\n"), printed.join("\n"));
+        assert!(self.shows(&printed), "{place}\nshown:\n{shown}\nprinted:\n{actual}");
+        assert_eq!(code, Some(self.code), "{place}: ended otherwise than shown, after printing\n{actual}");
+    }
+
+    fn shows(&self, printed: &[String]) -> bool {
+        lines_match(&self.expected, printed)
+    }
+
+    fn bless(self, pool: &Pool) -> Option<(Self, Vec<String>)> {
+        let (mut printed, code) = self.output(pool);
+        let holds = self.shows(&printed) && code == Some(self.code);
+        if code != Some(0) {
+            printed.push(format!("[exit {}]", code.unwrap_or(-1)));
+        }
+        (!holds).then_some((self, printed))
     }
 }
 
-fn needs(text: &str) -> Vec<String> {
-    let lines = text.lines().filter_map(|line| line.strip_prefix("<!-- needs:")?.strip_suffix("-->"));
+/// The words of all lines `<!-- name: words -->`.
+fn notes(text: &str, name: &str) -> Vec<String> {
+    let head = format!("<!-- {name}:");
+    let lines = text.lines().filter_map(|line| line.strip_prefix(head.as_str())?.strip_suffix("-->"));
     lines.flat_map(str::split_whitespace).map(str::to_owned).collect()
 }
 
 fn missing(need: &str) -> Option<String> {
     let imports = |module: &str| {
-        let mut python = std::process::Command::new("python3");
+        let mut python = std::process::Command::new("/usr/bin/python3");
         let run = python.args(["-c", &format!("import {module}")]).stderr(Stdio::null()).status();
         run.is_ok_and(|status| status.success())
     };
@@ -129,14 +183,13 @@ fn parse_steps(body: &[(usize, &str)]) -> Vec<Step> {
     steps
 }
 
-fn lines_match(expected: &[&str], actual: &[&str]) -> bool {
-    match expected.split_first() {
-        None => actual.is_empty(),
-        Some((&"...", rest)) => (0..=actual.len()).any(|skipped| lines_match(rest, &actual[skipped..])),
-        Some((first, rest)) => actual
-            .split_first()
-            .is_some_and(|(line, others)| line_matches(first, line) && lines_match(rest, others)),
+fn lines_match(expected: &[impl AsRef<str>], actual: &[impl AsRef<str>]) -> bool {
+    let Some((first, rest)) = expected.split_first() else { return actual.is_empty() };
+    if first.as_ref() == "..." {
+        return (0..=actual.len()).any(|skipped| lines_match(rest, &actual[skipped..]));
     }
+    let Some((line, others)) = actual.split_first() else { return false };
+    line_matches(first.as_ref(), line.as_ref()) && lines_match(rest, others)
 }
 
 fn line_matches(expected: &str, actual: &str) -> bool {
@@ -163,9 +216,9 @@ mod tests {
         assert!(line_matches("[..]", ""));
         assert!(!line_matches("a[..]b[..]c", "a c b"));
         assert!(lines_match(&["a", "...", "z"], &["a", "b", "c", "z"]));
-        assert!(lines_match(&["..."], &[]));
+        assert!(lines_match(&["..."], &[""; 0]));
         assert!(!lines_match(&["a", "..."], &["b"]));
-        assert!(!lines_match(&[], &["more"]));
+        assert!(!lines_match(&[""; 0], &["more"]));
     }
 
     #[test]
@@ -183,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn needs_are_read() {
-        assert_eq!(needs("# T\n<!-- needs: root torch -->\n"), ["root", "torch"]);
+    fn notes_are_read() {
+        assert_eq!(notes("# T\n<!-- needs: root torch -->\n", "needs"), ["root", "torch"]);
     }
 }

@@ -1,11 +1,7 @@
 //! Every page of `tests/scenarios/`, and every page of the documentation that shows commands.
 
+use pond_e2e::transcript::root;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
 
 macro_rules! pages {
     ($($name:ident => $path:literal,)*) => {

@@ -35,6 +35,8 @@ pub enum Event {
     Report(Report),
     /// A timer of the engine is due.
     Tick,
+    /// The record of a finished job is kept elsewhere now: the engine may forget all but how it ended.
+    Archived(JobId),
 }
 
 /// Which part of a job a request is about.

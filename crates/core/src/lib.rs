@@ -7,9 +7,12 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod check;
+pub mod drive;
+pub mod engine;
 pub mod event;
 pub mod frame;
 pub mod ids;
+pub mod meter;
 pub mod model;
 pub mod plan;
 pub mod queue;

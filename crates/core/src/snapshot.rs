@@ -11,20 +11,25 @@ use crate::units::{Bytes, MilliCpu, Millis, Thousandths, Timestamp};
 use std::collections::BTreeMap;
 
 /// Place of a node in [`Snapshot::nodes`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
 pub struct NodeOrd(pub u32);
 /// Place of a gang in [`Snapshot::gangs`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
 pub struct GangOrd(pub u32);
 /// Place of a queue in [`Snapshot::queues`]; the root is 0 and every parent stands before its children.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
 pub struct QueueOrd(pub u32);
 /// Place of a list of alternatives in [`Snapshot::demands`]. Gangs that ask for the same share one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
 pub struct DemandOrd(pub u32);
 
 /// Whether a node takes tasks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum NodeState {
     /// Takes tasks.
     Ready,
@@ -37,7 +42,7 @@ pub enum NodeState {
 }
 
 /// One device of a node.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceRow {
     /// As the node described it.
     pub spec: Device,
@@ -52,7 +57,7 @@ pub struct DeviceRow {
 }
 
 /// One node.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeRow {
     /// Its name.
     pub name: NodeName,
@@ -77,7 +82,7 @@ pub struct NodeRow {
 }
 
 /// One queue of the tree, with what it holds.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueRow {
     /// As the administrator set it.
     pub spec: QueueSpec,
@@ -118,7 +123,8 @@ pub struct Placed {
 }
 
 /// Why a gang is not offered to the planner.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Held {
     /// A user paused it.
     Paused,
@@ -167,7 +173,7 @@ pub struct PlacedGang {
 }
 
 /// A gang on its way to fewer ranks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Shrinking {
     /// Ranks from this one up are being ended.
     pub to: u32,
@@ -176,7 +182,7 @@ pub struct Shrinking {
 }
 
 /// One gang that is not finished.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GangRow {
     /// Its id.
     pub id: GangId,
@@ -223,6 +229,8 @@ pub struct Touched {
     pub nodes: Vec<NodeOrd>,
     /// Gangs whose row changed, appeared or was vacated.
     pub gangs: Vec<GangOrd>,
+    /// Demands whose ordinal was given to other alternatives than before: what was kept of them is void.
+    pub demands: Vec<DemandOrd>,
 }
 
 /// The planner's view of the pool.

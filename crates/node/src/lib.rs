@@ -6,11 +6,31 @@
 //!
 //! Seams inside the crate:
 //! - `image::prepare` makes a root's read-only folders ready and returns them with the image's config;
-//! - `net::Network` hands out a [`net::TaskNet`] before the start (addresses are known by then); the launcher,
-//!   single-threaded, carries it out with `net::attach(&TaskNet, pid)` and undoes it with `net::detach(&TaskNet)`;
+//! - [`net::Network`] hands out a [`net::TaskNet`] before the start (addresses are known by then); the launcher,
+//!   single-threaded, carries it out with [`net::attach`] and undoes it with [`net::detach`];
 //! - `probe::node` describes the machine, `probe::doctor` what it can do.
 
+pub mod agent;
+pub mod cgroup;
+pub mod folder;
 pub mod image;
 pub mod launcher;
+pub mod logs;
 pub mod net;
 pub mod probe;
+mod session;
+
+pub use agent::{Agent, Config};
+
+/// A container's hostname, which its peers know it by too.
+#[must_use]
+pub fn hostname(task: pond_core::ids::TaskId) -> String {
+    let pond_core::ids::TaskId { gang, rank } = task;
+    match gang.index {
+        0 => format!("pond-{}-{rank}", gang.job),
+        index => format!("pond-{}-{index}-{rank}", gang.job),
+    }
+}
+
+/// For steps that may fail without harm: what is cleaned up twice, told to somebody who has left, or measured.
+pub(crate) fn tolerate<T>(_outcome: T) {}

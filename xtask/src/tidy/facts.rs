@@ -160,13 +160,43 @@ fn reads_text(function: &str) -> bool {
     words.iter().any(|word| function.contains(word))
 }
 
+/// A literal with a word in it. Marks such as `-`, `.` and `..` are the syntax of paths and flags, not names of things.
+fn is_word(literal: &syn::Lit) -> bool {
+    matches!(literal, syn::Lit::Str(text) if text.value().contains(char::is_alphabetic))
+}
+
 fn is_text(expression: &syn::Expr) -> bool {
-    matches!(expression, syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(_), .. }))
+    matches!(expression, syn::Expr::Lit(literal) if is_word(&literal.lit))
+}
+
+/// Whether an arm only says which value a word stands for: a table, not a decision.
+fn is_value(expression: &syn::Expr) -> bool {
+    match expression {
+        syn::Expr::Path(_) | syn::Expr::Lit(_) => true,
+        syn::Expr::Reference(inner) => is_value(&inner.expr),
+        syn::Expr::Paren(inner) => is_value(&inner.expr),
+        syn::Expr::Tuple(parts) => parts.elems.iter().all(is_value),
+        syn::Expr::Array(parts) => parts.elems.iter().all(is_value),
+        syn::Expr::Call(call) => is_constructor(&call.func) && call.args.iter().all(is_value),
+        syn::Expr::Struct(fields) => fields.fields.iter().all(|field| is_value(&field.expr)),
+        syn::Expr::MethodCall(call) => call.args.is_empty() && is_value(&call.receiver),
+        syn::Expr::Block(block) => match block.block.stmts.as_slice() {
+            [syn::Stmt::Expr(only, None)] => is_value(only),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+fn is_constructor(function: &syn::Expr) -> bool {
+    let syn::Expr::Path(path) = function else { return false };
+    let last = path.path.segments.last().map(|segment| segment.ident.to_string());
+    last.is_some_and(|name| name.starts_with(char::is_uppercase))
 }
 
 fn matches_text(pattern: &syn::Pat) -> bool {
     match pattern {
-        syn::Pat::Lit(syn::PatLit { lit: syn::Lit::Str(_), .. }) => true,
+        syn::Pat::Lit(literal) => is_word(&literal.lit),
         syn::Pat::Or(any) => any.cases.iter().any(matches_text),
         syn::Pat::Tuple(tuple) => tuple.elems.iter().any(matches_text),
         syn::Pat::TupleStruct(tuple) => tuple.elems.iter().any(matches_text),
@@ -256,7 +286,7 @@ impl<'ast> Visit<'ast> for Walk<'_> {
     }
 
     fn visit_expr_match(&mut self, branch: &'ast syn::ExprMatch) {
-        if branch.arms.iter().any(|arm| matches_text(&arm.pat)) {
+        if branch.arms.iter().any(|arm| matches_text(&arm.pat) && !is_value(&arm.body)) {
             self.text_compared(branch.match_token.span.start().line);
         }
         visit::visit_expr_match(self, branch);

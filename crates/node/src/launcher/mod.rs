@@ -1,6 +1,23 @@
-//! The process that stands by one task from its start to its end.
+//! The process that stands by one task from its start to its end, and outlives the server.
+//!
+//! The `pond` binary executed again with a hidden first argument. It has one thread, because a process with
+//! threads cannot clone itself into namespaces safely. It belongs to a session of its own and to nobody's
+//! terminal; the server may die and come back while it works.
 
+pub mod control;
+pub(crate) mod copy;
+pub(crate) mod enter;
+mod init;
+mod keeper;
+pub(crate) mod layer;
+mod privileges;
+mod root;
+pub mod spec;
+pub mod sys;
+
+use crate::folder::Folder;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// The first argument that makes the `pond` binary a launcher.
@@ -9,5 +26,12 @@ pub const ARG: &str = "__launch";
 /// Runs as a launcher; `args` are those after [`ARG`]. The caller has done nothing else yet: no threads.
 #[must_use]
 pub fn main(args: &[OsString]) -> ExitCode {
-    ExitCode::from(u8::try_from(args.len().min(1)).unwrap_or(1))
+    let words: Vec<&str> = args.iter().filter_map(|arg| arg.to_str()).collect();
+    match words.as_slice() {
+        ["task", folder] => keeper::run(&Folder(PathBuf::from(folder))),
+        ["enter", folder] => enter::run(&Folder(PathBuf::from(folder))),
+        ["copy-out", folder, path] => copy::out(&Folder(PathBuf::from(folder)), path),
+        ["copy-in", folder, path] => copy::into(&Folder(PathBuf::from(folder)), path),
+        _ => ExitCode::from(64),
+    }
 }

@@ -1,0 +1,206 @@
+//! The command line: every verb and flag, and nothing that acts.
+
+mod job;
+mod pool;
+mod work;
+
+pub use job::{ApplyArgs, FileArgs, JobFlags, LintArgs, RunArgs, SbatchArgs};
+pub use pool::{
+    CompletionArgs, DownArgs, GpuArgs, NodeVerb, QueueFlags, QueueVerb, SecretVerb, TokenVerb, UpArgs,
+    UsageArgs, UsageBy,
+};
+pub use work::{
+    AttachArgs, CpArgs, EventsArgs, ExecArgs, ForwardArgs, JobsArgs, LogsArgs, PauseArgs, PsArgs, StatusArgs,
+    StopArgs, TopArgs, WaitArgs, WhyArgs,
+};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Turns machines into one pool of compute, and runs your work in it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "pond",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true,
+    after_help = "First steps:\n  pond run -- python3 train.py   run something; a pool starts by itself\n  pond ps                        what runs and waits\n  pond why @last                 why it is where it is\n\nExit codes: 0 ok · the job's own for run and wait · 64 usage · 65 bad file · 69 no server · 75 cannot be placed now · 77 denied"
+)]
+pub struct Cli {
+    /// Which pool and how to print.
+    #[command(flatten)]
+    pub globals: Globals,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Flags that every verb takes.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Everywhere")]
+pub struct Globals {
+    /// URL of the pool; default: the one whose address is in the state folder
+    #[arg(long, global = true, env = "POND_SERVER", value_name = "URL")]
+    pub server: Option<String>,
+    /// Folder of the pool on this machine
+    #[arg(long, global = true, env = "POND_STATE_DIR", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Token to show; default: the file `token` in the state folder
+    #[arg(long, global = true, env = "POND_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Certificates (PEM) to trust beside the well-known ones
+    #[arg(long, global = true, env = "POND_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// How to print
+    #[arg(short, long, global = true, value_enum, value_name = "FORMAT")]
+    pub output: Option<Format>,
+    /// Short for `-o json`
+    #[arg(long, global = true, conflicts_with = "output")]
+    pub json: bool,
+    /// Colours; `auto` means on a terminal, unless NO_COLOR is set
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub color: ColorWhen,
+}
+
+impl Globals {
+    /// The format that was asked for.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        if self.json { Format::Json } else { self.output.unwrap_or_default() }
+    }
+}
+
+/// How answers are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Columns for people
+    #[default]
+    Table,
+    /// More columns
+    Wide,
+    /// JSON, as the API gives it
+    Json,
+    /// The same as YAML
+    Yaml,
+}
+
+impl Format {
+    /// Whether programs read it.
+    #[must_use]
+    pub const fn is_data(self) -> bool {
+        matches!(self, Self::Json | Self::Yaml)
+    }
+}
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ColorWhen {
+    /// On a terminal
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// Print again and again.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct Watch {
+    /// Print again every so many seconds until Ctrl-C
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", require_equals = true)]
+    pub watch: Option<f64>,
+}
+
+/// Every verb.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Start the pool on this machine
+    Up(UpArgs),
+    /// Stop the pool on this machine, and what runs in it
+    Down(DownArgs),
+    /// Run a command, a script or a job file and stay with it to its end
+    Run(Box<RunArgs>),
+    /// Show what a job file would do, ask, submit it
+    Apply(Box<ApplyArgs>),
+    /// Show what a job file would do, and do nothing
+    Plan(Box<FileArgs>),
+    /// List jobs
+    Ps(PsArgs),
+    /// Show the pool, or one job in full
+    Status(StatusArgs),
+    /// Show the output of a job
+    Logs(LogsArgs),
+    /// Run a command inside a running task
+    Exec(ExecArgs),
+    /// Connect to the terminal of a running task
+    Attach(AttachArgs),
+    /// Reach a port of a running task from here
+    Forward(ForwardArgs),
+    /// Copy files into or out of a task
+    Cp(CpArgs),
+    /// Say why a job is where it is, and what would help
+    Why(WhyArgs),
+    /// Show what happened in the pool
+    Events(EventsArgs),
+    /// A live page of nodes and tasks
+    Top(TopArgs),
+    /// Wait until jobs are over
+    Wait(WaitArgs),
+    /// Freeze jobs where they are, or stop them keeping their files
+    Pause(PauseArgs),
+    /// Undo a pause
+    Resume(JobsArgs),
+    /// Stop jobs: signal, grace, kill
+    Stop(StopArgs),
+    /// Forget finished jobs and delete their files
+    Rm(JobsArgs),
+    /// Queue finished jobs once more
+    Retry(JobsArgs),
+    /// Machines
+    #[command(subcommand)]
+    Node(NodeVerb),
+    /// What devices are free now, in which sizes
+    Gpu(GpuArgs),
+    /// Queues (projects)
+    #[command(subcommand)]
+    Queue(QueueVerb),
+    /// Who used how much
+    Usage(UsageArgs),
+    /// What this machine can do, what is missing and what that costs
+    Doctor,
+    /// Check job files
+    Lint(LintArgs),
+    /// Print the JSON Schema of the job file
+    Schema,
+    /// Secrets: set, list, remove; values are never shown
+    #[command(subcommand)]
+    Secret(SecretVerb),
+    /// Tokens for people and programs
+    #[command(subcommand)]
+    Token(TokenVerb),
+    /// Print a completion script for a shell
+    Completion(CompletionArgs),
+    /// Print the manual page
+    Man {
+        /// Write one page a verb into this folder instead
+        #[arg(value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+    /// Turn files of other systems into job files
+    #[command(subcommand)]
+    Import(ImportVerb),
+    /// Submit a batch script as Slurm's `sbatch` does
+    #[command(disable_help_flag = true)]
+    Sbatch(SbatchArgs),
+    /// Names of jobs, one a line, for completion scripts
+    #[command(name = "__names", hide = true)]
+    Names,
+}
+
+/// What can be imported.
+#[derive(Debug, Subcommand)]
+pub enum ImportVerb {
+    /// A batch script with `#SBATCH` lines
+    Sbatch(LintArgs),
+}

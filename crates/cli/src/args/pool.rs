@@ -1,0 +1,199 @@
+//! Flags of the verbs about the pool itself.
+
+use super::Watch;
+use clap::{Args, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// `pond up`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct UpArgs {
+    /// Come back as soon as it serves
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Address to listen on; anything but loopback needs --cert
+    #[arg(long, value_name = "IP:PORT")]
+    pub listen: Option<std::net::SocketAddr>,
+    /// Certificate chain (PEM) to serve HTTPS with
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub cert: Option<PathBuf>,
+    /// Its private key (PEM)
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
+    /// Name of this node; default: the host's name
+    #[arg(long, value_name = "NAME")]
+    pub node_name: Option<String>,
+    /// CPU cores the pool leaves to the machine
+    #[arg(long, value_name = "CORES", default_value = "0")]
+    pub reserve_cpu: String,
+    /// Memory the pool leaves to the machine; default: a twentieth, at least 256 MB
+    #[arg(long, value_name = "SIZE")]
+    pub reserve_memory: Option<String>,
+    /// Already in the background: take a session of its own (used by --detach)
+    #[arg(long, hide = true)]
+    pub daemon: bool,
+}
+
+/// `pond down`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct DownArgs {
+    /// Leave tasks running; the next `pond up` takes them over
+    #[arg(long)]
+    pub keep: bool,
+    /// Do not ask, though tasks run
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// `pond node`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum NodeVerb {
+    /// List machines
+    Ls(Watch),
+    /// Show one machine
+    Show {
+        /// Its name; default: the only one
+        node: Option<String>,
+    },
+    /// Take no more tasks on it; running ones stay
+    Drain {
+        /// Its name
+        node: String,
+    },
+    /// Take tasks again
+    Resume {
+        /// Its name
+        node: String,
+    },
+    /// Set or remove labels
+    Label {
+        /// Its name
+        node: String,
+        /// `NAME=VALUE` sets, `NAME=` removes
+        #[arg(required = true, value_name = "NAME=VALUE")]
+        labels: Vec<String>,
+    },
+}
+
+/// `pond gpu`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct GpuArgs {
+    /// Again and again.
+    #[command(flatten)]
+    pub watch: Watch,
+}
+
+/// `pond queue`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum QueueVerb {
+    /// List queues
+    Ls(Watch),
+    /// Show one queue
+    Show {
+        /// Its path, like `research/nlp`
+        queue: String,
+    },
+    /// Create or change a queue
+    Set {
+        /// Its path, like `research/nlp`
+        queue: String,
+        /// What to set.
+        #[command(flatten)]
+        flags: Box<QueueFlags>,
+    },
+    /// Remove an empty queue
+    Rm {
+        /// Its path
+        queue: String,
+    },
+}
+
+/// What is set of a queue; what is not named stays as it is. An empty value removes a guarantee or a limit.
+#[derive(Clone, Debug, Default, Args)]
+pub struct QueueFlags {
+    /// Its part of what is above all guarantees, against its siblings
+    #[arg(long)]
+    pub weight: Option<u32>,
+    /// Guaranteed: `cpu=8`, `memory=32GB`, `disk=1TB`, `gpu=2`
+    #[arg(long, value_name = "WHAT=AMOUNT", value_delimiter = ',')]
+    pub guarantee: Vec<String>,
+    /// Never more than: `cpu=16`, `memory=64GB`, `gpu=4`, `running=20`
+    #[arg(long, value_name = "WHAT=AMOUNT", value_delimiter = ',')]
+    pub limit: Vec<String>,
+    /// Whether it may use more than its guarantee while others leave it
+    #[arg(long, value_name = "BOOL")]
+    pub borrow: Option<bool>,
+}
+
+/// How use is grouped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum UsageBy {
+    /// By queue
+    #[default]
+    Queue,
+    /// By user
+    User,
+    /// By job
+    Job,
+}
+
+/// `pond usage`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct UsageArgs {
+    /// Group by
+    #[arg(long, value_enum, default_value_t)]
+    pub by: UsageBy,
+    /// Again and again.
+    #[command(flatten)]
+    pub watch: Watch,
+}
+
+/// `pond secret`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SecretVerb {
+    /// Set a secret; the value comes from standard input
+    Set {
+        /// Its name, which is the variable's name inside tasks
+        name: String,
+        /// Read the value from this file
+        #[arg(long, value_name = "FILE")]
+        from: Option<PathBuf>,
+    },
+    /// List names
+    Ls,
+    /// Remove a secret
+    Rm {
+        /// Its name
+        name: String,
+    },
+}
+
+/// `pond token`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum TokenVerb {
+    /// Make a token; it is shown once
+    Add {
+        /// Its name
+        name: String,
+        /// The user it stands for; default: its name
+        #[arg(long)]
+        user: Option<String>,
+        /// May administer the pool
+        #[arg(long)]
+        admin: bool,
+    },
+    /// List tokens
+    Ls,
+    /// Remove a token
+    Rm {
+        /// Its name
+        name: String,
+    },
+}
+
+/// `pond completion`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct CompletionArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}

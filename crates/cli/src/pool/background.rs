@@ -1,0 +1,156 @@
+//! A pool in the background: started by ourselves as a child that takes a session of its own, and left alone
+//! as soon as it serves.
+
+use super::{log_file, state_dir};
+use crate::args::{Globals, UpArgs};
+use crate::client::Client;
+use crate::error::CliError;
+use crate::verbs::Ctx;
+use pond_server::api::types::{Health, Version};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a start may take: replaying a long journal is slow.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at a starting pool.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// A pool that serves.
+#[derive(Clone, Debug)]
+pub struct Started {
+    /// Its URL.
+    pub address: String,
+    /// Its process.
+    pub pid: u32,
+    /// It did before we asked.
+    pub already: bool,
+}
+
+/// The pool; when none is named and none runs here, one is started, and that is said.
+///
+/// # Errors
+/// A pool that was named does not answer; none can be started.
+pub fn ensure(ctx: &Ctx) -> Result<Client, CliError> {
+    match ctx.client().and_then(|client| client.get::<Health>("/health", &()).map(|_| client)) {
+        Ok(client) => Ok(client),
+        Err(CliError::NoServer { .. } | CliError::Unreachable { .. }) if ctx.globals.server.is_none() => {
+            let started = start(ctx, &UpArgs::default())?;
+            if !started.already {
+                ctx.out.note(&format!(
+                    "no pool was running: started one on this machine at {} (`pond down` stops it)",
+                    started.address
+                ));
+            }
+            ctx.client()
+        }
+        Err(why) => Err(why),
+    }
+}
+
+/// Starts a pool in the background, unless one runs, and waits until it serves.
+///
+/// # Errors
+/// It ended instead of serving, or took too long.
+pub fn start(ctx: &Ctx, args: &UpArgs) -> Result<Started, CliError> {
+    let globals = Globals { server: None, ..ctx.globals.clone() };
+    let dir = state_dir(&globals);
+    if let Some(running) = answers(&globals) {
+        return Ok(Started { already: true, ..running });
+    }
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&dir)
+        .map_err(|why| CliError::io(format!("making {}", dir.display()), why))?;
+    let log = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(log_file(&dir))
+        .map_err(|why| CliError::io(format!("opening {}", log_file(&dir).display()), why))?;
+    let said_before = log.metadata().map_or(0, |meta| meta.len());
+    let mut child = spawn(&dir, args, log)?;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(running) = answers(&globals)
+            && (running.pid == child.id() || ended(&mut child))
+        {
+            // Somebody else's start may have been quicker than ours: one of the two serves, that is enough.
+            return Ok(running);
+        }
+        if ended(&mut child) {
+            return Err(CliError::Pool {
+                what: format!("the pool did not start: {}", said_since(&dir, said_before)),
+                next: Some(format!("its log: {}", log_file(&dir).display())),
+            });
+        }
+        if Instant::now() > deadline {
+            return Err(CliError::Pool {
+                what: format!(
+                    "the pool (process {}) does not serve after {} s",
+                    child.id(),
+                    PATIENCE.as_secs()
+                ),
+                next: Some(format!("its log: {}", log_file(&dir).display())),
+            });
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+fn ended(child: &mut Child) -> bool {
+    matches!(child.try_wait(), Ok(Some(_)) | Err(_))
+}
+
+/// The pool of this state folder, if it answers.
+pub fn answers(globals: &Globals) -> Option<Started> {
+    let client = Client::find(globals).ok()?;
+    let version: Version = client.get("/version", &()).ok()?;
+    Some(Started { address: client.base().to_owned(), pid: version.pid, already: false })
+}
+
+fn spawn(dir: &Path, args: &UpArgs, log: File) -> Result<Child, CliError> {
+    let failed = |why| CliError::io("starting the pool", why);
+    let mut command = Command::new(std::env::current_exe().map_err(failed)?);
+    command.arg("up").arg("--daemon").arg("--state-dir").arg(dir);
+    let mut flag = |name: &str, value: Option<&dyn std::fmt::Display>| {
+        if let Some(value) = value {
+            command.arg(format!("--{name}={value}"));
+        }
+    };
+    flag("listen", args.listen.as_ref().map(|it| it as _));
+    flag("node-name", args.node_name.as_ref().map(|it| it as _));
+    flag("reserve-cpu", (!args.reserve_cpu.is_empty()).then_some(&args.reserve_cpu as _));
+    flag("reserve-memory", args.reserve_memory.as_ref().map(|it| it as _));
+    flag("cert", args.cert.as_ref().map(|it| it.display()).as_ref().map(|it| it as _));
+    flag("key", args.key.as_ref().map(|it| it.display()).as_ref().map(|it| it as _));
+    let errors = log.try_clone().map_err(failed)?;
+    command
+        .env_remove("POND_SERVER")
+        .env_remove("POND_TOKEN")
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(log)
+        .stderr(errors)
+        .spawn()
+        .map_err(failed)
+}
+
+/// What the pool wrote to its log since then, on one line.
+fn said_since(dir: &Path, since: u64) -> String {
+    let mut text = String::new();
+    let read = File::open(log_file(dir)).and_then(|mut file| {
+        file.seek(SeekFrom::Start(since))?;
+        file.take(4096).read_to_string(&mut text)
+    });
+    match read {
+        Ok(_) if !text.trim().is_empty() => {
+            text.trim().trim_start_matches("error:").trim().lines().collect::<Vec<_>>().join("; ")
+        }
+        _ => "it ended without a word".to_owned(),
+    }
+}

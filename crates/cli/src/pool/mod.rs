@@ -1,0 +1,65 @@
+//! The pool on this machine: `pond up`, `pond down`, `pond doctor`, and the one `pond run` starts by itself.
+
+mod background;
+mod doctor;
+mod down;
+mod glue;
+mod serve;
+
+pub use background::ensure;
+pub use doctor::doctor;
+pub use down::down;
+
+use crate::args::{Globals, UpArgs};
+use crate::error::{Done, codes};
+use crate::verbs::Ctx;
+use std::path::{Path, PathBuf};
+
+/// Folder of the pool on this machine: as flags or environment say, `/var/lib/pond` for root, else under the
+/// user's state folder.
+#[must_use]
+pub fn state_dir(globals: &Globals) -> PathBuf {
+    if let Some(dir) = &globals.state_dir {
+        return dir.clone();
+    }
+    if rustix::process::geteuid().is_root() {
+        return PathBuf::from("/var/lib/pond");
+    }
+    let path = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    path("XDG_STATE_HOME")
+        .or_else(|| path("HOME").map(|home| home.join(".local/state")))
+        .unwrap_or_else(std::env::temp_dir)
+        .join("pond")
+}
+
+/// Where the pool in the background writes what it has to say.
+#[must_use]
+pub fn log_file(dir: &Path) -> PathBuf {
+    dir.join("server.log")
+}
+
+/// `pond up`.
+///
+/// # Errors
+/// The state folder is taken or cannot be written, or the address cannot be listened on.
+pub fn up(ctx: &Ctx, args: &UpArgs) -> Done {
+    if args.detach && !args.daemon {
+        let started = background::start(ctx, args)?;
+        let dir = state_dir(&ctx.globals);
+        if ctx.out.format.is_data() {
+            ctx.out.value(&serde_json::json!({
+                "address": started.address, "pid": started.pid, "log": log_file(&dir), "already": started.already,
+            }))?;
+        } else {
+            ctx.out.line(&started.address)?;
+            let how = if started.already { "already serving" } else { "serving" };
+            ctx.out.note(&format!(
+                "{how} in the background (process {}); log: {}; stop with `pond down`",
+                started.pid,
+                log_file(&dir).display()
+            ));
+        }
+        return Ok(codes::OK);
+    }
+    serve::serve(ctx, args)
+}

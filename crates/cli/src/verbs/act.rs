@@ -1,0 +1,117 @@
+//! Verbs that act on jobs that exist: `stop pause resume retry rm`.
+
+use super::Ctx;
+use super::list::jobs;
+use crate::args::{JobsArgs, PauseArgs, StopArgs};
+use crate::client::Client;
+use crate::error::{CliError, Done, codes};
+use crate::out::clean;
+use crate::refs::{Careful, JobRef, find};
+use crate::term;
+use pond_server::api::types::{ActionBody, JobQuery, JobSummary};
+use std::io::{BufRead, Write};
+
+/// Does something to each job; one that fails does not keep the others from it, and decides the exit code.
+fn each(ctx: &Ctx, names: &[String], mut act: impl FnMut(&Client, JobRef) -> Result<(), CliError>) -> Done {
+    let client = ctx.client()?;
+    let mut code = codes::OK;
+    for name in names {
+        match find(&client, name, Careful::Yes).and_then(|job| act(&client, job)) {
+            Ok(()) => {}
+            Err(gone @ (CliError::Unreachable { .. } | CliError::PipeClosed)) => return Err(gone),
+            Err(why) => {
+                crate::report(&ctx.out, &why);
+                code = why.exit_code();
+            }
+        }
+    }
+    Ok(code)
+}
+
+fn action(ctx: &Ctx, client: &Client, job: JobRef, verb: &str, body: &ActionBody) -> Result<(), CliError> {
+    let body = ActionBody { index: job.index, ..body.clone() };
+    let summary: JobSummary = client.post(&job.path(&format!("/{verb}")), &body)?;
+    told(ctx, job, &summary)
+}
+
+fn told(ctx: &Ctx, job: JobRef, summary: &JobSummary) -> Result<(), CliError> {
+    if ctx.out.format.is_data() {
+        return ctx.out.entry(summary);
+    }
+    ctx.out.line(&format!("{job} {}: {}", clean(&summary.name), summary.state.as_str()))
+}
+
+/// `pond stop`.
+///
+/// # Errors
+/// No pool, no such job, or a refusal.
+pub fn stop(ctx: &Ctx, args: &StopArgs) -> Done {
+    let mut names = args.jobs.clone();
+    if args.all {
+        let query =
+            JobQuery { state: Some("active".to_owned()), queue: args.project.clone(), ..JobQuery::default() };
+        names = jobs(&ctx.client()?, &query, u32::MAX)?.iter().map(|job| job.id.to_string()).collect();
+        let question = format!("Stop {} jobs?", names.len());
+        if !names.is_empty() && !args.yes && !confirm(&question, false)? {
+            return Ok(codes::FAILED);
+        }
+    }
+    let body = ActionBody { now: args.now, ..ActionBody::default() };
+    each(ctx, &names, |client, job| action(ctx, client, job, "stop", &body))
+}
+
+/// `pond pause`.
+///
+/// # Errors
+/// No pool, no such job, or a refusal.
+pub fn pause(ctx: &Ctx, args: &PauseArgs) -> Done {
+    let body = ActionBody { release: args.release, ..ActionBody::default() };
+    each(ctx, &args.jobs, |client, job| action(ctx, client, job, "pause", &body))
+}
+
+/// `pond resume` and `pond retry`.
+///
+/// # Errors
+/// No pool, no such job, or a refusal.
+pub fn plain(ctx: &Ctx, args: &JobsArgs, verb: &str) -> Done {
+    each(ctx, &args.jobs, |client, job| action(ctx, client, job, verb, &ActionBody::default()))
+}
+
+/// `pond rm`.
+///
+/// # Errors
+/// No pool, no such job, or one that is not over.
+pub fn rm(ctx: &Ctx, args: &JobsArgs) -> Done {
+    each(ctx, &args.jobs, |client, job| {
+        if job.index.is_some() || job.rank.is_some() {
+            return Err(CliError::usage(format!("{job} is a part of a job; jobs are removed whole")));
+        }
+        client.delete(&job.path(""))?;
+        ctx.out.said(&format!("{job}: removed"))
+    })
+}
+
+/// Asks a question that is answered with yes or no.
+///
+/// # Errors
+/// There is nobody to ask.
+pub fn confirm(question: &str, default: bool) -> Result<bool, CliError> {
+    if !term::is_interactive() {
+        return Err(CliError::Usage {
+            what: format!("{question} There is no terminal to ask on"),
+            next: Some("say yes beforehand with -y".to_owned()),
+        });
+    }
+    let hint = if default { "[Y/n]" } else { "[y/N]" };
+    let mut err = std::io::stderr();
+    write!(err, "{question} {hint} ")
+        .and_then(|()| err.flush())
+        .map_err(|why| CliError::io("asking", why))?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer).map_err(|why| CliError::io("reading the answer", why))?;
+    Ok(match answer.trim().to_lowercase().as_str() {
+        "" => default && answer.ends_with('\n'),
+        "y" | "yes" => true,
+        _ => false,
+    })
+}

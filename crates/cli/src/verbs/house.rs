@@ -1,0 +1,88 @@
+//! `pond completion`, `pond man`, and the names completion scripts ask for.
+
+use super::Ctx;
+use super::list::jobs;
+use crate::args::{Cli, CompletionArgs};
+use crate::error::{CliError, Done, codes};
+use crate::out::clean;
+use clap::CommandFactory as _;
+use clap_complete::Shell;
+use pond_server::api::types::JobQuery;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// Verbs that take the name of a job.
+const TAKES_JOBS: &str = "status logs exec attach forward cp why events wait pause resume stop rm retry";
+
+/// `pond completion SHELL`.
+///
+/// # Errors
+/// Nobody reads.
+pub fn completion(ctx: &Ctx, args: CompletionArgs) -> Done {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "pond", &mut script);
+    ctx.out.bytes(&script)?;
+    let verbs = TAKES_JOBS;
+    match args.shell {
+        Shell::Bash => ctx.out.text(&bash(verbs))?,
+        Shell::Fish => ctx.out.text(&format!(
+            "complete -c pond -n '__fish_seen_subcommand_from {verbs}' -f -a '(pond __names 2>/dev/null)'\n"
+        ))?,
+        Shell::Zsh => ctx.out.text(&zsh(verbs))?,
+        _ => {}
+    }
+    Ok(codes::OK)
+}
+
+/// Names of jobs on top of what clap's script offers.
+fn bash(verbs: &str) -> String {
+    format!(
+        "\n_pond_jobs() {{\n    _pond \"$@\"\n    case \" {verbs} \" in\n        *\" ${{COMP_WORDS[1]}} \"*)\n            case \"${{COMP_WORDS[COMP_CWORD]}}\" in\n                -*) ;;\n                *) COMPREPLY+=( $(compgen -W \"$(pond __names 2>/dev/null)\" -- \"${{COMP_WORDS[COMP_CWORD]}}\") ) ;;\n            esac ;;\n    esac\n}}\ncomplete -F _pond_jobs -o nosort -o bashdefault -o default pond\n"
+    )
+}
+
+fn zsh(verbs: &str) -> String {
+    format!(
+        "\n_pond_jobs() {{\n    local -a names\n    if [[ \" {verbs} \" == *\" ${{words[2]}} \"* && ${{words[CURRENT]}} != -* ]]; then\n        names=(${{(f)\"$(pond __names 2>/dev/null)\"}})\n        compadd -a names\n    fi\n    _pond \"$@\"\n}}\ncompdef _pond_jobs pond\n"
+    )
+}
+
+/// `pond __names`: ids and names of the newest jobs, harmless to a shell.
+///
+/// # Errors
+/// No pool.
+pub fn names(ctx: &Ctx) -> Done {
+    let jobs = jobs(&ctx.client()?, &JobQuery::default(), 200)?;
+    let plain = |name: &str| {
+        !name.is_empty()
+            && name.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_.".contains(letter))
+    };
+    let mut names: BTreeSet<String> = jobs.iter().map(|job| job.id.to_string()).collect();
+    names.extend(jobs.iter().filter(|job| plain(&job.name)).map(|job| clean(&job.name).into_owned()));
+    names.insert("@last".to_owned());
+    for name in names {
+        ctx.out.line(&name)?;
+    }
+    Ok(codes::OK)
+}
+
+/// `pond man`: one page to standard output, or a page a verb into a folder.
+///
+/// # Errors
+/// The folder cannot be written.
+pub fn man(ctx: &Ctx, dir: Option<&Path>) -> Done {
+    let command = Cli::command();
+    let Some(dir) = dir else {
+        let mut page = Vec::new();
+        clap_mangen::Man::new(command)
+            .render(&mut page)
+            .map_err(|why| CliError::io("making the page", why))?;
+        ctx.out.bytes(&page)?;
+        return Ok(codes::OK);
+    };
+    std::fs::create_dir_all(dir)
+        .and_then(|()| clap_mangen::generate_to(command, dir))
+        .map_err(|why| CliError::io(format!("writing into {}", dir.display()), why))?;
+    ctx.out.said(&format!("pages written to {}", dir.display()))?;
+    Ok(codes::OK)
+}

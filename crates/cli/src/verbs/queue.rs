@@ -1,0 +1,152 @@
+//! `pond queue`: who may have how much.
+
+use super::Ctx;
+use super::machine::pairs;
+use crate::args::{QueueFlags, QueueVerb};
+use crate::client::{Client, encode};
+use crate::error::{CliError, Done, codes};
+use crate::out::{Column, Table};
+use crate::watch::watched;
+use pond_core::units::{Bytes, MilliCpu, Thousandths};
+use pond_server::api::types::{QueueAmounts, QueueBody, QueueView};
+
+/// `pond queue ...`.
+///
+/// # Errors
+/// No pool, no such queue, or a refusal.
+pub fn queue(ctx: &Ctx, verb: &QueueVerb) -> Done {
+    let client = ctx.client()?;
+    match verb {
+        QueueVerb::Ls(watch) => watched(&ctx.out, *watch, || {
+            let queues: Vec<QueueView> = client.get("/queues", &())?;
+            if ctx.out.format.is_data() { ctx.out.value(&queues) } else { ctx.out.table(&table(&queues)) }
+        }),
+        QueueVerb::Show { queue } => shown(ctx, &client.get(&path(queue), &())?),
+        QueueVerb::Set { queue, flags } => {
+            let body = changed(existing(&client, queue)?, flags)?;
+            shown(ctx, &client.put(&path(queue), &body)?)
+        }
+        QueueVerb::Rm { queue } => {
+            client.delete(&path(queue))?;
+            ctx.out.said(&format!("{queue}: removed"))?;
+            Ok(codes::OK)
+        }
+    }
+}
+
+fn path(queue: &str) -> String {
+    let parts: Vec<String> = queue.split('/').map(encode).collect();
+    format!("/queues/{}", parts.join("/"))
+}
+
+/// What is set now; the defaults for a queue that is not there yet.
+fn existing(client: &Client, queue: &str) -> Result<QueueBody, CliError> {
+    match client.get::<QueueView>(&path(queue), &()) {
+        Ok(view) => Ok(view.settings),
+        Err(CliError::Refused(problem)) if problem.status == 404 => Ok(QueueBody::default()),
+        Err(why) => Err(why),
+    }
+}
+
+fn changed(mut body: QueueBody, flags: &QueueFlags) -> Result<QueueBody, CliError> {
+    body.weight = flags.weight.unwrap_or(body.weight);
+    body.borrow = flags.borrow.unwrap_or(body.borrow);
+    set(&mut body.guarantee, &flags.guarantee)?;
+    set(&mut body.limit, &flags.limit)?;
+    Ok(body)
+}
+
+fn set(amounts: &mut QueueAmounts, texts: &[String]) -> Result<(), CliError> {
+    for (name, value) in pairs(texts)? {
+        let wrong = |why: &dyn std::fmt::Display| CliError::usage(format!("{name}={value}: {why}"));
+        let cpu = |text: &str| text.parse::<MilliCpu>().map(|it| it.0).map_err(|why| wrong(&why));
+        let bytes = |text: &str| text.parse::<Bytes>().map(|it| it.0).map_err(|why| wrong(&why));
+        let given = (!value.is_empty()).then_some(value.as_str());
+        match name.as_str() {
+            "cpu" => amounts.cpu_milli = given.map(cpu).transpose()?,
+            "memory" => amounts.memory_bytes = given.map(bytes).transpose()?,
+            "disk" => amounts.disk_bytes = given.map(bytes).transpose()?,
+            "running" => {
+                amounts.running = given.map(|text| text.parse().map_err(|why| wrong(&why))).transpose()?
+            }
+            "gpu" | "fpga" | "npu" | "opencl" => match given {
+                Some(text) => drop(amounts.device_thousandths.insert(name.clone(), cpu(text)?)),
+                None => drop(amounts.device_thousandths.remove(&name)),
+            },
+            _ => {
+                return Err(CliError::Usage {
+                    what: format!("`{name}` is not something a queue counts"),
+                    next: Some("use cpu, memory, disk, gpu, fpga, npu, opencl or running".to_owned()),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn shown(ctx: &Ctx, view: &QueueView) -> Done {
+    if ctx.out.format.is_data() {
+        ctx.out.value(view)?;
+    } else {
+        ctx.out.table(&table(std::slice::from_ref(view)))?;
+    }
+    Ok(codes::OK)
+}
+
+/// Amounts in a line; absent ones are left out.
+fn line(amounts: &QueueAmounts) -> String {
+    let mut parts = Vec::new();
+    parts.extend(amounts.cpu_milli.map(|it| format!("cpu={}", MilliCpu(it))));
+    parts.extend(amounts.memory_bytes.map(|it| format!("memory={}", Bytes(it))));
+    parts.extend(amounts.disk_bytes.map(|it| format!("disk={}", Bytes(it))));
+    parts.extend(amounts.device_thousandths.iter().map(|(kind, it)| format!("{kind}={}", Thousandths(*it))));
+    parts.extend(amounts.running.map(|it| format!("running={it}")));
+    if parts.is_empty() { "-".to_owned() } else { parts.join(",") }
+}
+
+fn table(queues: &[QueueView]) -> Table {
+    let mut table = Table::new(vec![
+        Column::left("QUEUE"),
+        Column::right("WEIGHT"),
+        Column::left("BORROWS"),
+        Column::right("WAITING"),
+        Column::left("USED"),
+        Column::left("GUARANTEE"),
+        Column::left("LIMIT"),
+        Column::right("HISTORY").wide(),
+    ]);
+    for view in queues {
+        table.row(vec![
+            if view.path.is_empty() { "/".into() } else { (&view.path).into() },
+            view.settings.weight.into(),
+            if view.settings.borrow { "yes" } else { "no" }.into(),
+            view.waiting.into(),
+            line(&view.used).into(),
+            line(&view.settings.guarantee).into(),
+            line(&view.settings.limit).into(),
+            view.history.into(),
+        ]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_named_stays() {
+        let flags = |guarantee: &[&str], limit: &[&str]| QueueFlags {
+            guarantee: guarantee.iter().map(|&it| it.to_owned()).collect(),
+            limit: limit.iter().map(|&it| it.to_owned()).collect(),
+            ..QueueFlags::default()
+        };
+        let first = changed(QueueBody::default(), &flags(&["cpu=8", "gpu=0.5"], &["running=3"])).unwrap();
+        assert_eq!(first.guarantee.device_thousandths["gpu"], 500);
+        let second = changed(first, &flags(&["gpu="], &["memory=1GB"])).unwrap();
+        assert_eq!(line(&second.guarantee), "cpu=8");
+        assert_eq!(line(&second.limit), "memory=1GB,running=3");
+        assert!(changed(QueueBody::default(), &flags(&["ram=1"], &[])).is_err());
+        assert!(changed(QueueBody::default(), &flags(&["cpu=x"], &[])).is_err());
+    }
+}

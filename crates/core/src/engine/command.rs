@@ -1,0 +1,429 @@
+//! What users and administrators ask for. Each is checked whole before anything is done.
+
+use super::change::{Handled, Out, Reply, What};
+use super::job::{End, Gang, Limits, Phase, State, TaskState, Then};
+use super::refusal::Refusal;
+use super::room::over_limit;
+use super::{Engine, Timer, admit};
+use crate::event::{Actor, Effect, Request, Target};
+use crate::ids::{GangId, JobId, NodeName, QueuePath, TaskId};
+use crate::model::{QueueLimits, QueueSpec, Resources};
+use crate::plan::Dimension;
+use crate::queue::Amounts;
+use crate::snapshot::{Held, NodeOrd, QueueOrd};
+use crate::units::{MilliCpu, Millis};
+use std::collections::BTreeMap;
+
+/// Asks a process to end.
+const SIGTERM: i32 = 15;
+
+impl Engine {
+    pub(super) fn request(&mut self, actor: &Actor, request: Request, out: &mut Out) -> Handled<Reply> {
+        match request {
+            Request::Submit(spec) => return self.submit(*spec, out).map(Reply::Submitted),
+            Request::Stop { target, now } => self.stop(actor, target, now, out),
+            Request::Pause { target, release } => self.pause(target, release, out),
+            Request::Resume(target) => self.resume(target, out),
+            Request::Retry(target) => self.retry(target, out),
+            Request::Remove(job) => self.remove(job, out),
+            Request::Resize { target, request, burst } => self.resize(target, Limits { request, burst }, out),
+            Request::Sessions { task, count } => self.sessions(task, count),
+            Request::SetQueue(spec) => self.set_queue(spec, out),
+            Request::RemoveQueue(path) => self.remove_queue(path, out),
+            Request::Drain { node, on } => self.drain(&node, on, out),
+            Request::Label { node, labels } => self.label(&node, labels),
+        }
+        .map(|()| Reply::Done)
+    }
+
+    /// The gangs a request is about.
+    fn targeted(&self, target: Target) -> Handled<Vec<GangId>> {
+        let Some(job) = self.jobs.get(&target.job) else {
+            let known = self.archive.succeeded(target.job).is_some();
+            return Err(if known { Refusal::Archived(target.job) } else { Refusal::UnknownJob(target.job) });
+        };
+        match target.index {
+            None => Ok(job.gangs.iter().map(|gang| gang.id).collect()),
+            Some(index) if job.gang(index).is_some() => Ok(vec![target.job.gang(index)]),
+            Some(index) => Err(Refusal::UnknownIndex(target.job.gang(index))),
+        }
+    }
+
+    /// The gangs a request is about that have not ended; refused when all have.
+    fn targeted_alive(&self, target: Target) -> Handled<Vec<GangId>> {
+        let mut gangs = self.targeted(target)?;
+        gangs.retain(|id| self.state(*id).is_some_and(|state| !state.is_over()));
+        if gangs.is_empty() { Err(Refusal::Ended(target.job)) } else { Ok(gangs) }
+    }
+
+    fn state(&self, id: GangId) -> Option<State> {
+        self.gang(id).map(Gang::state)
+    }
+
+    fn stop(&mut self, actor: &Actor, target: Target, now: bool, out: &mut Out) -> Handled<()> {
+        for id in self.targeted_alive(target)? {
+            let end = End::Stopped { by: Self::user_of(actor) };
+            let Some(job) = self.jobs.get(&id.job) else { continue };
+            let grace = if now { Millis::ZERO } else { job.spec.grace };
+            match self.gang(id).map(|gang| (gang.state(), gang.live().is_some())) {
+                Some((_, true)) => self.end_gang_so(id, Then::Finish(end), (SIGTERM, grace), out),
+                Some((state, false)) if !state.is_over() => self.finish(id, end, state, out),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn pause(&mut self, target: Target, release: bool, out: &mut Out) -> Handled<()> {
+        let gangs = self.targeted_alive(target)?;
+        if gangs.iter().all(|id| self.state(*id) == Some(State::Stopping)) {
+            return Err(Refusal::Stopping(target.job));
+        }
+        for id in gangs {
+            match self.gang(id).map(|gang| (gang.state(), gang.live().is_some())) {
+                Some((State::Stopping, _)) | None => {}
+                Some((_, true)) if release => self.end_gang(id, Then::Pause, out),
+                Some((from, true)) => self.set_paused(id, true, from, out),
+                Some((_, false)) => {
+                    if let Some(gang) = self.gang_mut(id) {
+                        gang.paused = true;
+                    }
+                    self.settle(id, "paused", out);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn resume(&mut self, target: Target, out: &mut Out) -> Handled<()> {
+        let mut gangs = self.targeted_alive(target)?;
+        gangs.retain(|id| {
+            let gang = self.gang(*id);
+            gang.is_some_and(|gang| gang.paused || gang.live().is_some_and(|live| live.paused))
+        });
+        if gangs.is_empty() {
+            return Err(Refusal::NotPaused(target.job));
+        }
+        for id in gangs {
+            match self.gang(id).map(|gang| (gang.state(), gang.live().is_some())) {
+                Some((from, true)) => self.set_paused(id, false, from, out),
+                _ => {
+                    if let Some(gang) = self.gang_mut(id) {
+                        gang.paused = false;
+                    }
+                    self.settle(id, "resumed", out);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn set_paused(&mut self, id: GangId, paused: bool, from: State, out: &mut Out) {
+        let Some(live) = self.gang_mut(id).and_then(Gang::live_mut) else { return };
+        let before = live.is_frozen();
+        live.paused = paused;
+        self.apply_frozen(id, before, out);
+        self.note_gang(id, from, if paused { "paused" } else { "resumed" }, out);
+    }
+
+    /// After its freezing has changed: tells substrate, meter and rows.
+    pub(super) fn apply_frozen(&mut self, id: GangId, before: bool, out: &mut Out) {
+        let now = self.now;
+        let Some(live) = self.gang(id).and_then(Gang::live) else { return };
+        let (paused, pool, frozen) = (live.paused, live.frozen.is_some(), live.is_frozen());
+        for task in live.tasks.iter().filter(|task| task.state == TaskState::Running) {
+            if before != frozen {
+                let node = NodeName::from(self.node_name(task.node).as_str());
+                let (generation, task) = (task.generation, id.task(task.rank));
+                out.effects.push(Effect::Freeze { task, generation, frozen, node });
+            }
+        }
+        let ranks: Vec<u32> = live.tasks.iter().map(|task| task.rank).collect();
+        for rank in ranks {
+            self.meter.freeze(now, id.task(rank), paused, pool);
+        }
+        self.recount_gang(id);
+        self.sync_row(id);
+        self.wants_plan = true;
+    }
+
+    fn retry(&mut self, target: Target, out: &mut Out) -> Handled<()> {
+        let mut gangs = self.targeted(target)?;
+        gangs.retain(|id| self.state(*id).is_some_and(State::is_over));
+        // Of a whole array, what succeeded stays done.
+        if target.index.is_none() && gangs.iter().any(|id| self.state(*id) != Some(State::Succeeded)) {
+            gangs.retain(|id| self.state(*id) != Some(State::Succeeded));
+        }
+        if gangs.is_empty() {
+            return Err(Refusal::NotEnded(target.job));
+        }
+        for id in gangs {
+            let now = self.now;
+            let Some(job) = self.jobs.get_mut(&id.job) else { continue };
+            let Some(gang) = job.gang_mut(id.index) else { continue };
+            let from = gang.state();
+            let failed = from != State::Succeeded;
+            gang.failures = 0;
+            gang.faults = 0;
+            gang.queued = now;
+            gang.phase = Phase::Held(Held::ArrayLimit(0));
+            job.unfinished = job.unfinished.saturating_add(1);
+            job.failed = job.failed.saturating_sub(u32::from(failed));
+            job.finished = None;
+            self.enter_row(id);
+            let mut quiet = Out::default();
+            self.settle(id, "", &mut quiet);
+            self.note_gang(id, from, "queued once more", out);
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, job: JobId, out: &mut Out) -> Handled<()> {
+        match self.jobs.get(&job) {
+            Some(known) if known.unfinished() > 0 => return Err(Refusal::NotEnded(job)),
+            Some(_) => self.forget_job(job, out),
+            None if self.archive.succeeded(job).is_some() => {}
+            None => return Err(Refusal::UnknownJob(job)),
+        }
+        out.effects.push(Effect::Purge(job));
+        Ok(())
+    }
+
+    /// The server keeps the record of a finished job: the engine forgets all but how it ended.
+    pub(super) fn archived(&mut self, job: JobId, out: &mut Out) -> Handled<()> {
+        match self.jobs.get(&job) {
+            Some(known) if known.unfinished() > 0 => Err(Refusal::NotEnded(job)),
+            Some(_) => {
+                self.forget_job(job, out);
+                Ok(())
+            }
+            None if self.archive.succeeded(job).is_some() => Ok(()),
+            None => Err(Refusal::UnknownJob(job)),
+        }
+    }
+
+    /// Jobs may still depend on one that is forgotten: how it ended stays known.
+    fn forget_job(&mut self, id: JobId, out: &mut Out) {
+        let Some(job) = self.jobs.remove(&id) else { return };
+        self.archive.add(id, job.succeeded());
+        self.meter.forget(id);
+        self.note(out, What::Job { job: id, over: None }, "its record was archived or removed");
+    }
+
+    fn sessions(&mut self, task: TaskId, count: u32) -> Handled<()> {
+        let now = self.now;
+        let unknown = Refusal::UnknownTask(task);
+        let idle = self.jobs.get(&task.gang.job).and_then(|job| job.spec.idle);
+        let live = self.gang_mut(task.gang).and_then(Gang::live_mut);
+        let live = live.ok_or(Refusal::UnknownTask(task))?;
+        let known = live.tasks.iter_mut().find(|known| known.rank == task.rank).ok_or(unknown)?;
+        known.sessions = count;
+        let used = live.tasks.iter().any(|task| task.sessions > 0);
+        if let (Some(idle), Some(_)) = (idle, live.started) {
+            live.idle_since = if used { None } else { live.idle_since.or(Some(now)) };
+            match live.idle_since.filter(|_| live.ending.is_none()) {
+                Some(since) => self.timers.set(Timer::Idle(task.gang), since.after(idle.after)),
+                None => self.timers.cancel(Timer::Idle(task.gang)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes amounts of waiting and running gangs; all of them, or none.
+    fn resize(&mut self, target: Target, limits: Limits, out: &mut Out) -> Handled<()> {
+        admit::check_limits(&limits.request, &limits.burst)?;
+        let gangs = self.targeted_alive(target)?;
+        if gangs.iter().any(|id| self.state(*id) == Some(State::Stopping)) {
+            return Err(Refusal::Stopping(target.job));
+        }
+        self.room_to_grow(&gangs, limits)?;
+        for id in gangs {
+            self.resize_gang(id, limits, out);
+        }
+        Ok(())
+    }
+
+    /// Whether every node and queue has room for what running gangs would get beyond what they have.
+    fn room_to_grow(&self, gangs: &[GangId], limits: Limits) -> Handled<()> {
+        let mut more: BTreeMap<NodeOrd, Resources> = BTreeMap::new();
+        let mut total = Resources::ZERO;
+        let mut queue = None;
+        for id in gangs {
+            let Some(gang) = self.gang(*id) else { continue };
+            queue = gang.rows.map(|rows| rows.queue).or(queue);
+            for task in gang.live().into_iter().flat_map(|live| &live.tasks) {
+                let growth = limits.request.minus(task.limits.request);
+                let sum = more.entry(task.node).or_default();
+                *sum = sum.plus(growth);
+                total = total.plus(growth);
+            }
+        }
+        for (ord, more) in more {
+            let row = self.rows.snapshot.node(ord);
+            let free = row.capacity.minus(row.granted);
+            let parts = [
+                (Dimension::Cpu, free.cpu.0, more.cpu.0),
+                (Dimension::Memory, free.memory.0, more.memory.0),
+                (Dimension::Disk, free.disk.0, more.disk.0),
+            ];
+            if let Some((dimension, free, asked)) = parts.into_iter().find(|(_, free, asked)| asked > free) {
+                return Err(Refusal::NoRoom { what: format!("node {}", row.name), dimension, free, asked });
+            }
+        }
+        let over = queue.and_then(|queue: QueueOrd| over_limit(self, queue, &Amounts::of(total)));
+        match over {
+            Some((ord, dimension, free, asked)) => {
+                let path = &self.rows.snapshot.queue(ord).spec.path;
+                Err(Refusal::NoRoom { what: format!("queue `{path}`"), dimension, free, asked })
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn resize_gang(&mut self, id: GangId, limits: Limits, out: &mut Out) {
+        let Some(job) = self.jobs.get_mut(&id.job) else { return };
+        let Some(gang) = job.gang_mut(id.index) else { return };
+        gang.resized = Some(limits);
+        let state = gang.state();
+        let Some(rows) = gang.rows else { return };
+        let tasks: Vec<(u32, Limits)> = gang
+            .live()
+            .into_iter()
+            .flat_map(|live| &live.tasks)
+            .filter(|task| !task.has_ended())
+            .map(|task| (task.rank, task.limits))
+            .collect();
+        let Some(gang) = job.gang(id.index) else { return };
+        let demand = self.rows.intern(gang.shapes(&job.spec));
+        self.rows.release(rows.demand);
+        if let Some(row) = self.rows.gang_mut(rows.gang) {
+            row.demand = demand;
+        }
+        if let Some(gang) = job.gang_mut(id.index) {
+            gang.rows = Some(super::GangRows { demand, ..rows });
+        }
+        for (rank, before) in tasks {
+            self.relimit(id, rank, limits);
+            let Some(live) = self.gang_mut(id).and_then(Gang::live_mut) else { continue };
+            let Some(task) = live.tasks.iter_mut().find(|task| task.rank == rank) else { continue };
+            task.limits_before.get_or_insert(before);
+            let (generation, ord) = (task.generation, task.node);
+            let node = NodeName::from(self.node_name(ord).as_str());
+            let Limits { request, burst } = limits;
+            out.effects.push(Effect::Resize { task: id.task(rank), generation, request, burst, node });
+        }
+        self.sync_row(id);
+        self.wants_plan = true;
+        self.note_gang(id, state, "resized", out);
+    }
+
+    fn set_queue(&mut self, spec: QueueSpec, out: &mut Out) -> Handled<()> {
+        self.check_queue(&spec)?;
+        let path = QueuePath::from(spec.path.as_str());
+        match self.rows.queue_ord(&path) {
+            Some(ord) => {
+                self.rows.queue_mut(ord).spec = spec;
+                self.rows.touch_all();
+            }
+            None => {
+                let parent = self.rows.queue_ord(&parent_of(&path)).unwrap_or(QueueOrd(0));
+                self.rows.add_queue(spec, Some(parent));
+                self.history.fit(self.rows.snapshot.queues.len());
+            }
+        }
+        self.wants_plan = true;
+        self.note(out, What::Queue { queue: path, present: true }, "set by an administrator");
+        Ok(())
+    }
+
+    fn check_queue(&self, spec: &QueueSpec) -> Handled<()> {
+        let bad = |problem, advice| {
+            Err(Refusal::BadQueue { path: QueuePath::from(spec.path.as_str()), problem, advice })
+        };
+        let path = spec.path.as_str();
+        let well_named = path.is_empty()
+            || path.len() <= 512
+                && path.split('/').all(|part| {
+                    !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+                });
+        if !well_named {
+            return bad(
+                "has a name that cannot be",
+                "use letters, digits, `-`, `_`, `.`, with `/` between parts",
+            );
+        }
+        if self.rows.queue_ord(&parent_of(&spec.path)).is_none() {
+            return bad("has no queue above it", "create the one above first");
+        }
+        if spec.weight == 0 {
+            return bad("has weight 0", "use 1 or more; a limit of 0 keeps a queue closed");
+        }
+        if exceeds(&spec.guarantee, &spec.limit) {
+            return bad("has a guarantee above its limit", "lower the guarantee or raise the limit");
+        }
+        Ok(())
+    }
+
+    fn remove_queue(&mut self, path: QueuePath, out: &mut Out) -> Handled<()> {
+        let ord = self
+            .rows
+            .queue_ord(&path)
+            .ok_or_else(|| Refusal::UnknownQueue(QueuePath::from(path.as_str())))?;
+        let bad = |problem, advice| {
+            Err(Refusal::BadQueue { path: QueuePath::from(path.as_str()), problem, advice })
+        };
+        let queues = &self.rows.snapshot.queues;
+        if ord == QueueOrd(0) {
+            return bad("is the root", "remove those below it");
+        }
+        if queues.iter().any(|row| row.parent == Some(ord)) {
+            return bad("has queues below it", "remove those first");
+        }
+        if self.rows.snapshot.gangs.iter().flatten().any(|row| row.queue == ord) {
+            return bad("has jobs that have not ended", "stop them, or wait for them");
+        }
+        self.rows.remove_queue(ord);
+        self.history.remove(ord);
+        // Ordinals behind it moved up; an administrator's rare act may look at every job.
+        for gang in self.jobs.values_mut().flat_map(|job| &mut job.gangs) {
+            if let Some(rows) = &mut gang.rows {
+                rows.queue = super::rows::moved_up(rows.queue, ord);
+            }
+        }
+        self.wants_plan = true;
+        self.note(out, What::Queue { queue: path, present: false }, "removed by an administrator");
+        Ok(())
+    }
+
+    /// The CPU limit of a task that is squeezed, or let out.
+    pub(super) fn limit_cpu(&mut self, id: TaskId, cpu: MilliCpu, out: &mut Out) {
+        let Some(live) = self.gang_mut(id.gang).and_then(Gang::live_mut) else { return };
+        let Some(task) = live.tasks.iter_mut().find(|task| task.rank == id.rank) else { return };
+        let cpu = cpu.min(task.limits.burst.cpu);
+        if task.cpu_limit == cpu {
+            return;
+        }
+        task.cpu_limit = cpu;
+        let (generation, ord) = (task.generation, task.node);
+        let Limits { mut request, mut burst } = task.limits;
+        request.cpu = request.cpu.min(cpu);
+        burst.cpu = cpu;
+        let node = NodeName::from(self.node_name(ord).as_str());
+        out.effects.push(Effect::Resize { task: id, generation, request, burst, node });
+        self.sync_row(id.gang);
+    }
+}
+
+fn parent_of(path: &QueuePath) -> QueuePath {
+    QueuePath::from(path.as_str().rsplit_once('/').map_or("", |(above, _)| above))
+}
+
+fn exceeds(guarantee: &QueueLimits, limit: &QueueLimits) -> bool {
+    let above =
+        |guarantee: Option<u64>, limit: Option<u64>| guarantee.unwrap_or(0) > limit.unwrap_or(u64::MAX);
+    let devices = guarantee.devices.iter();
+    above(guarantee.cpu, limit.cpu)
+        || above(guarantee.memory, limit.memory)
+        || above(guarantee.disk, limit.disk)
+        || devices.into_iter().any(|(kind, n)| above(Some(*n), limit.devices.get(kind).copied()))
+}

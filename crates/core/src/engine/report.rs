@@ -1,0 +1,254 @@
+//! What substrates tell. A message of an older generation is counted and ignored.
+
+use super::change::{Handled, Out, What};
+use super::job::{Gang, State, Task, TaskState, Then};
+use super::rows::Counted;
+use super::{Engine, Timer};
+use crate::event::{Actor, Effect, Exit, Report, TaskSample};
+use crate::ids::{Generation, NodeName, TaskId};
+use crate::model::Class;
+use crate::units::MilliCpu;
+
+/// The part of its CPU, in percent, under which an environment counts as idle.
+const IDLE_PERCENT: u64 = 5;
+/// What an environment without guaranteed CPU may use and still count as idle.
+const IDLE_FLOOR: MilliCpu = MilliCpu(50);
+
+impl Engine {
+    pub(super) fn report(&mut self, actor: &Actor, report: Report, out: &mut Out) -> Handled<()> {
+        match report {
+            Report::NodeUp(spec) => return self.node_up(spec, out),
+            Report::Lease(node) => match self.rows.node_ord(&node) {
+                Some(ord) => self.heard(ord, out),
+                None => self.counters.unknown_node = self.counters.unknown_node.saturating_add(1),
+            },
+            Report::NodeLost(node) => match self.rows.node_ord(&node) {
+                Some(ord) => self.lose_node(ord, "is gone", out),
+                None => self.counters.unknown_node = self.counters.unknown_node.saturating_add(1),
+            },
+            Report::Inventory { node, tasks } => self.inventory(&node, &tasks, out),
+            Report::Started { task, generation, address, ports } => {
+                if self.is_current(actor, task, generation) {
+                    self.started(task, address, ports, out);
+                }
+            }
+            Report::StartFailed { task, generation, message, node_fault } => {
+                if self.is_current(actor, task, generation) {
+                    self.start_failed(task, message, node_fault, out);
+                }
+            }
+            Report::Progress { task, generation, message } => {
+                if self.is_current(actor, task, generation) {
+                    self.progress(task, message, out);
+                }
+            }
+            Report::Exited { task, generation, exit } => {
+                if self.is_current(actor, task, generation) {
+                    self.exited(task, exit, out);
+                }
+            }
+            // What the engine asked for is what it believes; `Inventory` finds what differs.
+            Report::Frozen { task, generation, .. } => {
+                self.is_current(actor, task, generation);
+            }
+            Report::Resized { task, generation, refused } => {
+                if self.is_current(actor, task, generation) {
+                    self.was_resized(task, refused, out);
+                }
+            }
+            Report::Sampled { node, tasks, .. } => self.sampled(&node, &tasks),
+            Report::DeviceHealth { node, device, healthy, message } => {
+                self.device_health(node, device, healthy, &message, out);
+            }
+        }
+        Ok(())
+    }
+
+    /// The task under this id while it has a place.
+    pub(super) fn task(&self, id: TaskId) -> Option<&Task> {
+        let live = self.gang(id.gang)?.live()?;
+        live.tasks.iter().find(|task| task.rank == id.rank)
+    }
+
+    pub(super) fn task_mut(&mut self, id: TaskId) -> Option<&mut Task> {
+        let live = self.gang_mut(id.gang)?.live_mut()?;
+        live.tasks.iter_mut().find(|task| task.rank == id.rank)
+    }
+
+    /// Whether a message is about a task's present life and comes from where it is. Counts it otherwise.
+    fn is_current(&mut self, actor: &Actor, id: TaskId, generation: Generation) -> bool {
+        let current = self.task(id).filter(|task| task.generation == generation);
+        let Some(node) = current.map(|task| task.node) else {
+            self.counters.old_generation = self.counters.old_generation.saturating_add(1);
+            return false;
+        };
+        let right = match actor {
+            Actor::Node(name) => name == self.node_name(node),
+            Actor::Pool | Actor::User { .. } => true,
+        };
+        if !right {
+            self.counters.wrong_node = self.counters.wrong_node.saturating_add(1);
+        }
+        right
+    }
+
+    pub(super) fn started(
+        &mut self,
+        id: TaskId,
+        address: Option<String>,
+        ports: Vec<(u16, u16)>,
+        out: &mut Out,
+    ) {
+        let now = self.now;
+        let Some(task) = self.task_mut(id) else { return };
+        if task.state != TaskState::Starting {
+            self.counters.repeated = self.counters.repeated.saturating_add(1);
+            return;
+        }
+        task.state = TaskState::Running;
+        task.started = Some(now);
+        task.address = address;
+        task.ports = ports;
+        task.message = None;
+        task.samples = super::Samples::starting(now);
+        let (generation, ord) = (task.generation, task.node);
+        let node = NodeName::from(self.node_name(ord).as_str());
+        self.meter.run(now, id);
+        let Some(gang) = self.gang(id.gang) else { return };
+        let Some(live) = gang.live() else { return };
+        let frozen = live.is_frozen();
+        let all = live.started.is_none() && live.ending.is_none() && live.tasks.iter().all(Task::is_running);
+        if frozen && live.ending.is_none() {
+            let node = NodeName::from(node.as_str());
+            out.effects.push(Effect::Freeze { task: id, generation, frozen, node });
+        }
+        let what = What::Task { task: id, generation, node, exit: None };
+        self.note(out, what, "runs");
+        if all {
+            self.all_run(id.gang, now, out);
+        }
+    }
+
+    fn start_failed(&mut self, id: TaskId, message: String, node_fault: bool, out: &mut Out) {
+        let Some(task) = self.task_mut(id) else { return };
+        if task.state != TaskState::Starting {
+            self.counters.repeated = self.counters.repeated.saturating_add(1);
+            return;
+        }
+        // It never ran; what is told of it afterwards is that it left nothing.
+        task.state = TaskState::Ended(Exit::Lost);
+        self.recount_gang(id.gang);
+        let leaves = self.leaves(id);
+        if leaves {
+            self.rank_ended(id.gang, id.rank, Exit::Lost, out);
+        } else {
+            self.end_gang(id.gang, Then::StartFailed { rank: id.rank, message, node_fault }, out);
+            self.conclude(id.gang, out);
+        }
+    }
+
+    /// Whether a rank is being taken from its gang.
+    fn leaves(&self, id: TaskId) -> bool {
+        let live = self.gang(id.gang).and_then(Gang::live);
+        live.and_then(|live| live.shrinking).is_some_and(|shrinking| id.rank >= shrinking.to)
+    }
+
+    fn progress(&mut self, id: TaskId, message: String, out: &mut Out) {
+        let Some(task) = self.task_mut(id) else { return };
+        let generation = task.generation;
+        let ord = task.node;
+        task.message = Some(message.to_owned());
+        let node = NodeName::from(self.node_name(ord).as_str());
+        self.note(out, What::Task { task: id, generation, node, exit: None }, message);
+    }
+
+    pub(super) fn exited(&mut self, id: TaskId, exit: Exit, out: &mut Out) {
+        let now = self.now;
+        let Some(task) = self.task_mut(id) else { return };
+        match task.state {
+            TaskState::Ended(_) => {
+                self.counters.repeated = self.counters.repeated.saturating_add(1);
+                return;
+            }
+            // Its `Started` was overtaken or lost: it ran, however shortly.
+            TaskState::Starting if exit != Exit::Lost => {
+                task.started = Some(now);
+                self.meter.run(now, id);
+            }
+            TaskState::Starting | TaskState::Running => {}
+        }
+        self.rank_ended(id.gang, id.rank, exit, out);
+    }
+
+    /// A resize took effect, or the old limits stay.
+    fn was_resized(&mut self, id: TaskId, refused: Option<String>, out: &mut Out) {
+        let Some(task) = self.task_mut(id) else { return };
+        let Some(before) = task.limits_before.take() else { return };
+        let Some(why) = refused else { return };
+        self.relimit(id.gang, id.rank, before);
+        let Some(gang) = self.gang_mut(id.gang) else { return };
+        let state: State = gang.state();
+        self.sync_row(id.gang);
+        self.wants_plan = true;
+        self.note_gang(id.gang, state, &format!("rank {} keeps its old limits: {why}", id.rank), out);
+    }
+
+    fn sampled(&mut self, node: &NodeName, samples: &[TaskSample]) {
+        if self.rows.node_ord(node).is_none() {
+            self.counters.unknown_node = self.counters.unknown_node.saturating_add(1);
+            return;
+        }
+        let from = Actor::Node(NodeName::from(node.as_str()));
+        for sample in samples {
+            if self.is_current(&from, sample.task, sample.generation) {
+                self.sample(sample);
+            }
+        }
+    }
+
+    fn sample(&mut self, sample: &TaskSample) {
+        let now = self.now;
+        let id = sample.task;
+        let Some(job) = self.jobs.get_mut(&id.gang.job) else { return };
+        let class = job.spec.class;
+        let idle = job.spec.idle;
+        let Some(gang) = job.gang_mut(id.gang.index) else { return };
+        let Some(rows) = gang.rows else { return };
+        let Some(live) = gang.live_mut() else { return };
+        let frozen = live.is_frozen();
+        let Some(at) = live.tasks.iter().position(|task| task.rank == id.rank) else { return };
+        let task = &mut live.tasks[at];
+        if task.state != TaskState::Running {
+            return;
+        }
+        let p95 = task.samples.p95();
+        let used = task.samples.read(now, sample.cpu_us);
+        self.meter.sample(now, id, used, sample.memory, sample.disk);
+        let task = &mut live.tasks[at];
+        let counted = Counted::of(task, class, frozen);
+        let moved = self.rows.recount(task.node, task.counted, counted);
+        task.counted = counted;
+        let new_p95 = task.samples.p95();
+        let busy = task.samples.latest().unwrap_or_default() >= busy_from(task.limits.request.cpu);
+        if class == Class::Spare && new_p95 != p95 {
+            self.rows.set_busy(rows.gang, id.rank, new_p95.unwrap_or(task.limits.request.cpu));
+        }
+        if moved || class == Class::Spare {
+            // Only lending depends on samples.
+            self.wants_plan |= self.spare_gangs > 0;
+        }
+        if let (Some(idle), true) = (idle, live.started.is_some() && live.ending.is_none()) {
+            if busy {
+                live.idle_since = None;
+                self.timers.cancel(Timer::Idle(id.gang));
+            } else if live.idle_since.is_none() && live.tasks.iter().all(|task| task.sessions == 0) {
+                live.idle_since = Some(now);
+                self.timers.set(Timer::Idle(id.gang), now.after(idle.after));
+            }
+        }
+    }
+}
+
+fn busy_from(request: MilliCpu) -> MilliCpu {
+    MilliCpu(request.0.saturating_mul(IDLE_PERCENT) / 100).max(IDLE_FLOOR)
+}

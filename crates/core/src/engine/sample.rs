@@ -1,0 +1,99 @@
+//! Recent CPU use of one task: a window of samples, and its 95th percentile.
+
+use crate::units::{MilliCpu, Millis, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+
+/// How far back samples are kept.
+pub const WINDOW: Millis = Millis(60_000);
+/// How many are kept at most.
+pub const MOST: usize = 60;
+
+/// The samples of the last minute.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Samples {
+    ring: VecDeque<(Timestamp, MilliCpu)>,
+    /// When the counter was read last, and what it said in microseconds of CPU time.
+    counter: Option<(Timestamp, u64)>,
+    p95: Option<MilliCpu>,
+}
+
+impl Samples {
+    /// Starts counting at zero, at the task's start.
+    #[must_use]
+    pub const fn starting(at: Timestamp) -> Self {
+        Self { ring: VecDeque::new(), counter: Some((at, 0)), p95: None }
+    }
+
+    /// Takes in a reading of the counter. Returns the CPU time since the reading before, in microseconds.
+    ///
+    /// A counter that fell is taken as a new beginning; a second reading at one moment only adds to the next.
+    pub fn read(&mut self, at: Timestamp, cpu_us: u64) -> u64 {
+        let Some((before, counted)) = self.counter else {
+            self.counter = Some((at, cpu_us));
+            return 0;
+        };
+        let used = cpu_us.saturating_sub(counted);
+        let span = at.since(before).0;
+        if span == 0 && cpu_us >= counted {
+            return 0;
+        }
+        self.counter = Some((at, cpu_us));
+        // Microseconds per millisecond are thousandths of a core.
+        let rate = MilliCpu(used / span.max(1));
+        self.ring.push_back((at, rate));
+        while self.ring.len() > MOST || self.ring.front().is_some_and(|(old, _)| at.since(*old) > WINDOW) {
+            self.ring.pop_front();
+        }
+        self.p95 = self.percentile(95);
+        used
+    }
+
+    /// The 95th percentile (nearest rank) of the window; `None` without samples.
+    #[must_use]
+    pub const fn p95(&self) -> Option<MilliCpu> {
+        self.p95
+    }
+
+    /// The last sample.
+    #[must_use]
+    pub fn latest(&self) -> Option<MilliCpu> {
+        self.ring.back().map(|(_, rate)| *rate)
+    }
+
+    fn percentile(&self, percent: usize) -> Option<MilliCpu> {
+        let mut rates: Vec<MilliCpu> = self.ring.iter().map(|(_, rate)| *rate).collect();
+        let rank = (rates.len() * percent).div_ceil(100).checked_sub(1)?;
+        let (_, at, _) = rates.select_nth_unstable(rank);
+        Some(*at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rate_and_percentile_of_a_steady_and_a_bursty_task() {
+        let mut samples = Samples::starting(Timestamp(0));
+        assert_eq!(samples.p95(), None);
+        for second in 1..=20_u64 {
+            let burst = if second == 7 { 2_000_000 } else { 500_000 };
+            let total = samples.counter.unwrap().1 + burst;
+            assert_eq!(samples.read(Timestamp(second * 1000), total), burst);
+        }
+        assert_eq!(samples.latest(), Some(MilliCpu(500)));
+        assert_eq!(samples.p95(), Some(MilliCpu(500)), "one burst in twenty is above the 95th percentile");
+    }
+
+    #[test]
+    fn old_samples_leave_and_a_fallen_counter_is_a_new_beginning() {
+        let mut samples = Samples::starting(Timestamp(0));
+        samples.read(Timestamp(1000), 4_000_000);
+        assert_eq!(samples.p95(), Some(MilliCpu(4000)));
+        samples.read(Timestamp(70_000), 4_000_000);
+        assert_eq!(samples.p95(), Some(MilliCpu(0)));
+        assert_eq!(samples.read(Timestamp(71_000), 10), 0);
+        assert_eq!(samples.read(Timestamp(72_000), 1_000_010), 1_000_000);
+    }
+}

@@ -1,0 +1,205 @@
+//! Who pays for what: `critical` the larger of granted and used, `standard` what was granted and its burst at the
+//! `spare` rate, `spare` what it used. Paused, pending, starting: nothing. Work lost by the pool's doing is a credit.
+
+use crate::ids::{JobId, QueuePath, UserName};
+use crate::model::{Class, DeviceKind};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Amounts of one dimension, in unit × milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Amount {
+    /// At the rate of the job's class.
+    pub base: u128,
+    /// At the rate of `spare`.
+    pub spare: u128,
+}
+
+impl Amount {
+    const fn plus(self, other: Self) -> Self {
+        Self { base: self.base.saturating_add(other.base), spare: self.spare.saturating_add(other.spare) }
+    }
+
+    const fn add(&mut self, other: Self) {
+        *self = self.plus(other);
+    }
+}
+
+/// What is billed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bill {
+    /// Thousandths of a core × milliseconds.
+    pub cpu: Amount,
+    /// Bytes × milliseconds.
+    pub memory: Amount,
+    /// Bytes × milliseconds.
+    pub disk: Amount,
+    /// Thousandths of a device × milliseconds.
+    pub devices: BTreeMap<DeviceKind, Amount>,
+}
+
+impl Bill {
+    /// Adds another bill to this one.
+    pub fn add(&mut self, other: &Self) {
+        self.cpu.add(other.cpu);
+        self.memory.add(other.memory);
+        self.disk.add(other.disk);
+        for (kind, amount) in &other.devices {
+            self.devices.entry(*kind).or_default().add(*amount);
+        }
+    }
+}
+
+/// What one user has used in one queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// The queue.
+    pub queue: QueuePath,
+    /// The user.
+    pub user: UserName,
+    /// The class.
+    pub class: Class,
+    /// What is charged.
+    pub charged: Bill,
+    /// Of that, what is given back because the pool lost the work.
+    pub credited: Bill,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct JobBill {
+    owner: usize,
+    bill: Bill,
+}
+
+/// All bills.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bills {
+    jobs: BTreeMap<JobId, JobBill>,
+    owners: Vec<Owner>,
+    index: BTreeMap<QueuePath, BTreeMap<UserName, [Option<usize>; 3]>>,
+}
+
+const fn class_at(class: Class) -> usize {
+    match class {
+        Class::Spare => 0,
+        Class::Standard => 1,
+        Class::Critical => 2,
+    }
+}
+
+impl Bills {
+    pub(super) fn open(&mut self, job: JobId, class: Class, queue: &QueuePath, user: &UserName) {
+        if self.jobs.contains_key(&job) {
+            return;
+        }
+        let users = self.index.entry(QueuePath::from(queue.as_str())).or_default();
+        let classes = users.entry(UserName::from(user.as_str())).or_default();
+        let owner = *classes[class_at(class)].get_or_insert_with(|| {
+            self.owners.push(Owner {
+                queue: QueuePath::from(queue.as_str()),
+                user: UserName::from(user.as_str()),
+                class,
+                charged: Bill::default(),
+                credited: Bill::default(),
+            });
+            self.owners.len().saturating_sub(1)
+        });
+        self.jobs.insert(job, JobBill { owner, bill: Bill::default() });
+    }
+
+    pub(super) fn charge(&mut self, job: JobId, billed: &Bill) {
+        let Some(entry) = self.jobs.get_mut(&job) else { return };
+        entry.bill.add(billed);
+        if let Some(owner) = self.owners.get_mut(entry.owner) {
+            owner.charged.add(billed);
+        }
+    }
+
+    pub(super) fn credit(&mut self, job: JobId, lost: &Bill) {
+        let owner = self.jobs.get(&job).map(|entry| entry.owner);
+        if let Some(owner) = owner.and_then(|at| self.owners.get_mut(at)) {
+            owner.credited.add(lost);
+        }
+    }
+
+    pub(super) fn forget(&mut self, job: JobId) {
+        self.jobs.remove(&job);
+    }
+
+    pub(super) fn of_job(&self, job: JobId) -> Option<&Bill> {
+        self.jobs.get(&job).map(|entry| &entry.bill)
+    }
+
+    pub(super) fn owners(&self) -> &[Owner] {
+        &self.owners
+    }
+}
+
+/// One dimension over one span.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Split {
+    pub granted: u128,
+    pub used: u128,
+    pub burst: u128,
+}
+
+fn amount(class: Class, split: Split) -> Amount {
+    match class {
+        Class::Critical => Amount { base: split.granted.saturating_add(split.burst), spare: 0 },
+        Class::Standard => Amount { base: split.granted, spare: split.burst },
+        Class::Spare => Amount { base: 0, spare: split.used },
+    }
+}
+
+/// CPU that was granted: known before it is known how much of it was used.
+pub(super) fn granted_cpu(bill: &mut Bill, class: Class, paused: bool, granted: u128) {
+    if !paused {
+        bill.cpu.add(amount(class, Split { granted, used: 0, burst: 0 }));
+    }
+}
+
+/// CPU beyond what was granted; all of it for `spare`.
+pub(super) fn burst_cpu(bill: &mut Bill, class: Class, burst: u128) {
+    bill.cpu.add(amount(class, Split { granted: 0, used: burst, burst }));
+}
+
+/// Memory or disk over one span.
+pub(super) fn measured(bill: &mut Bill, class: Class, paused: bool, memory: bool, split: Split) {
+    if !paused {
+        let target = if memory { &mut bill.memory } else { &mut bill.disk };
+        target.add(amount(class, split));
+    }
+}
+
+/// A device over one span.
+pub(super) fn device(bill: &mut Bill, class: Class, paused: bool, kind: DeviceKind, granted: u128) {
+    if !paused && granted > 0 {
+        let split = Split { granted, used: granted, burst: 0 };
+        bill.devices.entry(kind).or_default().add(amount(class, split));
+    }
+}
+
+/// Maps whose keys are not text, as lists of pairs: JSON has no other way.
+pub(crate) mod pairs {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::collections::BTreeMap;
+
+    /// Writes the map as a list.
+    pub fn serialize<K: Serialize, V: Serialize, S: Serializer>(
+        map: &BTreeMap<K, V>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(map)
+    }
+
+    /// Reads the map from a list.
+    pub fn deserialize<'de, K, V, D>(deserializer: D) -> Result<BTreeMap<K, V>, D::Error>
+    where
+        K: Deserialize<'de> + Ord,
+        V: Deserialize<'de>,
+        D: Deserializer<'de>,
+    {
+        let pairs: Vec<(K, V)> = Vec::deserialize(deserializer)?;
+        Ok(pairs.into_iter().collect())
+    }
+}

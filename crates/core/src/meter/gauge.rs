@@ -1,0 +1,174 @@
+//! One dimension of one node or device, integrated over time.
+
+use crate::check::Violation;
+use crate::units::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Rates now and sums up to `since`, in unit × milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gauge {
+    since: Timestamp,
+    /// As the node described it.
+    size: u64,
+    granted: u64,
+    planned: u64,
+    up: bool,
+    sum: Sums,
+    /// Σ granted × settled_at over running tasks: `granted × now − anchors` is what tasks have open.
+    anchors: u128,
+    unsplit: u128,
+    within: u128,
+    waste: u128,
+    burst: u128,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Sums {
+    capacity: u128,
+    granted: u128,
+    idle: u128,
+    planned: u128,
+    down: u128,
+}
+
+/// Sums up to a moment, in unit × milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// All there was.
+    pub capacity: u128,
+    /// Granted to tasks that ran.
+    pub granted: u128,
+    /// Free, and could have been granted.
+    pub idle: u128,
+    /// Set aside for tasks that did not run yet.
+    pub planned: u128,
+    /// Free, and could not have been granted.
+    pub down: u128,
+    /// Of `granted`, known to have been used.
+    pub used_within: u128,
+    /// Of `granted`, not used, or not yet known to have been (`open`).
+    pub waste: u128,
+    /// Used beyond what was granted.
+    pub burst: u128,
+    /// Of `waste`, what a later sample may still show to have been used.
+    pub open: u128,
+}
+
+impl Totals {
+    /// All that was used.
+    #[must_use]
+    pub const fn used(&self) -> u128 {
+        self.used_within.saturating_add(self.burst)
+    }
+}
+
+impl Gauge {
+    fn advance(&mut self, now: Timestamp) {
+        self.sum = self.sums(now);
+        self.since = self.since.max(now);
+    }
+
+    fn sums(&self, now: Timestamp) -> Sums {
+        let span = u128::from(now.since(self.since).0);
+        let over = |rate: u64| span.saturating_mul(u128::from(rate));
+        let held = self.granted.saturating_add(self.planned);
+        let capacity = self.size.max(held);
+        let free = over(capacity.saturating_sub(held));
+        let (idle, down) = if self.up { (free, 0) } else { (0, free) };
+        Sums {
+            capacity: self.sum.capacity.saturating_add(over(capacity)),
+            granted: self.sum.granted.saturating_add(over(self.granted)),
+            idle: self.sum.idle.saturating_add(idle),
+            planned: self.sum.planned.saturating_add(over(self.planned)),
+            down: self.sum.down.saturating_add(down),
+        }
+    }
+
+    pub(super) fn set_capacity(&mut self, now: Timestamp, size: u64) {
+        self.advance(now);
+        self.size = size;
+    }
+
+    pub(super) fn set_up(&mut self, now: Timestamp, up: bool) {
+        self.advance(now);
+        self.up = up;
+    }
+
+    pub(super) fn plan(&mut self, now: Timestamp, amount: u64, add: bool) {
+        self.advance(now);
+        self.planned =
+            if add { self.planned.saturating_add(amount) } else { self.planned.saturating_sub(amount) };
+    }
+
+    /// A task settled at `now` begins or ends to run here.
+    pub(super) fn grant(&mut self, now: Timestamp, amount: u64, add: bool) {
+        self.advance(now);
+        let anchor = u128::from(amount).saturating_mul(u128::from(now.0));
+        if add {
+            self.granted = self.granted.saturating_add(amount);
+            self.anchors = self.anchors.saturating_add(anchor);
+        } else {
+            self.granted = self.granted.saturating_sub(amount);
+            self.anchors = self.anchors.saturating_sub(anchor);
+        }
+    }
+
+    /// A task that was settled at `from` is settled at `now`.
+    pub(super) fn close(&mut self, from: Timestamp, now: Timestamp, amount: u64) {
+        let shift = u128::from(amount).saturating_mul(u128::from(now.since(from).0));
+        self.anchors = self.anchors.saturating_add(shift);
+    }
+
+    pub(super) const fn unsplit(&mut self, amount: u128, add: bool) {
+        self.unsplit =
+            if add { self.unsplit.saturating_add(amount) } else { self.unsplit.saturating_sub(amount) };
+    }
+
+    pub(super) const fn split(&mut self, within: u128, waste: u128, burst: u128) {
+        self.within = self.within.saturating_add(within);
+        self.waste = self.waste.saturating_add(waste);
+        self.burst = self.burst.saturating_add(burst);
+    }
+
+    /// Sums up to this moment.
+    #[must_use]
+    pub fn totals(&self, now: Timestamp) -> Totals {
+        let sums = self.sums(now);
+        let reached = u128::from(now.max(self.since).0);
+        let live = u128::from(self.granted).saturating_mul(reached).saturating_sub(self.anchors);
+        let open = live.saturating_add(self.unsplit);
+        Totals {
+            capacity: sums.capacity,
+            granted: sums.granted,
+            idle: sums.idle,
+            planned: sums.planned,
+            down: sums.down,
+            used_within: self.within,
+            waste: self.waste.saturating_add(open),
+            burst: self.burst,
+            open,
+        }
+    }
+
+    pub(super) fn check(&self, now: Timestamp, place: &str, found: &mut Vec<Violation>) {
+        let totals = self.totals(now);
+        let parts = totals.granted.saturating_add(totals.idle);
+        let parts = parts.saturating_add(totals.planned).saturating_add(totals.down);
+        if totals.capacity != parts {
+            let detail = format!(
+                "{place}: capacity {} is not granted + idle + planned + down {parts}",
+                totals.capacity
+            );
+            found.push(Violation { rule: "meter_capacity", detail });
+        }
+        let split = totals.used_within.saturating_add(totals.waste);
+        if totals.granted != split {
+            let detail = format!("{place}: granted {} is not used within + waste {split}", totals.granted);
+            found.push(Violation { rule: "meter_granted", detail });
+        }
+        if totals.open > totals.granted {
+            let detail = format!("{place}: {} open of {} granted", totals.open, totals.granted);
+            found.push(Violation { rule: "meter_open", detail });
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Taking up what an earlier agent left, clearing what nobody owns, and closing.
+
+use super::{Inner, Live, Shutdown};
+use crate::folder::{Claim, Folder, now};
+use crate::launcher::control::Request;
+use crate::launcher::spec::LaunchSpec;
+use crate::tolerate;
+use pond_core::event::{Found, Report};
+use pond_core::ids::{Generation, TaskId};
+use std::collections::BTreeSet;
+use std::fs;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// The order a task was started with.
+pub(super) fn read_spec(folder: &Folder) -> Option<LaunchSpec> {
+    serde_json::from_slice(&fs::read(folder.launch()).ok()?).ok()
+}
+
+impl Inner {
+    /// Looks at every task folder, takes up launchers that are alive, settles those that are gone, makes sure
+    /// that what was never claimed never runs, and reports node and inventory.
+    pub(super) fn adopt(&self) {
+        let mut inventory = Vec::new();
+        let mut failed = Vec::new();
+        for (task, generation, folder) in crate::folder::all(&self.config.state_dir) {
+            let found = match folder.look() {
+                Claim::Held => self.take_up(task, generation, &folder),
+                Claim::Left => Some(self.settle(task, generation, &folder)),
+                Claim::Free => {
+                    // Once claimed by us no late launcher can; without the folder it was never here.
+                    if folder.take_claim().is_ok() {
+                        tolerate(fs::remove_dir_all(&folder.0));
+                        continue;
+                    }
+                    self.take_up(task, generation, &folder)
+                }
+            };
+            let Some(ended) = found else {
+                let started = folder.started().map_or_else(now, |started| started.at);
+                inventory.push((task, generation, Found::Running { started }));
+                continue;
+            };
+            if let Some(failure) = &ended.failed {
+                let (message, node_fault) = (failure.message.clone(), failure.node_fault);
+                failed.push(Report::StartFailed { task, generation, message, node_fault });
+            }
+            let found = Found::Ended { started: ended.started, ended: ended.at, exit: ended.exit };
+            inventory.push((task, generation, found));
+        }
+        self.sweep();
+        self.report(Report::NodeUp(self.node.clone()));
+        for report in failed {
+            self.report(report);
+        }
+        self.report(Report::Inventory { node: self.config.node.clone(), tasks: inventory });
+        self.report_taken_up();
+    }
+
+    /// Takes up a task whose launcher is alive; its end when it ended meanwhile.
+    fn take_up(&self, task: TaskId, generation: Generation, folder: &Folder) -> Option<crate::folder::Ended> {
+        // It may be on its way from its claim to its start.
+        let end = Instant::now() + Duration::from_secs(2);
+        while folder.started().is_none() && matches!(folder.look(), Claim::Held) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let (Some(spec), Some(pid)) = (read_spec(folder), folder.claimant()) else {
+            return Some(self.settle(task, generation, folder));
+        };
+        if self.watch.add(pid, task, generation).is_err() || !matches!(folder.look(), Claim::Held) {
+            return Some(self.settle(task, generation, folder));
+        }
+        let group = self.pool.group(&spec.group);
+        let net = spec.container.and_then(|container| container.net);
+        if let (Some(network), Some(net)) = (&self.network, &net) {
+            network.adopt(task, generation, net);
+        }
+        let live = Live {
+            folder: folder.clone(),
+            meters: Some(group.meters()),
+            spare: spec.limits.idle,
+            limits: spec.limits,
+            group,
+            net,
+            init: folder.started().map_or(0, |started| started.init),
+            disk: 0,
+        };
+        self.state().live.insert((task, generation), live);
+        None
+    }
+
+    /// Tells the start of running tasks again: an earlier agent may have died before it could.
+    fn report_taken_up(&self) {
+        let live: Vec<Folder> = self.state().live.values().map(|live| live.folder.clone()).collect();
+        for folder in live {
+            if let (Some(spec), Some(_)) = (read_spec(&folder), folder.started()) {
+                self.started(&folder, &spec);
+            }
+        }
+    }
+
+    /// Removes control groups of this pool that no living launcher has.
+    fn sweep(&self) {
+        let known: BTreeSet<String> = {
+            let state = self.state();
+            state.live.keys().map(|(task, generation)| super::order::group_name(*task, *generation)).collect()
+        };
+        for name in self.pool.names() {
+            if !known.contains(&name) {
+                let group = self.pool.group(&name);
+                group.kill();
+                tolerate(group.remove());
+            }
+        }
+    }
+
+    /// Ends the threads; with [`Shutdown::Stop`] every task first.
+    pub(super) fn close(&self, how: Shutdown) {
+        if how == Shutdown::Stop {
+            self.stop_all();
+        }
+        self.closing.store(true, Ordering::Release);
+        self.wake.notify_all();
+        if how == Shutdown::Stop {
+            if let Some(network) = &self.network {
+                network.close();
+            }
+            self.sweep();
+            self.pool.remove();
+        }
+    }
+
+    fn stop_all(&self) {
+        let end = Instant::now() + Duration::from_secs(15);
+        loop {
+            let live: Vec<_> = {
+                let state = self.state();
+                state.live.iter().map(|(key, live)| (*key, live.folder.clone())).collect()
+            };
+            if live.is_empty() || Instant::now() > end {
+                return;
+            }
+            for ((task, generation), folder) in &live {
+                if super::work::ask(folder, &Request::Stop { signal: 15, grace_ms: 0 }).is_err() {
+                    self.group(*task, *generation).kill();
+                }
+            }
+            for (_, folder) in &live {
+                if let Some(pid) = folder.claimant().filter(|_| matches!(folder.look(), Claim::Held)) {
+                    tolerate(super::watch::wait_for(pid, Duration::from_secs(2)));
+                }
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}

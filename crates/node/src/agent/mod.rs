@@ -1,0 +1,274 @@
+//! The agent: takes the engine's effects without waiting, carries them out, and reports what happens.
+//!
+//! Effects of one task are carried out in their order, those of different tasks beside each other by a few
+//! worker threads. One thread watches all launchers end, one takes samples. The truth is in the task folders:
+//! an agent that opens a state folder takes up what an earlier one left.
+
+mod adopt;
+mod order;
+mod sample;
+mod start;
+mod watch;
+mod work;
+
+use crate::cgroup::{CgroupError, Group, Limits, Meters, Pool, Version};
+use crate::folder::Folder;
+use crate::launcher::spec::LogSettings;
+use crate::net::{Network, TaskNet};
+use crate::tolerate;
+use pond_core::event::{Effect, Report};
+use pond_core::ids::{Generation, NodeName, TaskId};
+use pond_core::model::{NodeSpec, Resources};
+use pond_core::units::Millis;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Finds a secret's value by its name.
+pub type SecretResolver = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// How an agent is opened.
+#[derive(Clone)]
+pub struct Config {
+    /// Everything the agent keeps; shared with the server.
+    pub state_dir: PathBuf,
+    /// This machine's name in the pool.
+    pub node: NodeName,
+    /// Kept back for the machine itself.
+    pub reserved: Resources,
+    /// Finds secrets when a task starts.
+    pub secrets: SecretResolver,
+    /// The program and first arguments that make a launcher. Default: this program and [`crate::launcher::ARG`].
+    pub launcher: Vec<OsString>,
+    /// How logs are kept.
+    pub logs: LogSettings,
+    /// Between two samples, in milliseconds. Default 1000.
+    pub sample_every: Millis,
+    /// The same while `spare` tasks run, in milliseconds. Default 200.
+    pub sample_every_spare: Millis,
+    /// Most processes and threads of a task that does not say. Default 16,384.
+    pub pids: u32,
+}
+
+impl Config {
+    /// Defaults: this program as the launcher, nothing reserved, no secrets.
+    #[must_use]
+    pub fn new(state_dir: &Path, node: &str) -> Self {
+        Self {
+            state_dir: state_dir.to_path_buf(),
+            node: NodeName::from(node),
+            reserved: Resources::ZERO,
+            secrets: Arc::new(|_name| None),
+            launcher: vec!["/proc/self/exe".into(), crate::launcher::ARG.into()],
+            logs: LogSettings::default(),
+            sample_every: Millis(1000),
+            sample_every_spare: Millis(200),
+            pids: 16_384,
+        }
+    }
+}
+
+/// Why an agent cannot work.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// A file or folder of the state folder.
+    #[error("cannot {step} {path}: {source}", path = path.display())]
+    State {
+        /// What was to be done.
+        step: &'static str,
+        /// To which path.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Another agent works in this state folder.
+    #[error("{path} is in use by another pool; stop it with `pond down`, or choose another state folder", path = path.display())]
+    InUse {
+        /// The state folder.
+        path: PathBuf,
+    },
+    /// A helper thread could not be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] io::Error),
+    /// The task is not running here.
+    #[error("task {0} is not running on this machine")]
+    NotRunning(TaskId),
+    /// A launcher did not answer.
+    #[error("task {task} does not answer: {source}")]
+    Silent {
+        /// The task.
+        task: TaskId,
+        /// Why.
+        source: io::Error,
+    },
+    /// A write to the control groups.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+}
+
+/// What happens to the tasks when the agent goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// They run on and are taken up by the next agent.
+    Keep,
+    /// They are killed and everything of the pool is removed from the machine but its files.
+    Stop,
+}
+
+/// Runs tasks on this machine. A handle: clones are the same agent.
+#[derive(Clone)]
+pub struct Agent {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    config: Config,
+    pool: Pool,
+    network: Option<Network>,
+    boot: String,
+    /// The device files of each device of the node, by ordinal.
+    node: NodeSpec,
+    reports: Sender<Report>,
+    state: Mutex<State>,
+    wake: Condvar,
+    watch: watch::Watch,
+    closing: AtomicBool,
+    /// Held for as long as the agent lives: one agent a state folder.
+    _lock: fs::File,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    work: work::Queues,
+    live: BTreeMap<(TaskId, Generation), Live>,
+}
+
+/// A task whose launcher is alive.
+pub(crate) struct Live {
+    folder: Folder,
+    group: Group,
+    limits: Limits,
+    net: Option<TaskNet>,
+    meters: Option<Meters>,
+    spare: bool,
+    /// First process of the task on the machine.
+    init: i32,
+    /// Last measure of the writable layer, bytes.
+    disk: u64,
+}
+
+fn state_error(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> AgentError {
+    let path = path.to_path_buf();
+    move |source| AgentError::State { step, path, source }
+}
+
+impl Agent {
+    /// Opens the state folder, takes up what an earlier agent left, and begins to report: first the node,
+    /// then its inventory.
+    ///
+    /// # Errors
+    /// The state folder cannot be used, or another agent uses it.
+    pub fn open(config: Config, reports: Sender<Report>) -> Result<Self, AgentError> {
+        let state = config.state_dir.clone();
+        let tasks = state.join("tasks");
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&tasks)
+            .map_err(state_error("make", &tasks))?;
+        let lock_path = state.join("agent.lock");
+        let lock = fs::File::create(&lock_path).map_err(state_error("open", &lock_path))?;
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+            .map_err(|_held| AgentError::InUse { path: state.clone() })?;
+        let id = pool_id(&state).map_err(state_error("name the pool in", &state))?;
+        let pool = Pool::open(&format!("pond-{id}"));
+        let node = order::node_spec(&config);
+        let inner = Arc::new(Inner {
+            network: if pool.version() == Version::None { None } else { Network::open(&state, &id).ok() },
+            pool,
+            boot: boot_id(),
+            node,
+            reports,
+            state: Mutex::default(),
+            wake: Condvar::new(),
+            watch: watch::Watch::new().map_err(AgentError::Thread)?,
+            closing: AtomicBool::new(false),
+            config,
+            _lock: lock,
+        });
+        inner.adopt();
+        let spawn = |name: &str, run: fn(Arc<Inner>)| {
+            let inner = Arc::clone(&inner);
+            let thread = std::thread::Builder::new().name(name.to_owned());
+            thread.stack_size(256 << 10).spawn(move || run(inner)).map(drop).map_err(AgentError::Thread)
+        };
+        spawn("pond-watch", watch::run)?;
+        spawn("pond-sample", sample::run)?;
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        for _ in 0..(2 * cpus).clamp(2, 16) {
+            spawn("pond-work", work::run)?;
+        }
+        Ok(Self { inner })
+    }
+
+    /// Takes effects to be carried out; never waits.
+    pub fn apply(&self, effects: Vec<Effect>) {
+        self.inner.enqueue(effects);
+    }
+
+    /// This machine as it was described to the engine.
+    #[must_use]
+    pub fn node(&self) -> &NodeSpec {
+        &self.inner.node
+    }
+
+    /// Ends the agent; tasks run on or are killed. Returns once nothing more will be reported.
+    pub fn shutdown(&self, how: Shutdown) {
+        self.inner.close(how);
+    }
+}
+
+impl Inner {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn closing(&self) -> bool {
+        self.closing.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    /// Sends a report; when nobody listens any more, nobody wants to know.
+    fn report(&self, report: Report) {
+        tolerate(self.reports.send(report));
+    }
+
+    fn folder(&self, task: TaskId, generation: Generation) -> Folder {
+        Folder::of(&self.config.state_dir, task, generation)
+    }
+}
+
+/// A name for this state folder that no other pool of the machine has.
+fn pool_id(state: &Path) -> io::Result<String> {
+    let path = state.join("pool-id");
+    if let Ok(id) = fs::read_to_string(&path)
+        && id.len() == 8
+        && id.bytes().all(|byte| byte.is_ascii_hexdigit())
+    {
+        return Ok(id);
+    }
+    let mut random = [0_u8; 4];
+    io::Read::read_exact(&mut fs::File::open("/dev/urandom")?, &mut random)?;
+    let id = format!("{:08x}", u32::from_be_bytes(random));
+    crate::folder::write_whole(&path, id.as_bytes())?;
+    Ok(id)
+}
+
+fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}

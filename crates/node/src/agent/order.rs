@@ -1,0 +1,330 @@
+//! From the engine's `Launch` to the launcher's order: environment, limits, devices, what is hidden.
+
+use super::{Config, Inner};
+use crate::cgroup::Limits;
+use crate::image::Rootfs;
+use crate::launcher::spec::{Container, LaunchSpec, Program};
+use crate::net::TaskNet;
+use crate::tolerate;
+use pond_core::event::Launch;
+use pond_core::ids::{Generation, TaskId};
+use pond_core::model::{Class, Command, DeviceKind, Image, Isolation, NodeSpec, Resources, RunSpec};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// Name of a task's control group below the pool's.
+pub(super) fn group_name(task: TaskId, generation: Generation) -> String {
+    format!("t{}.{}.{}.{}", task.gang.job, task.gang.index, task.rank, generation.0)
+}
+
+/// The machine as the pool sees it.
+pub(super) fn node_spec(config: &Config) -> NodeSpec {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kib = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"));
+    let memory = kib.and_then(|kib| kib.trim().parse::<u64>().ok()).unwrap_or(0) * 1024;
+    let disk = rustix::fs::statvfs(&config.state_dir).map_or(0, |space| space.f_bavail * space.f_frsize);
+    let all = Resources {
+        cpu: pond_core::units::MilliCpu(cpus * 1000),
+        memory: pond_core::units::Bytes(memory),
+        disk: pond_core::units::Bytes(disk),
+    };
+    NodeSpec {
+        name: config.node.clone(),
+        capacity: all.minus(config.reserved),
+        devices: Vec::new(),
+        labels: BTreeMap::new(),
+    }
+}
+
+/// The limits of a task; `pids` is for tasks that do not say.
+fn limits(launch: &Launch, pids: u32, devices: Vec<String>) -> Limits {
+    let allocation = &launch.allocation;
+    let pids = if launch.run.pids == 0 { pids } else { launch.run.pids };
+    let base =
+        Limits { idle: launch.class == Class::Spare, pids: u64::from(pids), devices, ..Limits::default() };
+    resized(&base, allocation.request, allocation.burst)
+}
+
+/// The same limits with other amounts.
+pub(super) fn resized(before: &Limits, request: Resources, burst: Resources) -> Limits {
+    let most = |burst: u64, request: u64| if burst == 0 { request } else { burst };
+    Limits {
+        cpu_milli: most(burst.cpu.0, request.cpu.0),
+        weight_milli: request.cpu.0,
+        memory: most(burst.memory.0, request.memory.0),
+        ..before.clone()
+    }
+}
+
+/// Paths of the machine no task on the host's root may see: credentials, the pool's own state, what other
+/// runtimes keep. A name that does not exist is hidden all the same when its folder does.
+pub(super) fn hidden(state: &Path) -> Vec<PathBuf> {
+    const FIXED: &[&str] = &[
+        "/boot",
+        "/etc/crypttab",
+        "/etc/gshadow",
+        "/etc/gshadow-",
+        "/etc/krb5.keytab",
+        "/etc/kubernetes",
+        "/etc/letsencrypt",
+        "/etc/shadow",
+        "/etc/shadow-",
+        "/etc/ssl/private",
+        "/etc/sudoers",
+        "/etc/sudoers.d",
+        "/etc/wireguard",
+        "/var/lib/containerd",
+        "/var/lib/containers",
+        "/var/lib/docker",
+        "/var/lib/kubelet",
+        "/var/lib/pond",
+        "/var/lib/private",
+        "/var/log",
+        "/var/spool/cron",
+    ];
+    const IN_HOMES: &[&str] = &[
+        ".aws",
+        ".azure",
+        ".bash_history",
+        ".config/gcloud",
+        ".config/gh",
+        ".docker",
+        ".git-credentials",
+        ".gnupg",
+        ".kube",
+        ".local/state/pond",
+        ".netrc",
+        ".pgpass",
+        ".ssh",
+    ];
+    let mut paths: Vec<PathBuf> = FIXED.iter().map(PathBuf::from).collect();
+    let keys = fs::read_dir("/etc/ssh").into_iter().flatten().flatten();
+    paths.extend(keys.map(|entry| entry.path()).filter(|path| {
+        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("ssh_host_"))
+    }));
+    let homes = fs::read_dir("/home").into_iter().flatten().flatten().map(|entry| entry.path());
+    for home in homes.chain([PathBuf::from("/root")]) {
+        paths.extend(IN_HOMES.iter().map(|name| home.join(name)));
+    }
+    paths.extend(fs::canonicalize(state));
+    paths.sort();
+    paths.dedup();
+    // A path below a hidden one is hidden with it.
+    let mut kept: Vec<PathBuf> = Vec::new();
+    for path in paths {
+        if !kept.iter().any(|above| path.starts_with(above)) {
+            kept.push(path);
+        }
+    }
+    kept
+}
+
+/// Rules of the v1 devices controller for these files: `c 195:0 rw`.
+fn device_rules(files: &[String]) -> Vec<String> {
+    let rule = |file: &String| {
+        let meta = fs::metadata(file).ok()?;
+        let kind = if meta.file_type().is_block_device() { 'b' } else { 'c' };
+        let number = meta.rdev();
+        Some(format!("{kind} {}:{} rw", rustix::fs::major(number), rustix::fs::minor(number)))
+    };
+    files.iter().filter_map(rule).collect()
+}
+
+impl Inner {
+    /// Device files granted, with those every holder of such a device needs.
+    fn device_files(&self, launch: &Launch) -> Vec<String> {
+        let granted = launch.allocation.devices.iter();
+        let mut files: Vec<String> = granted
+            .filter_map(|grant| self.node.devices.get(grant.device as usize))
+            .flat_map(|device| device.files.iter().cloned())
+            .collect();
+        if files.iter().any(|file| file.starts_with("/dev/nvidia")) {
+            for shared in ["/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools"] {
+                if Path::new(shared).exists() {
+                    files.push(shared.to_owned());
+                }
+            }
+        }
+        files.sort();
+        files.dedup();
+        files
+    }
+
+    /// The whole order for one task.
+    pub(super) fn order(&self, launch: &Launch, rootfs: &Rootfs, net: Option<TaskNet>) -> LaunchSpec {
+        let run = &launch.run;
+        let allocation = &launch.allocation;
+        let devices = self.device_files(launch);
+        let container = run.isolation == Isolation::Container;
+        let env = self.environment(launch, rootfs, net.as_ref());
+        LaunchSpec {
+            task: allocation.task,
+            generation: allocation.generation,
+            boot: self.boot.clone(),
+            group: group_name(allocation.task, allocation.generation),
+            pool: self.pool.clone(),
+            limits: limits(launch, self.config.pids, device_rules(&devices)),
+            setup: run.setup.clone(),
+            command: command(run, rootfs),
+            env,
+            workdir: workdir(run, rootfs),
+            files: run.files.clone(),
+            user: run.user,
+            tty: run.tty,
+            logs: self.config.logs,
+            container: container.then(|| self.container(launch, rootfs, devices, net)),
+        }
+    }
+
+    fn container(
+        &self,
+        launch: &Launch,
+        rootfs: &Rootfs,
+        devices: Vec<String>,
+        net: Option<TaskNet>,
+    ) -> Container {
+        let run = &launch.run;
+        let burst = launch.allocation.burst;
+        let shm = match (run.shm.0, burst.memory.0) {
+            (0, 0) => 64 << 20,
+            (0, memory) => memory / 2,
+            (asked, _) => asked,
+        };
+        let disk = burst.disk.0.max(launch.allocation.request.disk.0);
+        Container {
+            hostname: crate::hostname(launch.allocation.task),
+            lowers: rootfs.lowers.clone(),
+            hidden: if run.image == Image::Host { hidden(&self.config.state_dir) } else { Vec::new() },
+            volumes: run.volumes.clone(),
+            devices,
+            shm,
+            hosts: hosts(launch, net.as_ref()),
+            net,
+            disk,
+            disk_template: (disk > 0).then(|| self.disk_template(disk)).flatten(),
+        }
+    }
+
+    fn environment(&self, launch: &Launch, rootfs: &Rootfs, net: Option<&TaskNet>) -> Vec<(String, String)> {
+        let run = &launch.run;
+        let task = launch.allocation.task;
+        let size = launch.peers.len().max(1);
+        let mut env: BTreeMap<String, String> = BTreeMap::new();
+        let mut set = |name: &str, value: String| tolerate(env.insert(name.to_owned(), value));
+        let host_path = std::env::var("PATH").ok().filter(|_| run.image == Image::Host);
+        set(
+            "PATH",
+            host_path
+                .unwrap_or_else(|| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
+        );
+        let home = if run.user.is_none_or(|(uid, _)| uid == 0) { "/root" } else { "/" };
+        set("HOME", home.to_owned());
+        if run.tty {
+            set("TERM", "xterm-256color".to_owned());
+        }
+        if run.isolation == Isolation::Container {
+            set("HOSTNAME", crate::hostname(task));
+        }
+        for (name, value) in &rootfs.config.env {
+            set(name, value.clone());
+        }
+        let private = net.filter(|net| net.address.is_some());
+        // Rank 0's own hostname: torchrun compares the endpoint with it to know who hosts the rendezvous.
+        let master = private.map_or("127.0.0.1".to_owned(), |_| crate::hostname(task.gang.task(0)));
+        // Without a network of their own, gangs on one machine must not meet at one port.
+        let port = match private {
+            Some(_) => 29_500,
+            None => 20_000 + (task.gang.job.0.wrapping_mul(61) + u64::from(task.gang.index)) % 10_000,
+        };
+        set("MASTER_ADDR", master);
+        set("MASTER_PORT", port.to_string());
+        set("WORLD_SIZE", size.to_string());
+        set("RANK", task.rank.to_string());
+        set("LOCAL_RANK", "0".to_owned());
+        set("NODE_RANK", task.rank.to_string());
+        set("POND_JOB_ID", task.gang.job.to_string());
+        set("POND_ARRAY_INDEX", task.gang.index.to_string());
+        set("POND_ATTEMPT", launch.attempt.to_string());
+        set("POND_NODES", size.to_string());
+        set("POND_NODE_RANK", task.rank.to_string());
+        let addresses: Vec<String> = match private {
+            Some(net) => net.hosts.iter().map(|(address, _)| address.to_string()).collect(),
+            None => vec!["127.0.0.1".to_owned(); size],
+        };
+        set("POND_NODE_IPS", addresses.join("\n"));
+        self.device_variables(launch, &mut set);
+        if let Some(dir) = &launch.checkpoint_dir {
+            set("POND_CHECKPOINT_DIR", dir.clone());
+        }
+        if let Some(deadline) = launch.deadline {
+            set("POND_DEADLINE", (deadline.0 / 1000).to_string());
+        }
+        if let Some(port) = run.ports.first() {
+            set("PORT", port.container.to_string());
+        }
+        set("POND_OUT", self.out_dir(launch).to_string_lossy().into_owned());
+        for (name, value) in &run.env {
+            set(name, value.clone());
+        }
+        env.into_iter().collect()
+    }
+
+    /// Where a task leaves its results: inside its root, or in its folder.
+    pub(super) fn out_dir(&self, launch: &Launch) -> PathBuf {
+        match launch.run.isolation {
+            Isolation::Container => PathBuf::from("/pond/out"),
+            Isolation::Process => {
+                self.folder(launch.allocation.task, launch.allocation.generation).0.join("out")
+            }
+        }
+    }
+
+    fn device_variables(&self, launch: &Launch, set: &mut impl FnMut(&str, String)) {
+        let granted: Vec<_> = launch
+            .allocation
+            .devices
+            .iter()
+            .filter_map(|grant| self.node.devices.get(grant.device as usize))
+            .filter(|device| device.kind == DeviceKind::Gpu)
+            .collect();
+        set("POND_GPUS_PER_NODE", granted.len().to_string());
+        let uuids: Vec<&str> = granted.iter().map(|device| device.uuid.as_str()).collect();
+        // Empty, not absent: absent would show a `process` task every device of the machine.
+        set("CUDA_VISIBLE_DEVICES", uuids.join(","));
+        set("NVIDIA_VISIBLE_DEVICES", if uuids.is_empty() { "void".to_owned() } else { uuids.join(",") });
+    }
+}
+
+fn command(run: &RunSpec, rootfs: &Rootfs) -> Program {
+    match &run.command {
+        Command::Script(text) => Program::Script(text.clone()),
+        Command::Argv(argv) => {
+            let entrypoint = rootfs.config.entrypoint.iter().cloned();
+            let rest = if argv.is_empty() { &rootfs.config.cmd } else { argv };
+            Program::Argv(entrypoint.chain(rest.iter().cloned()).collect())
+        }
+    }
+}
+
+fn workdir(run: &RunSpec, rootfs: &Rootfs) -> String {
+    let chosen = run.workdir.clone().or_else(|| rootfs.config.workdir.clone().filter(|dir| !dir.is_empty()));
+    // Files need a folder of their own: spilled into `/` they would lie between the system's.
+    chosen.unwrap_or_else(|| if run.files.is_empty() { "/" } else { "/work" }.to_owned())
+}
+
+fn hosts(launch: &Launch, net: Option<&TaskNet>) -> String {
+    let mut text = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned();
+    let peers = net.map(|net| net.hosts.as_slice()).unwrap_or_default();
+    for (rank, (address, name)) in peers.iter().enumerate() {
+        tolerate(writeln!(text, "{address}\t{name} rank{rank}"));
+    }
+    let own = crate::hostname(launch.allocation.task);
+    if !peers.iter().any(|(_, name)| *name == own) {
+        tolerate(writeln!(text, "127.0.1.1\t{own}"));
+    }
+    text
+}

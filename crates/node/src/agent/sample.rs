@@ -1,0 +1,88 @@
+//! Samples: what the machine and each task use, read from descriptors that stay open.
+
+use super::Inner;
+use pond_core::event::{Report, TaskSample};
+use pond_core::units::Bytes;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The sampling thread: until the agent closes.
+pub(super) fn run(inner: Arc<Inner>) {
+    let (stat, meminfo) = (File::open("/proc/stat").ok(), File::open("/proc/meminfo").ok());
+    let mut due = Instant::now();
+    while !inner.closing() {
+        let spare = inner.state().live.values().any(|live| live.spare);
+        let every = if spare { inner.config.sample_every_spare } else { inner.config.sample_every };
+        let now = Instant::now();
+        if now < due {
+            // Short waits, so that closing and a first spare task are noticed.
+            std::thread::sleep((due - now).min(Duration::from_millis(100)));
+            due = due.min(now + Duration::from_millis(every.0));
+            continue;
+        }
+        due = now + Duration::from_millis(every.0);
+        let tasks = inner.sample_tasks();
+        inner.report(Report::Sampled {
+            node: inner.config.node.clone(),
+            node_cpu_us: stat.as_ref().map_or(0, node_cpu_us),
+            node_memory: Bytes(meminfo.as_ref().map_or(0, node_memory)),
+            tasks,
+        });
+    }
+}
+
+fn text(file: &File) -> String {
+    let mut buffer = [0_u8; 4096];
+    let len = file.read_at(&mut buffer, 0).unwrap_or(0);
+    String::from_utf8_lossy(&buffer[..len]).into_owned()
+}
+
+/// CPU time of the whole machine since boot: all but idle, waiting for disks and what guests count twice.
+fn node_cpu_us(stat: &File) -> u64 {
+    let text = text(stat);
+    let fields: Vec<u64> = text
+        .lines()
+        .next()
+        .map(|line| line.split_ascii_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect())
+        .unwrap_or_default();
+    let busy: u64 = [0, 1, 2, 5, 6].iter().filter_map(|place| fields.get(*place)).sum();
+    // The kernel counts in hundredths of a second, whatever its own clock does.
+    busy * 10_000
+}
+
+fn node_memory(meminfo: &File) -> u64 {
+    let text = text(meminfo);
+    let field = |name: &str| -> u64 {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|rest| rest.trim().trim_end_matches(" kB").trim().parse::<u64>().ok()).unwrap_or(0)
+    };
+    field("MemTotal:").saturating_sub(field("MemAvailable:")) * 1024
+}
+
+impl Inner {
+    fn sample_tasks(&self) -> Vec<TaskSample> {
+        let mut state = self.state();
+        let mut samples = Vec::with_capacity(state.live.len());
+        for ((task, generation), live) in &mut state.live {
+            let Some(reading) = live.meters.as_ref().and_then(crate::cgroup::Meters::read) else { continue };
+            if live.folder.layer_image().exists()
+                && let Ok(space) = rustix::fs::statvfs(format!("/proc/{}/root", live.init))
+            {
+                live.disk = (space.f_blocks - space.f_bfree) * space.f_frsize;
+            }
+            samples.push(TaskSample {
+                task: *task,
+                generation: *generation,
+                cpu_us: reading.cpu_us,
+                throttled_us: reading.throttled_us,
+                memory: Bytes(reading.memory),
+                disk: Bytes(live.disk),
+                io: Bytes(reading.io),
+                pids: reading.pids,
+            });
+        }
+        samples
+    }
+}

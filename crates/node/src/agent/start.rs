@@ -1,0 +1,231 @@
+//! Starting one task: image, network, layer, order, launcher.
+
+use super::{Inner, Live};
+use crate::folder::{Claim, Ended, Folder, StartFailure, now};
+use crate::image::Rootfs;
+use crate::launcher::layer;
+use crate::launcher::spec::LaunchSpec;
+use crate::net::TaskNet;
+use crate::tolerate;
+use pond_core::event::{Exit, Launch, Report};
+use pond_core::model::{Class, Image, Isolation};
+use std::fs;
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A start that did not come to a launcher.
+enum Unstarted {
+    /// Why not.
+    Failed(StartFailure),
+    /// It was stopped meanwhile.
+    Cancelled,
+}
+
+fn node_fault(message: String) -> Unstarted {
+    Unstarted::Failed(StartFailure { message, node_fault: true })
+}
+
+fn job_fault(message: String) -> Unstarted {
+    Unstarted::Failed(StartFailure { message, node_fault: false })
+}
+
+impl Inner {
+    pub(super) fn start(&self, launch: &Launch, cancel: &AtomicBool) {
+        let (task, generation) = (launch.allocation.task, launch.allocation.generation);
+        let folder = Folder::of(&self.config.state_dir, task, generation);
+        if !matches!(folder.look(), Claim::Free) {
+            return;
+        }
+        let unstarted = match self.try_start(launch, &folder, cancel) {
+            Ok(()) => return,
+            Err(unstarted) => unstarted,
+        };
+        if let Some(network) = &self.network {
+            network.release(task, generation);
+        }
+        self.state().live.remove(&(task, generation));
+        let at = now();
+        let (exit, failed) = match &unstarted {
+            Unstarted::Failed(failure) => (Exit::Lost, Some(failure.clone())),
+            Unstarted::Cancelled => (Exit::Signal(libc::SIGTERM), None),
+        };
+        // A launcher that claimed it meanwhile tells its own end.
+        if fs::create_dir_all(&folder.0).is_ok() && folder.take_claim().is_ok() {
+            tolerate(folder.record_ended(&Ended { started: at, at, exit, failed }));
+        }
+        self.report(match unstarted {
+            Unstarted::Failed(StartFailure { message, node_fault }) => {
+                Report::StartFailed { task, generation, message, node_fault }
+            }
+            Unstarted::Cancelled => Report::Exited { task, generation, exit },
+        });
+    }
+
+    fn try_start(&self, launch: &Launch, folder: &Folder, cancel: &AtomicBool) -> Result<(), Unstarted> {
+        let (task, generation) = (launch.allocation.task, launch.allocation.generation);
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder.0)
+            .map_err(|why| node_fault(format!("cannot make the task's folder: {why}")))?;
+        let secrets = self.secrets(launch)?;
+        let rootfs = self.rootfs(launch, cancel)?;
+        let net = self.plan_net(launch)?;
+        if launch.keep_layer {
+            keep_layer(folder).map_err(|why| node_fault(format!("cannot take the kept layer: {why}")))?;
+        }
+        if launch.run.isolation == Isolation::Process {
+            tolerate(fs::create_dir_all(self.out_dir(launch)));
+        }
+        let spec = self.order(launch, &rootfs, net.clone());
+        let text =
+            serde_json::to_vec(&spec).map_err(|why| node_fault(format!("cannot write the order: {why}")))?;
+        fs::write(folder.launch(), text)
+            .map_err(|why| node_fault(format!("cannot write the order: {why}; is the disk full?")))?;
+        let live = Live {
+            folder: folder.clone(),
+            group: self.pool.group(&spec.group),
+            limits: spec.limits.clone(),
+            net,
+            meters: None,
+            spare: launch.class == Class::Spare,
+            init: 0,
+            disk: 0,
+        };
+        self.state().live.insert((task, generation), live);
+        let mut launcher = spawn(&self.config.launcher, folder, &secrets)
+            .map_err(|why| node_fault(format!("cannot start the launcher: {why}")))?;
+        if wait_started(&mut launcher) {
+            self.started(folder, &spec);
+        }
+        let pid = i32::try_from(launcher.id()).unwrap_or(0);
+        self.watch
+            .add(pid, task, generation)
+            .map_err(|why| node_fault(format!("cannot watch the launcher: {why}")))
+    }
+
+    fn secrets(&self, launch: &Launch) -> Result<Vec<(String, String)>, Unstarted> {
+        let find = |name: &String| match (self.config.secrets)(name) {
+            Some(value) => Ok((name.clone(), value)),
+            None => Err(job_fault(format!(
+                "there is no secret `{name}`; set it with `pond secret set {name}`, then `pond retry`"
+            ))),
+        };
+        launch.run.secrets.iter().map(find).collect()
+    }
+
+    fn rootfs(&self, launch: &Launch, cancel: &AtomicBool) -> Result<Rootfs, Unstarted> {
+        if launch.run.image == Image::Host || launch.run.isolation == Isolation::Process {
+            return Ok(Rootfs::default());
+        }
+        let (task, generation) = (launch.allocation.task, launch.allocation.generation);
+        let mut progress = |message: &str| {
+            let message = message.to_owned();
+            self.report(Report::Progress { task, generation, message });
+            !cancel.load(Ordering::Acquire)
+        };
+        let store = self.config.state_dir.join("images");
+        crate::image::prepare(&store, &launch.run.image, &mut progress).map_err(|why| {
+            if cancel.load(Ordering::Acquire) { Unstarted::Cancelled } else { job_fault(why.to_string()) }
+        })
+    }
+
+    fn plan_net(&self, launch: &Launch) -> Result<Option<TaskNet>, Unstarted> {
+        let Some(network) = self.network.as_ref().filter(|_| launch.run.isolation == Isolation::Container)
+        else {
+            return Ok(None);
+        };
+        let size = u32::try_from(launch.peers.len().max(1)).unwrap_or(u32::MAX);
+        let (task, generation) = (launch.allocation.task, launch.allocation.generation);
+        network
+            .plan(task, generation, size, &launch.run.ports)
+            .map(Some)
+            .map_err(|why| node_fault(why.to_string()))
+    }
+
+    /// Notes that the task runs and tells it. Also used for tasks an earlier agent started.
+    pub(super) fn started(&self, folder: &Folder, spec: &LaunchSpec) {
+        let (task, generation) = (spec.task, spec.generation);
+        let net = spec.container.as_ref().and_then(|container| container.net.as_ref());
+        let address = net.and_then(|net| net.address).map(|address| address.to_string());
+        let ports = net.map(|net| net.ports.clone()).unwrap_or_default();
+        if let Some(live) = self.state().live.get_mut(&(task, generation)) {
+            live.meters = Some(live.group.meters());
+            live.init = folder.started().map_or(0, |started| started.init);
+        }
+        self.report(Report::Started { task, generation, address, ports });
+    }
+
+    /// An empty filesystem of this size to copy; `None` where that does not work.
+    pub(super) fn disk_template(&self, bytes: u64) -> Option<PathBuf> {
+        // Sizes in steps, so that a few templates serve all; ext4 wants some room for itself.
+        let bytes = bytes.max(4 << 20).next_multiple_of(1 << 20);
+        let dir = self.config.state_dir.join("templates");
+        let path = dir.join(format!("ext4-{bytes}"));
+        if path.exists() {
+            return Some(path);
+        }
+        fs::create_dir_all(&dir).ok()?;
+        let usable = Path::new("/dev/loop-control").exists() && layer::make_template(&path, bytes).is_ok();
+        usable.then_some(path)
+    }
+}
+
+/// Moves the writable layer of the newest earlier generation here.
+fn keep_layer(folder: &Folder) -> io::Result<()> {
+    let Some((parent, own)) = folder.0.parent().zip(folder.0.file_name()) else { return Ok(()) };
+    let own: u64 = own.to_str().and_then(|name| name.parse().ok()).unwrap_or(0);
+    let mut earlier: Vec<(u64, PathBuf)> = fs::read_dir(parent)?
+        .flatten()
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path())))
+        .filter(|(generation, _)| *generation < own)
+        .collect();
+    earlier.sort();
+    for (_, path) in earlier.into_iter().rev() {
+        let old = Folder(path);
+        if matches!(old.look(), Claim::Held) || !(old.layer().exists() || old.layer_image().exists()) {
+            continue;
+        }
+        if old.layer_image().exists() {
+            fs::rename(old.layer_image(), folder.layer_image())?;
+        }
+        if old.layer().exists() {
+            fs::rename(old.layer(), folder.layer())?;
+        }
+        return Ok(());
+    }
+    Ok(())
+}
+
+fn spawn(
+    launcher: &[std::ffi::OsString],
+    folder: &Folder,
+    secrets: &[(String, String)],
+) -> io::Result<Child> {
+    let (program, args) = launcher.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut child = Command::new(program)
+        .args(args)
+        .arg("task")
+        .arg(&folder.0)
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .current_dir("/")
+        .spawn()?;
+    // A launcher that never gets the whole of this never claims the task.
+    if let Some(mut stdin) = child.stdin.take() {
+        tolerate(stdin.write_all(&serde_json::to_vec(secrets)?));
+    }
+    Ok(child)
+}
+
+/// Waits until the task runs or its launcher is gone.
+fn wait_started(launcher: &mut Child) -> bool {
+    let Some(stdout) = launcher.stdout.take() else { return false };
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line).is_ok_and(|len| len > 0)
+}

@@ -1,0 +1,562 @@
+//! Control groups: limits, freezing, killing and counters of one task, whatever version the machine has.
+//!
+//! A pool has one parent group of a unique name in every hierarchy it uses; each task has a child of it.
+//! Limits go to the v1 controllers where those are mounted and to v2 otherwise; freezing, killing and
+//! `cpu.stat` prefer v2 even beside v1 controllers (the hybrid layout). What works is found by doing it.
+
+use crate::tolerate;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// What can be limited or counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Controller {
+    /// CPU quota and weight.
+    Cpu,
+    /// Memory.
+    Memory,
+    /// Number of processes and threads.
+    Pids,
+    /// Access to device files.
+    Devices,
+    /// Block IO counters.
+    Blkio,
+    /// v1 freezer, used only where there is no v2.
+    Freezer,
+}
+
+impl Controller {
+    const ALL: [Self; 6] = [Self::Cpu, Self::Memory, Self::Pids, Self::Devices, Self::Blkio, Self::Freezer];
+
+    const fn name_v1(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Memory => "memory",
+            Self::Pids => "pids",
+            Self::Devices => "devices",
+            Self::Blkio => "blkio",
+            Self::Freezer => "freezer",
+        }
+    }
+
+    const fn name_v2(self) -> Option<&'static str> {
+        match self {
+            Self::Cpu => Some("cpu"),
+            Self::Memory => Some("memory"),
+            Self::Pids => Some("pids"),
+            Self::Blkio => Some("io"),
+            Self::Devices | Self::Freezer => None,
+        }
+    }
+}
+
+/// Which back end the probe chose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// Nothing usable: no limits.
+    None,
+    /// v1 controllers only.
+    V1,
+    /// v1 controllers, and v2 for freezing, killing and statistics.
+    Hybrid,
+    /// v2 only.
+    V2,
+}
+
+/// The pool's parent groups.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pool {
+    /// Parent group per v1 controller.
+    pub v1: Vec<(Controller, PathBuf)>,
+    /// Parent group in the v2 hierarchy.
+    pub v2: Option<PathBuf>,
+    /// Controllers that v2 gives to child groups.
+    pub v2_controllers: Vec<Controller>,
+}
+
+/// Limits of one task. Zero: no limit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// The most CPU in thousandths of a core.
+    pub cpu_milli: u64,
+    /// Guaranteed CPU in thousandths of a core: the weight against others.
+    pub weight_milli: u64,
+    /// Gets CPU only when nobody else wants it.
+    pub idle: bool,
+    /// Memory in bytes.
+    pub memory: u64,
+    /// Processes and threads.
+    pub pids: u64,
+    /// Device files that may be opened: `c 195:0 rw`. Ignored by hierarchies without device control.
+    pub devices: Vec<String>,
+}
+
+/// Which write to the control groups failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write `{value}` to {path}: {source}", path = path.display())]
+pub struct CgroupError {
+    /// The control file.
+    pub path: PathBuf,
+    /// What was to be written.
+    pub value: String,
+    /// Why not.
+    pub source: io::Error,
+}
+
+/// Length of the scheduler's period for quotas, in microseconds.
+const PERIOD_US: u64 = 100_000;
+
+/// Null, zero, full, random, urandom, tty, ptmx and the terminals of devpts.
+const BASE_DEVICES: [&str; 8] = [
+    "c 1:3 rwm",
+    "c 1:5 rwm",
+    "c 1:7 rwm",
+    "c 1:8 rwm",
+    "c 1:9 rwm",
+    "c 5:0 rwm",
+    "c 5:2 rwm",
+    "c 136:* rwm",
+];
+
+fn write(path: PathBuf, value: &str) -> Result<(), CgroupError> {
+    let put = || OpenOptions::new().write(true).open(&path)?.write_all(value.as_bytes());
+    put().map_err(|source| CgroupError { path: path.clone(), value: value.to_owned(), source })
+}
+
+/// Mount points of control groups: (v1 controller names or none for v2, where).
+fn mounts() -> Vec<(Option<Vec<String>>, PathBuf)> {
+    let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let mut found = Vec::new();
+    for line in table.lines() {
+        let mut parts = line.split(' ');
+        let (Some(_), Some(target), Some(kind), Some(options)) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            continue;
+        };
+        match kind {
+            "cgroup" => {
+                found.push((Some(options.split(',').map(str::to_owned).collect()), PathBuf::from(target)));
+            }
+            "cgroup2" => found.push((None, PathBuf::from(target))),
+            _ => {}
+        }
+    }
+    found
+}
+
+impl Pool {
+    /// Makes the pool's parent group `name` wherever that works, and says where it did.
+    #[must_use]
+    pub fn open(name: &str) -> Self {
+        let mut pool = Self::default();
+        let mounts = mounts();
+        let v2 = mounts.iter().find(|(kind, _)| kind.is_none()).map(|(_, root)| root.join(name));
+        pool.v2 = v2.filter(|dir| fs::create_dir_all(dir).is_ok());
+        for controller in Controller::ALL {
+            if controller == Controller::Freezer && pool.v2.is_some() {
+                continue;
+            }
+            let mounted = mounts.iter().find_map(|(kind, root)| {
+                let names = kind.as_ref()?;
+                names.iter().any(|name| name == controller.name_v1()).then(|| root.join(name))
+            });
+            if let Some(dir) = mounted.filter(|dir| fs::create_dir_all(dir).is_ok()) {
+                pool.v1.push((controller, dir));
+            }
+        }
+        pool.enable_v2();
+        pool
+    }
+
+    fn enable_v2(&mut self) {
+        let Some(dir) = self.v2.clone() else { return };
+        for controller in Controller::ALL {
+            let Some(name) = controller.name_v2() else { continue };
+            let enable = |at: &Path| write(at.join("cgroup.subtree_control"), &format!("+{name}")).is_ok();
+            if dir.parent().is_some_and(enable) && enable(&dir) {
+                self.v2_controllers.push(controller);
+            }
+        }
+    }
+
+    /// Which back end is in use.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        match (self.v1.is_empty(), self.v2.is_some()) {
+            (true, false) => Version::None,
+            (false, false) => Version::V1,
+            (false, true) => Version::Hybrid,
+            (true, true) => Version::V2,
+        }
+    }
+
+    /// Whether this can be limited here.
+    #[must_use]
+    pub fn has(&self, controller: Controller) -> bool {
+        self.v1.iter().any(|(known, _)| *known == controller) || self.v2_controllers.contains(&controller)
+    }
+
+    fn dirs(&self) -> impl Iterator<Item = &PathBuf> {
+        self.v1.iter().map(|(_, dir)| dir).chain(self.v2.iter())
+    }
+
+    /// The group of this name, whether it exists or not.
+    #[must_use]
+    pub fn group(&self, name: &str) -> Group {
+        Group {
+            v1: self.v1.iter().map(|(controller, dir)| (*controller, dir.join(name))).collect(),
+            v2: self.v2.as_ref().map(|dir| dir.join(name)),
+            v2_controllers: self.v2_controllers.clone(),
+        }
+    }
+
+    /// Names of all child groups in any hierarchy, each once, in order.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self
+            .dirs()
+            .filter_map(|dir| fs::read_dir(dir).ok())
+            .flatten()
+            .flatten()
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// Removes the parent groups; those that still have children stay.
+    pub fn remove(&self) {
+        for dir in self.dirs() {
+            tolerate(fs::remove_dir(dir));
+        }
+    }
+}
+
+/// One task's group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    v1: Vec<(Controller, PathBuf)>,
+    v2: Option<PathBuf>,
+    v2_controllers: Vec<Controller>,
+}
+
+impl Group {
+    fn v1_dir(&self, controller: Controller) -> Option<&PathBuf> {
+        self.v1.iter().find(|(known, _)| *known == controller).map(|(_, dir)| dir)
+    }
+
+    fn v2_dir(&self, controller: Controller) -> Option<&PathBuf> {
+        self.v2.as_ref().filter(|_| self.v2_controllers.contains(&controller))
+    }
+
+    /// Makes the group and sets its limits.
+    ///
+    /// # Errors
+    /// The first write that failed; nothing is undone.
+    pub fn create(&self, limits: &Limits) -> Result<(), CgroupError> {
+        for dir in self.v1.iter().map(|(_, dir)| dir).chain(self.v2.iter()) {
+            match fs::create_dir(dir) {
+                Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(CgroupError { path: dir.clone(), value: "mkdir".to_owned(), source });
+                }
+                _ => {}
+            }
+        }
+        self.set(limits)?;
+        self.set_devices(&limits.devices)
+    }
+
+    /// Changes CPU, memory and process limits; devices stay as they are.
+    ///
+    /// # Errors
+    /// The first write that failed: v1 answers EBUSY when memory in use is above the new limit.
+    pub fn set(&self, limits: &Limits) -> Result<(), CgroupError> {
+        self.set_memory(limits.memory)?;
+        self.set_cpu(limits)?;
+        let pids = if limits.pids == 0 { "max".to_owned() } else { limits.pids.to_string() };
+        if let Some(dir) = self.v1_dir(Controller::Pids).or(self.v2_dir(Controller::Pids)) {
+            write(dir.join("pids.max"), &pids)?;
+        }
+        Ok(())
+    }
+
+    fn set_memory(&self, bytes: u64) -> Result<(), CgroupError> {
+        if let Some(dir) = self.v1_dir(Controller::Memory) {
+            let value = if bytes == 0 { "-1".to_owned() } else { bytes.to_string() };
+            return write(dir.join("memory.limit_in_bytes"), &value);
+        }
+        let Some(dir) = self.v2_dir(Controller::Memory) else { return Ok(()) };
+        let used: u64 = read_number(&dir.join("memory.current"));
+        if bytes != 0 && used > bytes {
+            // v2 would kill at once; v1 refuses. Refusing is the pool's contract on both.
+            let source = io::Error::from_raw_os_error(libc::EBUSY);
+            return Err(CgroupError { path: dir.join("memory.max"), value: bytes.to_string(), source });
+        }
+        write(dir.join("memory.max"), &if bytes == 0 { "max".to_owned() } else { bytes.to_string() })
+    }
+
+    fn set_cpu(&self, limits: &Limits) -> Result<(), CgroupError> {
+        // A period of quota has at least 1 ms, the kernel's own minimum.
+        let quota = (limits.cpu_milli * PERIOD_US / 1000).max(1000);
+        let unlimited = limits.cpu_milli == 0;
+        if let Some(dir) = self.v1_dir(Controller::Cpu) {
+            let value = if unlimited { "-1".to_owned() } else { quota.to_string() };
+            write(dir.join("cpu.cfs_quota_us"), &value)?;
+            let shares = if limits.idle { 2 } else { (limits.weight_milli * 1024 / 1000).clamp(2, 262_144) };
+            write(dir.join("cpu.shares"), &shares.to_string())?;
+            if limits.idle {
+                tolerate(write(dir.join("cpu.idle"), "1"));
+            }
+        } else if let Some(dir) = self.v2_dir(Controller::Cpu) {
+            let value = if unlimited { "max".to_owned() } else { quota.to_string() };
+            write(dir.join("cpu.max"), &format!("{value} {PERIOD_US}"))?;
+            let weight = if limits.idle { 1 } else { (limits.weight_milli / 10).clamp(1, 10_000) };
+            write(dir.join("cpu.weight"), &weight.to_string())?;
+            if limits.idle {
+                tolerate(write(dir.join("cpu.idle"), "1"));
+            }
+        }
+        Ok(())
+    }
+
+    fn set_devices(&self, granted: &[String]) -> Result<(), CgroupError> {
+        let Some(dir) = self.v1_dir(Controller::Devices) else { return Ok(()) };
+        write(dir.join("devices.deny"), "a")?;
+        for rule in BASE_DEVICES.iter().copied().chain(granted.iter().map(String::as_str)) {
+            write(dir.join("devices.allow"), rule)?;
+        }
+        Ok(())
+    }
+
+    /// The files through which a process with one thread joins the v1 groups by writing `0`.
+    ///
+    /// Writing to `tasks` about oneself takes no lock; writing somebody's id to `cgroup.procs` waits for a
+    /// grace period of the whole machine.
+    ///
+    /// # Errors
+    /// A group is not there.
+    pub fn doors(&self) -> io::Result<Vec<File>> {
+        self.v1.iter().map(|(_, dir)| OpenOptions::new().write(true).open(dir.join("tasks"))).collect()
+    }
+
+    /// The v2 group's folder, into which `clone3` puts a child directly.
+    ///
+    /// # Errors
+    /// The group is not there.
+    pub fn v2_door(&self) -> io::Result<Option<File>> {
+        self.v2.as_ref().map(File::open).transpose()
+    }
+
+    /// Moves the calling process (one thread) into the group, v2 included.
+    ///
+    /// # Errors
+    /// A group is not there or is being removed.
+    pub fn join(&self) -> io::Result<()> {
+        for mut door in self.doors()? {
+            door.write_all(b"0")?;
+        }
+        match &self.v2 {
+            Some(dir) => fs::write(dir.join("cgroup.procs"), "0"),
+            None => Ok(()),
+        }
+    }
+
+    /// Freezes or thaws; returns once it has taken effect, or after a second at most.
+    ///
+    /// # Errors
+    /// There is no freezer, or the group is gone.
+    pub fn freeze(&self, frozen: bool) -> Result<(), CgroupError> {
+        if let Some(dir) = &self.v2 {
+            write(dir.join("cgroup.freeze"), if frozen { "1" } else { "0" })?;
+            let wanted = format!("frozen {}", u8::from(frozen));
+            wait_until(|| read_text(&dir.join("cgroup.events")).contains(&wanted));
+            return Ok(());
+        }
+        let Some(dir) = self.v1_dir(Controller::Freezer) else {
+            let source = io::Error::from(io::ErrorKind::Unsupported);
+            return Err(CgroupError { path: PathBuf::from("cgroup.freeze"), value: "1".to_owned(), source });
+        };
+        let wanted = if frozen { "FROZEN" } else { "THAWED" };
+        write(dir.join("freezer.state"), wanted)?;
+        wait_until(|| read_text(&dir.join("freezer.state")).trim() == wanted);
+        Ok(())
+    }
+
+    /// Kills everything in the group. Without v2, in rounds until nothing is left or a second has passed.
+    pub fn kill(&self) {
+        if let Some(dir) = &self.v2
+            && write(dir.join("cgroup.kill"), "1").is_ok()
+        {
+            return;
+        }
+        tolerate(self.freeze(false));
+        wait_until(|| {
+            let pids = self.pids();
+            for pid in &pids {
+                tolerate(crate::launcher::sys::kill(*pid, libc::SIGKILL));
+            }
+            pids.is_empty()
+        });
+    }
+
+    /// Processes in the group.
+    #[must_use]
+    pub fn pids(&self) -> Vec<i32> {
+        let dir = self.v2.as_ref().or(self.v1.first().map(|(_, dir)| dir));
+        let text = dir.map(|dir| read_text(&dir.join("cgroup.procs"))).unwrap_or_default();
+        text.lines().filter_map(|line| line.parse().ok()).collect()
+    }
+
+    /// Removes the group; waits up to a second for the last process to be gone. False when it is still there.
+    #[must_use]
+    pub fn remove(&self) -> bool {
+        let mut all = true;
+        for dir in self.v1.iter().map(|(_, dir)| dir).chain(self.v2.iter()) {
+            all &= wait_until(|| match fs::remove_dir(dir) {
+                Ok(()) => true,
+                Err(error) => error.kind() == io::ErrorKind::NotFound,
+            });
+        }
+        all
+    }
+
+    /// Processes killed for want of memory since the group was made.
+    #[must_use]
+    pub fn oom_kills(&self) -> u64 {
+        let file = match (self.v1_dir(Controller::Memory), self.v2_dir(Controller::Memory)) {
+            (Some(dir), _) => dir.join("memory.oom_control"),
+            (None, Some(dir)) => dir.join("memory.events"),
+            (None, None) => return 0,
+        };
+        field(&read_text(&file), "oom_kill")
+    }
+
+    /// Opens the counters once, for sampling.
+    #[must_use]
+    pub fn meters(&self) -> Meters {
+        let open = |dir: Option<&PathBuf>, name: &str| dir.and_then(|dir| File::open(dir.join(name)).ok());
+        let v2 = |controller| self.v2_dir(controller);
+        Meters {
+            cpu: open(self.v2.as_ref(), "cpu.stat"),
+            throttle: open(self.v1_dir(Controller::Cpu), "cpu.stat"),
+            memory: open(self.v1_dir(Controller::Memory), "memory.usage_in_bytes")
+                .or_else(|| open(v2(Controller::Memory), "memory.current")),
+            memory_stat: open(self.v1_dir(Controller::Memory).or(v2(Controller::Memory)), "memory.stat"),
+            pids: open(self.v1_dir(Controller::Pids).or(v2(Controller::Pids)), "pids.current"),
+            io_v1: open(self.v1_dir(Controller::Blkio), "blkio.throttle.io_service_bytes"),
+            io_v2: open(v2(Controller::Blkio), "io.stat"),
+        }
+    }
+}
+
+/// A task's counters, held open.
+#[derive(Debug)]
+pub struct Meters {
+    cpu: Option<File>,
+    throttle: Option<File>,
+    memory: Option<File>,
+    memory_stat: Option<File>,
+    pids: Option<File>,
+    io_v1: Option<File>,
+    io_v2: Option<File>,
+}
+
+/// One reading of [`Meters`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// CPU time since the start, microseconds.
+    pub cpu_us: u64,
+    /// Time throttled since the start, microseconds.
+    pub throttled_us: u64,
+    /// Memory without cache that can be dropped, bytes.
+    pub memory: u64,
+    /// Processes and threads.
+    pub pids: u32,
+    /// Bytes to and from block devices since the start.
+    pub io: u64,
+}
+
+impl Meters {
+    /// Reads all counters; `None` once the group is gone.
+    #[must_use]
+    pub fn read(&self) -> Option<Reading> {
+        let cpu = again(self.cpu.as_ref()?)?;
+        let throttle = self.throttle.as_ref().and_then(again);
+        let throttled_us = match &throttle {
+            Some(text) => field(text, "throttled_time") / 1000,
+            None => field(&cpu, "throttled_usec"),
+        };
+        let memory: u64 = number(self.memory.as_ref());
+        let cache = self.memory_stat.as_ref().and_then(again).unwrap_or_default();
+        let droppable = match field(&cache, "total_inactive_file") {
+            0 => field(&cache, "inactive_file"),
+            bytes => bytes,
+        };
+        Some(Reading {
+            cpu_us: field(&cpu, "usage_usec"),
+            throttled_us,
+            memory: memory.saturating_sub(droppable),
+            pids: u32::try_from(number(self.pids.as_ref())).unwrap_or(u32::MAX),
+            io: self.io(),
+        })
+    }
+
+    fn io(&self) -> u64 {
+        if let Some(text) = self.io_v1.as_ref().and_then(again) {
+            return field(&text, "Total");
+        }
+        let text = self.io_v2.as_ref().and_then(again).unwrap_or_default();
+        text.split_ascii_whitespace()
+            .filter_map(|part| part.strip_prefix("rbytes=").or(part.strip_prefix("wbytes=")))
+            .filter_map(|number| number.parse::<u64>().ok())
+            .sum()
+    }
+}
+
+/// Reads a held file from its start.
+fn again(file: &File) -> Option<String> {
+    let mut buffer = [0_u8; 4096];
+    let len = file.read_at(&mut buffer, 0).ok()?;
+    String::from_utf8(buffer[..len].to_vec()).ok()
+}
+
+fn number(file: Option<&File>) -> u64 {
+    file.and_then(again).and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+}
+
+/// The value of `name value` on a line of its own; 0 when it is not there.
+fn field(text: &str, name: &str) -> u64 {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok()).unwrap_or(0)
+}
+
+fn read_text(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+fn read_number(path: &Path) -> u64 {
+    read_text(path).trim().parse().unwrap_or(0)
+}
+
+/// Asks until the answer is yes, for a second at most.
+fn wait_until(mut done: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + Duration::from_secs(1);
+    let mut pause = Duration::from_micros(20);
+    loop {
+        if done() {
+            return true;
+        }
+        if Instant::now() > end {
+            return false;
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,44 @@
+//! What can be asked of a running launcher through its socket: one line of JSON, then its answer.
+
+use pond_core::event::Exit;
+use serde::{Deserialize, Serialize};
+
+/// A request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Send a signal to the command's process group.
+    Signal(i32),
+    /// Send the signal, and after the grace kill everything. The grace is not made longer by a second request.
+    Stop {
+        /// First signal.
+        signal: i32,
+        /// Milliseconds between the two; 0: kill at once.
+        grace_ms: u64,
+    },
+    /// The command's secrets, for a session beside it.
+    Secrets,
+    /// Take part: the stream then speaks `pond_core::frame`.
+    Attach,
+}
+
+/// The answer to everything but [`Request::Attach`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// Done.
+    Done,
+    /// Names and values.
+    Secrets(Vec<(String, String)>),
+}
+
+/// The exit code a shell would give: the code, 128 + the signal, 137 for what the pool killed.
+#[must_use]
+pub const fn shell_code(exit: Exit) -> i32 {
+    match exit {
+        Exit::Code(code) => code,
+        Exit::Signal(signal) => 128 + signal,
+        Exit::OutOfMemory | Exit::OutOfDisk => 137,
+        Exit::DeviceError | Exit::Lost => 1,
+    }
+}

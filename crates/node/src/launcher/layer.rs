@@ -1,0 +1,104 @@
+//! The writable layer of a container: a plain folder, or a filesystem of limited size in a sparse file.
+
+use super::sys;
+use crate::folder::Folder;
+use crate::tolerate;
+use rustix::fs::SeekFrom;
+use rustix::mount::MountFlags;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// Copies a sparse file without its holes; shares blocks where the filesystem can.
+///
+/// # Errors
+/// The disk is full.
+pub fn copy_sparse(from: &Path, to: &Path) -> io::Result<()> {
+    let (source, target) = (File::open(from)?, File::create_new(to)?);
+    if rustix::fs::ioctl_ficlone(&target, &source).is_ok() {
+        return Ok(());
+    }
+    let size = source.metadata()?.len();
+    target.set_len(size)?;
+    let mut at = 0;
+    let mut buffer = vec![0_u8; 256 << 10];
+    while let Ok(start) = rustix::fs::seek(&source, SeekFrom::Data(at)) {
+        let end = rustix::fs::seek(&source, SeekFrom::Hole(start))?;
+        at = start;
+        while at < end {
+            let want = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffer.len());
+            let got = source.read_at(&mut buffer[..want], at)?;
+            target.write_all_at(&buffer[..got], at)?;
+            at += got as u64;
+        }
+    }
+    Ok(())
+}
+
+/// Makes an empty filesystem of `bytes` in a sparse file, for [`copy_sparse`] to copy.
+///
+/// # Errors
+/// `mkfs.ext4` is missing or failed.
+pub fn make_template(path: &Path, bytes: u64) -> io::Result<()> {
+    let temp = path.with_extension(format!("{}", std::process::id()));
+    File::create(&temp)?.set_len(bytes)?;
+    let made = std::process::Command::new("mkfs.ext4")
+        .args(["-q", "-F", "-m", "0", "-b", "4096", "-I", "256", "-i", "16384"])
+        .args(["-O", "^has_journal,^resize_inode,^huge_file,sparse_super2"])
+        .args(["-E", "lazy_itable_init=1,nodiscard,root_owner=0:0"])
+        .arg(&temp)
+        .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin")
+        .output()?;
+    if !made.status.success() {
+        tolerate(fs::remove_file(&temp));
+        return Err(io::Error::other(String::from_utf8_lossy(&made.stderr).trim().to_owned()));
+    }
+    fs::rename(temp, path)
+}
+
+/// Mounts an image through a loop device that frees itself with the last mount.
+///
+/// # Errors
+/// No loop device, or not a filesystem.
+pub fn mount_image(image: &Path, target: &Path, read_only: bool) -> io::Result<()> {
+    let file = OpenOptions::new().read(true).write(!read_only).open(image)?;
+    let control = OpenOptions::new().read(true).write(true).open("/dev/loop-control")?;
+    let mut tries = 0;
+    let (device, path) = loop {
+        let path = PathBuf::from(format!("/dev/loop{}", sys::loop_free(&control)?));
+        let device = OpenOptions::new().read(true).write(!read_only).open(&path)?;
+        match sys::loop_configure(&device, &file) {
+            Ok(()) => break (device, path),
+            // Another task was quicker.
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && tries < 1000 => tries += 1,
+            Err(error) => return Err(error),
+        }
+    };
+    let flags = MountFlags::NOATIME | MountFlags::NODEV;
+    let flags = if read_only { flags | MountFlags::RDONLY } else { flags };
+    rustix::mount::mount(&path, target, c"ext4", flags, c"nobarrier,errors=continue")?;
+    drop(device);
+    Ok(())
+}
+
+/// Makes the layer of a task, or takes the one that is there, and returns its folder; mounts belong to the
+/// caller's mount namespace.
+///
+/// # Errors
+/// The disk is full, or no loop device is to be had.
+pub fn open(folder: &Folder, template: Option<&Path>) -> io::Result<PathBuf> {
+    let dir = folder.layer();
+    match fs::create_dir(&dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let image = folder.layer_image();
+    if let Some(template) = template.filter(|_| !image.exists()) {
+        copy_sparse(template, &image)?;
+    }
+    if image.exists() {
+        mount_image(&image, &dir, false)?;
+    }
+    Ok(dir)
+}

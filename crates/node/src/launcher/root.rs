@@ -1,0 +1,496 @@
+//! A container's root: built by the container's first process in its own mount namespace.
+//!
+//! Overlay layers, the topmost first: the task's writable layer; a small one in memory with what the pool
+//! puts in (`/etc/hosts`, mount points) and hides (whiteouts); the image, or the machine's own root.
+//! Other filesystems of the machine (`/home`, ...) get an overlay of their own at their place.
+//! What is hidden and why: `docs/decisions/0040-host-root.md`.
+
+use super::layer;
+use super::spec::{Container, LaunchSpec};
+use super::sys;
+use crate::folder::Folder;
+use crate::tolerate;
+use rustix::fs::{CWD, FileType, Mode};
+use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+/// Which step of building the root failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {step} {path}: {source}", path = path.display())]
+pub struct RootError {
+    step: &'static str,
+    path: PathBuf,
+    source: io::Error,
+    /// Whether the job asked for something that is not there.
+    pub job_fault: bool,
+}
+
+type Result<T> = std::result::Result<T, RootError>;
+
+/// Adds the step to an error.
+trait Step<T> {
+    fn step(self, step: &'static str, path: impl Into<PathBuf>) -> Result<T>;
+    fn job_step(self, step: &'static str, path: impl Into<PathBuf>) -> Result<T>;
+}
+
+impl<T, E: Into<io::Error>> Step<T> for std::result::Result<T, E> {
+    fn step(self, step: &'static str, path: impl Into<PathBuf>) -> Result<T> {
+        self.map_err(|why| RootError { step, path: path.into(), source: why.into(), job_fault: false })
+    }
+    fn job_step(self, step: &'static str, path: impl Into<PathBuf>) -> Result<T> {
+        self.map_err(|why| RootError { step, path: path.into(), source: why.into(), job_fault: true })
+    }
+}
+
+/// A filesystem of the machine below `/`.
+struct Submount {
+    target: PathBuf,
+    is_dir: bool,
+}
+
+/// Kinds that a container has of its own, or that are no place for files.
+const OWN_KINDS: &[&str] = &[
+    "proc",
+    "sysfs",
+    "devtmpfs",
+    "devpts",
+    "mqueue",
+    "cgroup",
+    "cgroup2",
+    "tmpfs",
+    "ramfs",
+    "securityfs",
+    "debugfs",
+    "tracefs",
+    "configfs",
+    "fusectl",
+    "pstore",
+    "bpf",
+    "autofs",
+    "binfmt_misc",
+    "hugetlbfs",
+    "rpc_pipefs",
+    "nsfs",
+    "efivarfs",
+    "overlay",
+];
+
+/// Undoes `\040` and the like in the mount table.
+fn unescape(text: &str) -> PathBuf {
+    let mut out = Vec::new();
+    let mut bytes = text.as_bytes();
+    while let Some((&first, rest)) = bytes.split_first() {
+        let code = rest.get(..3).and_then(|code| std::str::from_utf8(code).ok());
+        match code.and_then(|code| u8::from_str_radix(code, 8).ok()).filter(|_| first == b'\\') {
+            Some(byte) => {
+                out.push(byte);
+                bytes = &rest[3..];
+            }
+            None => {
+                out.push(first);
+                bytes = rest;
+            }
+        }
+    }
+    PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(out))
+}
+
+fn submounts(hidden: &[PathBuf]) -> Vec<Submount> {
+    let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let special = ["/proc", "/sys", "/dev", "/run", "/"].map(Path::new);
+    let mut found: Vec<Submount> = Vec::new();
+    for line in table.lines() {
+        let mut parts = line.split(' ').skip(1);
+        let (Some(target), Some(kind)) = (parts.next(), parts.next()) else { continue };
+        let target = unescape(target);
+        let below = |dir: &Path| target.starts_with(dir) && (dir != Path::new("/") || target == dir);
+        let skip = OWN_KINDS.contains(&kind)
+            || special.iter().any(|dir| below(dir))
+            || hidden.iter().any(|dir| below(dir))
+            || found.iter().any(|known| known.target == target);
+        if !skip && let Ok(meta) = fs::symlink_metadata(&target) {
+            found.push(Submount { is_dir: meta.is_dir(), target });
+        }
+    }
+    found.sort_by(|a, b| a.target.cmp(&b.target));
+    found
+}
+
+/// Escapes a path for overlay's option string.
+fn option(path: &Path) -> String {
+    path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:").replace(',', "\\,")
+}
+
+fn mount_overlay(lowers: &[PathBuf], writable: &Path, target: &Path) -> Result<()> {
+    let (upper, work) = (writable.join("upper"), writable.join("work"));
+    fs::create_dir_all(&work).step("make", &work)?;
+    let top = lowers.last().map_or(Path::new("/"), PathBuf::as_path);
+    if !upper.exists() {
+        fs::create_dir(&upper).step("make", &upper)?;
+        like(top, &upper).step("set the owner of", &upper)?;
+    }
+    let lower: Vec<String> = lowers.iter().map(|path| option(path)).collect();
+    let options =
+        format!("lowerdir={},upperdir={},workdir={}", lower.join(":"), option(&upper), option(&work));
+    let options = CString::new(options).map_err(io::Error::other).step("mount", target)?;
+    rustix::mount::mount(c"overlay", target, c"overlay", MountFlags::NODEV, options.as_c_str())
+        .step("mount the overlay at", target)
+}
+
+/// Gives `copy` the owner and mode of `model`.
+fn like(model: &Path, copy: &Path) -> io::Result<()> {
+    let meta = fs::metadata(model)?;
+    std::os::unix::fs::chown(copy, Some(meta.uid()), Some(meta.gid()))?;
+    fs::set_permissions(copy, meta.permissions())
+}
+
+fn mount_tmpfs(target: &Path, options: &str) -> Result<()> {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    let text = CString::new(options).map_err(io::Error::other).step("mount", target)?;
+    rustix::mount::mount(c"tmpfs", target, c"tmpfs", flags, text.as_c_str()).step("mount memory at", target)
+}
+
+/// Makes `dir` and its parents inside the layer `at`, each with the owner and mode it has in `below`.
+/// A parent that is a symlink in `below` ends the walk with `None`: a layer cannot follow it.
+fn mirror(at: &Path, below: &[PathBuf], dir: &Path) -> io::Result<Option<PathBuf>> {
+    let mut path = at.to_path_buf();
+    let mut walked = PathBuf::new();
+    for part in dir.components().filter(|part| matches!(part, std::path::Component::Normal(_))) {
+        walked.push(part);
+        path.push(part);
+        let model = below.iter().map(|root| root.join(&walked)).find(|path| path.symlink_metadata().is_ok());
+        if let Some(model) = &model
+            && !model.symlink_metadata()?.is_dir()
+        {
+            return Ok(None);
+        }
+        if !path.exists() {
+            fs::create_dir(&path)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+            if let Some(model) = &model {
+                like(model, &path)?;
+            }
+        }
+    }
+    Ok(Some(path))
+}
+
+/// Hides `path` in the layer `at`: a character device 0:0 is overlay's sign for "deleted".
+fn white_out(at: &Path, path: &Path) -> io::Result<()> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+    if !dir.is_dir() {
+        return Ok(());
+    }
+    let Some(dir) = mirror(at, &[PathBuf::from("/")], dir)? else { return Ok(()) };
+    match rustix::fs::mknodat(CWD, dir.join(name), FileType::CharacterDevice, Mode::empty(), 0) {
+        Err(rustix::io::Errno::EXIST) | Ok(()) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The layer in memory: what the pool puts in and what it hides.
+fn inject(at: &Path, container: &Container, below: &[PathBuf]) -> io::Result<()> {
+    like(below.first().map_or(Path::new("/"), PathBuf::as_path), at)?;
+    for dir in ["proc", "sys", "dev", "run"] {
+        mirror(at, below, Path::new(dir))?;
+    }
+    if let Some(etc) = mirror(at, below, Path::new("etc"))? {
+        fs::write(etc.join("hosts"), &container.hosts)?;
+        fs::write(etc.join("hostname"), format!("{}\n", container.hostname))?;
+        fs::write(etc.join("resolv.conf"), fs::read("/etc/resolv.conf").unwrap_or_default())?;
+    }
+    if container.lowers.is_empty() {
+        for path in &container.hidden {
+            white_out(at, path)?;
+        }
+    }
+    Ok(())
+}
+
+/// A volume or file of the machine, taken before its paths go out of sight.
+struct Taken {
+    tree: OwnedFd,
+    is_dir: bool,
+}
+
+fn take(source: &Path) -> Result<Taken> {
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    let is_dir = fs::metadata(source).job_step("find", source)?.is_dir();
+    let tree = rustix::mount::open_tree(CWD, source, flags).job_step("open", source)?;
+    Ok(Taken { tree, is_dir })
+}
+
+/// Mounts what was taken at `target`, which is made when missing. The container's root is `/` by now, so no
+/// link in `target` leads out of it.
+fn put(taken: &Taken, target: &Path, read_only: bool) -> Result<()> {
+    if taken.is_dir {
+        fs::create_dir_all(target).job_step("make", target)?;
+    } else if !target.exists() {
+        if let Some(dir) = target.parent() {
+            fs::create_dir_all(dir).job_step("make", dir)?;
+        }
+        File::create(target).job_step("make", target)?;
+    }
+    let attributes = libc::MOUNT_ATTR_NOSUID
+        | libc::MOUNT_ATTR_NODEV
+        | if read_only { libc::MOUNT_ATTR_RDONLY } else { 0 };
+    sys::mount_setattr(taken.tree.as_fd(), attributes).step("limit", target)?;
+    rustix::mount::move_mount(&taken.tree, c"", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .step("mount at", target)
+}
+
+/// Mounts the overlays of root and submounts at `<folder>/root`. Used again to look at an ended task's files.
+///
+/// # Errors
+/// The first step that failed.
+pub fn mount_layers(folder: &Folder, container: &Container, writable: &Path) -> Result<PathBuf> {
+    let root = folder.0.join("root");
+    let host = [PathBuf::from("/")];
+    let below: &[PathBuf] = if container.lowers.is_empty() { &host } else { &container.lowers };
+    fs::create_dir_all(&root).step("make", &root)?;
+    // The injected layer is mounted where the root will be; the overlay keeps its own hold of it.
+    mount_tmpfs(&root, "mode=755,size=4m")?;
+    inject(&root, container, below).step("prepare", &root)?;
+    let lowers: Vec<PathBuf> = [root.clone()].into_iter().chain(below.iter().cloned()).collect();
+    mount_overlay(&lowers, &writable.join("root"), &root)?;
+    if !container.lowers.is_empty() {
+        return Ok(root);
+    }
+    for mount in submounts(&container.hidden) {
+        let inside = root.join(mount.target.strip_prefix("/").unwrap_or(&mount.target));
+        let layer = writable.join(mount.target.to_string_lossy().replace('/', "%"));
+        let made = mount.is_dir
+            && fs::create_dir_all(&layer).is_ok()
+            && mount_submount(&mount.target, &layer, &inside, container).is_ok();
+        if !made && inside.symlink_metadata().is_ok() {
+            // Filesystems that cannot be a lower layer, and single files: as they are, read-only.
+            let taken = take(&mount.target)?;
+            put(&taken, &inside, true)?;
+        }
+    }
+    Ok(root)
+}
+
+fn mount_submount(source: &Path, layer: &Path, inside: &Path, container: &Container) -> Result<()> {
+    let hidden: Vec<&PathBuf> = container.hidden.iter().filter(|path| path.starts_with(source)).collect();
+    if hidden.is_empty() {
+        return mount_overlay(&[source.to_path_buf()], layer, inside);
+    }
+    mount_tmpfs(inside, "mode=755,size=1m")?;
+    like(source, inside).step("prepare", inside)?;
+    for path in hidden {
+        let Ok(rest) = path.strip_prefix(source) else { continue };
+        let (Some(dir), Some(name)) = (rest.parent(), rest.file_name()) else { continue };
+        if source.join(dir).is_dir()
+            && let Some(dir) = mirror(inside, &[source.to_path_buf()], dir).step("prepare", inside)?
+        {
+            rustix::fs::mknodat(CWD, dir.join(name), FileType::CharacterDevice, Mode::empty(), 0)
+                .step("hide", path)?;
+        }
+    }
+    mount_overlay(&[inside.to_path_buf(), source.to_path_buf()], layer, inside)
+}
+
+/// Makes `root` the root of this mount namespace and lets go of the machine's.
+///
+/// # Errors
+/// The first step that failed.
+pub fn pivot(root: &Path) -> Result<()> {
+    rustix::process::chdir(root).step("enter", root)?;
+    rustix::process::pivot_root(c".", c".").step("pivot to", root)?;
+    rustix::mount::unmount(c".", UnmountFlags::DETACH).step("let go of", "/")?;
+    rustix::process::chdir(c"/").step("enter", "/")
+}
+
+/// Cuts this mount namespace off from the machine's.
+///
+/// # Errors
+/// Not permitted.
+pub fn isolate() -> Result<()> {
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    rustix::mount::mount_change(c"/", private).step("isolate", "/")
+}
+
+/// Files of `/proc` that tell about the machine, or change it.
+const PROC_HIDDEN: [&str; 7] =
+    ["acpi", "kcore", "keys", "latency_stats", "sched_debug", "scsi", "timer_list"];
+const PROC_READ_ONLY: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
+
+fn mount_proc() -> Result<()> {
+    let safe = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    rustix::mount::mount(c"proc", c"/proc", c"proc", safe, None).step("mount", "/proc")?;
+    for name in PROC_READ_ONLY {
+        let path = Path::new("/proc").join(name);
+        if path.symlink_metadata().is_ok() {
+            rustix::mount::mount_bind(&path, &path).step("protect", &path)?;
+            let flags = safe | MountFlags::BIND | MountFlags::RDONLY;
+            rustix::mount::mount_remount(&path, flags, c"").step("protect", &path)?;
+        }
+    }
+    for name in PROC_HIDDEN {
+        let path = Path::new("/proc").join(name);
+        match path.symlink_metadata() {
+            Ok(meta) if meta.is_dir() => mount_tmpfs(&path, "mode=0,size=0,ro")?,
+            Ok(_) => rustix::mount::mount_bind(c"/dev/null", &path).step("hide", &path)?,
+            Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn mount_sys() -> Result<()> {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
+    rustix::mount::mount(c"sysfs", c"/sys", c"sysfs", flags, None).step("mount", "/sys")?;
+    if Path::new("/sys/firmware").is_dir() {
+        mount_tmpfs(Path::new("/sys/firmware"), "mode=0,size=0,ro")?;
+    }
+    Ok(())
+}
+
+/// Device files every task has: name, major, minor.
+const DEVICES: [(&str, u32, u32); 6] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+
+/// A device file of the machine that was granted, with its numbers.
+struct Granted {
+    path: PathBuf,
+    device: u64,
+    kind: FileType,
+}
+
+fn granted(files: &[String]) -> Result<Vec<Granted>> {
+    let look = |file: &String| {
+        let path = PathBuf::from(file);
+        let meta = fs::metadata(&path).step("find the device", &path)?;
+        Ok(Granted { device: meta.rdev(), kind: FileType::from_raw_mode(meta.mode()), path })
+    };
+    files.iter().map(look).collect()
+}
+
+fn mount_dev(shm: u64, granted: &[Granted]) -> Result<()> {
+    let dev = Path::new("/dev");
+    let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
+    rustix::mount::mount(c"tmpfs", dev, c"tmpfs", flags, c"mode=755,size=64k,nr_inodes=512")
+        .step("mount", dev)?;
+    let all = Mode::from_raw_mode(0o666);
+    let old = rustix::process::umask(Mode::empty());
+    for (name, major, minor) in DEVICES {
+        let path = dev.join(name);
+        let number = rustix::fs::makedev(major, minor);
+        rustix::fs::mknodat(CWD, &path, FileType::CharacterDevice, all, number).step("make", &path)?;
+    }
+    for device in granted {
+        if let Some(dir) = device.path.parent() {
+            fs::create_dir_all(dir).step("make", dir)?;
+        }
+        rustix::fs::mknodat(CWD, &device.path, device.kind, all, device.device).step("make", &device.path)?;
+    }
+    rustix::process::umask(old);
+    for (link, to) in [
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+        ("ptmx", "pts/ptmx"),
+    ] {
+        symlink(to, dev.join(link)).step("make", dev.join(link))?;
+    }
+    for dir in ["pts", "shm", "mqueue"] {
+        fs::create_dir(dev.join(dir)).step("make", dev.join(dir))?;
+    }
+    let none = MountFlags::NOSUID | MountFlags::NOEXEC;
+    rustix::mount::mount(
+        c"devpts",
+        c"/dev/pts",
+        c"devpts",
+        none,
+        c"newinstance,ptmxmode=0666,mode=0620,gid=5",
+    )
+    .step("mount", "/dev/pts")?;
+    let safe = none | MountFlags::NODEV;
+    rustix::mount::mount(c"mqueue", c"/dev/mqueue", c"mqueue", safe, None).step("mount", "/dev/mqueue")?;
+    mount_tmpfs(&dev.join("shm"), &format!("mode=1777,size={shm}"))
+}
+
+/// Builds the whole root and enters it; on return `/` is the container's. Returns the opened writable layer,
+/// through which its use is measured.
+///
+/// # Errors
+/// The first step that failed.
+pub fn build(folder: &Folder, spec: &LaunchSpec, container: &Container) -> Result<File> {
+    isolate()?;
+    let devices = granted(&container.devices)?;
+    let writable = layer::open(folder, container.disk_template.as_deref())
+        .step("open the writable layer", folder.layer())?;
+    let measured = File::open(&writable).step("open", &writable)?;
+    let volumes: Vec<Taken> =
+        container.volumes.iter().map(|volume| take(Path::new(&volume.source))).collect::<Result<_>>()?;
+    let files: Vec<Taken> = spec.files.iter().map(|file| take(Path::new(file))).collect::<Result<_>>()?;
+    let root = mount_layers(folder, container, &writable)?;
+    pivot(&root)?;
+    mount_dev(container.shm, &devices)?;
+    mount_proc()?;
+    mount_sys()?;
+    mount_tmpfs(Path::new("/run"), "mode=755,size=10%")?;
+    for (volume, taken) in container.volumes.iter().zip(&volumes) {
+        put(taken, Path::new(&volume.target), volume.read_only)?;
+    }
+    rustix::system::sethostname(container.hostname.as_bytes()).step("name", "the container")?;
+    copy_files(spec, &files)?;
+    Ok(measured)
+}
+
+/// Where a file of the machine goes: the contents of a folder named with a trailing `/` or `/.`, or of the
+/// working folder itself, go into the working folder; anything else keeps its name there.
+fn destination(file: &str, workdir: &Path) -> PathBuf {
+    let path = Path::new(file);
+    let contents = file.ends_with('/') || file.ends_with("/.") || path == workdir;
+    match path.file_name().filter(|_| !contents) {
+        Some(name) => workdir.join(name),
+        None => workdir.to_path_buf(),
+    }
+}
+
+fn copy_files(spec: &LaunchSpec, taken: &[Taken]) -> Result<()> {
+    let workdir = Path::new(&spec.workdir);
+    fs::create_dir_all(workdir).job_step("make the working folder", workdir)?;
+    let from = Path::new("/run/pond-files");
+    for (file, tree) in spec.files.iter().zip(taken) {
+        let source = from.join("source");
+        fs::create_dir_all(from).step("make", from)?;
+        put(tree, &source, true)?;
+        let target = destination(file, workdir);
+        copy_tree(&source, &target, spec.user).job_step("copy to", &target)?;
+        rustix::mount::unmount(&source, UnmountFlags::DETACH).step("let go of", &source)?;
+        fs::remove_dir_all(from).step("remove", from)?;
+    }
+    Ok(())
+}
+
+/// Copies a tree, links as links, special files left out.
+fn copy_tree(source: &Path, target: &Path, owner: Option<(u32, u32)>) -> io::Result<()> {
+    let meta = source.symlink_metadata()?;
+    if meta.is_dir() {
+        fs::create_dir_all(target)?;
+        for entry in fs::read_dir(source)? {
+            let entry = entry?;
+            copy_tree(&entry.path(), &target.join(entry.file_name()), owner)?;
+        }
+    } else if meta.is_symlink() {
+        tolerate(fs::remove_file(target));
+        symlink(fs::read_link(source)?, target)?;
+    } else if meta.is_file() {
+        tolerate(fs::remove_file(target));
+        fs::copy(source, target)?;
+    } else {
+        return Ok(());
+    }
+    let (uid, gid) = owner.unwrap_or((meta.uid(), meta.gid()));
+    std::os::unix::fs::lchown(target, Some(uid), Some(gid))
+}

@@ -1,0 +1,96 @@
+//! What a launcher is told to do: `launch.json`. Secrets are never in it; they come through a pipe.
+
+use crate::cgroup::{Limits, Pool};
+use crate::net::TaskNet;
+use pond_core::ids::{Generation, TaskId};
+use pond_core::model::Volume;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// The whole order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaunchSpec {
+    /// Which task.
+    pub task: TaskId,
+    /// Under which generation.
+    pub generation: Generation,
+    /// The machine's boot: after another one nothing of it can be alive.
+    pub boot: String,
+    /// The container, or none for the `process` back end.
+    pub container: Option<Container>,
+    /// Name of the control group.
+    pub group: String,
+    /// Parents of the control group.
+    pub pool: Pool,
+    /// Limits.
+    pub limits: Limits,
+    /// Run before `command`; a script.
+    pub setup: Option<String>,
+    /// What runs.
+    pub command: Program,
+    /// Environment, without secrets.
+    pub env: Vec<(String, String)>,
+    /// Working folder; made when it is not there (containers only).
+    pub workdir: String,
+    /// Files and folders of the machine copied into the working folder.
+    pub files: Vec<String>,
+    /// User and group ids.
+    pub user: Option<(u32, u32)>,
+    /// Whether it gets a terminal.
+    pub tty: bool,
+    /// How logs are kept.
+    pub logs: LogSettings,
+}
+
+/// What runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Program {
+    /// A script: by `sh -e`, or by what its `#!` line names.
+    Script(String),
+    /// Program and arguments.
+    Argv(Vec<String>),
+}
+
+/// What a container has of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    /// Its hostname.
+    pub hostname: String,
+    /// Read-only folders of the image, the topmost first; empty: the machine's own root.
+    pub lowers: Vec<PathBuf>,
+    /// Paths of the machine that nobody may see, when the root is the machine's own.
+    pub hidden: Vec<PathBuf>,
+    /// Folders of the machine made visible.
+    pub volumes: Vec<Volume>,
+    /// Device files of the machine that were granted.
+    pub devices: Vec<String>,
+    /// Size of `/dev/shm` in bytes.
+    pub shm: u64,
+    /// Its network; none: the machine's.
+    pub net: Option<TaskNet>,
+    /// Contents of `/etc/hosts`.
+    pub hosts: String,
+    /// Bytes the writable layer may hold; 0: not limited.
+    pub disk: u64,
+    /// An empty filesystem of that size to copy; none: the layer is a plain folder.
+    pub disk_template: Option<PathBuf>,
+}
+
+/// How logs are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogSettings {
+    /// Bytes a file before the next one is begun. Default 16 MiB.
+    pub file_bytes: u64,
+    /// Files kept; the oldest goes first. Default 8.
+    pub files: u32,
+    /// Bytes a second taken from one task; above it the task waits in `write`. Default 64 MiB.
+    pub bytes_per_second: u64,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { file_bytes: 16 << 20, files: 8, bytes_per_second: 64 << 20 }
+    }
+}

@@ -1,0 +1,107 @@
+//! Logs of one task: what it wrote, byte for byte, in numbered files, with an index that says when and where.
+//!
+//! `log.N` holds standard output and error as they came; `log.N.idx` holds one 16-byte entry a write: when
+//! (milliseconds, 8 bytes), how many bytes (4), which stream (1 byte: 1 output, 2 error), 3 bytes zero; all
+//! big-endian. Bytes without an entry (the machine went down between the two writes) count as output.
+
+use crate::tolerate;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Which stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stream {
+    /// Standard output, or a terminal.
+    Out,
+    /// Standard error.
+    Err,
+}
+
+pub(crate) const ENTRY: usize = 16;
+
+pub(crate) fn entry(at_ms: u64, len: u32, stream: Stream) -> [u8; ENTRY] {
+    let mut bytes = [0_u8; ENTRY];
+    bytes[..8].copy_from_slice(&at_ms.to_be_bytes());
+    bytes[8..12].copy_from_slice(&len.to_be_bytes());
+    bytes[12] = if stream == Stream::Out { 1 } else { 2 };
+    bytes
+}
+
+/// The file with this number.
+#[must_use]
+pub fn file(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("log.{number}"))
+}
+
+/// The index of the file with this number.
+#[must_use]
+pub fn index(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("log.{number}.idx"))
+}
+
+/// Numbers of the files there are, ascending.
+#[must_use]
+pub fn numbers(dir: &Path) -> Vec<u64> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut numbers: Vec<u64> =
+        entries.filter_map(|entry| entry.file_name().to_str()?.strip_prefix("log.")?.parse().ok()).collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+/// Writes a task's logs and keeps them within their size.
+#[derive(Debug)]
+pub struct Writer {
+    dir: PathBuf,
+    file_bytes: u64,
+    files: u32,
+    number: u64,
+    written: u64,
+    data: File,
+    index: File,
+}
+
+impl Writer {
+    /// Begins in `dir`, which has no logs yet.
+    ///
+    /// # Errors
+    /// The disk is full.
+    pub fn create(dir: &Path, file_bytes: u64, files: u32) -> io::Result<Self> {
+        let (data, idx) = (append(&file(dir, 0))?, append(&index(dir, 0))?);
+        let (file_bytes, files) = (file_bytes.max(4096), files.max(1));
+        Ok(Self { dir: dir.to_path_buf(), file_bytes, files, number: 0, written: 0, data, index: idx })
+    }
+
+    /// Adds what came at one moment.
+    ///
+    /// # Errors
+    /// The disk is full; what was written stays.
+    pub fn write(&mut self, at_ms: u64, stream: Stream, bytes: &[u8]) -> io::Result<()> {
+        if self.written >= self.file_bytes {
+            self.rotate()?;
+        }
+        self.data.write_all(bytes)?;
+        let len = u32::try_from(bytes.len()).map_err(io::Error::other)?;
+        self.index.write_all(&entry(at_ms, len, stream))?;
+        self.written += u64::from(len);
+        Ok(())
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        let next = self.number + 1;
+        self.data = append(&file(&self.dir, next))?;
+        self.index = append(&index(&self.dir, next))?;
+        self.number = next;
+        self.written = 0;
+        if let Some(oldest) = next.checked_sub(u64::from(self.files)) {
+            tolerate(fs::remove_file(file(&self.dir, oldest)));
+            tolerate(fs::remove_file(index(&self.dir, oldest)));
+        }
+        Ok(())
+    }
+}
+
+fn append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}

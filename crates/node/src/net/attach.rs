@@ -1,0 +1,190 @@
+//! What the launcher does for one task: the cable, the address, the routes; and entering them later.
+
+use super::link::{self, INSIDE, LOOPBACK_INDEX, Via};
+use super::namespace;
+use super::netlink::{Request, Socket};
+use super::{Cable, NetError, TaskNet};
+use rustix::io::Errno;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+/// How long a connection to a task's port may take to be accepted.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Connects the network namespace of process `pid`. Called by the launcher, which has one thread; may wait.
+///
+/// # Errors
+/// The step that failed; what was made stays for [`detach`].
+pub fn attach(net: &TaskNet, pid: i32) -> Result<(), NetError> {
+    let namespace =
+        namespace::of_process(pid).map_err(NetError::step("open the network namespace of", pid))?;
+    if let (Some(cable), Some(IpAddr::V4(address))) = (&net.cable, net.address) {
+        plug_in(cable, address, namespace.as_fd())?;
+    }
+    namespace::inside(&namespace, || set_up_inside(net))
+        .map_err(NetError::step("set up the network namespace of", pid))?;
+    if !net.note.as_os_str().is_empty() {
+        let identity =
+            namespace::identity(&namespace).map_err(NetError::step("identify the network of", pid))?;
+        std::fs::write(&net.note, format!("{pid} {identity}\n"))
+            .map_err(NetError::step("write", net.note.display()))?;
+    }
+    Ok(())
+}
+
+/// Undoes [`attach`]; called once the task's processes are gone, also by a restarted server. Twice is once.
+///
+/// # Errors
+/// Something could not be removed.
+pub fn detach(net: &TaskNet) -> Result<(), NetError> {
+    if !net.note.as_os_str().is_empty()
+        && let Err(why) = std::fs::remove_file(&net.note)
+        && why.kind() != io::ErrorKind::NotFound
+    {
+        return Err(NetError::step("remove", net.note.display())(why));
+    }
+    let Some(cable) = &net.cable else { return Ok(()) };
+    let mut socket = Socket::route().map_err(NetError::step("open", "netlink"))?;
+    if let (Some(_), Some(IpAddr::V4(address)), false) = (cable.gateway, net.address, cable.isolated)
+        && let Some(bridge) =
+            link::index_of(&cable.bridge).map_err(NetError::step("look for", &cable.bridge))?
+    {
+        match socket.run(vec![link::delete_route(address, 32, bridge)]) {
+            Ok(()) | Err((_, Errno::SRCH)) => {}
+            Err((_, why)) => return Err(NetError::step("remove the route to", address)(why)),
+        }
+    }
+    // gone already when the namespace is; a process that outlived the task would keep it
+    match socket.run(vec![link::delete(&cable.name)]) {
+        Ok(()) | Err((_, Errno::NODEV)) => Ok(()),
+        Err((_, why)) => Err(NetError::step("remove", &cable.name)(why)),
+    }
+}
+
+fn plug_in(cable: &Cable, address: Ipv4Addr, namespace: BorrowedFd<'_>) -> Result<(), NetError> {
+    let mut socket = Socket::route().map_err(NetError::step("open", "netlink"))?;
+    // the bridge may go between two steps, when another rank's end empties it: then once more from its making
+    let mut last = Errno::NODEV;
+    for _ in 0..3 {
+        let bridge = ensure_bridge(&mut socket, cable)?;
+        let made = socket.run(vec![
+            link::new_veth(&cable.name, bridge, cable.mtu, namespace),
+            link::up_without_ipv6(&cable.name),
+        ]);
+        match made {
+            Ok(()) => return finish(&mut socket, cable, address, bridge),
+            Err((0, why @ Errno::EXIST)) => {
+                // left by an attempt that was cut short: the number is this task's alone
+                last = why;
+                match socket.run(vec![link::delete(&cable.name)]) {
+                    Ok(()) | Err((_, Errno::NODEV)) => {}
+                    Err((_, why)) => return Err(NetError::step("remove", &cable.name)(why)),
+                }
+            }
+            Err((_, why @ (Errno::NODEV | Errno::INVAL))) => last = why,
+            Err((_, why)) => return Err(NetError::step("make the link", &cable.name)(why)),
+        }
+    }
+    Err(NetError::step("make the link", &cable.name)(last))
+}
+
+fn finish(socket: &mut Socket, cable: &Cable, address: Ipv4Addr, bridge: u32) -> Result<(), NetError> {
+    if cable.isolated {
+        let index = link::index_of(&cable.name).map_err(NetError::step("look for", &cable.name))?;
+        let request = link::isolate(index.unwrap_or(0));
+        return socket.run(vec![request]).map_err(|(_, why)| NetError::step("isolate", &cable.name)(why));
+    }
+    if cable.gateway.is_none() {
+        return Ok(());
+    }
+    let route = link::add_route(address, 32, bridge, &Via::Link);
+    socket.run(vec![route]).map_err(|(_, why)| NetError::step("route to", address)(why))
+}
+
+/// The index of the cable's bridge, which is made when it is missing.
+pub(super) fn ensure_bridge(socket: &mut Socket, cable: &Cable) -> Result<u32, NetError> {
+    let step = |step| NetError::step(step, &cable.bridge);
+    if let Some(index) = link::index_of(&cable.bridge).map_err(step("look for"))? {
+        return Ok(index);
+    }
+    match socket.run(vec![link::new_bridge(&cable.bridge, cable.mac, cable.mtu)]) {
+        // another rank was quicker
+        Ok(()) | Err((_, Errno::EXIST)) => {}
+        Err((_, why)) => return Err(step("make the bridge")(why)),
+    }
+    let index = link::index_of(&cable.bridge).map_err(step("look for"))?.ok_or(Errno::NODEV);
+    let index = index.map_err(step("look for"))?;
+    let mut requests = vec![link::up_without_ipv6(&cable.bridge)];
+    if let Some(gateway) = cable.gateway {
+        // on a gang's bridge only the routes to its ranks lead there, on the pool's bridge the whole subnet
+        let prefix = if cable.isolated { cable.subnet.1 } else { 32 };
+        requests.push(link::add_address(index, gateway, prefix));
+    }
+    socket.run(requests).map_err(|(_, why)| step("set up the bridge")(why))?;
+    if cable.gateway.is_some() {
+        super::outward::set_forwarding(&cable.bridge, true)?;
+    }
+    Ok(index)
+}
+
+fn set_up_inside(net: &TaskNet) -> io::Result<()> {
+    let mut requests: Vec<Request> = vec![link::up(LOOPBACK_INDEX)];
+    match (&net.cable, net.address) {
+        (Some(cable), Some(IpAddr::V4(address))) => {
+            let (network, prefix) = cable.subnet;
+            let index = link::index_of(INSIDE)?.ok_or(Errno::NODEV)?;
+            requests.push(link::up_without_ipv6(INSIDE));
+            requests.push(link::add_address(index, address, 32));
+            if !cable.isolated {
+                requests.push(link::add_route(network, prefix, index, &Via::Link));
+            }
+            if let Some(gateway) = cable.gateway {
+                requests.push(link::add_route(Ipv4Addr::UNSPECIFIED, 0, index, &Via::Gateway(gateway)));
+            }
+        }
+        (None, Some(IpAddr::V4(address))) => requests.push(link::add_address(LOOPBACK_INDEX, address, 32)),
+        _ => {}
+    }
+    Socket::route()?.run(requests).map_err(|(_, why)| why.into())
+}
+
+/// Connects to a port of a running task, from inside its network namespace: also to what listens on its
+/// loopback only.
+///
+/// # Errors
+/// The task is not connected yet or is gone, or nothing listens on the port.
+pub fn connect(net: &TaskNet, port: u16) -> io::Result<TcpStream> {
+    let namespace = noted(&net.note)?;
+    let address = net.address;
+    namespace::inside(&namespace, move || {
+        let loopback = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), CONNECT);
+        match (loopback, address) {
+            (Err(why), Some(address)) if why.kind() == io::ErrorKind::ConnectionRefused => {
+                TcpStream::connect_timeout(&SocketAddr::from((address, port)), CONNECT)
+            }
+            (connected, _) => connected,
+        }
+    })
+}
+
+/// Opens the namespace that [`attach`] noted, if it is still that one: process ids come again.
+fn noted(note: &Path) -> io::Result<OwnedFd> {
+    let gone = || io::Error::new(io::ErrorKind::NotConnected, "the task has no network now");
+    let text = std::fs::read_to_string(note).map_err(|why| match why.kind() {
+        io::ErrorKind::NotFound => gone(),
+        _ => why,
+    })?;
+    let (pid, identity) = text.trim().split_once(' ').ok_or_else(gone)?;
+    let pid: i32 = pid.parse().map_err(|_broken| gone())?;
+    let namespace = namespace::of_process(pid).map_err(|_ended| gone())?;
+    let same = identity.parse() == Ok(namespace::identity(&namespace)?);
+    if same { Ok(namespace) } else { Err(gone()) }
+}
+
+/// Whether the task that a note is about still has its network.
+pub(super) fn is_current(note: &Path) -> bool {
+    noted(note).is_ok()
+}

@@ -1,0 +1,276 @@
+//! The device grammar: `1` · `H100` · `H100:8` · `A100:40GB:2` · `0.5` · `A100:0.25` · `24GB`, and the long form.
+//!
+//! A fraction asks for that part of a device's compute and, in proportion, of its memory. A size alone asks for any
+//! share with that much memory; a size after a model tells the model's variants apart.
+
+use super::{DiskSize, Share, Text, ValueError, amounts::exact_size, text_value};
+use crate::limits;
+use pond_core::model::{DeviceKind, DeviceRequest, ShareMode};
+use pond_core::units::{Bytes, MilliCpu, Thousandths};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+const EXAMPLES: &str = "1, H100, H100:8, A100:40GB:2, 0.5, A100:0.25 or 24GB";
+
+/// Devices in the short form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceText {
+    /// Any when absent.
+    pub model: Option<String>,
+    /// With a model: memory of the whole device. Alone: memory of the share.
+    pub memory: Option<Bytes>,
+    /// Part of each device's compute; absent: whole devices, or any share with `memory`.
+    pub share: Option<Thousandths>,
+    /// How many.
+    pub count: u32,
+}
+
+text_value!(DeviceText, "devices", ["string", "number"], [1, "H100:8", "A100:40GB:2", 0.5, "24GB"]);
+
+/// Devices in the long form.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "devices: 1, H100:8, 0.5, 24GB, or a map {model, memory, count, compute, share}"
+)]
+pub struct LongDevice {
+    /// Model by name, as a word of the device's full name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<Text>,
+    /// With `share: exclusive`, the least memory of the whole device; otherwise the memory of the share.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<DiskSize>,
+    /// How many devices; default 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<u32>,
+    /// Part of each device's compute: `30%`. Makes `share` default to `time`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compute: Option<Share>,
+    /// How the device is divided: `exclusive` (default), `space` (a hardware partition) or `time`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share: Option<ShareWord>,
+}
+
+/// How a device is divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ShareWord {
+    /// One task has the whole device.
+    Exclusive,
+    /// A hardware partition.
+    Space,
+    /// A fraction of its time and memory.
+    Time,
+}
+
+/// A device field: the short form, the long form, or a list of both.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Devices {
+    /// `H100:8`.
+    Short(DeviceText),
+    /// `{model: A100, compute: 30%}`.
+    Long(LongDevice),
+    /// Devices of several models.
+    List(Vec<Devices>),
+}
+
+impl FromStr for DeviceText {
+    type Err = ValueError;
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let wrong = || ValueError::form(text, "a number or model of devices", EXAMPLES);
+        let mut out = Self { model: None, memory: None, share: None, count: 1 };
+        // Each part may appear once, in the order model, size, fraction, count.
+        let mut stage = 0;
+        for part in text.trim().split(':') {
+            let (step, fits) = out.part(part, text)?;
+            if !fits || step <= stage {
+                return Err(wrong());
+            }
+            stage = step;
+        }
+        Ok(out)
+    }
+}
+
+impl DeviceText {
+    /// Takes one part; gives its rank in the order of parts, and whether it was understood.
+    fn part(&mut self, part: &str, text: &str) -> Result<(u8, bool), ValueError> {
+        if let Ok(count) = part.parse::<u64>() {
+            self.count = count_of(count, text)?;
+            return Ok((4, true));
+        }
+        if part.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
+            if part.ends_with('B') || part.ends_with('i') {
+                self.memory = Some(part.parse::<DiskSize>()?.0);
+                return Ok((2, true));
+            }
+            let share = part.parse::<MilliCpu>()?.0;
+            if share == 0 || share >= Thousandths::WHOLE.0 || part.ends_with('m') {
+                return Err(ValueError::form(
+                    part,
+                    "a part of one device",
+                    "a fraction below 1, or a whole number",
+                ));
+            }
+            self.share = Some(Thousandths(share));
+            return Ok((3, true));
+        }
+        self.model = Some(model(part)?);
+        Ok((1, true))
+    }
+
+    fn request(&self, kind: DeviceKind) -> DeviceRequest {
+        let alone = self.model.is_none();
+        let memory = self.memory.unwrap_or_default();
+        let (mode, compute) = match self.share {
+            Some(share) => (ShareMode::Time, share),
+            None if alone && !memory.is_zero() => (ShareMode::Time, Thousandths::ZERO),
+            None => (ShareMode::Exclusive, Thousandths::WHOLE),
+        };
+        let of_share = alone && mode == ShareMode::Time;
+        DeviceRequest {
+            kind,
+            model: self.model.clone(),
+            count: self.count,
+            device_memory: if of_share { Bytes::ZERO } else { memory },
+            mode,
+            compute,
+            memory: if of_share { memory } else { Bytes::ZERO },
+        }
+    }
+}
+
+fn count_of(count: u64, text: &str) -> Result<u32, ValueError> {
+    match u32::try_from(count) {
+        Ok(0) => Err(ValueError::Zero { what: "the number of devices" }),
+        Ok(count) if count <= limits::DEVICES => Ok(count),
+        _ => Err(ValueError::TooLarge {
+            what: "a number",
+            text: crate::read::short(text),
+            most: format!("{} devices", limits::DEVICES),
+        }),
+    }
+}
+
+fn model(text: &str) -> Result<String, ValueError> {
+    let fits = text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.len() <= 64
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, ' ' | '-' | '_' | '.' | '+'));
+    if fits { Ok(text.trim().to_owned()) } else { Err(ValueError::form(text, "a device model", EXAMPLES)) }
+}
+
+impl fmt::Display for DeviceText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        parts.extend(self.model.clone());
+        parts.extend(self.memory.map(exact_device_size));
+        parts.extend(self.share.map(|share| share.to_string()));
+        if self.count != 1 || parts.is_empty() {
+            parts.push(self.count.to_string());
+        }
+        f.write_str(&parts.join(":"))
+    }
+}
+
+/// A bare number of bytes would read as a count.
+fn exact_device_size(size: Bytes) -> String {
+    let text = exact_size(size);
+    if text.ends_with('B') { text } else { format!("{text}B") }
+}
+
+impl LongDevice {
+    fn request(&self, kind: DeviceKind) -> Result<DeviceRequest, ValueError> {
+        let mode = match (self.share, self.compute) {
+            (Some(ShareWord::Exclusive), Some(share)) if share.0 != Thousandths::WHOLE => {
+                return Err(ValueError::form(
+                    "share: exclusive",
+                    "possible with a part of the compute",
+                    "share: time",
+                ));
+            }
+            (Some(ShareWord::Exclusive), _) | (None, None) => ShareMode::Exclusive,
+            (Some(ShareWord::Space), _) => ShareMode::Space,
+            (Some(ShareWord::Time), _) | (None, Some(_)) => ShareMode::Time,
+        };
+        let memory = self.memory.map_or(Bytes::ZERO, |size| size.0);
+        let whole = mode == ShareMode::Exclusive;
+        let count = self.count.unwrap_or(1);
+        Ok(DeviceRequest {
+            kind,
+            model: self.model.as_ref().map(|text| model(&text.0)).transpose()?,
+            count: count_of(count.into(), &count.to_string())?,
+            device_memory: if whole { memory } else { Bytes::ZERO },
+            mode,
+            compute: match self.compute {
+                Some(share) if !whole => share.0,
+                _ if whole => Thousandths::WHOLE,
+                _ => Thousandths::ZERO,
+            },
+            memory: if whole { Bytes::ZERO } else { memory },
+        })
+    }
+}
+
+impl Devices {
+    /// The requests, in the order written.
+    ///
+    /// # Errors
+    /// A long form whose parts exclude each other, or a bad model or count in it.
+    pub fn requests(&self, kind: DeviceKind) -> Result<Vec<DeviceRequest>, ValueError> {
+        match self {
+            Self::Short(text) => Ok(vec![text.request(kind)]),
+            Self::Long(long) => Ok(vec![long.request(kind)?]),
+            Self::List(items) => {
+                let lists: Result<Vec<_>, _> = items.iter().map(|item| item.requests(kind)).collect();
+                Ok(lists?.concat())
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Devices {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_newtype_struct(crate::read::decode::RAW, DevicesVisitor)
+    }
+}
+
+struct DevicesVisitor;
+
+impl<'de> serde::de::Visitor<'de> for DevicesVisitor {
+    type Value = Devices;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("devices: 1, H100:8, 0.5, 24GB, or a map {model, memory, count, compute, share}")
+    }
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Devices, E> {
+        text.parse().map(Devices::Short).map_err(E::custom)
+    }
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Devices, E> {
+        self.visit_str(&value.to_string())
+    }
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Devices, E> {
+        self.visit_str(&value.to_string())
+    }
+    fn visit_map<A: serde::de::MapAccess<'de>>(self, access: A) -> Result<Devices, A::Error> {
+        LongDevice::deserialize(serde::de::value::MapAccessDeserializer::new(access)).map(Devices::Long)
+    }
+    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut access: A) -> Result<Devices, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = access.next_element()? {
+            if matches!(item, Devices::List(_)) {
+                return Err(serde::de::Error::custom("a list of devices cannot hold another list"));
+            }
+            items.push(item);
+            if items.len() > 16 {
+                return Err(serde::de::Error::custom("a list of devices has at most 16 entries"));
+            }
+        }
+        Ok(Devices::List(items))
+    }
+    fn visit_newtype_struct<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Devices, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}

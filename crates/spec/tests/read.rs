@@ -1,0 +1,122 @@
+//! Whole files in, jobs or one message out.
+
+use pond_core::model::{Class, GangSize, JobKind, RetryOn, ShareMode};
+use pond_core::units::{Bytes, MilliCpu, Millis, Thousandths};
+use pond_spec::{Context, Format, JobFile, JobRef, into_specs, read, read_one};
+
+const TASK: &str = r#"
+type: task                     # gang training: all nodes start together or none
+name: llama-sft
+project: nlp
+nodes: 2..4
+image: pytorch/pytorch:2.13.0
+isolation: container
+files: [.]
+setup: uv pip install -r requirements.txt
+run: |
+  torchrun --nnodes=$POND_NODES train.py --resume auto
+env: {NCCL_DEBUG: WARN, LEVEL: 1.10, DRY: true}
+secrets: [HF_TOKEN]
+volumes: [/srv/data:/data:ro, ./ckpt:/ckpt]
+resources: {gpu: H100:8, cpu: 64, memory: 512GB, shm: 64GB, disk: 200GB}
+class: standard
+priority: normal
+preemptible: true
+checkpoint: {dir: /ckpt, signal: SIGUSR1, grace: 2m}
+time_limit: 24h
+retry: {on: [node_failure, preempted, device_error, "exit:75"], max: 10}
+x-notify: {on: [failed, succeeded]}
+"#;
+
+const ENV: &str = "
+type: env
+name: dev-box
+ide: jupyter
+ports: [8888]
+resources: {gpu: A100:0.5, cpu: 4..16, memory: 32GB}
+idle: {after: 30m, action: pause}
+time_limit: 12h
+";
+
+fn job(text: &str) -> JobFile {
+    match read_one(text, "job.pond.yaml", Format::Yaml) {
+        Ok((job, _)) => job,
+        Err(error) => panic!("{}", error.report()),
+    }
+}
+
+#[test]
+fn a_gang_training_becomes_a_complete_job() {
+    let draft = job(TASK).into_spec(&Context::new("ada", "/home/ada/work")).unwrap();
+    let spec = draft.spec;
+    assert_eq!((spec.name.as_str(), spec.queue.as_str(), spec.user.as_str()), ("llama-sft", "nlp", "ada"));
+    assert_eq!(spec.size, GangSize { min: 2, max: 4 });
+    assert_eq!((spec.class, spec.priority, spec.preemptible), (Class::Standard, 500, true));
+    assert_eq!(spec.time_limit, Some(Millis(86_400_000)));
+    assert_eq!(spec.retry.on[3], RetryOn::Exit(75));
+    let [shape] = spec.shapes.as_slice() else { panic!("one shape") };
+    assert_eq!((shape.request.cpu, shape.request.memory), (MilliCpu(64_000), Bytes(512_000_000_000)));
+    let [gpu] = shape.devices.as_slice() else { panic!("one device request") };
+    assert_eq!((gpu.model.as_deref(), gpu.count, gpu.mode), (Some("H100"), 8, ShareMode::Exclusive));
+    assert_eq!(spec.run.env["LEVEL"], "1.10", "a value is taken as it is written");
+    assert_eq!(spec.run.env["DRY"], "true");
+    assert_eq!(spec.run.volumes[1].source, "/home/ada/work/ckpt");
+    assert_eq!(spec.run.files, ["/home/ada/work"]);
+    assert_eq!(spec.checkpoint.map(|checkpoint| checkpoint.signal), Some(10));
+}
+
+#[test]
+fn an_environment_gets_what_its_ide_needs() {
+    let spec = job(ENV).into_spec(&Context::new("ada", "/")).unwrap().spec;
+    assert_eq!(spec.kind, JobKind::Env);
+    assert_eq!(spec.shapes[0].request.cpu, MilliCpu(4000));
+    assert_eq!(spec.shapes[0].burst.cpu, MilliCpu(16_000));
+    assert_eq!(spec.shapes[0].devices[0].compute, Thousandths(500));
+    assert_eq!(spec.run.env["PORT"], "8888");
+    assert_eq!(spec.idle.map(|idle| idle.after), Some(Millis(1_800_000)));
+}
+
+#[test]
+fn jobs_of_one_file_are_ordered_by_what_they_wait_for() {
+    let text = "type: task\nname: eval\nafter: [train]\nrun: eval\n---\ntype: task\nname: train\nafter: [prep, 12]\nrun: train\n---\ntype: task\nname: prep\nrun: prep\n";
+    let jobs = read(text, "all.yaml", Format::Yaml).unwrap().jobs;
+    let drafts = into_specs(jobs, &Context::new("ada", "/")).unwrap();
+    let names: Vec<&str> = drafts.iter().map(|draft| draft.spec.name.as_str()).collect();
+    assert_eq!(names, ["prep", "train", "eval"]);
+    assert_eq!(drafts[1].after[0].job, JobRef::Earlier(0));
+    assert_eq!(drafts[1].after[1].job, JobRef::Id(pond_core::ids::JobId(12)));
+    assert_eq!(drafts[2].after[0].job, JobRef::Earlier(1));
+}
+
+#[test]
+fn one_job_reads_alike_from_yaml_toml_and_json_and_survives_a_round_trip() {
+    let yaml = job(TASK);
+    let json = serde_json::to_string_pretty(&yaml).unwrap();
+    let (again, _) = read_one(&json, "job.json", Format::Json).unwrap();
+    assert_eq!(again, yaml);
+    let toml = r#"
+type = "task"
+name = "t"
+nodes = 2
+run = ["python3", "train.py", 3]
+[resources]
+cpu = 0.5
+gpu = {model = "A100", compute = "30%"}
+"#;
+    let (toml, _) = read_one(toml, "job.toml", Format::Toml).unwrap();
+    let yaml = job(
+        "type: task\nname: t\nnodes: 2\nrun: [python3, train.py, 3]\nresources: {cpu: 0.5, gpu: {model: A100, compute: 30%}}\n",
+    );
+    assert_eq!(toml, yaml);
+}
+
+#[test]
+fn the_message_of_the_product_page_is_given() {
+    let text = "type: task\nname: x\nrun: make\nresources:\n  cpu: 4\n  memroy: 4GB\n";
+    let error = read(text, "train.pond.yaml", Format::Yaml).unwrap_err();
+    assert_eq!(
+        error.report(),
+        "error: line 6 column 3: unknown field `memroy`; did you mean `memory`?\n \
+         --> train.pond.yaml:6:3\n  |\n6 |   memroy: 4GB\n  |   ^\n  = correct it, remove it, or start its name with `x-` to have it ignored"
+    );
+}

@@ -13,47 +13,44 @@ use crate::snapshot::{
 use crate::units::{Bytes, MilliCpu, Thousandths};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The rules.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rule {
+/// The names of the rules.
+pub mod rule {
     /// The plan was made from this snapshot.
-    Epoch,
+    pub const EPOCH: &str = "epoch";
     /// Every decision is about a gang that is there, in the phase that the decision is for.
-    Phase,
+    pub const PHASE: &str = "phase";
     /// At most one decision a gang, but for limits.
-    Unique,
+    pub const UNIQUE: &str = "unique";
     /// Every gang that waits has a decision.
-    Answered,
+    pub const ANSWERED: &str = "answered";
     /// Decisions about a placed gang name its present generation.
-    Generation,
+    pub const GENERATION: &str = "generation";
     /// A gang starts with ranks 0, 1, ... between its minimum and its maximum; growth and shrinking keep both.
-    Whole,
+    pub const WHOLE: &str = "whole";
     /// Tasks go to nodes that are there and take tasks.
-    Open,
+    pub const OPEN: &str = "open";
     /// The alternative exists and its labels hold.
-    Constraint,
+    pub const CONSTRAINT: &str = "constraint";
     /// The devices are as asked for, healthy, each on another, divided in one way only.
-    Devices,
+    pub const DEVICES: &str = "devices";
     /// No node is given out beyond what it has.
-    NodeRoom,
+    pub const NODE_ROOM: &str = "node room";
     /// No device is given out beyond what it has.
-    DeviceRoom,
+    pub const DEVICE_ROOM: &str = "device room";
     /// No queue passes a limit.
-    QueueLimit,
-    /// Who is evicted may be, by whom it is.
-    Eviction,
+    pub const QUEUE_LIMIT: &str = "queue limit";
+    /// Who is evicted may be, and by nobody but who asks for it.
+    pub const EVICTION: &str = "eviction";
     /// Only `spare` gangs are frozen, thawed or squeezed.
-    Lending,
+    pub const LENDING: &str = "lending";
 }
 
 /// A rule that a plan breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Which rule.
-    pub rule: Rule,
-    /// The gang whose decision breaks it, if it is one gang's.
-    pub gang: Option<GangId>,
-    /// What is wrong, for people.
+    /// The name of the rule: one of [`rule`] for plans.
+    pub rule: &'static str,
+    /// What breaks it, for people.
     pub detail: String,
 }
 
@@ -88,7 +85,7 @@ pub fn check_plan(snapshot: &Snapshot, plan: &Plan) -> Vec<Violation> {
     };
     if plan.epoch != snapshot.epoch {
         check.report(
-            Rule::Epoch,
+            rule::EPOCH,
             None,
             format!("made from {}, checked against {}", plan.epoch, snapshot.epoch),
         );
@@ -100,7 +97,7 @@ pub fn check_plan(snapshot: &Snapshot, plan: &Plan) -> Vec<Violation> {
     for (gang, decision) in &by_gang {
         match rows.get(gang) {
             Some(row) => check.decision(row, decision),
-            None => check.report(Rule::Phase, Some(*gang), "there is no such gang".to_owned()),
+            None => check.report(rule::PHASE, Some(*gang), "there is no such gang".to_owned()),
         }
     }
     check.totals();
@@ -133,8 +130,9 @@ const fn gang_of(decision: &Decision) -> GangId {
 }
 
 impl<'a> Check<'a> {
-    fn report(&mut self, rule: Rule, gang: Option<GangId>, detail: String) {
-        self.found.push(Violation { rule, gang, detail });
+    fn report(&mut self, rule: &'static str, gang: Option<GangId>, detail: String) {
+        let detail = gang.map_or_else(|| detail.clone(), |gang| format!("{gang}: {detail}"));
+        self.found.push(Violation { rule, detail });
     }
 
     /// The rows of gangs with a decision; says which are missing an answer or have two.
@@ -149,10 +147,10 @@ impl<'a> Check<'a> {
             }
             match (&row.phase, own) {
                 (GangPhase::Pending | GangPhase::Held(_), 0) => {
-                    self.report(Rule::Answered, Some(row.id), "it waits and nothing was decided".to_owned());
+                    self.report(rule::ANSWERED, Some(row.id), "it waits and nothing was decided".to_owned());
                 }
                 (_, 0 | 1) => {}
-                (_, count) => self.report(Rule::Unique, Some(row.id), format!("{count} decisions")),
+                (_, count) => self.report(rule::UNIQUE, Some(row.id), format!("{count} decisions")),
             }
         }
         rows
@@ -166,7 +164,7 @@ impl<'a> Check<'a> {
                 let ranks = tasks.len();
                 if ranks < row.size.min as usize || ranks > row.size.max as usize {
                     self.report(
-                        Rule::Whole,
+                        rule::WHOLE,
                         Some(id),
                         format!("{ranks} ranks, not {}..{}", row.size.min, row.size.max),
                     );
@@ -177,7 +175,7 @@ impl<'a> Check<'a> {
                 self.generation(row, placed, *generation);
                 let first = placed.tasks.iter().map(|task| task.rank + 1).max().unwrap_or(0);
                 if placed.tasks.len() + tasks.len() > row.size.max as usize {
-                    self.report(Rule::Whole, Some(id), format!("grows beyond {}", row.size.max));
+                    self.report(rule::WHOLE, Some(id), format!("grows beyond {}", row.size.max));
                 }
                 self.tasks(row, placed.alternative, tasks, first, 0);
             }
@@ -185,7 +183,7 @@ impl<'a> Check<'a> {
                 self.generation(row, placed, *generation);
                 if *to < row.size.min || *to as usize >= placed.tasks.len() {
                     self.report(
-                        Rule::Whole,
+                        rule::WHOLE,
                         Some(id),
                         format!("shrinks from {} to {to}", placed.tasks.len()),
                     );
@@ -206,14 +204,14 @@ impl<'a> Check<'a> {
                 self.generation(row, placed, *generation);
                 self.lending(row, placed.frozen.is_some());
             }
-            _ => self.report(Rule::Phase, Some(id), "the decision does not go with its phase".to_owned()),
+            _ => self.report(rule::PHASE, Some(id), "the decision does not go with its phase".to_owned()),
         }
     }
 
     fn generation(&mut self, row: &GangRow, placed: &PlacedGang, seen: Generation) {
         if placed.generation != seen {
             self.report(
-                Rule::Generation,
+                rule::GENERATION,
                 Some(row.id),
                 format!("{seen}, but it is at {}", placed.generation),
             );
@@ -222,7 +220,7 @@ impl<'a> Check<'a> {
 
     fn lending(&mut self, row: &GangRow, right: bool) {
         if row.class != Class::Spare || !right {
-            self.report(Rule::Lending, Some(row.id), "not a spare gang in the right state".to_owned());
+            self.report(rule::LENDING, Some(row.id), "not a spare gang in the right state".to_owned());
         }
     }
 
@@ -234,14 +232,14 @@ impl<'a> Check<'a> {
             }
         };
         if !row.preemptible || row.class == Class::Critical || placed.stopping || !lawful {
-            self.report(Rule::Eviction, Some(row.id), format!("may not be evicted: {cause:?}"));
+            self.report(rule::EVICTION, Some(row.id), format!("may not be evicted: {cause:?}"));
         }
     }
 
     fn tasks(&mut self, row: &'a GangRow, alternative: u32, tasks: &[Placement], first: u32, gangs: u64) {
         let Some(shape) = self.snapshot.demand(row.demand).get(alternative as usize) else {
             return self.report(
-                Rule::Constraint,
+                rule::CONSTRAINT,
                 Some(row.id),
                 format!("there is no alternative {alternative}"),
             );
@@ -249,20 +247,20 @@ impl<'a> Check<'a> {
         let mut amounts = Amounts::ZERO;
         for (rank, task) in (first..).zip(tasks) {
             if task.rank != rank {
-                self.report(Rule::Whole, Some(row.id), format!("rank {} where {rank} belongs", task.rank));
+                self.report(rule::WHOLE, Some(row.id), format!("rank {} where {rank} belongs", task.rank));
             }
             let Some(node) = self.nodes.get(&task.node).copied() else {
-                self.report(Rule::Open, Some(row.id), format!("there is no node {}", task.node));
+                self.report(rule::OPEN, Some(row.id), format!("there is no node {}", task.node));
                 continue;
             };
             let node_row = self.snapshot.node(node);
             if node_row.state != NodeState::Ready {
-                self.report(Rule::Open, Some(row.id), format!("{} takes no tasks", task.node));
+                self.report(rule::OPEN, Some(row.id), format!("{} takes no tasks", task.node));
             }
             if let Some((key, value)) =
                 shape.labels.iter().find(|(key, value)| node_row.labels.get(*key) != Some(value))
             {
-                self.report(Rule::Constraint, Some(row.id), format!("{} is not {key}={value}", task.node));
+                self.report(rule::CONSTRAINT, Some(row.id), format!("{} is not {key}={value}", task.node));
             }
             amounts = amounts.plus(&Amounts::of(shape.request));
             self.take(row, node, &shape.request);
@@ -318,7 +316,7 @@ impl<'a> Check<'a> {
             (sum.1, sum.2) = (sum.1 + grant.compute.0, sum.2 + grant.memory.0);
         }
         if !fine {
-            self.report(Rule::Devices, Some(row.id), format!("wrong devices on {}", node_row.name));
+            self.report(rule::DEVICES, Some(row.id), format!("wrong devices on {}", node_row.name));
         }
     }
 
@@ -334,7 +332,7 @@ impl<'a> Check<'a> {
             for at in (0..DIMS).filter(|at| asked.0[*at] > 0 && used.0[*at] > limit.0[*at]) {
                 let detail =
                     format!("{} uses {} of {} {:?}", row.spec.path, used.0[at], limit.0[at], dimension(at));
-                found.push(Violation { rule: Rule::QueueLimit, gang: None, detail });
+                found.push(Violation { rule: rule::QUEUE_LIMIT, detail });
             }
         }
         self.found.extend(found);
@@ -365,17 +363,14 @@ fn node_totals(row: &NodeRow, taken: &Taken, found: &mut Vec<Violation>) {
         (Bytes(taken.disk) > free.disk, "disk"),
     ];
     for (_, what) in parts.iter().filter(|(over, _)| *over) {
-        found.push(Violation {
-            rule: Rule::NodeRoom,
-            gang: None,
-            detail: format!("{} has too little {what}", row.name),
-        });
+        found
+            .push(Violation { rule: rule::NODE_ROOM, detail: format!("{} has too little {what}", row.name) });
     }
     for (device, (_, compute, memory)) in &taken.devices {
         let Some(device_row) = row.devices.get(*device as usize) else { continue };
         if *compute > device_row.free_compute.0 || *memory > device_row.free_memory.0 {
             let detail = format!("device {device} of {} is given out twice", row.name);
-            found.push(Violation { rule: Rule::DeviceRoom, gang: None, detail });
+            found.push(Violation { rule: rule::DEVICE_ROOM, detail });
         }
     }
 }

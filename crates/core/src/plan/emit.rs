@@ -21,7 +21,10 @@ pub(super) fn held_reason(held: &Held) -> HoldReason {
 }
 
 /// Funnels made so far in a plan: by variant and tasks needed.
-type Funnels = BTreeMap<(usize, u32), Arc<Funnel>>;
+struct Funnels {
+    made: BTreeMap<(usize, u32), Arc<Funnel>>,
+    changed: Vec<usize>,
+}
 
 impl Solver<'_> {
     /// All decisions: changes to running gangs first, then starts, then reasons.
@@ -57,7 +60,7 @@ impl Solver<'_> {
     }
 
     fn hold_pending(&mut self, decisions: &mut Vec<Decision>) {
-        let mut funnels = Funnels::new();
+        let mut funnels = Funnels { made: BTreeMap::new(), changed: self.problem.pool.changed() };
         for bucket in 0..self.runs.len() {
             let (next, fate) = (self.runs[bucket].next, self.runs[bucket].fate.take());
             let needed = self.problem.pending.buckets[bucket].key.size.min;
@@ -82,9 +85,9 @@ impl Solver<'_> {
     fn reason(&mut self, fate: &Fate, needed: u32, funnels: &mut Funnels) -> HoldReason {
         let mut funnel = |variant: usize| {
             let pool = &mut self.problem.pool;
-            Arc::clone(
-                funnels.entry((variant, needed)).or_insert_with(|| Arc::new(pool.funnel(variant, needed))),
-            )
+            let changed = &funnels.changed;
+            let made = funnels.made.entry((variant, needed));
+            Arc::clone(made.or_insert_with(|| Arc::new(pool.funnel(variant, needed, changed))))
         };
         match fate {
             Fate::Kept(kept) => HoldReason::Reserved { gang: kept.gang, until: kept.until },

@@ -30,6 +30,8 @@ use std::collections::{BTreeMap, BTreeSet};
 const MOST_LOOKS: u64 = 100_000;
 /// Nodes with a workable choice of victims that are compared, at least; four for each task of the gang.
 const MOST_NODES: usize = 64;
+/// Decisions about running gangs in one plan beyond which nobody else is evicted.
+const MOST_CHANGES: usize = 256;
 /// Elastic gangs asked to give ranks back for one gang.
 const MOST_ELASTIC: usize = 64;
 
@@ -78,44 +80,67 @@ impl Solver<'_> {
             self.dealt.insert(gang);
             return;
         }
-        let mark = self.problem.pool.mark();
-        self.move_leaving(victims, -1);
         let before = self.tree.clone();
+        let mut gone: Vec<(usize, Amounts)> = Vec::new();
         for victim in victims {
             if let Some((row, placed)) = self.placed(*victim)
                 && placed.stopping
             {
-                let (queue, amounts) = (row.queue.0 as usize, self.amounts_of(placed));
-                self.tree.refund(queue, &amounts);
+                gone.push((row.queue.0 as usize, self.amounts_of(placed)));
             }
         }
-        match self.attempt(bucket, &key) {
-            Ok(fit) => {
-                let taken = self.taken(fit.variant, &fit.seats, 1);
-                self.tree.charge(key.queue, &taken);
-                self.move_leaving(victims, 1);
-                self.fates.insert(gang, Fate::Evicting(u32::try_from(victims.len()).unwrap_or(u32::MAX)));
-                self.dealt.insert(gang);
+        gone.iter().for_each(|(queue, amounts)| self.tree.refund(*queue, amounts));
+        self.enter_future();
+        if let Ok(fit) = self.attempt(bucket, &key) {
+            self.charge_fit(&key, &fit);
+            // Limits count them until they are gone.
+            for (queue, amounts) in &gone {
+                self.tree.charge(*queue, amounts);
+                self.tree.leave(*queue, amounts);
             }
-            Err(_) => {
-                self.problem.pool.undo(mark);
-                self.tree = before;
-                // Who is on the way out for it is enough: nobody else has to go.
-                self.no_more.insert(gang);
+            self.fates.insert(gang, Fate::Evicting(u32::try_from(victims.len()).unwrap_or(u32::MAX)));
+            self.dealt.insert(gang);
+        } else {
+            self.tree = before;
+            // Who is on the way out for it is enough: nobody else has to go.
+            self.no_more.insert(gang);
+        }
+        self.leave_future();
+        self.runs[bucket].forget_domains();
+    }
+
+    /// Everybody who is on the way out.
+    pub fn read_future(&mut self) {
+        let leaving: Vec<GangOrd> = self.problem.running.leaving.iter().copied().collect();
+        for gang in leaving {
+            if let Some((_, placed)) = self.placed(gang) {
+                let from = if placed.stopping {
+                    0
+                } else {
+                    placed.shrinking.map_or(u32::MAX, |shrinking| shrinking.to)
+                };
+                self.future.push((gang, from));
             }
         }
     }
 
-    /// Gives back (-1) or takes again (1) what leaving tasks hold.
-    fn move_leaving(&mut self, victims: &[GangOrd], sign: i64) {
-        for victim in victims {
-            let Some(GangPhase::Placed(placed)) = self.snapshot.gang(*victim).map(|row| &row.phase) else {
-                continue;
-            };
-            let from =
-                if placed.stopping { 0 } else { placed.shrinking.map_or(u32::MAX, |shrinking| shrinking.to) };
-            self.move_tasks(*victim, |task| task.rank >= from, sign);
+    /// Looks at the pool as it will be when all who are on the way out are gone.
+    fn enter_future(&mut self) {
+        self.move_future(-1);
+    }
+
+    /// Looks at the pool as it is.
+    fn leave_future(&mut self) {
+        self.move_future(1);
+    }
+
+    fn move_future(&mut self, sign: i64) {
+        let future = std::mem::take(&mut self.future);
+        self.looked_at += future.len() as u64;
+        for (gang, from) in &future {
+            self.move_tasks(*gang, |task| task.rank >= *from, sign);
         }
+        self.future = future;
     }
 
     /// Gives back (-1) or takes again (1) what some tasks of a running gang hold.
@@ -161,9 +186,13 @@ impl Solver<'_> {
         amounts
     }
 
-    /// Makes room for a blocked gang; how many others must go.
+    /// Makes room for a blocked gang; how many others must go. None, and a place all the same, when enough are leaving as it is.
     pub fn evict(&mut self, gang: GangOrd, bucket: usize, key: &Key) -> Option<u32> {
         if key.class == Class::Spare || self.runs[bucket].no_victims || self.no_more.contains(&gang) {
+            return None;
+        }
+        if self.looked_at > MOST_LOOKS || self.changes.len() > MOST_CHANGES {
+            self.again = self.again.min(self.now.after(crate::units::Millis(1000)));
             return None;
         }
         let id = self.id(gang)?;
@@ -176,17 +205,38 @@ impl Solver<'_> {
             {
                 continue;
             }
-            if let Some(count) = self.shrink_others(id, bucket, key, variant) {
-                return Some(count);
+            let shrinks = !self.problem.running.elastic.is_empty();
+            let evicts = self.any_victims(key, &asked);
+            if !shrinks && !evicts {
+                continue;
             }
-            if self.any_victims(key, &asked)
-                && let Some(count) = self.evict_others(id, bucket, key, variant, &asked)
-            {
-                return Some(count);
+            self.enter_future();
+            self.runs[bucket].forget_domains();
+            let mut count = self.seat_in_future(bucket, key, variant);
+            if count.is_none() && shrinks {
+                count = self.shrink_others(id, bucket, key, variant);
+            }
+            if count.is_none() && evicts {
+                count = self.evict_others(id, bucket, key, variant, &asked);
+            }
+            self.leave_future();
+            self.runs[bucket].forget_domains();
+            if count.is_some() {
+                return count;
             }
         }
         self.runs[bucket].no_victims = true;
         None
+    }
+
+    fn seat_in_future(&mut self, bucket: usize, key: &Key, variant: usize) -> Option<u32> {
+        if self.future.is_empty() {
+            return None;
+        }
+        let want = Want { variant, end: self.end(key), avoid: &[] };
+        let seats = self.seat_gang(bucket, &want, key.size.min, &mut None)?;
+        self.charge_fit(key, &Fit { alternative: 0, variant, seats });
+        Some(0)
     }
 
     /// Whether somebody runs whom the gang might evict: cheap, and wrong only in saying yes.
@@ -408,7 +458,7 @@ impl Solver<'_> {
                 self.tree = before;
                 return false;
             }
-            self.tree.refund(victim.queue, &victim.amounts);
+            self.tree.leave(victim.queue, &victim.amounts);
             new.push(victim.clone());
         }
         for victim in &new {
@@ -430,7 +480,7 @@ impl Solver<'_> {
             self.move_tasks(gang, |_| true, 1);
             if self.problem.pool.has_copies(variant, None, need) {
                 let victim = chosen.remove(at);
-                self.tree.charge(victim.queue, &victim.amounts);
+                self.tree.stay(victim.queue, &victim.amounts);
             } else {
                 self.move_tasks(gang, |_| true, -1);
                 at += 1;
@@ -442,7 +492,7 @@ impl Solver<'_> {
     fn go(&mut self, beneficiary: GangId, key: &Key, fit: Fit, chosen: &[Victim]) {
         self.charge_fit(key, &fit);
         for victim in chosen {
-            self.move_tasks(victim.gang, |_| true, 1);
+            self.future.push((victim.gang, 0));
             self.decided.insert(victim.gang);
             let Some((row, placed)) = self.placed(victim.gang) else { continue };
             let cause = match victim.reclaim {
@@ -542,7 +592,7 @@ impl Solver<'_> {
                 };
                 self.changes.push(decision);
                 self.decided.insert(*gang);
-                self.move_tasks(*gang, |task| task.rank >= *left, 1);
+                self.future.push((*gang, *left));
                 count += 1;
             }
         }

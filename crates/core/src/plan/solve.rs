@@ -108,6 +108,8 @@ pub(super) struct Solver<'a> {
     pub looked_at: u64,
     /// Gangs that were dealt with before their turn.
     pub dealt: BTreeSet<GangOrd>,
+    /// Who is on the way out, from which rank on.
+    pub future: Vec<(GangOrd, u32)>,
     /// Gangs for whom enough others are on their way out.
     pub no_more: BTreeSet<GangOrd>,
     /// Expected starts of gangs with a reservation; [`Timestamp::NEVER`] when unknown.
@@ -138,11 +140,13 @@ pub(super) fn solve(problem: &mut Problem, snapshot: &Snapshot, settings: &Setti
         looked_at: 0,
         new_ends: Vec::new(),
         dealt: BTreeSet::new(),
+        future: Vec::new(),
         no_more: BTreeSet::new(),
         starts: BTreeMap::new(),
         promises: BTreeMap::new(),
     };
     solver.lend();
+    solver.read_future();
     solver.settle();
     for class in [Class::Critical, Class::Standard, Class::Spare] {
         solver.serve(class);
@@ -207,7 +211,8 @@ impl Solver<'_> {
             Err(fate) => {
                 let blocked = matches!(fate, Fate::Room(_) | Fate::Kept(_));
                 if blocked && let Some(victims) = self.evict(gang, head.bucket, key) {
-                    self.fates.insert(gang, Fate::Evicting(victims));
+                    let fate = if victims == 0 { fate } else { Fate::Evicting(victims) };
+                    self.fates.insert(gang, fate);
                     return true;
                 }
                 if blocked && self.reserve(gang, head.gang, key) {

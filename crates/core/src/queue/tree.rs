@@ -44,6 +44,8 @@ impl Hit {
 struct Queue {
     parent: Option<usize>,
     used: Amounts,
+    /// No longer counted as used, and not free either.
+    leaving: Amounts,
     limit: Amounts,
     guarantee: Amounts,
     guaranteed: bool,
@@ -92,6 +94,7 @@ impl Tree {
             queues.push(Queue {
                 parent,
                 used: Amounts::of_usage(&row.used),
+                leaving: Amounts::ZERO,
                 limit,
                 guaranteed: guarantee.0[..RUNNING].iter().any(|part| *part != UNSAID),
                 guarantee,
@@ -158,9 +161,10 @@ impl Tree {
     pub fn hit(&self, queue: usize, asked: &Amounts) -> Option<Hit> {
         let mut first = None;
         for at in self.path(queue) {
-            let Queue { used, limit, .. } = &self.queues[at];
+            let Queue { used, leaving, limit, .. } = &self.queues[at];
             for d in 0..DIMS {
-                let hit = Hit { queue: at, at: d, used: used.0[d], limit: limit.0[d], asked: asked.0[d] };
+                let used = used.0[d].saturating_add(leaving.0[d]);
+                let hit = Hit { queue: at, at: d, used, limit: limit.0[d], asked: asked.0[d] };
                 if hit.asked > 0 && hit.used.saturating_add(hit.asked) > hit.limit {
                     if hit.never() {
                         return Some(hit);
@@ -180,6 +184,26 @@ impl Tree {
     /// Counts amounts as no longer used.
     pub fn refund(&mut self, queue: usize, amounts: &Amounts) {
         self.change(queue, |used| used.minus(amounts));
+    }
+
+    /// Counts amounts as on their way out: limits still see them, shares and guarantees no longer.
+    pub fn leave(&mut self, queue: usize, amounts: &Amounts) {
+        self.refund(queue, amounts);
+        self.change_leaving(queue, |leaving| leaving.plus(amounts));
+    }
+
+    /// Undoes [`Self::leave`].
+    pub fn stay(&mut self, queue: usize, amounts: &Amounts) {
+        self.charge(queue, amounts);
+        self.change_leaving(queue, |leaving| leaving.minus(amounts));
+    }
+
+    fn change_leaving(&mut self, queue: usize, change: impl Fn(&Amounts) -> Amounts) {
+        let mut next = Some(queue);
+        while let Some(at) = next {
+            self.queues[at].leaving = change(&self.queues[at].leaving);
+            next = self.queues[at].parent;
+        }
     }
 
     fn change(&mut self, queue: usize, change: impl Fn(&Amounts) -> Amounts) {

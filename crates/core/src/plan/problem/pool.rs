@@ -610,19 +610,26 @@ impl Pool {
         total
     }
 
+    /// Nodes changed since the last reset.
+    pub fn changed(&self) -> Vec<usize> {
+        let nodes = self.log.iter().filter_map(|entry| match entry {
+            Undo::Node { node, .. } => Some(*node as usize),
+            _ => None,
+        });
+        nodes.collect::<BTreeSet<usize>>().into_iter().collect()
+    }
+
     /// Where the variant's nodes are lost, and how many tasks would fit now (at most `needed`).
-    pub fn funnel(&mut self, variant: usize, needed: u32) -> Funnel {
+    pub fn funnel(&mut self, variant: usize, needed: u32, changed: &[usize]) -> Funnel {
         self.sync(variant);
+        for node in changed {
+            self.read(variant, *node);
+        }
         let mut never: BTreeMap<u32, u32> = BTreeMap::new();
         let mut full = [0_u32; 5];
         let mut placeable = 0_u32;
         for node in 0..self.len() {
-            let mut code = self.variants[variant].code[node];
-            if code == 0 {
-                self.read(variant, node);
-                code = self.variants[variant].code[node];
-            }
-            match code {
+            match self.variants[variant].code[node] {
                 NEVER => *never.entry(self.profile[node]).or_default() += 1,
                 0 if placeable < needed => placeable += self.copies(variant, node, needed - placeable),
                 0 => {}

@@ -99,7 +99,7 @@ fn story() -> impl Strategy<Value = (usize, Vec<(Vec<Gang>, u64)>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Feasible (every plan passes the checks), gang-atomic, within limits, at rest after each batch, and the same
     /// plan with and without what the planner kept: all asserted by `Pool::plan` and `Pool::run` at every step.
@@ -193,19 +193,19 @@ proptest! {
         (0..nodes).for_each(|_| drop(pool.world.node(8, 32, &[], &[])));
         let at = pool.at();
         for _ in 0..nodes * 4 {
-            pool.world.submit(QueueOrd(2), Ask::new(shape(2, 1)).limit(limit), at);
+            pool.world.submit(QueueOrd(0), Ask::new(shape(2, 1)).limit(limit), at);
         }
         pool.run();
         pool.now += SECOND;
         let at = pool.at();
-        let large = pool.world.submit(QueueOrd(2), Ask::new(shape(8, 1)).tasks(nodes, nodes).limit(10), at);
+        let large = pool.world.submit(QueueOrd(0), Ask::new(shape(8, 1)).tasks(nodes, nodes).limit(10), at);
         for _ in 0..=limit {
             if pool.runs(large) {
                 break;
             }
             let at = pool.at();
             for _ in 0..rate {
-                pool.world.submit(QueueOrd(2), Ask::new(shape(2, 1)).limit(limit), at);
+                pool.world.submit(QueueOrd(0), Ask::new(shape(2, 1)).limit(limit), at);
             }
             pool.run();
             pool.pass(1);

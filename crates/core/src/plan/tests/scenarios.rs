@@ -290,7 +290,7 @@ fn a_guarantee_is_given_back_and_no_more() {
     pool.run();
     (0..6).for_each(|_| drop(pool.submit(owner, Ask::new(shape(1, 1)))));
     let plan = pool.plan();
-    assert_eq!(evicted(&plan).len(), 4);
+    assert_eq!(evicted(&plan).len(), 4, "{plan:#?}");
     let reclaim = |decision: &Decision| {
         matches!(decision, Decision::Preempt { cause: PreemptCause::Reclaim { .. }, .. })
     };
@@ -363,10 +363,9 @@ fn spare_is_squeezed_then_frozen_then_evicted_and_thawed() {
     assert_eq!(acts(&pool.plan()), 0);
     pool.world.edit_node(node, |row| row.busy_now = MilliCpu(1000));
     let plan = pool.plan();
-    assert!(
-        matches!(plan.decisions[..], [Decision::Thaw { .. }, Decision::Limit { cpu: MilliCpu(6000), .. }]),
-        "{plan:?}"
-    );
+    assert!(matches!(plan.decisions[..], [Decision::Thaw { .. }]), "{plan:?}");
+    let plan = pool.plan();
+    assert!(matches!(plan.decisions[..], [Decision::Limit { cpu: MilliCpu(6000), .. }]), "{plan:?}");
     pool.world.edit_node(node, |row| row.busy_now = MilliCpu(9900));
     pool.plan();
     pool.now += 500;

@@ -6,6 +6,7 @@
 pub mod args;
 pub mod client;
 pub mod error;
+pub mod jobs;
 pub mod out;
 pub mod pool;
 pub mod refs;

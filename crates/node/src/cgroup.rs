@@ -407,11 +407,18 @@ impl Group {
         });
     }
 
+    /// The list of processes in the group, opened.
+    #[must_use]
+    pub fn members(&self) -> Option<File> {
+        let dir = self.v2.as_ref().or(self.v1.first().map(|(_, dir)| dir))?;
+        File::open(dir.join("cgroup.procs")).ok()
+    }
+
     /// Processes in the group.
     #[must_use]
     pub fn pids(&self) -> Vec<i32> {
-        let dir = self.v2.as_ref().or(self.v1.first().map(|(_, dir)| dir));
-        let text = dir.map(|dir| read_text(&dir.join("cgroup.procs"))).unwrap_or_default();
+        let mut text = String::new();
+        tolerate(self.members().map(|mut file| io::Read::read_to_string(&mut file, &mut text)));
         text.lines().filter_map(|line| line.parse().ok()).collect()
     }
 

@@ -53,13 +53,11 @@ impl Session {
         !self.input.is_empty()
     }
 
-    #[expect(dead_code, reason = "for exec, which comes next")]
     pub(crate) const fn waiting(&self) -> usize {
         self.outgoing.len()
     }
 
     /// Whether the client has said that its input is over and all of it was taken.
-    #[expect(dead_code, reason = "for exec, which comes next")]
     pub(crate) const fn input_over(&self) -> bool {
         self.input_ended && self.input.is_empty()
     }

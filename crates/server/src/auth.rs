@@ -32,6 +32,12 @@ pub fn hash(secret: &str) -> TokenHash {
     Sha256::digest(secret.as_bytes()).into()
 }
 
+/// The hash of any bytes.
+#[must_use]
+pub fn hash_bytes(bytes: &[u8]) -> TokenHash {
+    Sha256::digest(bytes).into()
+}
+
 impl Tokens {
     /// The local administrator's token, and the named ones of the database.
     #[must_use]

@@ -1,10 +1,33 @@
 //! The server of a pool: journal, the drive thread, HTTP API, metrics, status page, tokens and secrets.
+//!
+//! A caller opens a state folder ([`open`]), opens a substrate, and starts ([`Opened::start`]):
+//! ```no_run
+//! # fn substrate(_: &std::path::Path, _: std::sync::mpsc::Sender<pond_core::event::Report>) -> std::sync::Arc<dyn pond_server::Access> { unreachable!() }
+//! # fn main() -> Result<(), pond_server::ServerError> {
+//! let opened = pond_server::open(pond_server::Config::new("/var/lib/pond".as_ref()))?;
+//! let (sender, reports) = std::sync::mpsc::channel();
+//! let access = substrate(opened.state_dir(), sender);
+//! let server = opened.start(access, reports)?;
+//! eprintln!("serving {}", server.url());
+//! server.wait()
+//! # }
+//! ```
 
+mod access;
 pub mod api;
-pub mod auth;
-pub mod clock;
-pub mod secrets;
-pub mod state;
-pub mod store;
+mod auth;
+mod clock;
+mod feed;
+mod http;
+mod logs;
+mod pool;
+mod secrets;
+mod server;
+mod state;
+mod store;
 #[cfg(test)]
 mod testing;
+
+pub use access::{Access, ExecRequest};
+pub use pool::inbox::Handle;
+pub use server::{Config, Opened, Resolver, Server, ServerError, TlsFiles, open};

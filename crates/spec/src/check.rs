@@ -14,6 +14,7 @@ pub(crate) type Finding = (String, Fault);
 /// Every finding of a job, in the order of its fields.
 pub(crate) fn check(job: &JobFile) -> Vec<Finding> {
     let mut out = Vec::new();
+    kind(job, &mut out);
     names(job, &mut out);
     place(job, &mut out);
     command(job, &mut out);
@@ -22,6 +23,24 @@ pub(crate) fn check(job: &JobFile) -> Vec<Finding> {
     sizes(job, &mut out);
     spans(job, &mut out);
     out
+}
+
+/// Reading refuses these with their place; flags of a command line can still bring them.
+fn kind(job: &JobFile, out: &mut Vec<Finding>) {
+    let (fields, kind, owner): (&[(&str, bool)], _, _) = match job.kind {
+        JobType::Task => (&[("ide", job.ide.is_some()), ("idle", job.idle.is_some())], "task", "env"),
+        JobType::Env => {
+            let array = job.array.is_some();
+            (
+                &[("nodes", job.nodes.is_some()), ("array", array), ("parallel", job.parallel.is_some())],
+                "env",
+                "task",
+            )
+        }
+    };
+    for (name, _) in fields.iter().filter(|(_, given)| *given) {
+        out.push(((*name).to_owned(), Fault::ForeignField { name: (*name).to_owned(), kind, owner }));
+    }
 }
 
 fn bad(field: &str, why: String) -> Finding {

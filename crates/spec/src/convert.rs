@@ -160,7 +160,7 @@ impl JobFile {
                 },
             }),
             after: Vec::new(),
-            run: self.run_spec(context),
+            run: self.run_spec(context, array.as_ref().map(|array| array.indices.as_slice())),
         };
         Ok(Draft { spec, after })
     }
@@ -191,10 +191,15 @@ impl JobFile {
         others.collect()
     }
 
-    fn run_spec(self, context: &Context) -> RunSpec {
+    fn run_spec(self, context: &Context, indices: Option<&[u32]>) -> RunSpec {
         let resources = self.resources.unwrap_or_default();
         let mut env: BTreeMap<String, String> =
             self.env.into_iter().map(|(name, value)| (name, value.0)).collect();
+        if let Some([first, .., last] | [first @ last]) = indices {
+            env.insert("POND_ARRAY_COUNT".to_owned(), indices.map_or(0, <[u32]>::len).to_string());
+            env.insert("POND_ARRAY_MIN".to_owned(), first.to_string());
+            env.insert("POND_ARRAY_MAX".to_owned(), last.to_string());
+        }
         let mut ports: Vec<PortSpec> =
             self.ports.iter().map(|port| PortSpec { container: port.container, host: port.host }).collect();
         let ide = self.ide.unwrap_or_default();

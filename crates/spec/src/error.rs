@@ -143,6 +143,9 @@ impl Fault {
             Self::UnknownField { suggestion: Some(_), .. } => {
                 "correct it, remove it, or start its name with `x-` to have it ignored".to_owned()
             }
+            Self::UnknownField { known, .. } if known.len() > 40 => {
+                "`pond sbatch --help` and `pond run --help` list the flags".to_owned()
+            }
             Self::UnknownField { known, .. } => format!("fields here are {}", known.join(", ")),
             Self::ForeignField { owner, .. } => format!("remove it, or make this `type: {owner}`"),
             Self::UnknownValue { .. } => "use one of these words".to_owned(),
@@ -206,7 +209,13 @@ impl SpecError {
     /// An error about a field, of no file yet.
     #[must_use]
     pub fn of(field: &str, fault: Fault) -> Self {
-        Self { origin: String::new(), place: None, field: field.to_owned(), snippet: None, fault: Box::new(fault) }
+        Self {
+            origin: String::new(),
+            place: None,
+            field: field.to_owned(),
+            snippet: None,
+            fault: Box::new(fault),
+        }
     }
 
     /// The process exit code for a bad file (`EX_DATAERR`).

@@ -17,8 +17,10 @@ mod graph;
 mod jobfile;
 pub mod limits;
 mod lint;
+mod overrides;
 mod read;
 pub mod schema;
+mod script;
 mod similar;
 pub mod values;
 
@@ -29,4 +31,6 @@ pub use jobfile::{
     IsolationWord, JobFile, JobType, ResourcesFile, RetryFile, RetryText,
 };
 pub use lint::{Format, Reading, Report, lint, read, read_one};
+pub use overrides::{FLAGS, Flag, FlagArity, Overrides};
 pub use read::{MAX_BYTES, MAX_DEPTH, MAX_DOCUMENTS, MAX_NODES};
+pub use script::sbatch;

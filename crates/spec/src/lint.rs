@@ -6,6 +6,7 @@ use crate::graph;
 use crate::jobfile::{ENV_ONLY, JobFile, JobType, TASK_ONLY};
 use crate::read::decode::{decode, unknown_value};
 use crate::read::{MAX_BYTES, Node, Value, documents, too_much};
+use crate::script;
 use serde::Serialize;
 
 /// How a job file is written.
@@ -141,9 +142,17 @@ fn script_file(text: &str, origin: &str) -> (Vec<JobFile>, Vec<SpecError>, Vec<W
         let why = too_much(None, text.len(), MAX_BYTES, "bytes");
         return (Vec::new(), vec![placed(text, origin, None, "", why.fault)], Vec::new());
     }
-    let instead = "write a job file; scripts are read by the next version".to_owned();
-    let fault = Fault::NotBuilt { what: "reading scripts".to_owned(), instead };
-    (Vec::new(), vec![placed(text, origin, None, "", fault)], Vec::new())
+    match script::read(text, origin) {
+        Ok((mut job, warnings)) => {
+            if job.name.is_none() {
+                job.name = stem(origin);
+            }
+            let placed = |(field, fault): (String, Fault)| placed(text, origin, None, &field, fault);
+            let errors: Vec<SpecError> = check(&job).into_iter().map(placed).collect();
+            (vec![job], errors, warnings)
+        }
+        Err(error) => (Vec::new(), vec![error.within(origin, text)], Vec::new()),
+    }
 }
 
 fn placed(text: &str, origin: &str, at: Option<crate::error::Place>, field: &str, fault: Fault) -> SpecError {

@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn the_last_column_is_cut_at_the_terminals_edge() {
-        assert!(sample().render(false, false, Some(24)).contains("a long …\n"));
+        assert!(sample().render(false, false, Some(24)).contains("a long r…\n"));
         assert!(sample().render(true, false, Some(24)).contains("  x  "));
     }
 }

@@ -4,11 +4,13 @@ mod background;
 mod doctor;
 mod down;
 mod glue;
+mod left;
 mod serve;
 
 pub use background::ensure;
 pub use doctor::doctor;
 pub use down::down;
+pub use left::left_files;
 
 use crate::args::{Globals, UpArgs};
 use crate::error::{Done, codes};

@@ -1,21 +1,201 @@
-//! `pond apply` and `pond plan`.
+//! `pond apply` and `pond plan`: what would happen, on one page, before it does.
 
 use super::Ctx;
+use super::act::confirm;
+use super::list::class_text;
+use super::run;
+use super::why;
 use crate::args::{ApplyArgs, FileArgs};
-use crate::error::{CliError, Done};
-
-/// `pond apply`.
-///
-/// # Errors
-/// Not built in yet.
-pub fn apply(_ctx: &Ctx, _args: &ApplyArgs) -> Done {
-    Err(CliError::usage("not built in yet"))
-}
+use crate::error::{CliError, Done, codes};
+use crate::jobs::{Prepared, from_file, preview, submit};
+use crate::out::{Style, clean};
+use crate::pool::ensure;
+use pond_core::model::{DeviceRequest, JobKind, JobSpec, Shape};
+use pond_core::units::Bytes;
+use pond_server::api::types::{Class, Preview, Submitted};
+use std::collections::BTreeMap;
 
 /// `pond plan`.
 ///
 /// # Errors
-/// Not built in yet.
-pub fn plan(_ctx: &Ctx, _args: &FileArgs) -> Done {
-    Err(CliError::usage("not built in yet"))
+/// The file is wrong, or no pool answers.
+pub fn plan(ctx: &Ctx, args: &FileArgs) -> Done {
+    let prepared = from_file(&args.path(), &args.job)?;
+    warn(ctx, &prepared);
+    let client = ctx.client()?;
+    let mut code = codes::OK;
+    let mut all = Vec::new();
+    for draft in &prepared.drafts {
+        let preview = preview(&client, draft)?;
+        if cannot(&preview) {
+            code = codes::CANNOT_PLACE;
+        }
+        if !ctx.out.format.is_data() {
+            ctx.out.text(&page(ctx, &draft.spec, &preview))?;
+        }
+        all.push(preview);
+    }
+    if ctx.out.format.is_data() {
+        ctx.out.value(&all)?;
+    }
+    Ok(code)
+}
+
+/// `pond apply`.
+///
+/// # Errors
+/// The file is wrong, or no pool answers.
+pub fn apply(ctx: &Ctx, args: &ApplyArgs) -> Done {
+    let prepared = from_file(&args.file.path(), &args.file.job)?;
+    warn(ctx, &prepared);
+    let client = ensure(ctx)?;
+    let mut code = codes::OK;
+    for draft in &prepared.drafts {
+        let preview = preview(&client, draft)?;
+        if !ctx.out.format.is_data() {
+            ctx.out.text(&page(ctx, &draft.spec, &preview))?;
+        }
+        if cannot(&preview) {
+            code = codes::CANNOT_PLACE;
+        }
+    }
+    let question = if prepared.drafts.len() > 1 { "Submit them all?" } else { "Submit?" };
+    if !args.yes && !confirm(question, true)? {
+        ctx.out.note("nothing was submitted");
+        return Ok(codes::FAILED);
+    }
+    let mut ids = Vec::new();
+    let mut all: Vec<Submitted> = Vec::new();
+    for draft in &prepared.drafts {
+        let submitted = submit(&client, draft, &ids)?;
+        ids.push(submitted.job.id);
+        if !ctx.out.format.is_data() {
+            ctx.out.line(&format!("{} {} submitted", submitted.job.id, clean(&submitted.job.name)))?;
+        }
+        all.push(submitted);
+    }
+    match (args.follow, &all[..]) {
+        (true, [one]) => return run::stay(ctx, &client, &one.job, false),
+        (true, _) => {
+            return Err(CliError::usage("--follow needs a file with one job; the jobs were submitted"));
+        }
+        (false, _) if ctx.out.format.is_data() => ctx.out.value(&all)?,
+        (false, _) => {}
+    }
+    Ok(code)
+}
+
+/// Says what the file asks for and cannot have.
+fn warn(ctx: &Ctx, prepared: &Prepared) {
+    for warning in &prepared.warnings {
+        ctx.out.warn(&clean(&warning.to_string()));
+    }
+}
+
+/// Whether waiting would not help.
+fn cannot(preview: &Preview) -> bool {
+    preview.why.as_ref().is_some_and(|why| matches!(why.verdict.as_str(), "needs_you" | "needs_admin"))
+}
+
+/// The page: only what is known.
+fn page(ctx: &Ctx, spec: &JobSpec, preview: &Preview) -> String {
+    let mut lines = vec![(clean(&spec.name).into_owned(), head(spec))];
+    let mut nodes: BTreeMap<&str, usize> = BTreeMap::new();
+    for place in &preview.placement {
+        *nodes.entry(&place.node).or_default() += 1;
+    }
+    if !nodes.is_empty() {
+        let names: Vec<String> = nodes
+            .iter()
+            .map(
+                |(node, count)| {
+                    if *count > 1 { format!("{}×{count}", clean(node)) } else { clean(node).into_owned() }
+                },
+            )
+            .collect();
+        lines.push(("placement".to_owned(), names.join(" ")));
+        let evicts: Vec<_> = preview.evicts.iter().map(|gang| clean(gang)).collect();
+        let start = if evicts.is_empty() {
+            "now".to_owned()
+        } else {
+            format!("once {} made room", evicts.join(", "))
+        };
+        lines.push(("start".to_owned(), start));
+    }
+    if let Some(limit) = spec.time_limit {
+        lines.push(("runs".to_owned(), format!("at most {limit}")));
+    }
+    let width = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).max(10) + 2;
+    let mut text = String::new();
+    for (place, (name, value)) in lines.iter().enumerate() {
+        let style = if place == 0 { Style::Bold } else { Style::Dim };
+        text.push_str(&format!("{}{value}\n", ctx.out.paint(style, &format!("{name:<width$}"))));
+    }
+    if let Some(view) = preview.why.as_ref().filter(|view| view.verdict != "placed") {
+        let told = why::render(ctx, view);
+        // Its first line names a job that is not there yet.
+        let told: Vec<&str> = told.lines().skip(1).collect();
+        text.push_str(&format!("{}\n", told.join("\n")));
+    }
+    for warning in &preview.warnings {
+        text.push_str(&format!(
+            "{}\n",
+            ctx.out.paint(Style::Yellow, &format!("warning: {}", clean(warning)))
+        ));
+    }
+    text
+}
+
+fn head(spec: &JobSpec) -> String {
+    let kind = match spec.kind {
+        JobKind::Task => "task",
+        JobKind::Env => "env",
+    };
+    let size = if spec.size.min == spec.size.max {
+        spec.size.min.to_string()
+    } else {
+        format!("{}..{}", spec.size.min, spec.size.max)
+    };
+    let tasks = if spec.size.max == 1 { "1 task".to_owned() } else { format!("{size} tasks") };
+    let shapes: Vec<String> = spec.shapes.iter().map(shape).collect();
+    let mut parts = vec![kind.to_owned(), format!("{tasks} × {}", shapes.join(" or "))];
+    if spec.indices.len() > 1 {
+        parts.push(format!("array of {}", spec.indices.len()));
+    }
+    parts.push(format!("project {}", clean(spec.queue.as_str())));
+    let class = match spec.class {
+        pond_core::model::Class::Critical => Class::Critical,
+        pond_core::model::Class::Standard => Class::Standard,
+        pond_core::model::Class::Spare => Class::Spare,
+    };
+    if class != Class::Standard {
+        parts.push(class_text(class).to_owned());
+    }
+    parts.push(if spec.preemptible { "preemptible" } else { "never preempted" }.to_owned());
+    parts.join(" · ")
+}
+
+fn shape(shape: &Shape) -> String {
+    let range = |low: &dyn std::fmt::Display, high: &dyn std::fmt::Display| {
+        let (low, high) = (low.to_string(), high.to_string());
+        if low == high { low } else { format!("{low}..{high}") }
+    };
+    let mut parts: Vec<String> = shape.devices.iter().map(device).collect();
+    parts.push(format!("{} CPU", range(&shape.request.cpu, &shape.burst.cpu)));
+    parts.push(range(&shape.request.memory, &shape.burst.memory));
+    parts.extend(shape.labels.iter().map(|(name, value)| clean(&format!("{name}={value}")).into_owned()));
+    parts.join(", ")
+}
+
+fn device(ask: &DeviceRequest) -> String {
+    let kind = match ask.kind {
+        pond_core::model::DeviceKind::Gpu => "gpu",
+        pond_core::model::DeviceKind::Fpga => "fpga",
+        pond_core::model::DeviceKind::Npu => "npu",
+        pond_core::model::DeviceKind::OpenCl => "opencl",
+    };
+    let name = clean(ask.model.as_deref().unwrap_or(kind)).into_owned();
+    let share = if ask.compute.0 < 1000 { format!(" ({} of each)", ask.compute) } else { String::new() };
+    let memory = if ask.memory == Bytes::ZERO { String::new() } else { format!(" {}", ask.memory) };
+    format!("{name}:{}{memory}{share}", ask.count)
 }

@@ -1,13 +1,332 @@
-//! `pond run`.
+//! `pond run`: submit one job, stay with it, end as it ends.
+//!
+//! ```text
+//! submit -> wait for a start (one line of progress) -> output -> the job's own exit code
+//!              Ctrl-C once: stop, gracefully · twice: kill
+//! ```
 
 use super::Ctx;
-use crate::args::RunArgs;
-use crate::error::{CliError, Done};
+use super::logs::Stream;
+use super::session::{End, code_of, connect};
+use super::wait::{Ended, until_over};
+use crate::args::{ColorWhen, RunArgs};
+use crate::client::Client;
+use crate::error::{CliError, Done, codes};
+use crate::jobs::{Prepared, from_command, from_file, submit};
+use crate::out::{Out, Progress, clean};
+use crate::pool::{ensure, left_files};
+use crate::refs::JobRef;
+use crate::term::{self, Signals};
+use pond_server::api::types::{ActionBody, JobDetail, JobSummary, State, WhyQuery, WhyView};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Between two looks at a job that has not started.
+const LOOK: Duration = Duration::from_millis(200);
+/// A start that takes less is not worth a word.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// `pond run`.
 ///
 /// # Errors
-/// Not built in yet.
-pub fn run(_ctx: &Ctx, _args: &RunArgs) -> Done {
-    Err(CliError::usage("not built in yet"))
+/// The command line or file is wrong, no pool can be reached or started, or it refuses.
+pub fn run(ctx: &Ctx, args: &RunArgs) -> Done {
+    let mut prepared = prepare(args)?;
+    let here = std::env::current_dir().map_err(|why| CliError::io("finding this folder", why))?;
+    prepared.work_in(&here);
+    for warning in &prepared.warnings {
+        ctx.out.warn(&clean(&warning.to_string()));
+    }
+    let mut draft = prepared.only()?;
+    let tty = args.tty && !args.detach;
+    if tty && !term::is_interactive() {
+        return Err(CliError::usage("--tty needs a terminal"));
+    }
+    draft.spec.run.tty |= args.tty;
+    let client = ensure(ctx)?;
+    let spool = if args.interactive && !tty { Some(Spool::take(ctx, &mut draft.spec)?) } else { None };
+    let submitted = submit(&client, &draft, &[])?;
+    for warning in &submitted.warnings {
+        ctx.out.warn(&clean(warning));
+    }
+    if args.detach {
+        return detached(ctx, &client, &submitted.job);
+    }
+    let done = stay(ctx, &client, &submitted.job, tty);
+    if args.rm {
+        // What is kept of it is no loss; the job's own end is what counts.
+        client.delete(&JobRef::job(submitted.job.id).path("")).unwrap_or_default();
+    }
+    drop(spool);
+    done
+}
+
+/// A job file, a script with lines for us, or a command.
+fn prepare(args: &RunArgs) -> Result<Prepared, CliError> {
+    let [first, rest @ ..] = &args.command[..] else { return Err(CliError::usage("nothing to run")) };
+    let path = Path::new(first);
+    let extension = path.extension().and_then(std::ffi::OsStr::to_str).unwrap_or_default();
+    match extension {
+        "yaml" | "yml" | "toml" | "json" if rest.is_empty() && path.is_file() => from_file(path, &args.job),
+        _ if is_script(path, extension) => {
+            let mut prepared = from_file(path, &args.job)?;
+            prepared.with_arguments(rest);
+            Ok(prepared)
+        }
+        _ => from_command(&args.command, &args.job),
+    }
+}
+
+/// Whether a file is a shell script with `#POND` or `#SBATCH` lines, or one that could not be run by its name.
+fn is_script(path: &Path, extension: &str) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    let Ok(meta) = path.metadata() else { return false };
+    if !meta.is_file() || meta.len() > pond_spec::MAX_BYTES as u64 {
+        return false;
+    }
+    let Ok(text) = std::fs::read_to_string(path) else { return false };
+    let asks = text.lines().any(|line| line.starts_with("#POND") || line.starts_with("#SBATCH"));
+    let shell = matches!(extension, "sh" | "bash" | "sbatch" | "slurm");
+    asks || (shell && meta.permissions().mode() & 0o111 == 0)
+}
+
+fn detached(ctx: &Ctx, client: &Client, job: &JobSummary) -> Done {
+    if ctx.out.format.is_data() {
+        ctx.out.value(job)?;
+    } else {
+        ctx.out.line(&job.id.to_string())?;
+    }
+    match hopeless(client, JobRef::job(job.id)) {
+        Some(sentence) => Err(CliError::CannotPlace { sentence }),
+        None => Ok(codes::OK),
+    }
+}
+
+/// Why waiting cannot help, if it cannot.
+fn hopeless(client: &Client, job: JobRef) -> Option<String> {
+    let view: WhyView = client.get(&job.path("/why"), &WhyQuery { index: job.index }).ok()?;
+    (view.verdict == "needs_you").then_some(view.sentence)
+}
+
+/// Stays with a job to its end: shows its output, passes Ctrl-C on, and gives back its exit code.
+///
+/// # Errors
+/// The pool stays away, or the job can never start.
+pub fn stay(ctx: &Ctx, client: &Client, job: &JobSummary, tty: bool) -> Done {
+    let id = JobRef::job(job.id);
+    if std::io::stderr().is_terminal() {
+        ctx.out.note(&format!("{} {}", job.id, clean(&job.name)));
+    }
+    stop_on_signals(ctx, client, id, tty)?;
+    if tty && started(client, id)? {
+        match connect(client, id, true, true) {
+            Ok(End::Detached) => {
+                ctx.out.note(&format!("\n{id} goes on; `pond attach {id}` comes back to it"));
+                return Ok(codes::OK);
+            }
+            Ok(End::Exit(_) | End::Lost) => {}
+            // It was over before we came: its output is in its log.
+            Err(CliError::Refused(_) | CliError::Pool { .. }) => copy(ctx, client, id, job)?,
+            Err(why) => return Err(why),
+        }
+    } else {
+        copy(ctx, client, id, job)?;
+    }
+    let Some(ended) = until_over(client, id, None)? else { return Ok(codes::FAILED) };
+    told(ctx, &ended);
+    Ok(code_of(ended.code))
+}
+
+/// The output, after one line of progress while nothing comes.
+fn copy(ctx: &Ctx, client: &Client, id: JobRef, job: &JobSummary) -> Result<(), CliError> {
+    let began = Arc::new(AtomicBool::new(false));
+    let waiting = {
+        let (client, began) = (client.clone(), Arc::clone(&began));
+        std::thread::spawn(move || until_started(&client, id, &began))
+    };
+    let mut stream = Stream::new(ctx, client.clone(), id, job);
+    stream.query.follow = Some(true);
+    stream.apart = true;
+    let flag = Arc::clone(&began);
+    stream.before_first_line(move || flag.store(true, Ordering::Relaxed));
+    let copied = stream.copy();
+    began.store(true, Ordering::Relaxed);
+    match waiting.join() {
+        Ok(Some(sentence)) => {
+            Err(CliError::CannotPlace { sentence: format!("{sentence} (job {id} was stopped)") })
+        }
+        _ => copied,
+    }
+}
+
+/// Shows why nothing happens yet; a job that can never start is stopped, and the reason given back.
+fn until_started(client: &Client, job: JobRef, began: &AtomicBool) -> Option<String> {
+    let since = Instant::now();
+    let mut progress = Progress::default();
+    let mut pause = Duration::from_millis(50);
+    while !began.load(Ordering::Relaxed) {
+        std::thread::sleep(pause);
+        pause = LOOK;
+        // A pool that is away for a moment is none of our business: the stream waits for it.
+        let Ok(detail) = client.get::<JobDetail>(&job.path(""), &()) else { continue };
+        match detail.summary.state {
+            State::Waiting => {
+                if let Some(sentence) = hopeless(client, job) {
+                    let body = ActionBody { now: true, ..ActionBody::default() };
+                    // The stream ends with the job; if it cannot be stopped the stream goes on.
+                    client.post::<JobSummary>(&job.path("/stop"), &body).ok()?;
+                    return Some(sentence);
+                }
+            }
+            State::Starting => {}
+            _ => return None,
+        }
+        if since.elapsed() > PATIENCE && !began.load(Ordering::Relaxed) {
+            progress.step(&step(&detail));
+        }
+    }
+    None
+}
+
+fn step(detail: &JobDetail) -> String {
+    let doing = detail.gangs.iter().flat_map(|gang| &gang.tasks).find_map(|task| task.progress.as_deref());
+    let state = detail.summary.state.as_str();
+    match doing.or(detail.summary.reason.as_deref()) {
+        Some(text) => format!("{}: {state}: {text}", detail.summary.id),
+        None => format!("{}: {state}", detail.summary.id),
+    }
+}
+
+/// Waits until there is something to connect to; false when it was over at once.
+fn started(client: &Client, job: JobRef) -> Result<bool, CliError> {
+    let mut progress = Progress::default();
+    let since = Instant::now();
+    loop {
+        let detail: JobDetail = client.get(&job.path(""), &())?;
+        match detail.summary.state {
+            State::Running | State::Frozen => return Ok(true),
+            state if state.is_over() => return Ok(false),
+            State::Waiting => {
+                if let Some(sentence) = hopeless(client, job) {
+                    let body = ActionBody { now: true, ..ActionBody::default() };
+                    client.post::<JobSummary>(&job.path("/stop"), &body)?;
+                    return Err(CliError::CannotPlace {
+                        sentence: format!("{sentence} (job {job} was stopped)"),
+                    });
+                }
+            }
+            _ => {}
+        }
+        if since.elapsed() > PATIENCE {
+            progress.step(&step(&detail));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Ctrl-C asks the job to stop, and the second one kills it. On a terminal of its own it gets the key itself.
+fn stop_on_signals(ctx: &Ctx, client: &Client, job: JobRef, tty: bool) -> Result<(), CliError> {
+    let caught: &[i32] = if tty { &[SIGTERM, SIGHUP] } else { &[SIGINT, SIGTERM, SIGHUP] };
+    let mut signals = Signals::catch(caught).map_err(|why| CliError::io("catching Ctrl-C", why))?;
+    let client = client.clone();
+    let out = Out { color: false, ..Out::new(&ctx.globals) };
+    let quiet = ctx.globals.color == ColorWhen::Never && !std::io::stderr().is_terminal();
+    std::thread::spawn(move || {
+        let mut asked = false;
+        loop {
+            if signals.wait(None).is_empty() {
+                continue;
+            }
+            let body = ActionBody { now: asked, ..ActionBody::default() };
+            if !quiet {
+                out.note(if asked { "killing it" } else { "stopping it (Ctrl-C again kills it)" });
+            }
+            if let Err(why) = client.post::<JobSummary>(&job.path("/stop"), &body)
+                && asked
+            {
+                out.warn(&why.to_string());
+            }
+            asked = true;
+        }
+    });
+    Ok(())
+}
+
+/// What is worth knowing after the end: how it failed, and files that would otherwise be forgotten.
+fn told(ctx: &Ctx, ended: &Ended) {
+    let summary = &ended.detail.summary;
+    if ended.state != State::Succeeded
+        && let Some(reason) = &summary.reason
+    {
+        ctx.out.note(&format!("{}: {}: {}", summary.id, ended.state.as_str(), clean(reason)));
+    }
+    let (files, more) = left_files(&ctx.globals, &ended.detail);
+    if let Some(first) = files.first() {
+        let others = match files.len() + more {
+            1 => String::new(),
+            count => format!(" and {} more", count - 1),
+        };
+        ctx.out.note(&format!(
+            "it left {}{others} in its own layer; `pond cp {}:{} .` brings it here",
+            clean(&first.to_string_lossy()),
+            summary.id,
+            clean(&first.to_string_lossy())
+        ));
+    }
+}
+
+/// Our standard input as a file that the job reads; taken away again when this is dropped.
+#[derive(Debug)]
+struct Spool(PathBuf);
+
+impl Spool {
+    /// Copies standard input to its end, and makes it the command's.
+    fn take(ctx: &Ctx, spec: &mut pond_core::model::JobSpec) -> Result<Self, CliError> {
+        use pond_core::model::{Command, Isolation, Volume};
+        use std::os::unix::fs::OpenOptionsExt as _;
+        if ctx.globals.server.is_some() {
+            return Err(CliError::usage(
+                "--interactive without --tty works with the pool of this machine only",
+            ));
+        }
+        let path = crate::pool::state_dir(&ctx.globals).join(format!("stdin-{}", std::process::id()));
+        let failed = |why| CliError::io(format!("writing {}", path.display()), why);
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed)?;
+        let spool = Self(path.clone());
+        std::io::copy(&mut std::io::stdin().lock(), &mut file).map_err(failed)?;
+        let source = path.to_string_lossy().into_owned();
+        let inside = match spec.run.isolation {
+            Isolation::Process => source.clone(),
+            Isolation::Container => {
+                let target = "/run/pond-stdin".to_owned();
+                spec.run.volumes.push(Volume { source, target: target.clone(), read_only: true });
+                target
+            }
+        };
+        // The name of the file is an argument of the shell, never part of its text.
+        let mut argv = ["sh", "-c", "in=$1; shift; exec \"$@\" <\"$in\"", "sh"].map(str::to_owned).to_vec();
+        argv.push(inside);
+        match &spec.run.command {
+            Command::Argv(words) => argv.extend_from_slice(words),
+            Command::Script(text) => argv.extend(["sh", "-ec", text].map(str::to_owned)),
+        }
+        spec.run.command = Command::Argv(argv);
+        Ok(spool)
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.0).unwrap_or_default();
+    }
 }

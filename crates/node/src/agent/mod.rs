@@ -7,9 +7,12 @@
 mod adopt;
 mod order;
 mod sample;
+mod session;
 mod start;
 mod watch;
 mod work;
+
+pub use session::{CopyOut, ExecRequest};
 
 use crate::cgroup::{CgroupError, Group, Limits, Meters, Pool, Version};
 use crate::folder::Folder;

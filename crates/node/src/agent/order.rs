@@ -90,16 +90,24 @@ pub(super) fn hidden(state: &Path) -> Vec<PathBuf> {
         ".aws",
         ".azure",
         ".bash_history",
+        ".cache/huggingface/token",
+        ".cargo/credentials",
+        ".cargo/credentials.toml",
         ".config/gcloud",
         ".config/gh",
+        ".config/rclone",
         ".docker",
         ".git-credentials",
         ".gnupg",
         ".kube",
         ".local/state/pond",
         ".netrc",
+        ".npmrc",
         ".pgpass",
+        ".pypirc",
+        ".python_history",
         ".ssh",
+        ".vault-token",
     ];
     let mut paths: Vec<PathBuf> = FIXED.iter().map(PathBuf::from).collect();
     let keys = fs::read_dir("/etc/ssh").into_iter().flatten().flatten();
@@ -164,6 +172,7 @@ impl Inner {
         LaunchSpec {
             task: allocation.task,
             generation: allocation.generation,
+            attempt: launch.attempt,
             boot: self.boot.clone(),
             group: group_name(allocation.task, allocation.generation),
             pool: self.pool.clone(),

@@ -21,6 +21,7 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlag
 use rustix::process::{WaitOptions, WaitStatus};
 use rustix::pty::OpenptFlags;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs;
 use std::io::{self, IoSlice, Write};
@@ -86,7 +87,11 @@ pub fn send<T: Serialize>(
     Ok(())
 }
 
-fn receive(channel: BorrowedFd<'_>) -> io::Result<Option<Order>> {
+/// Takes one order; `None` when the launcher is gone.
+///
+/// # Errors
+/// The channel is broken.
+pub fn receive(channel: BorrowedFd<'_>) -> io::Result<Option<Order>> {
     let mut buffer = [0_u8; 256];
     let (len, _) = rustix::net::recv(channel, &mut buffer[..], RecvFlags::empty())?;
     if len == 0 {
@@ -121,6 +126,9 @@ fn start<'a>(folder: &Folder, spec: &'a LaunchSpec, inherited: &'a Inherited) ->
         .map_err(|why| fault("hide the launcher", &why.into()))?;
     let signals = sys::block_signals().map_err(|why| fault("block signals", &why))?;
     tolerate(rustix::process::setsid());
+    if spec.container.as_ref().is_some_and(|container| container.net.is_some()) {
+        sys::loopback_up().map_err(|why| fault("bring up the loopback", &why))?;
+    }
     let layer = match &spec.container {
         Some(container) => Some(
             root::build(folder, spec, container)
@@ -289,8 +297,8 @@ impl Init<'_> {
             let workdir = &self.spec.workdir;
             return format!("cannot enter the working folder `{workdir}`: {}", io::Error::from(why));
         }
-        let env = self.spec.env.iter().chain(&self.inherited.secrets);
-        execute(argv, env)
+        let env = merged(self.spec.env.iter().chain(&self.inherited.secrets));
+        execute(argv, env.iter())
     }
 
     /// Until the command has ended and, when lingering, everything else too.
@@ -357,6 +365,11 @@ impl Init<'_> {
     }
 }
 
+/// An environment in which each name stands once, with its last value.
+pub fn merged<'a>(env: impl Iterator<Item = &'a (String, String)>) -> BTreeMap<String, String> {
+    env.cloned().collect()
+}
+
 /// How a process ended.
 pub fn ending(status: WaitStatus) -> Exit {
     match (status.exit_status(), status.terminating_signal()) {
@@ -367,9 +380,9 @@ pub fn ending(status: WaitStatus) -> Exit {
 }
 
 /// Becomes `argv`, looked up in the environment's `PATH`; returns the reason when it cannot.
-pub fn execute<'a>(argv: &[String], env: impl Iterator<Item = &'a (String, String)> + Clone) -> String {
+pub fn execute<'a>(argv: &[String], env: impl Iterator<Item = (&'a String, &'a String)> + Clone) -> String {
     let Some(program) = argv.first() else { return "the command is empty".to_owned() };
-    let path = env.clone().filter(|(name, _)| name == "PATH").last();
+    let path = env.clone().find(|(name, _)| *name == "PATH");
     let path = path.map_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", |(_, path)| path);
     let c_string = |text: &str| CString::new(text).ok();
     let c_argv: Option<Vec<CString>> = argv.iter().map(|part| c_string(part)).collect();

@@ -571,7 +571,11 @@ fn listen(folder: &Folder) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-fn receive(channel: BorrowedFd<'_>) -> io::Result<Option<(Told, Option<OwnedFd>)>> {
+/// Takes one message of a first process, with the descriptor that came with it.
+///
+/// # Errors
+/// The channel is broken.
+pub(super) fn receive(channel: BorrowedFd<'_>) -> io::Result<Option<(Told, Option<OwnedFd>)>> {
     let mut buffer = [0_u8; 8192];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);

@@ -336,7 +336,7 @@ fn mount_proc() -> Result<()> {
     for name in PROC_HIDDEN {
         let path = Path::new("/proc").join(name);
         match path.symlink_metadata() {
-            Ok(meta) if meta.is_dir() => mount_tmpfs(&path, "mode=0,size=0,ro")?,
+            Ok(meta) if meta.is_dir() => mount_tmpfs(&path, "mode=0,size=4k,ro")?,
             Ok(_) => rustix::mount::mount_bind(c"/dev/null", &path).step("hide", &path)?,
             Err(_) => {}
         }
@@ -348,7 +348,7 @@ fn mount_sys() -> Result<()> {
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
     rustix::mount::mount(c"sysfs", c"/sys", c"sysfs", flags, None).step("mount", "/sys")?;
     if Path::new("/sys/firmware").is_dir() {
-        mount_tmpfs(Path::new("/sys/firmware"), "mode=0,size=0,ro")?;
+        mount_tmpfs(Path::new("/sys/firmware"), "mode=0,size=4k,ro")?;
     }
     Ok(())
 }

@@ -14,6 +14,8 @@ pub struct LaunchSpec {
     pub task: TaskId,
     /// Under which generation.
     pub generation: Generation,
+    /// From 1.
+    pub attempt: u32,
     /// The machine's boot: after another one nothing of it can be alive.
     pub boot: String,
     /// The container, or none for the `process` back end.

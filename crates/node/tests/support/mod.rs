@@ -1,5 +1,10 @@
 //! A pool of one machine for tests: an agent in a folder of its own, its reports, and proof that nothing is left.
-#![allow(dead_code, clippy::allow_attributes, reason = "each test file uses its own part")]
+#![allow(
+    dead_code,
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    reason = "each test file uses its own part, and a test may unwrap"
+)]
 
 use pond_core::event::{Allocation, Effect, Exit, Launch, Report};
 use pond_core::ids::{Generation, JobId, NodeName, TaskId, UserName};
@@ -39,7 +44,8 @@ pub struct Pool {
 pub fn scratch(name: &str) -> PathBuf {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}-{count}", std::process::id()));
+    let dir =
+        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}-{count}", std::process::id()));
     fs::create_dir_all(&dir).unwrap();
     dir
 }
@@ -95,6 +101,11 @@ impl Pool {
         }
     }
 
+    /// The next report, which is not kept for [`Self::expect`].
+    pub fn next_report(&self) -> Report {
+        self.reports.recv_timeout(PATIENCE).unwrap()
+    }
+
     pub fn seen(&self) -> &[Report] {
         &self.seen
     }
@@ -123,7 +134,9 @@ impl Pool {
             Report::Exited { task: of, exit, generation } if (*of, *generation) == (task, under) => {
                 Some(Ok(*exit))
             }
-            Report::StartFailed { task: of, message, generation, .. } if (*of, *generation) == (task, under) => {
+            Report::StartFailed { task: of, message, generation, .. }
+                if (*of, *generation) == (task, under) =>
+            {
                 Some(Err(message.clone()))
             }
             _ => None,
@@ -272,7 +285,9 @@ pub fn processes_of(dir: &Path) -> Vec<(i32, String)> {
     let ours = dir.to_string_lossy().into_owned();
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
         let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let line = String::from_utf8_lossy(&line).replace('\0', " ");
         if line.contains(&ours) {

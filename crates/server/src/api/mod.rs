@@ -36,4 +36,243 @@
 //! Beside it: `/metrics`, `/api/v1/openapi.json`, and `/`, a plain page that needs no token on loopback.
 //! Every error is a [`types::Problem`].
 
+pub mod events;
+pub mod extract;
+pub mod file;
+pub mod guard;
+pub mod jobs;
+pub mod keys;
+pub mod metrics;
+pub mod openapi;
+pub mod output;
+pub mod page;
+pub mod pool;
+pub mod problem;
+pub mod sessions;
 pub mod types;
+pub mod usage;
+
+use crate::access::Access;
+use crate::auth::Tokens;
+use crate::feed::Feed;
+use crate::pool::inbox::Handle;
+use crate::pool::view::machine;
+use crate::secrets::Secrets;
+use crate::store::{Archive, StoreError};
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::{delete, get, post, put};
+use pond_core::engine::Refusal;
+use pond_core::ids::TaskId;
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use types::{Problem, StatusView};
+
+/// Streams (followed logs, event streams, sessions, copies) at once.
+pub const STREAMS: usize = 256;
+
+/// What stands before every route.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    /// Names, beside addresses and `localhost`, that this server goes by.
+    pub hosts: Vec<String>,
+    /// Who may ask.
+    pub tokens: Tokens,
+    /// How long a body may take to come.
+    pub body_time: Duration,
+}
+
+/// Counts of requests since the start.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// All of them.
+    pub requests: AtomicU64,
+    /// Without a good token.
+    pub denied: AtomicU64,
+}
+
+/// What every handler works with.
+pub struct Inner {
+    /// Hosts and tokens.
+    pub gate: Gate,
+    /// The way to the drive thread.
+    pub handle: Handle,
+    /// The tasks from close by.
+    pub access: Arc<dyn Access>,
+    /// Finished jobs and the event log.
+    pub archive: Archive,
+    /// The live end of the event log.
+    pub feed: Arc<Feed>,
+    /// Secrets.
+    pub secrets: Secrets,
+    /// Counts of requests.
+    pub counters: Counters,
+    /// Counts of the drive thread.
+    pub tallies: Arc<crate::pool::tally::Tallies>,
+    /// Room for streams.
+    pub streams: Arc<Semaphore>,
+    /// Sessions by task.
+    pub sessions: Mutex<BTreeMap<TaskId, u32>>,
+    /// Turns true when the server stops.
+    pub stop: watch::Receiver<bool>,
+    /// When this server started.
+    pub started_ms: u64,
+}
+
+/// What every handler works with, shared.
+pub type Shared = Arc<Inner>;
+
+impl Inner {
+    /// A place for one more stream.
+    ///
+    /// # Errors
+    /// 429 when there are too many.
+    pub fn room_for_a_stream(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        Arc::clone(&self.streams).try_acquire_owned().map_err(|_full| {
+            Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_streams",
+                format!("{STREAMS} streams are open already"),
+            )
+            .with_next("close some: followed logs, event streams, sessions")
+        })
+    }
+
+    /// Counts a session of a task in or out; gives the number left.
+    pub fn count_session(&self, task: TaskId, change: i64) -> u32 {
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = sessions.get(&task).map_or(0, |&count| i64::from(count)) + change;
+        let count = u32::try_from(count).unwrap_or(0);
+        match count {
+            0 => sessions.remove(&task),
+            _ => sessions.insert(task, count),
+        };
+        count
+    }
+
+    /// The pool in one object.
+    ///
+    /// # Errors
+    /// When the drive thread does not answer.
+    pub async fn status(&self) -> Result<StatusView, Problem> {
+        let condition = self.handle.condition.clone();
+        let over = self.tallies.archived();
+        self.handle.look(move |sight| machine::status(sight, &condition, over)).await
+    }
+}
+
+/// Every route.
+pub fn routes(shared: Shared) -> Router {
+    let jobs = Router::new()
+        .route("/jobs", get(jobs::list).post(jobs::submit))
+        .route("/plan", post(jobs::plan))
+        .route("/jobs/{id}", get(jobs::get).delete(jobs::remove))
+        .route("/jobs/{id}/stop", post(jobs::stop))
+        .route("/jobs/{id}/pause", post(jobs::pause))
+        .route("/jobs/{id}/resume", post(jobs::resume))
+        .route("/jobs/{id}/retry", post(jobs::retry))
+        .route("/jobs/{id}/resize", post(jobs::resize))
+        .route("/jobs/{id}/why", get(jobs::why))
+        .route("/jobs/{id}/logs", get(output::logs))
+        .route("/jobs/{id}/events", get(events::of_job))
+        .route("/tasks/{id}/exec", get(sessions::exec))
+        .route("/tasks/{id}/attach", get(sessions::attach))
+        .route("/tasks/{id}/forward", get(sessions::forward))
+        .route("/tasks/{id}/files", get(sessions::copy_out).put(sessions::copy_in));
+    let pool = Router::new()
+        .route("/status", get(pool::status))
+        .route("/nodes", get(pool::nodes))
+        .route("/nodes/{node}", get(pool::node))
+        .route("/nodes/{node}/drain", post(pool::drain))
+        .route("/nodes/{node}/resume", post(pool::resume))
+        .route("/nodes/{node}/label", post(pool::label))
+        .route("/devices", get(pool::devices))
+        .route("/queues", get(pool::queues))
+        .route("/queues/{*path}", get(pool::queue).put(pool::set_queue).delete(pool::remove_queue))
+        .route("/usage", get(usage::usage))
+        .route("/events", get(events::list))
+        .route("/secrets", get(keys::secrets))
+        .route("/secrets/{name}", get(keys::secret).put(keys::set_secret).delete(keys::remove_secret))
+        .route("/tokens", get(keys::tokens))
+        .route("/tokens/{name}", put(keys::set_token).merge(delete(keys::remove_token)))
+        .route("/health", get(pool::health))
+        .route("/version", get(pool::version))
+        .route("/shutdown", post(pool::shutdown))
+        .route("/openapi.json", get(openapi::document));
+    Router::new()
+        .nest(types::API, jobs.merge(pool))
+        .route("/", get(page::page))
+        .route("/style.css", get(page::style))
+        .route("/metrics", get(metrics::metrics))
+        .fallback(nowhere)
+        .method_not_allowed_fallback(not_that_way)
+        .layer(axum::extract::DefaultBodyLimit::disable())
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&shared), guard::guard))
+        .with_state(shared)
+}
+
+async fn nowhere() -> Problem {
+    Problem::not_found("no_such_route", "there is nothing at this address")
+        .with_next(format!("the list is at {}/openapi.json", types::API))
+}
+
+async fn not_that_way() -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "this address does not take this method",
+    )
+    .with_next(format!("the list is at {}/openapi.json", types::API))
+}
+
+/// The engine's refusal as clients see it.
+#[must_use]
+pub fn refused(refusal: &Refusal) -> Problem {
+    let (status, code) = match refusal {
+        Refusal::UnknownJob(_) => (StatusCode::NOT_FOUND, "no_such_job"),
+        Refusal::UnknownIndex(_) => (StatusCode::NOT_FOUND, "no_such_element"),
+        Refusal::UnknownTask(_) => (StatusCode::NOT_FOUND, "no_such_task"),
+        Refusal::UnknownNode(_) => (StatusCode::NOT_FOUND, "no_such_node"),
+        Refusal::UnknownQueue(_) => (StatusCode::UNPROCESSABLE_ENTITY, "no_such_queue"),
+        Refusal::UnknownDependency(_) => (StatusCode::UNPROCESSABLE_ENTITY, "no_such_dependency"),
+        Refusal::FailedDependency(_) => (StatusCode::UNPROCESSABLE_ENTITY, "failed_dependency"),
+        Refusal::BadJob { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "bad_job"),
+        Refusal::BadQueue { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "bad_queue"),
+        Refusal::BadNode { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "bad_node"),
+        Refusal::Archived(_) => (StatusCode::CONFLICT, "archived"),
+        Refusal::Ended(_) => (StatusCode::CONFLICT, "ended"),
+        Refusal::NotEnded(_) => (StatusCode::CONFLICT, "not_ended"),
+        Refusal::NotPaused(_) => (StatusCode::CONFLICT, "not_paused"),
+        Refusal::Stopping(_) => (StatusCode::CONFLICT, "stopping"),
+        Refusal::NoRoom { .. } => (StatusCode::CONFLICT, "no_room"),
+    };
+    let text = refusal.to_string();
+    // A refusal's sentence is `what; what to do`.
+    match text.split_once("; ") {
+        Some((message, next)) => Problem::new(status, code, message).with_next(next),
+        None => Problem::new(status, code, text),
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(why: StoreError) -> Self {
+        Self::internal(why.to_string())
+    }
+}
+
+/// How many entries a page may have.
+fn limit(asked: Option<u32>) -> Result<u32, Problem> {
+    match asked.unwrap_or(100) {
+        limit @ 1..=1000 => Ok(limit),
+        _ => Err(Problem::bad_request("bad_parameter", "limit is from 1 to 1000").at("limit")),
+    }
+}
+
+/// Runs what may block away from the async threads.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_panic| Problem::internal("reading made the server stumble"))
+}

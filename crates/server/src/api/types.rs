@@ -770,21 +770,24 @@ pub struct UsageQuery {
     pub by: Option<String>,
 }
 
-/// What one queue, user or job has used. Amounts times time in whole units of each name.
+/// What one queue, user or job is charged for. Amounts times time, in the units of each name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct UsageRow {
     /// The queue, user or job.
     pub key: String,
-    /// CPU that was granted: thousandths of a core × milliseconds.
+    /// CPU at the rate of its class (what was granted; of `critical` what was used, when more): thousandths of a
+    /// core × milliseconds.
     pub granted_cpu_milli_ms: u64,
-    /// CPU that was used within the grant.
-    pub used_cpu_milli_ms: u64,
-    /// CPU that was used above the grant.
+    /// CPU at the rate of `spare`, used above what was granted: thousandths of a core × milliseconds.
     pub burst_cpu_milli_ms: u64,
-    /// Memory that was granted: mebibytes × seconds.
+    /// Memory at the rate of its class: mebibytes × seconds.
     pub granted_memory_mib_s: u64,
-    /// Devices granted: thousandths × milliseconds.
+    /// Disk at the rate of its class: mebibytes × seconds.
+    pub granted_disk_mib_s: u64,
+    /// Devices of all kinds at the rate of its class: thousandths × milliseconds.
     pub granted_device_thousandths_ms: u64,
+    /// CPU of these, given back because the pool lost the work: thousandths of a core × milliseconds.
+    pub credited_cpu_milli_ms: u64,
 }
 
 /// The meter.
@@ -794,25 +797,32 @@ pub struct UsageReport {
     pub at_ms: u64,
     /// One a queue, user or job.
     pub rows: Vec<UsageRow>,
-    /// The identity `capacity = granted + idle + planned + down`, per node: CPU in thousandths of a core × milliseconds.
+    /// CPU of each node, in thousandths of a core × milliseconds.
     pub nodes: Vec<NodeUsage>,
 }
 
-/// One node's part of the identity.
+/// One node's CPU since it joined. `capacity = granted + idle + planned + down`, `granted = used_within + waste`,
+/// `used = used_within + burst`: exactly.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NodeUsage {
     /// The node.
     pub node: String,
     /// All of it.
     pub capacity: u64,
-    /// Granted to tasks.
+    /// Granted to tasks that ran.
     pub granted: u64,
-    /// Up and not granted.
+    /// Free, and could have been granted.
     pub idle: u64,
-    /// Draining.
+    /// Set aside for tasks that did not run yet.
     pub planned: u64,
-    /// Suspect or lost.
+    /// Free, and could not have been granted.
     pub down: u64,
+    /// Of `granted`, what was used.
+    pub used_within: u64,
+    /// Of `granted`, what was not used, or is not yet known to have been.
+    pub waste: u64,
+    /// Used beyond what was granted.
+    pub burst: u64,
 }
 
 /// A secret's name; values are never given back.

@@ -97,7 +97,14 @@ pub enum Write {
     /// A finished job.
     Archive(Box<ArchivedJob>),
     /// A job that is to be forgotten.
-    Forget(u64),
+    Forget {
+        /// Which.
+        job: u64,
+        /// Its state, for the count of the archive.
+        state: String,
+    },
+    /// A line of history that must not be replayed.
+    Unrecord(u64),
     /// What an idempotency key stands for.
     Key {
         /// The user and the key.
@@ -277,20 +284,21 @@ impl Store {
         rows.collect::<Result<_, _>>().map_err(failed)
     }
 
-    /// Writes all of it, durably, or nothing.
+    /// Writes all of it, durably, or nothing. Gives the bytes that the journal grew by.
     ///
     /// # Errors
     /// [`StoreError::Unwritable`] when the disk is full or fails; the database is as it was.
-    pub fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+    pub fn commit(&mut self, writes: &[Write]) -> Result<u64, StoreError> {
         if writes.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let path = self.path.clone();
         let result = self.db.transaction().and_then(|tx| {
+            let mut grown = 0;
             for write in writes {
-                apply(&tx, write)?;
+                grown += apply(&tx, write)?;
             }
-            tx.commit()
+            tx.commit().map(|()| grown)
         });
         result.map_err(|source| failed("write", path, source))
     }
@@ -320,10 +328,12 @@ const KEY_LIFE_MS: u64 = 86_400_000;
 /// Entries of the event log that are kept at least; the oldest beyond go when the journal is compacted.
 const EVENTS_KEPT: i64 = 1_000_000;
 
-fn apply(tx: &Transaction<'_>, write: &Write) -> rusqlite::Result<()> {
+fn apply(tx: &Transaction<'_>, write: &Write) -> rusqlite::Result<u64> {
+    let mut grown = 0;
     match write {
         Write::Record(record) => {
             let body = json(record)?;
+            grown = body.len() as u64;
             tx.prepare_cached("INSERT INTO log (seq, body) VALUES (?1, ?2)")?
                 .execute(params![whole(record.seq), body])?;
         }
@@ -341,7 +351,10 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> rusqlite::Result<()> {
             ])?;
         }
         Write::Archive(job) => archive_job(tx, &job.detail)?,
-        Write::Forget(job) => {
+        Write::Unrecord(seq) => {
+            tx.execute("DELETE FROM log WHERE seq = ?1", [whole(*seq)])?;
+        }
+        Write::Forget { job, .. } => {
             tx.prepare_cached("DELETE FROM jobs WHERE id = ?1")?.execute([whole(*job)])?;
         }
         Write::Key { key, hash, record, at } => {
@@ -367,7 +380,7 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> rusqlite::Result<()> {
         }
         other => apply_administration(tx, other)?,
     }
-    Ok(())
+    Ok(grown)
 }
 
 fn apply_administration(tx: &Transaction<'_>, write: &Write) -> rusqlite::Result<()> {

@@ -1,0 +1,198 @@
+//! Limits are enforced, and what went over them is told apart from what failed by itself.
+
+mod support;
+
+use pond_core::event::{Effect, Exit, Launch, Report};
+use pond_core::ids::NodeName;
+use pond_core::model::Resources;
+use pond_core::units::{Bytes, MilliCpu};
+use std::time::{Duration, Instant};
+use support::{GEN, Pool, change, root, script, until};
+
+fn with(mut launch: Launch, change: impl Fn(&mut Resources)) -> Launch {
+    change(&mut launch.allocation.request);
+    change(&mut launch.allocation.burst);
+    launch
+}
+
+fn resize(pool: &mut Pool, task: pond_core::ids::TaskId, to: Resources) -> Option<String> {
+    pool.agent.apply(vec![Effect::Resize {
+        task,
+        generation: GEN,
+        request: to,
+        burst: to,
+        node: NodeName::from("here"),
+    }]);
+    pool.expect("the resize", |report| match report {
+        Report::Resized { task: of, refused, .. } if *of == task => Some(refused.clone()),
+        _ => None,
+    })
+}
+
+/// CPU time of a task's group between two moments, against the time that passed.
+fn cores(pool: &Pool, task: pond_core::ids::TaskId) -> f64 {
+    let before = Instant::now();
+    let first = cpu_us(pool, task, before);
+    let (start, used) = first;
+    let (end, later) = cpu_us(pool, task, start + Duration::from_secs(1));
+    (later - used) as f64 / 1e6 / (end - start).as_secs_f64()
+}
+
+fn cpu_us(pool: &Pool, task: pond_core::ids::TaskId, not_before: Instant) -> (Instant, u64) {
+    loop {
+        let Report::Sampled { tasks, .. } = pool.next_report() else { continue };
+        let now = Instant::now();
+        if let Some(sample) = tasks.iter().find(|sample| sample.task == task)
+            && now >= not_before
+        {
+            return (now, sample.cpu_us);
+        }
+    }
+}
+
+#[test]
+fn cpu_quota_and_its_resize_hold() {
+    if !root() {
+        return;
+    }
+    let mut pool = Pool::open("cpu");
+    let spin = with(script(1, "echo up; while :; do :; done"), |amounts| amounts.cpu = MilliCpu(200));
+    let task = pool.start(spin);
+    pool.started(task);
+    pool.wait_output(task, "up");
+    let small = cores(&pool, task);
+    assert!(small < 0.3, "0.2 cores were granted, {small:.2} were used");
+    let more = Resources { cpu: MilliCpu(100), memory: Bytes(256 << 20), disk: Bytes::ZERO };
+    assert_eq!(resize(&mut pool, task, more), None);
+    let smaller = cores(&pool, task);
+    assert!(smaller < 0.17, "0.1 cores were granted, {smaller:.2} were used");
+}
+
+#[test]
+fn going_over_memory_is_told_apart_from_failing() {
+    if !root() {
+        return;
+    }
+    let mut pool = Pool::open("memory");
+    let small = |amounts: &mut Resources| amounts.memory = Bytes(32 << 20);
+    let eat = "head -c 100000000 /dev/zero | tail -c 90000000 > /dev/null";
+    assert_eq!(pool.run(with(script(1, eat), small)).0, Exit::OutOfMemory);
+    assert_eq!(pool.run(with(script(2, "exit 137"), small)).0, Exit::Code(137));
+    // A child that was killed and a command that lived on: the task succeeded.
+    assert_eq!(pool.run(with(script(3, &format!("({eat}) || true")), small)).0, Exit::Code(0));
+}
+
+#[test]
+fn memory_below_use_is_refused_and_the_old_limit_stays() {
+    if !root() {
+        return;
+    }
+    let mut pool = Pool::open("memory-resize");
+    let text = "head -c 60000000 /dev/zero > /dev/shm/a; echo up; sleep 1000";
+    let task = pool.start(script(1, text));
+    pool.started(task);
+    pool.wait_output(task, "up");
+    let to = |bytes| Resources { cpu: MilliCpu(1000), memory: Bytes(bytes), disk: Bytes::ZERO };
+    let refused = resize(&mut pool, task, to(8 << 20)).unwrap();
+    assert!(refused.contains("old limits stay"), "{refused}");
+    pool.stop(task, 0);
+    assert_eq!(pool.exited(task), Exit::Signal(9));
+}
+
+#[test]
+fn a_fork_bomb_stays_within_its_number_and_dies_with_its_task() {
+    if !root() {
+        return;
+    }
+    let mut pool = Pool::open("bomb");
+    let bomb = change(script(1, "#!/bin/sh\nb() { b | b & }; b; echo lit; sleep 1000"), |run| run.pids = 64);
+    let task = pool.start(bomb);
+    pool.started(task);
+    pool.wait_output(task, "lit");
+    let most = (0..3).map(|_| pids(&pool, task)).max().unwrap();
+    assert!(most <= 64, "{most} processes");
+    pool.stop(task, 0);
+    assert_eq!(pool.exited(task), Exit::Signal(9));
+}
+
+fn pids(pool: &Pool, task: pond_core::ids::TaskId) -> u32 {
+    loop {
+        if let Report::Sampled { tasks, .. } = pool.next_report()
+            && let Some(sample) = tasks.iter().find(|sample| sample.task == task)
+        {
+            return sample.pids;
+        }
+    }
+}
+
+#[test]
+fn a_full_writable_layer_is_told_and_the_machine_keeps_its_disk() {
+    if !root() {
+        return;
+    }
+    let mut pool = Pool::open("disk");
+    let small = |amounts: &mut Resources| amounts.disk = Bytes(32 << 20);
+    let (exit, output) =
+        pool.run(with(script(1, "df -k / | tail -1; head -c 100000000 /dev/zero > /fill"), small));
+    assert_eq!(exit, Exit::OutOfDisk, "{output}");
+    let (exit, output) =
+        pool.run(with(script(2, "head -c 10000000 /dev/zero > /fits; stat -c %s /fits"), small));
+    assert_eq!((exit, output.as_str()), (Exit::Code(0), "10000000\n"));
+}
+
+#[test]
+fn freezing_stops_the_clock_of_a_task_and_thawing_starts_it() {
+    if !root() {
+        return;
+    }
+    let mut pool = Pool::open("freeze");
+    let task = pool.start(script(1, "echo up; while :; do :; done"));
+    pool.started(task);
+    pool.wait_output(task, "up");
+    let freeze = |pool: &mut Pool, frozen: bool| {
+        pool.agent.apply(vec![Effect::Freeze {
+            task,
+            generation: GEN,
+            frozen,
+            node: NodeName::from("here"),
+        }]);
+        pool.expect("the freeze", |report| match report {
+            Report::Frozen { task: of, frozen: is, .. } if *of == task && *is == frozen => Some(()),
+            _ => None,
+        });
+    };
+    freeze(&mut pool, true);
+    // What was sampled before the freeze is still in the queue.
+    let (at, _) = cpu_us(&pool, task, Instant::now() + Duration::from_millis(1500));
+    let (_, frozen) = cpu_us(&pool, task, at);
+    let (_, later) = cpu_us(&pool, task, at + Duration::from_secs(1));
+    assert_eq!(frozen, later, "a frozen task used CPU");
+    freeze(&mut pool, false);
+    let (_, thawed) = cpu_us(&pool, task, Instant::now() + Duration::from_secs(2));
+    assert!(thawed > later);
+    freeze(&mut pool, true);
+    pool.stop(task, 100);
+    pool.exited(task);
+}
+
+#[test]
+fn a_spare_task_is_sampled_five_times_a_second() {
+    let mut pool = Pool::open("spare");
+    let mut launch =
+        change(script(1, "sleep 1000"), |run| run.isolation = pond_core::model::Isolation::Process);
+    launch.class = pond_core::model::Class::Spare;
+    let task = pool.start(launch);
+    pool.started(task);
+    let mut samples = 0;
+    until("eight samples in two seconds", || {
+        let end = Instant::now() + Duration::from_secs(2);
+        samples = 0;
+        while Instant::now() < end {
+            let left = end.saturating_duration_since(Instant::now());
+            if let Ok(Report::Sampled { .. }) = pool.reports.recv_timeout(left) {
+                samples += 1;
+            }
+        }
+        samples >= 8
+    });
+}

@@ -1,0 +1,368 @@
+//! Jobs: taking in, listing, acting, explaining.
+
+use super::extract::{Body1, JobNumber, Params, Whole, short};
+use super::guard::Caller;
+use super::types::{
+    ActionBody, IDEMPOTENCY_KEY, JobDetail, JobPage, JobQuery, JobSummary, Preview, Problem, ResizeBody,
+    State, SubmitQuery, Submitted, WhyQuery, WhyView,
+};
+use super::{Shared, blocking, refused};
+use crate::auth;
+use crate::pool::dry;
+use crate::pool::inbox::Answer;
+use crate::pool::view::job as view;
+use crate::store::{JobFilter, Write};
+use axum::Json;
+use axum::extract::State as Extract;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use pond_core::event::{Effect, Request, Target};
+use pond_core::ids::JobId;
+use pond_core::model::{JobSpec, Resources};
+use pond_core::units::{Bytes, MilliCpu};
+use std::collections::BTreeMap;
+
+/// Take in a job.
+#[utoipa::path(post, path = "/api/v1/jobs", tag = "jobs", params(SubmitQuery,
+    ("idempotency-key" = Option<String>, Header, description = "the same key with the same body gives the same job")),
+    request_body(content((Object = "application/json"), (String = "application/yaml"), (String = "application/toml"),
+        (String = "text/x-shellscript"), (Object = "application/vnd.pond.spec+json"))),
+    responses((status = 201, body = Submitted), (status = 200, description = "this key made it before", body = Submitted)))]
+pub async fn submit(
+    Extract(shared): Extract<Shared>,
+    caller: Caller,
+    headers: HeaderMap,
+    Params(query): Params<SubmitQuery>,
+    body: Whole,
+) -> Result<Response, Problem> {
+    let key = idempotency(&caller, &headers, &query, &body)?;
+    let (spec, warnings) = read_spec(&shared, &caller, &query, &body)?;
+    let request = Request::Submit(Box::new(spec));
+    let answer = shared.handle.ask(caller.actor(), request, key).await?;
+    let Answer::Job { job, repeated } = answer else {
+        return Err(Problem::internal("the pool took the job and gave it no id"));
+    };
+    let summary = summary(&shared, job.0).await?;
+    let status = if repeated { StatusCode::OK } else { StatusCode::CREATED };
+    let place = [(header::LOCATION, format!("{}/jobs/{job}", super::types::API))];
+    Ok((status, place, Json(Submitted { job: summary, warnings })).into_response())
+}
+
+/// What would happen to a job if it were submitted now.
+#[utoipa::path(post, path = "/api/v1/plan", tag = "jobs", params(SubmitQuery),
+    request_body(content((Object = "application/json"), (String = "application/yaml"), (String = "application/toml"),
+        (String = "text/x-shellscript"), (Object = "application/vnd.pond.spec+json"))),
+    responses((status = 200, body = Preview)))]
+pub async fn plan(
+    Extract(shared): Extract<Shared>,
+    caller: Caller,
+    Params(query): Params<SubmitQuery>,
+    body: Whole,
+) -> Result<Json<Preview>, Problem> {
+    let (spec, warnings) = read_spec(&shared, &caller, &query, &body)?;
+    let actor = caller.actor();
+    let preview = shared.handle.look(move |sight| dry::run(sight, &actor, spec)).await?;
+    let mut preview = preview.map_err(|refusal| refused(&refusal))?;
+    preview.warnings = warnings;
+    Ok(Json(preview))
+}
+
+fn read_spec(
+    shared: &Shared,
+    caller: &Caller,
+    query: &SubmitQuery,
+    body: &Whole,
+) -> Result<(JobSpec, Vec<String>), Problem> {
+    let (mut spec, warnings) = super::file::read(&body.content_type, &body.bytes, query)?;
+    spec.user = caller.principal.user.clone();
+    if let Some(missing) = spec.run.secrets.iter().find(|name| !shared.secrets.has(name)) {
+        return Err(Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "no_such_secret",
+            format!("there is no secret `{}`", short(missing)),
+        )
+        .at("secrets")
+        .with_next("have an administrator set it: `pond secret set NAME`"));
+    }
+    Ok((spec, warnings))
+}
+
+/// The user's key, and a hash of all that came with it.
+fn idempotency(
+    caller: &Caller,
+    headers: &HeaderMap,
+    query: &SubmitQuery,
+    body: &Whole,
+) -> Result<Option<(String, auth::TokenHash)>, Problem> {
+    let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let key = key.to_str().ok().filter(|key| (1..=200).contains(&key.len())).ok_or_else(|| {
+        Problem::bad_request("bad_idempotency_key", "an idempotency key has 1 to 200 characters of ASCII")
+            .at(IDEMPOTENCY_KEY)
+    })?;
+    let what = serde_json::json!([query, body.content_type, auth::hash_bytes(&body.bytes)]);
+    Ok(Some((format!("{}\n{key}", caller.principal.user), auth::hash(&what.to_string()))))
+}
+
+/// Which states a query asks for.
+fn states(query: &JobQuery) -> Result<Vec<State>, Problem> {
+    let all = State::ALL.into_iter();
+    Ok(match query.state.as_deref() {
+        None | Some("all") => Vec::new(),
+        Some("active") => all.filter(|state| !state.is_over()).collect(),
+        Some("over") => all.filter(|state| state.is_over()).collect(),
+        Some(word) => match all.clone().find(|state| state.as_str() == word) {
+            Some(state) => vec![state],
+            None => {
+                let known: Vec<&str> = all.map(State::as_str).collect();
+                return Err(Problem::bad_request(
+                    "bad_parameter",
+                    format!("`{}` is not a state", short(word)),
+                )
+                .at("state")
+                .with_next(format!("use active, over, all, or one of {}", known.join(", "))));
+            }
+        },
+    })
+}
+
+/// List jobs, newest first.
+#[utoipa::path(get, path = "/api/v1/jobs", tag = "jobs", params(JobQuery), responses((status = 200, body = JobPage)))]
+pub async fn list(
+    Extract(shared): Extract<Shared>,
+    _caller: Caller,
+    Params(query): Params<JobQuery>,
+) -> Result<Json<JobPage>, Problem> {
+    let limit = super::limit(query.limit)?;
+    let states = states(&query)?;
+    let before = query.after.unwrap_or(u64::MAX);
+    let wanted = (states.clone(), query.clone());
+    let live = shared
+        .handle
+        .look(move |sight| {
+            let (states, query) = wanted;
+            let mut found = BTreeMap::new();
+            for job in sight.engine.jobs().filter(|job| job.id.0 < before) {
+                let spec = &job.spec;
+                let fits = query.queue.as_ref().is_none_or(|queue| spec.queue.as_str() == queue)
+                    && query.user.as_ref().is_none_or(|user| spec.user.as_str() == user)
+                    && query.name.as_ref().is_none_or(|name| spec.name == *name)
+                    && (states.is_empty() || states.contains(&view::job_state(job)));
+                if fits {
+                    found.insert(job.id.0, job);
+                }
+            }
+            let newest = found.into_iter().rev().take(limit as usize + 1);
+            newest.map(|(id, job)| (id, view::summary(sight, job))).collect::<BTreeMap<u64, JobSummary>>()
+        })
+        .await?;
+    let filter = JobFilter {
+        states: states.iter().map(|state| state.as_str()).collect(),
+        queue: query.queue,
+        user: query.user,
+        name: query.name,
+        before: query.after,
+    };
+    let mut jobs = live;
+    if states.is_empty() || states.iter().any(|state| state.is_over()) {
+        let archive = shared.archive.clone();
+        for job in blocking(move || archive.jobs(&filter, limit + 1)).await?? {
+            jobs.entry(job.id).or_insert(job);
+        }
+    }
+    let mut page: Vec<JobSummary> = jobs.into_values().rev().take(limit as usize + 1).collect();
+    let more = page.len() > limit as usize;
+    page.truncate(limit as usize);
+    let next = page.last().filter(|_| more).map(|job| job.id);
+    Ok(Json(JobPage { jobs: page, next }))
+}
+
+/// A job, wherever it is kept.
+pub(super) async fn find(shared: &Shared, id: u64) -> Result<JobDetail, Problem> {
+    let live = shared.handle.look(move |sight| {
+        sight.engine.job(JobId(id)).map(|job| view::detail(sight, job, super::usage::of_job(sight, job)))
+    });
+    if let Some(detail) = live.await? {
+        return Ok(detail);
+    }
+    let archive = shared.archive.clone();
+    blocking(move || archive.job(id)).await??.ok_or_else(|| no_such_job(id))
+}
+
+fn no_such_job(id: u64) -> Problem {
+    Problem::not_found("no_such_job", format!("there is no job {id}")).with_next("list jobs: `pond ps --all`")
+}
+
+pub(super) async fn summary(shared: &Shared, id: u64) -> Result<JobSummary, Problem> {
+    let live =
+        shared.handle.look(move |sight| sight.engine.job(JobId(id)).map(|job| view::summary(sight, job)));
+    match live.await? {
+        Some(summary) => Ok(summary),
+        None => find(shared, id).await.map(|detail| detail.summary),
+    }
+}
+
+/// The job, if the caller may act on it.
+pub(super) async fn owned(shared: &Shared, caller: &Caller, id: u64) -> Result<JobSummary, Problem> {
+    let job = summary(shared, id).await?;
+    match caller.may_act_for(&job.user) {
+        true => Ok(job),
+        false => Err(Problem::forbidden(format!("job {id} belongs to {}", job.user))),
+    }
+}
+
+/// A job, complete. Its command and variables are shown to its owner and to administrators.
+#[utoipa::path(get, path = "/api/v1/jobs/{id}", tag = "jobs", params(("id" = u64, Path)),
+    responses((status = 200, body = JobDetail)))]
+pub async fn get(
+    Extract(shared): Extract<Shared>,
+    caller: Caller,
+    JobNumber(id): JobNumber,
+) -> Result<Json<JobDetail>, Problem> {
+    let mut detail = find(&shared, id).await?;
+    if !caller.may_act_for(&detail.summary.user)
+        && let Some(spec) = detail.spec.as_object_mut()
+    {
+        spec.remove("run");
+    }
+    Ok(Json(detail))
+}
+
+async fn act(
+    shared: &Shared,
+    caller: &Caller,
+    id: u64,
+    request: Request,
+) -> Result<Json<JobSummary>, Problem> {
+    owned(shared, caller, id).await?;
+    shared.handle.ask(caller.actor(), request, None).await?;
+    summary(shared, id).await.map(Json)
+}
+
+const fn target(id: u64, index: Option<u32>) -> Target {
+    Target { job: JobId(id), index }
+}
+
+/// End a job: signal, grace, kill.
+#[utoipa::path(post, path = "/api/v1/jobs/{id}/stop", tag = "jobs", params(("id" = u64, Path)),
+    request_body = Option<ActionBody>, responses((status = 200, body = JobSummary)))]
+pub async fn stop(
+    Extract(shared): Extract<Shared>,
+    caller: Caller,
+    JobNumber(id): JobNumber,
+    Body1(body): Body1<ActionBody>,
+) -> Result<Json<JobSummary>, Problem> {
+    act(&shared, &caller, id, Request::Stop { target: target(id, body.index), now: body.now }).await
+}
+
+/// Freeze a job in place, or stop it keeping its files.
+#[utoipa::path(post, path = "/api/v1/jobs/{id}/pause", tag = "jobs", params(("id" = u64, Path)),
+    request_body = Option<ActionBody>, responses((status = 200, body = JobSummary)))]
+pub async fn pause(
+    Extract(shared): Extract<Shared>,
+    caller: Caller,
+    JobNumber(id): JobNumber,
+    Body1(body): Body1<ActionBody>,
+) -> Result<Json<JobSummary>, Problem> {
+    act(&shared, &caller, id, Request::Pause { target: target(id, body.index), release: body.release }).await
+}
+
+/// Undo a pause.
+#[utoipa::path(post, path = "/api/v1/jobs/{id}/resume", tag = "jobs", params(("id" = u64, Path)),
+    request_body = Option<ActionBody>, responses((status = 200, body = JobSummary)))]
+pub async fn resume(
+    Extract(shared): Extract<Shared>,
+    caller: Caller,
+    JobNumber(id): JobNumber,
+    Body1(body): Body1<ActionBody>,
+) -> Result<Json<JobSummary>, Problem> {
+    act(&shared, &caller, id, Request::Resume(target(id, body.index))).await
+}
+
+/// Queue a finished job once more.
+#[utoipa::path(post, path = "/api/v1/jobs/{id}/retry", tag = "jobs", params(("id" = u64, Path)),
+    request_body = Option<ActionBody>, responses((status = 200, body = JobSummary)))]
+pub async fn retry(
+    Extract(shared): Extract<Shared>,
+    caller: Caller,
+    JobNumber(id): JobNumber,
+    Body1(body): Body1<ActionBody>,
+) -> Result<Json<JobSummary>, Problem> {
+    act(&shared, &caller, id, Request::Retry(target(id, body.index))).await
+}
+
+/// Change the limits of a running or waiting job.
+#[utoipa::path(post, path = "/api/v1/jobs/{id}/resize", tag = "jobs", params(("id" = u64, Path)),
+    request_body = ResizeBody, responses((status = 200, body = JobSummary)))]
+pub async fn resize(
+    Extract(shared): Extract<Shared>,
+    caller: Caller,
+    JobNumber(id): JobNumber,
+    Body1(body): Body1<ResizeBody>,
+) -> Result<Json<JobSummary>, Problem> {
+    let index = body.index;
+    let present = shared.handle.look(move |sight| {
+        let job = sight.engine.job(JobId(id))?;
+        let gang = index.map_or_else(|| job.gangs.first(), |index| job.gang(index))?;
+        let shape = gang.shapes(&job.spec).into_iter().next()?;
+        Some((shape.request, shape.burst))
+    });
+    let (request, burst) = present.await?.ok_or_else(|| no_such_job(id))?;
+    let (request, burst) = resized(request, burst, &body);
+    act(&shared, &caller, id, Request::Resize { target: target(id, index), request, burst }).await
+}
+
+/// New limits: what is not said stays, and a new guarantee without a new most sets both.
+fn resized(request: Resources, burst: Resources, body: &ResizeBody) -> (Resources, Resources) {
+    let part = |now: u64, most: u64, new: Option<u64>, new_most: Option<u64>| {
+        let guaranteed = new.unwrap_or(now);
+        (guaranteed, new_most.or(new).unwrap_or(most))
+    };
+    let cpu = part(request.cpu.0, burst.cpu.0, body.cpu_milli, body.cpu_burst_milli);
+    let memory = part(request.memory.0, burst.memory.0, body.memory_bytes, body.memory_burst_bytes);
+    let disk = part(request.disk.0, burst.disk.0, body.disk_bytes, body.disk_burst_bytes);
+    let resources =
+        |cpu, memory, disk| Resources { cpu: MilliCpu(cpu), memory: Bytes(memory), disk: Bytes(disk) };
+    (resources(cpu.0, memory.0, disk.0), resources(cpu.1, memory.1, disk.1))
+}
+
+/// Forget a finished job and delete its files.
+#[utoipa::path(delete, path = "/api/v1/jobs/{id}", tag = "jobs", params(("id" = u64, Path)),
+    responses((status = 204)))]
+pub async fn remove(
+    Extract(shared): Extract<Shared>,
+    caller: Caller,
+    JobNumber(id): JobNumber,
+) -> Result<StatusCode, Problem> {
+    let job = owned(&shared, &caller, id).await?;
+    let live = shared.handle.look(move |sight| sight.engine.job(JobId(id)).is_some()).await?;
+    if live {
+        shared.handle.ask(caller.actor(), Request::Remove(JobId(id)), None).await?;
+    } else {
+        let text = format!("job {id} was removed from the archive");
+        let write = Write::Forget { job: id, state: job.state.as_str().to_owned() };
+        shared.handle.change(caller.actor(), write, "job.removed", text).await?;
+        shared.access.apply(vec![Effect::Purge(JobId(id))]);
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Why a job is where it is.
+#[utoipa::path(get, path = "/api/v1/jobs/{id}/why", tag = "jobs", params(("id" = u64, Path), WhyQuery),
+    responses((status = 200, body = WhyView)))]
+pub async fn why(
+    Extract(shared): Extract<Shared>,
+    _caller: Caller,
+    JobNumber(id): JobNumber,
+    Params(query): Params<WhyQuery>,
+) -> Result<Json<WhyView>, Problem> {
+    let live = shared.handle.look(move |sight| view::why(sight, JobId(id), query.index)).await?;
+    if let Some(why) = live {
+        return Ok(Json(why));
+    }
+    let detail = find(&shared, id).await?;
+    let index = query.index.unwrap_or_else(|| detail.gangs.first().map_or(0, |gang| gang.index));
+    match detail.gangs.iter().find(|gang| gang.index == index) {
+        Some(gang) => Ok(Json(view::why_of_the_past(gang))),
+        None => Err(Problem::not_found("no_such_element", format!("job {id} has no element {index}"))),
+    }
+}

@@ -1,0 +1,68 @@
+//! The API's description, OpenAPI 3.1, from the handlers themselves.
+
+use super::types::{self, PROBLEM, Problem};
+use super::{events, guard, jobs, keys, output, pool, sessions, usage};
+use axum::Json;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, Response};
+use utoipa::{Modify, OpenApi};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Millpond", description = "One pool of AI compute. Amounts are integers in the unit their name ends in; moments are milliseconds since the Unix epoch.", license(name = "Apache-2.0", identifier = "Apache-2.0")),
+    paths(
+        jobs::submit, jobs::plan, jobs::list, jobs::get, jobs::stop, jobs::pause, jobs::resume, jobs::retry,
+        jobs::resize, jobs::remove, jobs::why, output::logs, events::of_job, events::list,
+        sessions::exec, sessions::attach, sessions::forward, sessions::copy_out, sessions::copy_in,
+        pool::status, pool::nodes, pool::node, pool::drain, pool::resume, pool::label, pool::devices,
+        pool::queues, pool::queue, pool::set_queue, pool::remove_queue, usage::usage,
+        keys::secrets, keys::secret, keys::set_secret, keys::remove_secret,
+        keys::tokens, keys::set_token, keys::remove_token,
+        pool::health, pool::version, pool::shutdown, document
+    ),
+    components(schemas(Problem, types::EventView, types::LogLine)),
+    security(("token" = [])),
+    modifiers(&Common)
+)]
+struct Api;
+
+/// What every operation has: the token, and errors as problems.
+struct Common;
+
+impl Modify for Common {
+    fn modify(&self, document: &mut Document) {
+        let components = document.components.get_or_insert_with(Default::default);
+        components.add_security_scheme("token", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+        let mut response = Response::new("an error");
+        response.content.insert(PROBLEM.to_owned(), content);
+        for path in document.paths.paths.values_mut() {
+            let operations = [&mut path.get, &mut path.put, &mut path.post, &mut path.delete];
+            for operation in operations.into_iter().flatten() {
+                let error = RefOr::T(response.clone());
+                operation.responses.responses.entry("default".to_owned()).or_insert(error);
+            }
+        }
+    }
+}
+
+/// This document.
+#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "pool", responses((status = 200, body = Object)))]
+pub async fn document(_caller: guard::Caller) -> Json<Document> {
+    Json(build())
+}
+
+/// The document.
+#[must_use]
+pub fn build() -> Document {
+    Api::openapi()
+}
+
+/// The document as `docs/openapi.json` holds it.
+#[must_use]
+pub fn text() -> String {
+    // The document is plain data; serde_json cannot fail on it.
+    let mut text = serde_json::to_string_pretty(&build()).unwrap_or_default();
+    text.push('\n');
+    text
+}

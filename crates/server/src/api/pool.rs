@@ -1,0 +1,204 @@
+//! The pool as a whole: its state, nodes, devices, queues, the server itself.
+
+use super::Shared;
+use super::extract::{Body1, Name, short};
+use super::guard::Caller;
+use super::types::{
+    DeviceView, Health, LabelBody, NodeView, Problem, QueueBody, QueueView, ShutdownBody, StatusView, Version,
+};
+use crate::pool::inbox::Conditions;
+use crate::pool::view::machine as view;
+use axum::Json;
+use axum::extract::State as Extract;
+use axum::http::StatusCode;
+use pond_core::event::Request;
+use pond_core::ids::{NodeName, QueuePath};
+
+/// Whether the pool works. Needs no token.
+#[utoipa::path(get, path = "/api/v1/health", tag = "pool", security(()),
+    responses((status = 200, body = Health), (status = 503, description = "read-only or stopping", body = Health)))]
+pub async fn health(Extract(shared): Extract<Shared>) -> Result<(StatusCode, Json<Health>), Problem> {
+    let condition = shared.handle.condition.clone();
+    let health = shared.handle.look(move |sight| view::health(sight, &condition)).await?;
+    let status = if health.status == "ok" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    Ok((status, Json(health)))
+}
+
+/// Which program answers.
+#[utoipa::path(get, path = "/api/v1/version", tag = "pool", responses((status = 200, body = Version)))]
+pub async fn version(Extract(shared): Extract<Shared>, _caller: Caller) -> Json<Version> {
+    Json(Version {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        api: vec!["v1".to_owned()],
+        started_ms: shared.started_ms,
+        pid: std::process::id(),
+    })
+}
+
+/// The pool in one object.
+#[utoipa::path(get, path = "/api/v1/status", tag = "pool", responses((status = 200, body = StatusView)))]
+pub async fn status(Extract(shared): Extract<Shared>, _caller: Caller) -> Result<Json<StatusView>, Problem> {
+    shared.status().await.map(Json)
+}
+
+/// Every node.
+#[utoipa::path(get, path = "/api/v1/nodes", tag = "pool", responses((status = 200, body = Vec<NodeView>)))]
+pub async fn nodes(
+    Extract(shared): Extract<Shared>,
+    _caller: Caller,
+) -> Result<Json<Vec<NodeView>>, Problem> {
+    shared.handle.look(view::nodes).await.map(Json)
+}
+
+/// A node.
+#[utoipa::path(get, path = "/api/v1/nodes/{node}", tag = "pool", params(("node" = String, Path)),
+    responses((status = 200, body = NodeView)))]
+pub async fn node(
+    Extract(shared): Extract<Shared>,
+    _caller: Caller,
+    Name(name): Name,
+) -> Result<Json<NodeView>, Problem> {
+    find_node(&shared, name).await.map(Json)
+}
+
+async fn find_node(shared: &Shared, name: String) -> Result<NodeView, Problem> {
+    let missing = format!("there is no node `{}`", short(&name));
+    let found = shared.handle.look(move |sight| view::node_named(sight, &name)).await?;
+    found.ok_or_else(|| Problem::not_found("no_such_node", missing).with_next("list them: `pond node ls`"))
+}
+
+async fn on_node(
+    shared: &Shared,
+    caller: &Caller,
+    name: String,
+    request: Request,
+) -> Result<Json<NodeView>, Problem> {
+    caller.must_be_admin()?;
+    find_node(shared, name.clone()).await?;
+    shared.handle.ask(caller.actor(), request, None).await?;
+    find_node(shared, name).await.map(Json)
+}
+
+/// Take no more tasks on a node; running ones stay.
+#[utoipa::path(post, path = "/api/v1/nodes/{node}/drain", tag = "pool", params(("node" = String, Path)),
+    responses((status = 200, body = NodeView)))]
+pub async fn drain(
+    Extract(shared): Extract<Shared>,
+    caller: Caller,
+    Name(name): Name,
+) -> Result<Json<NodeView>, Problem> {
+    let request = Request::Drain { node: NodeName(name.clone()), on: true };
+    on_node(&shared, &caller, name, request).await
+}
+
+/// Take tasks on a node again.
+#[utoipa::path(post, path = "/api/v1/nodes/{node}/resume", tag = "pool", params(("node" = String, Path)),
+    responses((status = 200, body = NodeView)))]
+pub async fn resume(
+    Extract(shared): Extract<Shared>,
+    caller: Caller,
+    Name(name): Name,
+) -> Result<Json<NodeView>, Problem> {
+    let request = Request::Drain { node: NodeName(name.clone()), on: false };
+    on_node(&shared, &caller, name, request).await
+}
+
+/// Set labels of a node; an empty value removes one.
+#[utoipa::path(post, path = "/api/v1/nodes/{node}/label", tag = "pool", params(("node" = String, Path)),
+    request_body = LabelBody, responses((status = 200, body = NodeView)))]
+pub async fn label(
+    Extract(shared): Extract<Shared>,
+    caller: Caller,
+    Name(name): Name,
+    Body1(body): Body1<LabelBody>,
+) -> Result<Json<NodeView>, Problem> {
+    let request = Request::Label { node: NodeName(name.clone()), labels: body.labels };
+    on_node(&shared, &caller, name, request).await
+}
+
+/// Every device.
+#[utoipa::path(get, path = "/api/v1/devices", tag = "pool", responses((status = 200, body = Vec<DeviceView>)))]
+pub async fn devices(
+    Extract(shared): Extract<Shared>,
+    _caller: Caller,
+) -> Result<Json<Vec<DeviceView>>, Problem> {
+    shared.handle.look(view::devices).await.map(Json)
+}
+
+/// Every queue, parents before their children.
+#[utoipa::path(get, path = "/api/v1/queues", tag = "queues", responses((status = 200, body = Vec<QueueView>)))]
+pub async fn queues(
+    Extract(shared): Extract<Shared>,
+    _caller: Caller,
+) -> Result<Json<Vec<QueueView>>, Problem> {
+    shared.handle.look(view::queues).await.map(Json)
+}
+
+async fn find_queue(shared: &Shared, path: String) -> Result<QueueView, Problem> {
+    let missing = format!("there is no queue `{}`", short(&path));
+    let queues = shared.handle.look(view::queues).await?;
+    let found = queues.into_iter().find(|queue| queue.path == path);
+    found.ok_or_else(|| Problem::not_found("no_such_queue", missing).with_next("list them: `pond queue ls`"))
+}
+
+/// A queue. The path may hold slashes.
+#[utoipa::path(get, path = "/api/v1/queues/{path}", tag = "queues", params(("path" = String, Path)),
+    responses((status = 200, body = QueueView)))]
+pub async fn queue(
+    Extract(shared): Extract<Shared>,
+    _caller: Caller,
+    Name(path): Name,
+) -> Result<Json<QueueView>, Problem> {
+    find_queue(&shared, path).await.map(Json)
+}
+
+/// Make or change a queue.
+#[utoipa::path(put, path = "/api/v1/queues/{path}", tag = "queues", params(("path" = String, Path)),
+    request_body = QueueBody, responses((status = 200, body = QueueView)))]
+pub async fn set_queue(
+    Extract(shared): Extract<Shared>,
+    caller: Caller,
+    Name(path): Name,
+    Body1(body): Body1<QueueBody>,
+) -> Result<Json<QueueView>, Problem> {
+    caller.must_be_admin()?;
+    let spec = view::queue_spec(&path, &body).map_err(|kind| {
+        Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "bad_field",
+            format!("`{}` is not a kind of device", short(&kind)),
+        )
+        .at("device_thousandths")
+        .with_next("use gpu, fpga, npu or opencl")
+    })?;
+    shared.handle.ask(caller.actor(), Request::SetQueue(spec), None).await?;
+    find_queue(&shared, path).await.map(Json)
+}
+
+/// Remove an empty queue.
+#[utoipa::path(delete, path = "/api/v1/queues/{path}", tag = "queues", params(("path" = String, Path)),
+    responses((status = 204)))]
+pub async fn remove_queue(
+    Extract(shared): Extract<Shared>,
+    caller: Caller,
+    Name(path): Name,
+) -> Result<StatusCode, Problem> {
+    caller.must_be_admin()?;
+    find_queue(&shared, path.clone()).await?;
+    shared.handle.ask(caller.actor(), Request::RemoveQueue(QueuePath(path)), None).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// End the server. Tasks stay for the next one with `keep`, otherwise they are stopped first.
+#[utoipa::path(post, path = "/api/v1/shutdown", tag = "pool", request_body = Option<ShutdownBody>,
+    responses((status = 202)))]
+pub async fn shutdown(
+    Extract(shared): Extract<Shared>,
+    caller: Caller,
+    Body1(body): Body1<ShutdownBody>,
+) -> Result<StatusCode, Problem> {
+    caller.must_be_admin()?;
+    shared.handle.condition.set(Conditions::Stopping, String::new());
+    shared.handle.stop(body.keep);
+    Ok(StatusCode::ACCEPTED)
+}

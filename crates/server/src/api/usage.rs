@@ -1,0 +1,105 @@
+//! What the meter says: by queue, user or job, and per node.
+
+use super::Shared;
+use super::extract::{Params, short};
+use super::guard::Caller;
+use super::types::{NodeUsage, Problem, UsageQuery, UsageReport, UsageRow};
+use crate::pool::inbox::Sight;
+use axum::Json;
+use axum::extract::State as Extract;
+use pond_core::engine::Job;
+use pond_core::meter::{Bill, Owner};
+use pond_core::snapshot::NodeOrd;
+use std::collections::BTreeMap;
+
+/// What was used, and by whom.
+#[utoipa::path(get, path = "/api/v1/usage", tag = "usage", params(UsageQuery),
+    responses((status = 200, body = UsageReport)))]
+pub async fn usage(
+    Extract(shared): Extract<Shared>,
+    _caller: Caller,
+    Params(query): Params<UsageQuery>,
+) -> Result<Json<UsageReport>, Problem> {
+    let rows: fn(&Sight<'_>) -> Vec<UsageRow> = match query.by.as_deref() {
+        None | Some("queue") => |sight| by(sight, |owner| owner.queue.to_string()),
+        Some("user") => |sight| by(sight, |owner| owner.user.to_string()),
+        Some("job") => jobs,
+        Some(other) => {
+            return Err(Problem::bad_request(
+                "bad_parameter",
+                format!("`{}` is no way to group", short(other)),
+            )
+            .at("by")
+            .with_next("use queue, user or job"));
+        }
+    };
+    let report = shared.handle.look(move |sight| UsageReport {
+        at_ms: sight.now.0,
+        rows: rows(sight),
+        nodes: nodes(sight),
+    });
+    report.await.map(Json)
+}
+
+fn by(sight: &Sight<'_>, key: fn(&Owner) -> String) -> Vec<UsageRow> {
+    let mut sums: BTreeMap<String, (Bill, Bill)> = BTreeMap::new();
+    for owner in sight.engine.meter().owners() {
+        let (charged, credited) = sums.entry(key(owner)).or_default();
+        charged.add(&owner.charged);
+        credited.add(&owner.credited);
+    }
+    sums.into_iter().map(|(key, (charged, credited))| row(key, &charged, &credited)).collect()
+}
+
+/// Jobs that are in memory; the archive keeps the usage of the others with each.
+fn jobs(sight: &Sight<'_>) -> Vec<UsageRow> {
+    sight.engine.jobs().filter_map(|job| of_job(sight, job)).collect()
+}
+
+/// What the meter says of a job, when it ever ran.
+#[must_use]
+pub fn of_job(sight: &Sight<'_>, job: &Job) -> Option<UsageRow> {
+    let bill = sight.engine.meter().of_job(job.id)?;
+    Some(row(job.id.to_string(), bill, &Bill::default()))
+}
+
+fn row(key: String, charged: &Bill, credited: &Bill) -> UsageRow {
+    UsageRow {
+        key,
+        granted_cpu_milli_ms: whole(charged.cpu.base),
+        burst_cpu_milli_ms: whole(charged.cpu.spare),
+        granted_memory_mib_s: mib_s(charged.memory.base),
+        granted_disk_mib_s: mib_s(charged.disk.base),
+        granted_device_thousandths_ms: whole(charged.devices.values().map(|amount| amount.base).sum()),
+        credited_cpu_milli_ms: whole(credited.cpu.base),
+    }
+}
+
+fn nodes(sight: &Sight<'_>) -> Vec<NodeUsage> {
+    let rows = sight.engine.snapshot().nodes.iter().zip(0_u32..);
+    rows.filter_map(|(row, place)| {
+        let [cpu, ..] = sight.engine.meter().of_node(sight.now, NodeOrd(place))?;
+        Some(NodeUsage {
+            node: row.name.to_string(),
+            capacity: whole(cpu.capacity),
+            granted: whole(cpu.granted),
+            idle: whole(cpu.idle),
+            planned: whole(cpu.planned),
+            down: whole(cpu.down),
+            used_within: whole(cpu.used_within),
+            waste: whole(cpu.waste),
+            burst: whole(cpu.burst),
+        })
+    })
+    .collect()
+}
+
+/// A thousand cores for half a million years fit; more reads as the most.
+fn whole(amount: u128) -> u64 {
+    u64::try_from(amount).unwrap_or(u64::MAX)
+}
+
+/// From bytes × milliseconds.
+fn mib_s(amount: u128) -> u64 {
+    whole(amount / (1000 << 20))
+}

@@ -1,0 +1,11 @@
+//! The pool in its own thread: inbox, engine, planner, journal.
+
+pub mod desk;
+pub mod drive;
+pub mod dry;
+pub mod inbox;
+pub mod ledger;
+pub mod start;
+pub mod tally;
+pub mod telling;
+pub mod view;

@@ -1,0 +1,321 @@
+//! Jobs, gangs and tasks.
+
+use super::{amounts, grant, word, words};
+use crate::api::types::{
+    Class, Counts, DeviceAsk, ExitView, FunnelStep, GangView, JobDetail, JobKind, JobSummary, PortView,
+    State, TaskUse, TaskView, UsageRow, WhatIfView, WhyView,
+};
+use crate::pool::inbox::Sight;
+use pond_core::engine::{self, Attempt, Gang, Job, Live, Phase, Task, TaskState};
+use pond_core::event::Exit;
+use pond_core::ids::{GangId, JobId, TaskId};
+use pond_core::model;
+use pond_core::plan::{Explanation, Verdict};
+use pond_core::snapshot::NodeOrd;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The state of a gang as the API calls it.
+#[must_use]
+pub fn state(gang: &Gang) -> State {
+    match gang.state() {
+        engine::State::Held | engine::State::Pending => State::Waiting,
+        engine::State::Starting => State::Starting,
+        engine::State::Running => State::Running,
+        engine::State::Frozen => State::Frozen,
+        engine::State::Paused => State::Paused,
+        engine::State::Stopping => State::Stopping,
+        engine::State::Succeeded => State::Succeeded,
+        engine::State::Failed => State::Failed,
+        engine::State::Stopped | engine::State::Cancelled => State::Stopped,
+    }
+}
+
+/// The state of a job: the first of its elements' in the order of the type.
+#[must_use]
+pub fn job_state(job: &Job) -> State {
+    job.gangs.iter().map(state).min().unwrap_or(State::Waiting)
+}
+
+/// A job as a list shows it.
+#[must_use]
+pub fn summary(sight: &Sight<'_>, job: &Job) -> JobSummary {
+    let shape = job.spec.shapes.first();
+    let overall = job_state(job);
+    let mut by_state: BTreeMap<String, u64> = BTreeMap::new();
+    let mut nodes = BTreeSet::new();
+    for gang in &job.gangs {
+        *by_state.entry(state(gang).as_str().to_owned()).or_default() += 1;
+        nodes.extend(gang.live().into_iter().flat_map(|live| &live.tasks).map(|task| task.node));
+    }
+    let spokesman = job.gangs.iter().find(|gang| state(gang) == overall);
+    JobSummary {
+        id: job.id.0,
+        name: job.spec.name.clone(),
+        kind: match job.spec.kind {
+            model::JobKind::Task => JobKind::Task,
+            model::JobKind::Env => JobKind::Env,
+        },
+        queue: job.spec.queue.to_string(),
+        user: job.spec.user.to_string(),
+        class: match job.spec.class {
+            model::Class::Spare => Class::Spare,
+            model::Class::Standard => Class::Standard,
+            model::Class::Critical => Class::Critical,
+        },
+        priority: job.spec.priority,
+        state: overall,
+        reason: spokesman.and_then(reason),
+        elements: Counts { total: job.gangs.len() as u64, by_state },
+        size_min: job.spec.size.min,
+        size_max: job.spec.size.max,
+        request: shape.map_or_else(Default::default, |shape| amounts(shape.request)),
+        devices: shape.map_or_else(Vec::new, |shape| shape.devices.iter().map(ask).collect()),
+        nodes: nodes.into_iter().map(|node| node_name(sight, node)).collect(),
+        submitted_ms: job.submitted.0,
+        started_ms: job.gangs.iter().filter_map(first_start).min(),
+        ended_ms: job.finished.map(|at| at.0),
+        exit_code: job.exit_code(),
+    }
+}
+
+fn ask(request: &model::DeviceRequest) -> DeviceAsk {
+    DeviceAsk {
+        kind: word(&request.kind),
+        model: request.model.clone(),
+        count: request.count,
+        mode: word(&request.mode),
+        compute_thousandths: request.compute.0,
+        memory_bytes: request.memory.0,
+    }
+}
+
+fn first_start(gang: &Gang) -> Option<u64> {
+    let last = gang.last.as_ref().and_then(|attempt| attempt.started);
+    let live = gang.live().and_then(|live| live.started);
+    last.into_iter().chain(live).map(|at| at.0).min()
+}
+
+fn reason(gang: &Gang) -> Option<String> {
+    match &gang.phase {
+        Phase::Held(held) => Some(words::held(held)),
+        Phase::Pending => gang.hold.as_ref().map(words::hold),
+        Phase::Placed(live) if live.ending.is_some() => Some("being ended".to_owned()),
+        Phase::Placed(live) if live.paused => Some("frozen by a user".to_owned()),
+        Phase::Placed(live) if live.frozen.is_some() => Some("its CPU is wanted by others".to_owned()),
+        Phase::Placed(live) => live.tasks.iter().find_map(|task| match task.state {
+            TaskState::Starting => task.message.clone(),
+            _ => None,
+        }),
+        Phase::Finished { outcome, .. } => words::outcome(outcome),
+    }
+}
+
+/// A job, complete. `usage`: what the meter says of it.
+#[must_use]
+pub fn detail(sight: &Sight<'_>, job: &Job, usage: Option<UsageRow>) -> JobDetail {
+    JobDetail {
+        summary: summary(sight, job),
+        // A JobSpec is plain data; serde_json cannot fail on it.
+        spec: serde_json::to_value(&job.spec).unwrap_or_default(),
+        gangs: job.gangs.iter().map(|gang| gang_view(sight, gang)).collect(),
+        usage,
+    }
+}
+
+fn gang_view(sight: &Sight<'_>, gang: &Gang) -> GangView {
+    let tasks = match (gang.live(), &gang.last) {
+        (Some(live), _) => live.tasks.iter().map(|task| task_view(sight, gang, live, task)).collect(),
+        (None, Some(last)) => ended_tasks(sight, gang.id, last),
+        (None, None) => Vec::new(),
+    };
+    GangView {
+        id: gang.id.to_string(),
+        index: gang.id.index,
+        state: state(gang),
+        reason: reason(gang),
+        attempt: gang.attempt,
+        generation: gang.generation.0,
+        tasks,
+    }
+}
+
+fn task_view(sight: &Sight<'_>, gang: &Gang, live: &Live, task: &Task) -> TaskView {
+    let exit = match task.state {
+        TaskState::Ended(exit) => Some(exit),
+        _ => None,
+    };
+    let state = match task.state {
+        TaskState::Starting => State::Starting,
+        TaskState::Running if live.is_frozen() => State::Frozen,
+        TaskState::Running if live.ending.is_some() => State::Stopping,
+        TaskState::Running => State::Running,
+        TaskState::Ended(exit) => ended_state(exit),
+    };
+    TaskView {
+        id: gang.id.task(task.rank).to_string(),
+        rank: task.rank,
+        state,
+        node: node_name(sight, task.node),
+        address: task.address.clone(),
+        ports: task.ports.iter().map(|&(container, host)| PortView { container, host }).collect(),
+        progress: task.message.clone(),
+        started_ms: task.started.map(|at| at.0),
+        ended_ms: None,
+        exit: exit.map(exit_view),
+        request: amounts(task.limits.request),
+        burst: amounts(task.limits.burst),
+        devices: task.devices.iter().map(grant).collect(),
+        use_now: task_use(sight, gang.id.task(task.rank), task),
+    }
+}
+
+fn ended_tasks(sight: &Sight<'_>, gang: GangId, last: &Attempt) -> Vec<TaskView> {
+    let view = |end: &engine::RankEnd| TaskView {
+        id: gang.task(end.rank).to_string(),
+        rank: end.rank,
+        state: ended_state(end.exit),
+        node: node_name(sight, end.node),
+        address: None,
+        ports: Vec::new(),
+        progress: None,
+        started_ms: last.started.map(|at| at.0),
+        ended_ms: Some(last.ended.0),
+        exit: Some(exit_view(end.exit)),
+        request: Default::default(),
+        burst: Default::default(),
+        devices: Vec::new(),
+        use_now: None,
+    };
+    last.ranks.iter().map(view).collect()
+}
+
+const fn ended_state(exit: Exit) -> State {
+    match exit {
+        Exit::Code(0) => State::Succeeded,
+        _ => State::Failed,
+    }
+}
+
+/// How a task ended, as the API writes it.
+#[must_use]
+pub fn exit_view(exit: Exit) -> ExitView {
+    let (kind, code) = match exit {
+        Exit::Code(code) => ("code", code),
+        Exit::Signal(signal) => ("signal", 128_i32.saturating_add(signal)),
+        Exit::OutOfMemory => ("out_of_memory", 137),
+        Exit::OutOfDisk => ("out_of_disk", 137),
+        Exit::DeviceError => ("device_error", 1),
+        Exit::Lost => ("lost", 1),
+    };
+    ExitView { kind: kind.to_owned(), code }
+}
+
+/// Use at the last sample.
+fn task_use(sight: &Sight<'_>, id: TaskId, task: &Task) -> Option<TaskUse> {
+    let node = sight.engine.snapshot().nodes.get(task.node.0 as usize)?;
+    let sample = sight.samples.get(&node.name)?.get(&id)?;
+    Some(TaskUse {
+        cpu_milli: task.samples.latest().map_or(0, |cpu| cpu.0),
+        memory_bytes: sample.memory.0,
+        disk_bytes: sample.disk.0,
+        pids: sample.pids,
+    })
+}
+
+/// The name of a node of the snapshot.
+#[must_use]
+pub fn node_name(sight: &Sight<'_>, ord: NodeOrd) -> String {
+    sight.engine.snapshot().nodes.get(ord.0 as usize).map(|row| row.name.to_string()).unwrap_or_default()
+}
+
+/// Why a gang is where it is. `None`: there is no such gang.
+#[must_use]
+pub fn why(sight: &Sight<'_>, job: JobId, index: Option<u32>) -> Option<WhyView> {
+    let job = sight.engine.job(job)?;
+    let gang = match index {
+        Some(index) => job.gang(index)?,
+        None => job.gangs.iter().find(|gang| state(gang) == State::Waiting).or_else(|| job.gangs.first())?,
+    };
+    let explained = sight.planner.explain(sight.engine.snapshot(), gang.id, sight.now);
+    Some(explained.map_or_else(|| plain_why(gang), |explanation| explanation_view(&explanation)))
+}
+
+/// For a gang the planner does not know: it is over, or its phase says it all.
+fn plain_why(gang: &Gang) -> WhyView {
+    let hold = gang.hold.as_ref().and_then(|hold| serde_json::to_value(hold).ok());
+    WhyView { reason: hold, ..bare_why(gang.id.to_string(), state(gang), reason(gang)) }
+}
+
+/// For a gang of the archive.
+#[must_use]
+pub fn why_of_the_past(gang: &GangView) -> WhyView {
+    bare_why(gang.id.clone(), gang.state, gang.reason.clone())
+}
+
+fn bare_why(gang: String, state: State, reason: Option<String>) -> WhyView {
+    let sentence = match reason {
+        Some(reason) => format!("{}: {reason}", state.as_str()),
+        None => state.as_str().to_owned(),
+    };
+    WhyView {
+        gang,
+        verdict: match state {
+            state if state.is_over() => "over",
+            State::Waiting | State::Paused => "waiting",
+            _ => "placed",
+        }
+        .to_owned(),
+        sentence,
+        reason: None,
+        nodes: 0,
+        funnel: Vec::new(),
+        placeable: 0,
+        needed: 0,
+        position: 0,
+        ahead: Vec::new(),
+        predicted_start_ms: None,
+        what_ifs: Vec::new(),
+        asked: Default::default(),
+    }
+}
+
+/// The planner's explanation as the API writes it.
+#[must_use]
+pub fn explanation_view(explanation: &Explanation) -> WhyView {
+    WhyView {
+        gang: explanation.gang.to_string(),
+        verdict: match explanation.verdict {
+            Verdict::Placed => "placed",
+            Verdict::Waiting => "waiting",
+            Verdict::NeedsYou => "needs_you",
+            Verdict::NeedsAdmin => "needs_admin",
+        }
+        .to_owned(),
+        sentence: explanation.sentence.clone(),
+        reason: explanation.reason.as_ref().and_then(|reason| serde_json::to_value(reason).ok()),
+        nodes: explanation.funnel.nodes,
+        funnel: explanation
+            .funnel
+            .removed
+            .iter()
+            .map(|(constraint, removed)| FunnelStep {
+                constraint: words::constraint(constraint),
+                removed: *removed,
+            })
+            .collect(),
+        placeable: explanation.funnel.placeable,
+        needed: explanation.funnel.needed,
+        position: explanation.position,
+        ahead: explanation.ahead.iter().map(ToString::to_string).collect(),
+        predicted_start_ms: explanation.predicted_start.map(|at| at.0),
+        what_ifs: explanation
+            .what_ifs
+            .iter()
+            .map(|what_if| WhatIfView {
+                change: what_if.change.clone(),
+                start_ms: what_if.start.map(|at| at.0),
+            })
+            .collect(),
+        asked: amounts(explanation.asked),
+    }
+}

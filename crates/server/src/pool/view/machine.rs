@@ -1,0 +1,235 @@
+//! Nodes, devices, queues, and the pool as a whole.
+
+use super::job::state;
+use super::{amounts, word};
+use crate::api::types::{
+    Amounts, DeviceView, Health, HolderView, NodeView, QueueAmounts, QueueBody, QueueView, StatusView,
+};
+use crate::pool::inbox::{Condition, Conditions, Sight};
+use pond_core::ids::QueuePath;
+use pond_core::model::{DeviceKind, QueueLimits, QueueSpec, Resources};
+use pond_core::snapshot::{DeviceRow, GangPhase, NodeOrd, NodeRow, NodeState, QueueOrd, QueueRow, Usage};
+use std::collections::BTreeMap;
+
+/// Every node.
+#[must_use]
+pub fn nodes(sight: &Sight<'_>) -> Vec<NodeView> {
+    let rows = sight.engine.snapshot().nodes.iter().enumerate();
+    rows.map(|(place, row)| node(sight, place, row)).collect()
+}
+
+/// One node by name.
+#[must_use]
+pub fn node_named(sight: &Sight<'_>, name: &str) -> Option<NodeView> {
+    let mut rows = sight.engine.snapshot().nodes.iter().enumerate();
+    rows.find(|(_, row)| row.name.as_str() == name).map(|(place, row)| node(sight, place, row))
+}
+
+fn node(sight: &Sight<'_>, place: usize, row: &NodeRow) -> NodeView {
+    let snapshot = sight.engine.snapshot();
+    let gangs = row.gangs.iter().filter_map(|&ord| snapshot.gang(ord)).map(|gang| gang.id.to_string());
+    NodeView {
+        name: row.name.to_string(),
+        state: node_state(row.state).to_owned(),
+        capacity: amounts(row.capacity),
+        granted: amounts(row.granted),
+        spare_cpu_milli: row.spare_cpu.0,
+        busy_cpu_milli: row.busy_p95.0,
+        devices: devices_of(sight, place, row),
+        labels: row.labels.clone(),
+        gangs: gangs.collect(),
+    }
+}
+
+/// A node's state in one word.
+#[must_use]
+pub const fn node_state(state: NodeState) -> &'static str {
+    match state {
+        NodeState::Ready => "ready",
+        NodeState::Draining => "draining",
+        NodeState::Suspect => "suspect",
+        NodeState::Lost => "lost",
+    }
+}
+
+/// Every device.
+#[must_use]
+pub fn devices(sight: &Sight<'_>) -> Vec<DeviceView> {
+    let rows = sight.engine.snapshot().nodes.iter().enumerate();
+    rows.flat_map(|(place, row)| devices_of(sight, place, row)).collect()
+}
+
+fn devices_of(sight: &Sight<'_>, place: usize, node: &NodeRow) -> Vec<DeviceView> {
+    let rows = node.devices.iter().zip(0_u32..);
+    rows.map(|(row, ordinal)| device(sight, place, node, row, ordinal)).collect()
+}
+
+fn device(sight: &Sight<'_>, place: usize, node: &NodeRow, row: &DeviceRow, ordinal: u32) -> DeviceView {
+    let snapshot = sight.engine.snapshot();
+    let mut holders = Vec::new();
+    for gang in node.gangs.iter().filter_map(|&ord| snapshot.gang(ord)) {
+        let GangPhase::Placed(placed) = &gang.phase else { continue };
+        let here = placed.tasks.iter().filter(|task| task.node == NodeOrd(u32::try_from(place).unwrap_or(0)));
+        for (task, grant) in here.flat_map(|task| task.devices.iter().map(move |grant| (task, grant))) {
+            if grant.device == ordinal {
+                holders.push(HolderView {
+                    task: gang.id.task(task.rank).to_string(),
+                    user: gang.user.to_string(),
+                    compute_thousandths: grant.compute.0,
+                    memory_bytes: grant.memory.0,
+                });
+            }
+        }
+    }
+    DeviceView {
+        node: node.name.to_string(),
+        device: ordinal,
+        uuid: row.spec.uuid.clone(),
+        kind: word(&row.spec.kind),
+        model: row.spec.model.clone(),
+        healthy: row.healthy,
+        modes: row.spec.modes.iter().map(word).collect(),
+        memory_bytes: row.spec.memory.0,
+        free_memory_bytes: row.free_memory.0,
+        free_compute_thousandths: row.free_compute.0,
+        holders,
+    }
+}
+
+/// Every queue, parents before their children.
+#[must_use]
+pub fn queues(sight: &Sight<'_>) -> Vec<QueueView> {
+    let snapshot = sight.engine.snapshot();
+    let mut waiting: BTreeMap<QueueOrd, u64> = BTreeMap::new();
+    for gang in snapshot.gangs.iter().flatten() {
+        if !matches!(gang.phase, GangPhase::Placed(_)) {
+            *waiting.entry(gang.queue).or_default() += 1;
+        }
+    }
+    let rows = snapshot.queues.iter().zip(0_u32..);
+    rows.map(|(row, place)| queue(row, waiting.get(&QueueOrd(place)).copied().unwrap_or(0))).collect()
+}
+
+fn queue(row: &QueueRow, waiting: u64) -> QueueView {
+    QueueView {
+        path: row.spec.path.to_string(),
+        settings: QueueBody {
+            guarantee: limits(&row.spec.guarantee),
+            weight: row.spec.weight,
+            limit: limits(&row.spec.limit),
+            borrow: row.spec.borrow,
+        },
+        used: used(&row.used),
+        waiting,
+        history: row.history,
+    }
+}
+
+fn limits(limits: &QueueLimits) -> QueueAmounts {
+    QueueAmounts {
+        cpu_milli: limits.cpu,
+        memory_bytes: limits.memory,
+        disk_bytes: limits.disk,
+        device_thousandths: limits.devices.iter().map(|(kind, &amount)| (word(kind), amount)).collect(),
+        running: limits.running,
+    }
+}
+
+fn used(usage: &Usage) -> QueueAmounts {
+    QueueAmounts {
+        cpu_milli: Some(usage.resources.cpu.0),
+        memory_bytes: Some(usage.resources.memory.0),
+        disk_bytes: Some(usage.resources.disk.0),
+        device_thousandths: usage.devices.iter().map(|(kind, &amount)| (word(kind), amount)).collect(),
+        running: Some(usage.running),
+    }
+}
+
+/// A queue as the engine takes it. The name of a device kind that nobody knows comes back as the error.
+///
+/// # Errors
+/// The unknown kind.
+pub fn queue_spec(path: &str, body: &QueueBody) -> Result<QueueSpec, String> {
+    Ok(QueueSpec {
+        path: QueuePath::from(path),
+        guarantee: queue_limits(&body.guarantee)?,
+        weight: body.weight,
+        limit: queue_limits(&body.limit)?,
+        borrow: body.borrow,
+    })
+}
+
+fn queue_limits(amounts: &QueueAmounts) -> Result<QueueLimits, String> {
+    let mut devices = BTreeMap::new();
+    for (kind, &amount) in &amounts.device_thousandths {
+        let known: Option<DeviceKind> = serde_json::from_value(serde_json::Value::String(kind.clone())).ok();
+        devices.insert(known.ok_or_else(|| kind.clone())?, amount);
+    }
+    Ok(QueueLimits {
+        cpu: amounts.cpu_milli,
+        memory: amounts.memory_bytes,
+        disk: amounts.disk_bytes,
+        devices,
+        running: amounts.running,
+    })
+}
+
+/// Whether the pool works.
+#[must_use]
+pub fn health(sight: &Sight<'_>, condition: &Condition) -> Health {
+    let nodes = &sight.engine.snapshot().nodes;
+    let (status, message) = match condition.get() {
+        Conditions::Ok => ("ok", None),
+        Conditions::ReadOnly => ("read_only", Some(condition.message())),
+        Conditions::Stopping => ("stopping", None),
+    };
+    Health {
+        status: status.to_owned(),
+        message,
+        nodes_ready: nodes.iter().filter(|row| row.state == NodeState::Ready).count() as u64,
+        nodes: nodes.len() as u64,
+    }
+}
+
+/// The pool in one object. `over`: jobs that have ended, by state.
+#[must_use]
+pub fn status(sight: &Sight<'_>, condition: &Condition, over: BTreeMap<String, u64>) -> StatusView {
+    let snapshot = sight.engine.snapshot();
+    let mut view = StatusView {
+        health: health(sight, condition),
+        elements: BTreeMap::new(),
+        over,
+        capacity: Amounts::default(),
+        granted: Amounts::default(),
+        down: Amounts::default(),
+        busy_cpu_milli: 0,
+        devices: 0,
+        devices_granted_thousandths: 0,
+    };
+    let mut sums = [Resources::ZERO; 3];
+    for row in &snapshot.nodes {
+        sums[0] = sums[0].plus(row.capacity);
+        sums[1] = sums[1].plus(row.granted);
+        if matches!(row.state, NodeState::Suspect | NodeState::Lost) {
+            sums[2] = sums[2].plus(row.capacity);
+        }
+        view.busy_cpu_milli += row.busy_p95.0;
+        view.devices += row.devices.len() as u64;
+        view.devices_granted_thousandths +=
+            row.devices.iter().map(|device| 1000 - device.free_compute.0.min(1000)).sum::<u64>();
+    }
+    (view.capacity, view.granted, view.down) = (amounts(sums[0]), amounts(sums[1]), amounts(sums[2]));
+    for job in sight.engine.jobs() {
+        match job.finished {
+            None => {
+                for gang in job.gangs.iter().map(state).filter(|state| !state.is_over()) {
+                    *view.elements.entry(gang.as_str().to_owned()).or_default() += 1;
+                }
+            }
+            Some(_) => {
+                *view.over.entry(super::job::job_state(job).as_str().to_owned()).or_default() += 1;
+            }
+        }
+    }
+    view
+}

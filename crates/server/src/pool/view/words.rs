@@ -1,0 +1,101 @@
+//! Reasons in a few words, for lists. `why` has the whole sentence.
+
+use pond_core::engine::End;
+use pond_core::event::Exit;
+use pond_core::plan::{Constraint, Dimension, HoldReason};
+use pond_core::snapshot::Held;
+
+/// Why a gang waits, by the planner's word.
+#[must_use]
+pub fn hold(reason: &HoldReason) -> String {
+    match reason {
+        HoldReason::Infeasible(_) => "fits no node of this pool".to_owned(),
+        HoldReason::NoRoom(_) => "waits for room".to_owned(),
+        HoldReason::QueueLimit { queue, dimension: what, .. } => {
+            format!("queue {queue} is at its {} limit", dimension(what))
+        }
+        HoldReason::OverQueueLimit { queue, dimension: what, .. } => {
+            format!("asks for more {} than queue {queue} may ever have", dimension(what))
+        }
+        HoldReason::Reserved { gang, .. } => format!("room is kept for {gang}"),
+        HoldReason::AwaitingEviction { victims } => format!("waits for {victims} being evicted"),
+        HoldReason::Paused => "paused".to_owned(),
+        HoldReason::Dependency(jobs) => waits_for(jobs),
+        HoldReason::ArrayLimit(limit) => format!("{limit} of its array may run at once"),
+        HoldReason::Backoff(_) => "waits before its next attempt".to_owned(),
+    }
+}
+
+/// Why a gang is not offered to the planner.
+#[must_use]
+pub fn held(held: &Held) -> String {
+    match held {
+        Held::Paused => "paused".to_owned(),
+        Held::Dependency(jobs) => waits_for(jobs),
+        Held::ArrayLimit(limit) => format!("{limit} of its array may run at once"),
+        Held::Backoff(_) => "waits before its next attempt".to_owned(),
+    }
+}
+
+fn waits_for(jobs: &[pond_core::ids::JobId]) -> String {
+    let jobs: Vec<String> = jobs.iter().map(ToString::to_string).collect();
+    format!("waits for job {}", jobs.join(", "))
+}
+
+/// How a gang ended, when that needs a word.
+#[must_use]
+pub fn outcome(outcome: &End) -> Option<String> {
+    Some(match outcome {
+        End::Succeeded => return None,
+        End::Failed { rank, exit: how } => format!("rank {rank}: {}", exit(*how)),
+        End::OutOfMemory { rank } => format!("rank {rank} went over its memory"),
+        End::StartFailed { message, .. } => message.clone(),
+        End::TimedOut => "its time limit was over".to_owned(),
+        End::Stopped { by: Some(user) } => format!("stopped by {user}"),
+        End::Stopped { by: None } => "nobody used it".to_owned(),
+        End::Cancelled { dependency } => {
+            format!("job {dependency}, which it waited for, did not end as needed")
+        }
+        End::Evicted => "evicted; it does not want to be retried then".to_owned(),
+        End::NodeLost => "its node was lost; it does not want to be retried then".to_owned(),
+    })
+}
+
+/// How a task ended.
+#[must_use]
+pub fn exit(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("exit code {code}"),
+        Exit::Signal(signal) => format!("killed by signal {signal}"),
+        Exit::OutOfMemory => "went over its memory".to_owned(),
+        Exit::OutOfDisk => "went over its disk".to_owned(),
+        Exit::DeviceError => "a device failed".to_owned(),
+        Exit::Lost => "lost with its node".to_owned(),
+    }
+}
+
+/// A dimension in one word.
+#[must_use]
+pub fn dimension(dimension: &Dimension) -> String {
+    match dimension {
+        Dimension::Cpu => "CPU".to_owned(),
+        Dimension::Memory => "memory".to_owned(),
+        Dimension::Disk => "disk".to_owned(),
+        Dimension::Device(kind) => super::word(kind),
+        Dimension::Running => "running".to_owned(),
+    }
+}
+
+/// A constraint in a few words.
+#[must_use]
+pub fn constraint(constraint: &Constraint) -> String {
+    match constraint {
+        Constraint::NotReady => "not ready".to_owned(),
+        Constraint::Label(label) => format!("lacks label {label}"),
+        Constraint::NoDevice(kind) => format!("has no such {}", super::word(kind)),
+        Constraint::NoShare(kind) => format!("cannot share its {} that way", super::word(kind)),
+        Constraint::TooFewDevices(kind) => format!("too few or too small {}", super::word(kind)),
+        Constraint::TooSmall(what) => format!("too small ({})", dimension(what)),
+        Constraint::TooFull(what) => format!("too full ({})", dimension(what)),
+    }
+}

@@ -1,0 +1,184 @@
+//! Scripts that carry their own flags: `#POND` and `#SBATCH` lines above the first command.
+//!
+//! The script is never changed and never joined into another command line: it is handed as one argument to the
+//! interpreter of its first line. A script with `#SBATCH` lines is started through a constant prelude that sets the
+//! `SLURM_*` variables from the pool's own; see [`SLURM_PRELUDE`].
+
+mod amounts;
+mod flags;
+mod sbatch;
+mod words;
+
+use crate::error::{Fault, Place, SpecError, Warning};
+use crate::jobfile::{CommandText, JobFile};
+use crate::overrides::{Flag, FlagArity, Overrides};
+use crate::values::Text;
+use words::{Word, words};
+
+/// What runs before a script with `#SBATCH` lines. Constant: the script and its interpreter come as `"$@"`.
+///
+/// Set here: `SLURM_JOB_ID SLURM_JOBID SLURM_NNODES SLURM_JOB_NUM_NODES SLURM_NODEID SLURM_PROCID SLURM_LOCALID
+/// SLURM_GPUS_ON_NODE SLURM_RESTART_COUNT SLURMD_NODENAME SLURM_CLUSTER_NAME`, in an array also `SLURM_ARRAY_JOB_ID
+/// SLURM_ARRAY_TASK_ID SLURM_ARRAY_TASK_COUNT SLURM_ARRAY_TASK_MIN SLURM_ARRAY_TASK_MAX`. Set in the job's environment
+/// when the flags say so: `SLURM_JOB_NAME SLURM_JOB_PARTITION SLURM_NTASKS SLURM_NPROCS SLURM_NTASKS_PER_NODE
+/// SLURM_CPUS_PER_TASK SLURM_MEM_PER_NODE`. Not set: `SLURM_JOB_NODELIST`; use `POND_NODE_IPS`.
+pub(crate) const SLURM_PRELUDE: &str = r#"SLURM_JOB_ID=$POND_JOB_ID SLURM_JOBID=$POND_JOB_ID
+SLURM_NNODES=${POND_NODES:-1} SLURM_JOB_NUM_NODES=${POND_NODES:-1}
+SLURM_NODEID=${POND_NODE_RANK:-0} SLURM_PROCID=${RANK:-${POND_NODE_RANK:-0}} SLURM_LOCALID=0
+SLURM_GPUS_ON_NODE=${POND_GPUS_PER_NODE:-0} SLURM_RESTART_COUNT=$((${POND_ATTEMPT:-1} - 1))
+SLURMD_NODENAME=$(uname -n) SLURM_CLUSTER_NAME=pond
+export SLURM_JOB_ID SLURM_JOBID SLURM_NNODES SLURM_JOB_NUM_NODES SLURM_NODEID SLURM_PROCID SLURM_LOCALID
+export SLURM_GPUS_ON_NODE SLURM_RESTART_COUNT SLURMD_NODENAME SLURM_CLUSTER_NAME
+if [ -n "${POND_ARRAY_COUNT:-}" ]; then
+  SLURM_ARRAY_JOB_ID=$POND_JOB_ID SLURM_ARRAY_TASK_ID=$POND_ARRAY_INDEX
+  SLURM_ARRAY_TASK_COUNT=$POND_ARRAY_COUNT
+  SLURM_ARRAY_TASK_MIN=$POND_ARRAY_MIN SLURM_ARRAY_TASK_MAX=$POND_ARRAY_MAX
+  export SLURM_ARRAY_JOB_ID SLURM_ARRAY_TASK_ID SLURM_ARRAY_TASK_COUNT SLURM_ARRAY_TASK_MIN SLURM_ARRAY_TASK_MAX
+fi
+exec "$@"
+"#;
+
+/// One `#POND` or `#SBATCH` line, in words.
+struct Line {
+    slurm: bool,
+    words: Vec<Word>,
+}
+
+/// Reads a script into a job, and what its flags ask that cannot be honoured.
+pub(crate) fn read(text: &str, origin: &str) -> Result<(JobFile, Vec<Warning>), SpecError> {
+    sbatch(Some(text), origin, &[], &[])
+}
+
+/// Reads a script as `sbatch` does: flags of the command line win over those in the script, `args` are the script's own.
+/// Without a script, `--wrap` among the flags gives the command.
+///
+/// # Errors
+/// A flag nobody has, a value it does not take, a script whose interpreter takes no script as an argument.
+pub fn sbatch(
+    script: Option<&str>,
+    origin: &str,
+    flags: &[String],
+    args: &[String],
+) -> Result<(JobFile, Vec<Warning>), SpecError> {
+    let mut warnings = Vec::new();
+    let lines = script.map(directives).transpose()?.unwrap_or_default();
+    let mut slurm = sbatch::Request::default();
+    let mut overrides = Overrides::new();
+    let mut is_slurm = !flags.is_empty();
+    for line in lines {
+        if line.slurm {
+            is_slurm = true;
+            slurm.add(&line.words)?;
+        } else {
+            pond_flags(&line.words, &mut overrides)?;
+        }
+    }
+    let given: Vec<Word> = flags.iter().map(|flag| Word { text: flag.clone(), place: None }).collect();
+    slurm.add(&given)?;
+    let mut job = JobFile::default();
+    slurm.finish(&mut job, &mut warnings)?;
+    overrides.apply(&mut job)?;
+    let wrapped = slurm.wrapped().map(|command| format!("#!/bin/sh\n{command}\n"));
+    let Some(text) = script.map(str::to_owned).or(wrapped) else {
+        return Err(SpecError::of(
+            "",
+            Fault::BadValue { why: "no script, and no --wrap to stand for one".to_owned() },
+        ));
+    };
+    job.run = Some(command(&text, origin, is_slurm, args)?);
+    for warning in &mut warnings {
+        origin.clone_into(&mut warning.origin);
+    }
+    Ok((job, warnings))
+}
+
+/// The flag lines above the first command.
+fn directives(text: &str) -> Result<Vec<Line>, SpecError> {
+    let mut out = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let trimmed = line.trim_start();
+        if !trimmed.is_empty() && !trimmed.starts_with('#') {
+            break;
+        }
+        for (mark, slurm) in [("#POND", false), ("#SBATCH", true)] {
+            let Some(rest) = line.strip_prefix(mark) else { continue };
+            if rest.starts_with(|c: char| !c.is_whitespace()) {
+                continue;
+            }
+            let start =
+                Place { line: u32::try_from(index + 1).unwrap_or(u32::MAX), column: mark.len() as u32 + 1 };
+            out.push(Line { slurm, words: words(rest, start)? });
+        }
+    }
+    Ok(out)
+}
+
+fn pond_flags(words: &[Word], overrides: &mut Overrides) -> Result<(), SpecError> {
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let Some(name) = word.text.strip_prefix("--") else {
+            let why = format!("`{}` is not a flag; flags start with --", crate::read::short(&word.text));
+            return Err(word.error("", Fault::BadValue { why }));
+        };
+        let (name, given) = match name.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (name, None),
+        };
+        let flag = Flag::find(name).map_err(|error| SpecError { place: word.place, ..error })?;
+        let value = match (flag.arity, given) {
+            (FlagArity::Switch, Some(_)) => {
+                let why = "takes no value".to_owned();
+                return Err(word.error(&format!("--{name}"), Fault::BadValue { why }));
+            }
+            (FlagArity::Switch, None) => String::new(),
+            (_, Some(value)) => value,
+            (_, None) => match words.next() {
+                Some(value) => value.text.clone(),
+                None => {
+                    let why = format!("needs a value: --{} {}", flag.name, flag.value);
+                    return Err(word.error(&format!("--{name}"), Fault::BadValue { why }));
+                }
+            },
+        };
+        overrides.set_at(flag.name, &value, word.place)?;
+    }
+    Ok(())
+}
+
+/// The command that runs a script without touching it.
+fn command(text: &str, origin: &str, slurm: bool, args: &[String]) -> Result<CommandText, SpecError> {
+    let first = text.lines().next().unwrap_or_default();
+    let line = first.strip_prefix("#!").unwrap_or("/bin/sh").trim();
+    let mut interpreter: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+    let program = interpreter.iter().rfind(|word| !word.starts_with('-')).cloned().unwrap_or_default();
+    let base = program
+        .rsplit('/')
+        .next()
+        .unwrap_or_default()
+        .trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let flag = match base {
+        "sh" | "bash" | "dash" | "zsh" | "ksh" | "python" | "pypy" => "-c",
+        "perl" | "ruby" => "-e",
+        _ => {
+            let why = format!(
+                "interpreter `{}` takes no script as an argument; use sh, bash, zsh, ksh, python, perl or ruby, or write a job file",
+                crate::read::short(line)
+            );
+            let place = Some(Place { line: 1, column: 1 });
+            return Err(SpecError { place, ..SpecError::of("run", Fault::BadValue { why }) });
+        }
+    };
+    interpreter.extend([flag.to_owned(), text.to_owned()]);
+    // The word after a shell's script is its $0; Python, Perl and Ruby take what follows as arguments already.
+    if matches!(base, "sh" | "bash" | "dash" | "zsh" | "ksh") {
+        let name = origin.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("script");
+        interpreter.push(name.to_owned());
+    }
+    interpreter.extend(args.iter().cloned());
+    let mut argv: Vec<String> = Vec::new();
+    if slurm {
+        argv.extend(["/bin/sh", "-c", SLURM_PRELUDE, "sbatch"].map(str::to_owned));
+    }
+    argv.extend(interpreter);
+    Ok(CommandText::Argv(argv.into_iter().map(Text).collect()))
+}

@@ -63,10 +63,11 @@ fn pool(tiny: bool) -> (World, Vec<QueueOrd>) {
 fn ask(dice: &mut Dice) -> Ask {
     let kind = dice.roll(SHAPES);
     let mut task = shape(1 + kind % 16, 1 + kind / 16);
-    if kind % 5 == 0 {
+    if kind.is_multiple_of(5) {
         task.devices.push(gpus(1 + (kind / 5 % 4) as u32));
     }
-    let ask = Ask::new(task).limit(600 + kind % 7 * 600).priority(if kind % 11 == 0 { 750 } else { 500 });
+    let ask =
+        Ask::new(task).limit(600 + kind % 7 * 600).priority(if kind.is_multiple_of(11) { 750 } else { 500 });
     let ask = ask.class(if kind % 50 == 7 { Class::Critical } else { Class::Standard });
     // 5 % of the tasks in gangs of 8: one submission in 153.
     if dice.roll(153) == 0 { ask.tasks(8, 8) } else { ask }

@@ -45,6 +45,9 @@ struct Victim {
     queue: usize,
 }
 
+/// A gang that others are leaving for, in the order of the line.
+type Waiting = (Reverse<(Class, u16)>, Timestamp, GangId, GangOrd, Vec<GangOrd>);
+
 /// One choice of victims on a node: how many, how much work is lost, where, who.
 type Choice = (usize, u64, usize, Vec<GangOrd>);
 
@@ -59,7 +62,7 @@ impl Solver<'_> {
                 victims.entry(beneficiary).or_default().push(*gang);
             }
         }
-        let mut waiting: Vec<(Reverse<(Class, u16)>, Timestamp, GangId, GangOrd, Vec<GangOrd>)> = Vec::new();
+        let mut waiting: Vec<Waiting> = Vec::new();
         for (id, victims) in victims {
             let Some(gang) = self.problem.ids.get(&id).copied() else { continue };
             if let (Some(row), true) = (self.snapshot.gang(gang), self.problem.bucket(gang).is_some()) {

@@ -322,8 +322,8 @@ impl Solver<'_> {
         }
         let dead = &mut self.runs[bucket].dead;
         dead.resize(pool.domains.len(), false);
-        for domain in 0..pool.domains.len() {
-            if dead[domain] {
+        for (domain, dead) in dead.iter_mut().enumerate() {
+            if *dead {
                 continue;
             }
             if pool.has_copies(want.variant, Some(domain), count)
@@ -331,7 +331,7 @@ impl Solver<'_> {
             {
                 return Some(seats);
             }
-            dead[domain] = true;
+            *dead = true;
         }
         if !pool.has_copies(want.variant, None, count) {
             return None;

@@ -167,7 +167,7 @@ proptest! {
     #[test]
     fn equal_queues_get_equal_shares(cores in (1_u64..5, 1_u64..5), gib in (1_u64..5, 1_u64..5), nodes in 2_usize..6) {
         let mut world = World::new();
-        (0..nodes).for_each(|_| drop(world.node(16, 64, &[], &[])));
+        for _ in 0..nodes { world.node(16, 64, &[], &[]); }
         let queues = [world.queue(QueueSpec::new("a")), world.queue(QueueSpec::new("b"))];
         let shapes = [shape(cores.0, gib.0), shape(cores.1, gib.1)];
         for (queue, shape) in queues.iter().zip(&shapes) {
@@ -190,7 +190,7 @@ proptest! {
     #[test]
     fn large_gangs_do_not_starve(nodes in 1_u32..5, limit in 5_u64..60, rate in 1_usize..6) {
         let mut pool = Pool::new(world(0));
-        (0..nodes).for_each(|_| drop(pool.world.node(8, 32, &[], &[])));
+        for _ in 0..nodes { pool.world.node(8, 32, &[], &[]); }
         let at = pool.at();
         for _ in 0..nodes * 4 {
             pool.world.submit(QueueOrd(0), Ask::new(shape(2, 1)).limit(limit), at);

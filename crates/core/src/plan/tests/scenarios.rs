@@ -155,7 +155,9 @@ fn pack_fills_one_node_spread_takes_another() {
     use crate::snapshot::PlacementPolicy;
     for (placement, nodes) in [(PlacementPolicy::Pack, 1), (PlacementPolicy::Spread, 4)] {
         let mut world = World::new();
-        (0..4).for_each(|_| drop(world.node(8, 8, &[], &[])));
+        for _ in 0..4 {
+            world.node(8, 8, &[], &[]);
+        }
         let ids: Vec<GangId> =
             (0..4).map(|_| world.submit(ROOT, Ask::new(shape(1, 1)), Timestamp(0))).collect();
         let plan =
@@ -198,7 +200,9 @@ fn two_queues_share_by_weight() {
     let queues = [world.queue(heavy), world.queue(QueueSpec::new("light"))];
     let mut pool = Pool::new(world);
     for queue in queues {
-        (0..30).for_each(|_| drop(pool.submit(queue, Ask::new(shape(1, 1)))));
+        for _ in 0..30 {
+            pool.submit(queue, Ask::new(shape(1, 1)));
+        }
     }
     pool.run();
     let used = |queue: QueueOrd| pool.world.snapshot.queue(queue).used.running;
@@ -208,7 +212,9 @@ fn two_queues_share_by_weight() {
 #[test]
 fn critical_evicts_the_fewest_gangs_with_the_least_lost_work() {
     let mut world = World::new();
-    (0..3).for_each(|_| drop(world.node(8, 32, &[], &[])));
+    for _ in 0..3 {
+        world.node(8, 32, &[], &[]);
+    }
     let mut pool = Pool::new(world);
     let pair: Vec<GangId> = (0..2).map(|_| pool.submit(ROOT, Ask::new(shape(4, 1)))).collect();
     let old = pool.submit(ROOT, Ask::new(shape(8, 1)));
@@ -286,9 +292,13 @@ fn a_guarantee_is_given_back_and_no_more() {
     let owner = world.queue(guaranteed("owner", 4));
     let guest = world.queue(QueueSpec::new("guest"));
     let mut pool = Pool::new(world);
-    (0..8).for_each(|_| drop(pool.submit(guest, Ask::new(shape(1, 1)))));
+    for _ in 0..8 {
+        pool.submit(guest, Ask::new(shape(1, 1)));
+    }
     pool.run();
-    (0..6).for_each(|_| drop(pool.submit(owner, Ask::new(shape(1, 1)))));
+    for _ in 0..6 {
+        pool.submit(owner, Ask::new(shape(1, 1)));
+    }
     let plan = pool.plan();
     assert_eq!(evicted(&plan).len(), 4, "{plan:#?}");
     let reclaim = |decision: &Decision| {

@@ -24,10 +24,11 @@ mod netlink;
 mod network;
 mod nft;
 mod outward;
+mod trial;
 
 pub use attach::{attach, connect, detach};
-pub(crate) use namespace::inside_new;
 pub use network::{Network, Settings};
+pub(crate) use trial::trial;
 
 use serde::{Deserialize, Serialize};
 use std::io;

@@ -29,7 +29,7 @@ pub(super) fn inside<T: Send>(
 }
 
 /// Runs `work` inside a new, empty network namespace, which ends with it unless something keeps it.
-pub(crate) fn inside_new<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+pub(super) fn inside_new<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     on_thread(|| {
         #[expect(deprecated, reason = "unsound only with FILES, which is not among these flags")]
         rustix::thread::unshare(UnshareFlags::NEWNET)?;

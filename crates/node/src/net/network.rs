@@ -91,7 +91,7 @@ impl Network {
         let notes = state.join("net");
         fs::create_dir_all(&notes).map_err(NetError::step("make", notes.display()))?;
         // tried, not guessed: without the right to make namespaces and links there is no network
-        super::inside_new(|| {
+        super::namespace::inside_new(|| {
             let up = Socket::route().map(|mut socket| socket.run(vec![link::up(link::LOOPBACK_INDEX)]));
             up?.map_err(|(_, why)| why.into())
         })

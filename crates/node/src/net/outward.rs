@@ -121,7 +121,7 @@ pub(super) fn routes() -> Vec<(String, u32, u32)> {
     text.lines().skip(1).filter_map(route).collect()
 }
 
-fn uplink() -> Option<String> {
+pub(super) fn uplink() -> Option<String> {
     routes().into_iter().find(|&(_, network, mask)| network == 0 && mask == 0).map(|(link, _, _)| link)
 }
 

@@ -1,1 +1,15 @@
-//! What this machine has and what it can do; every capability is probed by doing it.
+//! What this machine has ([`node`]) and what it can do ([`doctor`]): every capability is tried, not guessed.
+//!
+//! Trying leaves nothing behind: mounts and links live in namespaces of a thread that ends, files in a scratch
+//! folder that is removed, control groups are removed after use.
+
+mod capability;
+mod devices;
+mod doctor;
+mod isolation;
+mod limits;
+mod machine;
+
+pub use devices::{Found, devices, scan_pci};
+pub use doctor::{Doctor, Row, State, doctor};
+pub use machine::{MachineConfig, node};

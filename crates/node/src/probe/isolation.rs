@@ -1,0 +1,171 @@
+//! Trials of what keeps tasks apart: namespaces, overlay, seccomp, networks.
+
+use super::doctor::{Row, Scratch};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags};
+use rustix::thread::UnshareFlags;
+use std::fs;
+use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+const NO_CONTAINERS: &str = "no containers: jobs run as plain processes that see the whole machine";
+const AS_ROOT: &str = "run the pool as root";
+
+/// User, mount and process namespaces.
+pub(super) fn namespaces(_scratch: &Scratch) -> Vec<Row> {
+    let user = match by_program(&["--user", "--map-root-user"]) {
+        Ok(()) => Row::ok("user namespace", "made"),
+        Err(why) => Row::degraded(
+            "user namespace",
+            why.to_string(),
+            "a pool without root has no containers",
+            "raise user.max_user_namespaces, or run the pool as root",
+        ),
+    };
+    let mount = match in_mount_namespace(|| Ok(())) {
+        Ok(()) => Row::ok("mount namespace", "made"),
+        Err(why) => Row::missing("mount namespace", why.to_string(), NO_CONTAINERS, AS_ROOT),
+    };
+    let process = match by_program(&["--pid", "--fork"]) {
+        Ok(()) => Row::ok("process namespace", "made"),
+        Err(why) => Row::missing("process namespace", why.to_string(), NO_CONTAINERS, AS_ROOT),
+    };
+    vec![user, mount, process]
+}
+
+/// A process of several threads cannot enter a user namespace itself: a program of its own does.
+fn by_program(flags: &[&str]) -> io::Result<()> {
+    let mut command = Command::new("unshare");
+    command.args(flags).arg("true").stdin(Stdio::null()).env("LC_ALL", "C");
+    let output = command.output().map_err(|why| {
+        io::Error::new(why.kind(), format!("cannot try it: the program `unshare` of util-linux: {why}"))
+    })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+}
+
+/// Runs `work` on a thread with mounts of its own, which end with it.
+pub(super) fn in_mount_namespace<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("mounts".to_owned()).spawn_scoped(scope, || {
+            #[expect(deprecated, reason = "unsound only with FILES, which is not among these flags")]
+            rustix::thread::unshare(UnshareFlags::NEWNS)?;
+            let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+            rustix::mount::mount_change("/", private)?;
+            work()
+        })?;
+        thread.join().unwrap_or_else(|_panic| Err(io::Error::other("the trial panicked")))
+    })
+}
+
+/// An overlay as containers have it: an upper layer in the state folder, a file of the lower one hidden.
+pub(super) fn overlay(scratch: &Scratch) -> Vec<Row> {
+    let tried = scratch.room("overlay").and_then(|room| in_mount_namespace(|| try_overlay(&room)));
+    vec![match tried {
+        Ok(()) => Row::ok("overlay", "mounted, written, a lower file hidden"),
+        Err(why) => Row::missing(
+            "overlay",
+            why.to_string(),
+            NO_CONTAINERS,
+            "put the state folder on ext4, xfs or btrfs, and run the pool as root",
+        ),
+    }]
+}
+
+fn try_overlay(room: &Path) -> io::Result<()> {
+    for folder in ["lower", "upper", "work", "merged"] {
+        fs::create_dir(room.join(folder))?;
+    }
+    fs::write(room.join("lower/hidden"), "")?;
+    let at = |folder: &str| room.join(folder).display().to_string();
+    let options = format!("lowerdir={},upperdir={},workdir={}", at("lower"), at("upper"), at("work"));
+    let options = std::ffi::CString::new(options).map_err(io::Error::other)?;
+    let merged = room.join("merged");
+    rustix::mount::mount("overlay", &merged, "overlay", MountFlags::empty(), Some(options.as_c_str()))?;
+    let tried = fs::write(merged.join("new"), "text").and_then(|()| fs::remove_file(merged.join("hidden")));
+    rustix::mount::unmount(&merged, rustix::mount::UnmountFlags::DETACH)?;
+    tried?;
+    let hidden = fs::symlink_metadata(room.join("upper/hidden"))?;
+    if hidden.file_type().is_char_device() {
+        Ok(())
+    } else {
+        Err(io::Error::other("a removed lower file left no whiteout"))
+    }
+}
+
+/// Unpacking images safely needs `openat2`.
+pub(super) fn beneath(scratch: &Scratch) -> Vec<Row> {
+    let tried =
+        rustix::fs::open(&scratch.folder, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).and_then(|folder| {
+            let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+            let flags = OFlags::PATH | OFlags::CLOEXEC;
+            rustix::fs::openat2(&folder, ".", flags, Mode::empty(), inside)?;
+            match rustix::fs::openat2(&folder, "..", flags, Mode::empty(), inside) {
+                Err(rustix::io::Errno::XDEV) => Ok(()),
+                Err(why) => Err(why),
+                Ok(_escaped) => Err(rustix::io::Errno::NOTSUP),
+            }
+        });
+    vec![match tried {
+        Ok(()) => Row::ok("openat2", "keeps paths inside a folder"),
+        Err(why) => Row::missing(
+            "openat2",
+            why.to_string(),
+            "no images from layouts or registries",
+            "use Linux 5.6 or later",
+        ),
+    }]
+}
+
+/// A filter on a thread of its own, which ends with it.
+pub(super) fn seccomp(_scratch: &Scratch) -> Vec<Row> {
+    use crate::launcher::sys::{Instruction, install_filter};
+    const RETURN: u16 = 0x06;
+    const ALLOW: u32 = 0x7fff_0000;
+    let allow_all = [Instruction { code: RETURN, when_true: 0, when_false: 0, operand: ALLOW }];
+    let tried = std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            rustix::thread::set_no_new_privs(true)?;
+            install_filter(&allow_all)
+        });
+        thread.join().unwrap_or_else(|_panic| Err(io::Error::other("the trial panicked")))
+    });
+    vec![match tried {
+        Ok(()) => Row::ok("seccomp", "filter installed"),
+        Err(why) => Row::missing(
+            "seccomp",
+            why.to_string(),
+            "tasks may make system calls that they should not",
+            "use a kernel with CONFIG_SECCOMP_FILTER",
+        ),
+    }]
+}
+
+/// Bridge, cable and nf_tables in a namespace that ends with the trial; and whether there is a way out.
+pub(super) fn network(_scratch: &Scratch) -> Vec<Row> {
+    let trial = crate::net::trial();
+    let shared = "tasks share the machine's network: ports collide, and gangs see each other's";
+    let links = match &trial.links {
+        Ok(()) => Row::ok("network of tasks", "namespace, bridge and cable made"),
+        Err(why) => Row::missing("network of tasks", why.to_string(), shared, AS_ROOT),
+    };
+    let lonely = "tasks in containers have no way to the internet";
+    let table = match &trial.table {
+        Ok(()) => Row::ok("nf_tables", "table with masquerade installed"),
+        Err(why) => Row::degraded(
+            "nf_tables",
+            why.to_string(),
+            lonely,
+            "use a kernel with nf_tables and masquerade, and run the pool as root",
+        ),
+    };
+    let route = match &trial.uplink {
+        Some(link) => Row::ok("way out", format!("default route by {link}")),
+        None => Row::degraded("way out", "no default route", lonely, "give the machine a default route"),
+    };
+    vec![links, table, route]
+}

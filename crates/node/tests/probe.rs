@@ -1,0 +1,149 @@
+//! What the machine has and can do, against what the machine itself says.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where something is wrong")]
+
+use pond_core::model::{DeviceKind, Resources, ShareMode};
+use pond_core::units::{Bytes, MilliCpu};
+use pond_node::probe::{Doctor, MachineConfig, State, doctor, node, scan_pci};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+/// What a trial could leave on the machine.
+fn traces(state: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    found.extend(mounts.lines().filter(|line| line.contains("probe-")).map(str::to_owned));
+    let links = fs::read_to_string("/proc/net/dev").unwrap();
+    found.extend(links.lines().filter(|line| line.contains("trial")).map(str::to_owned));
+    for group in fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
+        let Ok(inner) = fs::read_dir(group.path()) else { continue };
+        let names = inner.flatten().map(|entry| entry.path().display().to_string());
+        found.extend(names.filter(|name| name.contains(&format!("pond-probe-{}", std::process::id()))));
+    }
+    found.extend(fs::read_dir(state).unwrap().flatten().map(|entry| entry.path().display().to_string()));
+    found
+}
+
+#[test]
+fn the_doctor_tries_everything_and_leaves_nothing() {
+    let state = tempfile::tempdir().unwrap();
+    let before = traces(state.path());
+    let table = doctor(state.path());
+    assert_eq!(traces(state.path()), before);
+    let mut total = 0;
+    for row in &table.rows {
+        let took = row.took_us / 1000;
+        println!("{:<18} {:<8?} {:>4} ms  {}  {}", row.name, row.state, took, row.detail, row.remedy);
+        assert!(!row.detail.is_empty(), "{row:?}");
+        assert_eq!(row.state == State::Ok, row.cost.is_empty(), "what is not fine costs something: {row:?}");
+        total += row.took_us;
+    }
+    println!("in all {} ms", total / 1000);
+    let names: BTreeSet<&str> = table.rows.iter().map(|row| row.name.as_str()).collect();
+    assert_eq!(names.len(), table.rows.len(), "names are unique");
+    let json = serde_json::to_string(&table).unwrap();
+    assert_eq!(serde_json::from_str::<Doctor>(&json).unwrap(), table);
+    if rustix::process::geteuid().is_root() {
+        for must in
+            ["mount namespace", "overlay", "openat2", "seccomp", "memory limit", "freeze", "kill of a group"]
+        {
+            let row = table.row(must).unwrap();
+            if row.state != State::Ok {
+                println!("skipped: this machine has no {must} ({}), so it stays untested", row.detail);
+            }
+        }
+    } else {
+        println!("skipped: not root, so most trials end early");
+    }
+}
+
+#[test]
+fn trials_may_run_beside_each_other() {
+    let state = tempfile::tempdir().unwrap();
+    std::thread::scope(|scope| {
+        let tables: Vec<_> = (0..3).map(|_| scope.spawn(|| doctor(state.path()))).collect();
+        let states: Vec<Vec<(String, State)>> = tables
+            .into_iter()
+            .map(|table| table.join().unwrap().rows.into_iter().map(|row| (row.name, row.state)).collect())
+            .collect();
+        assert_eq!(states[0], states[1]);
+        assert_eq!(states[0], states[2]);
+    });
+    assert_eq!(fs::read_dir(state.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_said() {
+    let table = doctor(Path::new("/proc/nowhere"));
+    assert_eq!(table.worst(), State::Missing);
+    assert!(table.rows[0].detail.contains("/proc/nowhere"), "{table:?}");
+}
+
+#[test]
+fn the_machine_is_described_after_what_it_keeps() {
+    let state = tempfile::tempdir().unwrap();
+    let mut config = MachineConfig::new("here", &state.path().join("not/made/yet"));
+    config.reserved = Some(Resources::ZERO);
+    config.labels.insert("zone".to_owned(), "lab".to_owned());
+    let whole = node(&config);
+    let cpus = std::thread::available_parallelism().unwrap().get() as u64;
+    assert_eq!(whole.capacity.cpu, MilliCpu(cpus * 1000));
+    assert!(whole.capacity.memory > Bytes(100_000_000) && whole.capacity.disk > Bytes::ZERO, "{whole:?}");
+    assert_eq!(whole.labels["arch"], std::env::consts::ARCH);
+    assert_eq!(whole.labels["zone"], "lab");
+    assert!(whole.labels.contains_key("kernel") && whole.labels.contains_key("numa"));
+    config.reserved = Some(Resources { memory: Bytes(1_000_000), ..Resources::ZERO });
+    assert_eq!(node(&config).capacity.memory, whole.capacity.memory.minus(Bytes(1_000_000)));
+    config.reserved = None;
+    assert!(node(&config).capacity.memory < whole.capacity.memory);
+}
+
+fn pci(root: &Path, address: &str, files: &[(&str, &str)]) {
+    let folder = root.join("bus/pci/devices").join(address);
+    for (name, text) in files {
+        let file = folder.join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
+    }
+}
+
+/// Folders as the kernel shows such cards; this machine has none.
+#[test]
+fn accelerators_are_told_from_display_adapters() {
+    let root = tempfile::tempdir().unwrap();
+    let (sys, dev) = (root.path().join("sys"), root.path().join("dev"));
+    let card = |class, vendor, device| {
+        vec![("class", class), ("vendor", vendor), ("device", device), ("numa_node", "1\n")]
+    };
+    pci(&sys, "0000:17:00.0", &card("0x030200\n", "0x10de\n", "0x2330\n"));
+    let mut amd = card("0x120000\n", "0x1002\n", "0x740c\n");
+    amd.extend([("mem_info_vram_total", "68702699520\n"), ("drm/card1/x", ""), ("drm/renderD129/x", "")]);
+    pci(&sys, "0000:03:00.0", &amd);
+    pci(&sys, "0000:65:00.0", &card("0x120000\n", "0x10ee\n", "0x5004\n"));
+    pci(&sys, "0000:66:00.0", &card("0x120000\n", "0x1da3\n", "0x1020\n"));
+    pci(&sys, "0000:02:00.0", &card("0x030000\n", "0x1a03\n", "0x2000\n")); // a server's management chip
+    pci(&sys, "0000:00:02.0", &card("0x030000\n", "0x1234\n", "0x1111\n")); // a virtual display
+    pci(&sys, "0000:01:00.0", &card("0x020000\n", "0x10de\n", "0x2330\n")); // no accelerator at all
+    fs::create_dir_all(dev.join("dri")).unwrap();
+    fs::write(dev.join("dri/renderD129"), "").unwrap();
+    fs::write(dev.join("kfd"), "").unwrap();
+    let found = scan_pci(&sys, &dev);
+    let kinds: BTreeMap<&str, DeviceKind> =
+        found.iter().map(|found| (found.address.as_str(), found.device.kind)).collect();
+    let expected = BTreeMap::from([
+        ("0000:03:00.0", DeviceKind::Gpu),
+        ("0000:17:00.0", DeviceKind::Gpu),
+        ("0000:65:00.0", DeviceKind::Fpga),
+        ("0000:66:00.0", DeviceKind::Npu),
+    ]);
+    assert_eq!(kinds, expected);
+    let amd = &found[0].device;
+    assert_eq!((amd.memory, amd.numa), (Bytes(68_702_699_520), Some(1)));
+    assert_eq!(amd.modes, [ShareMode::Exclusive]);
+    assert_eq!(amd.files.len(), 2, "{:?}", amd.files);
+    let nvidia = &found[1].device;
+    assert!(nvidia.model.starts_with("NVIDIA") && nvidia.model.contains("H100"), "{}", nvidia.model);
+    assert!(nvidia.modes.is_empty(), "without a driver it is shown and never granted");
+    assert!(scan_pci(&root.path().join("no-such"), &dev).is_empty());
+}

@@ -133,7 +133,7 @@ pub fn stay(ctx: &Ctx, client: &Client, job: &JobSummary, tty: bool) -> Done {
         copy(ctx, client, id, job)?;
     }
     let Some(ended) = until_over(client, id, None)? else { return Ok(codes::FAILED) };
-    told(ctx, &ended);
+    told(ctx, client, &ended);
     Ok(code_of(ended.code))
 }
 
@@ -253,14 +253,17 @@ fn stop_on_signals(ctx: &Ctx, client: &Client, job: JobRef, tty: bool) -> Result
 }
 
 /// What is worth knowing after the end: how it failed, and files that would otherwise be forgotten.
-fn told(ctx: &Ctx, ended: &Ended) {
+fn told(ctx: &Ctx, client: &Client, ended: &Ended) {
     let summary = &ended.detail.summary;
     if ended.state != State::Succeeded
         && let Some(reason) = &summary.reason
     {
         ctx.out.note(&format!("{}: {}: {}", summary.id, ended.state.as_str(), clean(reason)));
     }
-    let (files, more) = left_files(&ctx.globals, &ended.detail);
+    if !std::io::stderr().is_terminal() {
+        return;
+    }
+    let (files, more) = left_files(&ctx.globals, client, &ended.detail);
     if let Some(first) = files.first() {
         let others = match files.len() + more {
             1 => String::new(),

@@ -33,4 +33,4 @@ pub use jobfile::{
 pub use lint::{Format, Reading, Report, lint, read, read_one};
 pub use overrides::{FLAGS, Flag, FlagArity, Overrides};
 pub use read::{MAX_BYTES, MAX_DEPTH, MAX_DOCUMENTS, MAX_NODES};
-pub use script::{sbatch, sbatch_takes_value};
+pub use script::sbatch;

@@ -28,7 +28,10 @@ pub fn left_files(globals: &Globals, client: &Client, detail: &JobDetail) -> (Ve
     let since = detail.summary.started_ms.unwrap_or(u64::MAX) / 1000;
     let query = FileQuery { path: workdir.to_owned() };
     // Files that cannot be read are not worth a word here.
-    client.stream(&path, &query, &[]).map(|stream| new_files(stream, Path::new(workdir), since)).unwrap_or_default()
+    client
+        .stream(&path, &query, &[])
+        .map(|stream| new_files(stream, Path::new(workdir), since))
+        .unwrap_or_default()
 }
 
 fn new_files(stream: impl std::io::Read, workdir: &Path, since_s: u64) -> (Vec<PathBuf>, usize) {

@@ -10,7 +10,7 @@ use crate::verbs::run::stay;
 use crate::verbs::session::code_of;
 use crate::verbs::wait::until_over;
 use pond_core::model::Command;
-use pond_spec::{sbatch as read_script, sbatch_takes_value};
+use pond_spec::{Fault, sbatch as read_script};
 use std::path::Path;
 
 /// The flags in front, apart from what follows them.
@@ -23,11 +23,21 @@ fn split(args: &[String]) -> Result<(&[String], &[String]), CliError> {
         if !arg.starts_with('-') || arg == "-" {
             break;
         }
-        let follows = sbatch_takes_value(arg).map_err(|why| CliError::usage(why.to_string()))?;
-        place += 1 + usize::from(follows);
+        place += 1 + usize::from(takes_next(arg)?);
     }
     let place = place.min(args.len());
     Ok(args.split_at(place))
+}
+
+/// Whether the word behind this flag is its value. The reader of scripts knows; it is asked with the flag alone.
+fn takes_next(flag: &str) -> Result<bool, CliError> {
+    let alone = if flag.starts_with("--") { !flag.contains('=') } else { flag.chars().count() == 2 };
+    let Err(why) = read_script(Some("#!/bin/sh\n"), "", &[flag.to_owned()], &[]) else { return Ok(false) };
+    match *why.fault {
+        Fault::BadValue { .. } if alone && !why.field.is_empty() => Ok(true),
+        _ if alone => Err(CliError::Usage { what: why.to_string(), next: Some(why.next()) }),
+        _ => Ok(false),
+    }
 }
 
 fn has(flags: &[String], names: &[&str]) -> bool {

@@ -105,7 +105,13 @@ fn detached(ctx: &Ctx, client: &Client, job: &JobSummary) -> Done {
 /// Why waiting cannot help, if it cannot.
 fn hopeless(client: &Client, job: JobRef) -> Option<String> {
     let view: WhyView = client.get(&job.path("/why"), &WhyQuery { index: job.index }).ok()?;
-    (view.verdict == "needs_you").then_some(view.sentence)
+    let infeasible = view.reason.as_ref().and_then(|reason| reason.get("infeasible"));
+    // A pool without nodes, or with one that is away, may yet become larger.
+    let for_good = infeasible.is_some_and(|funnel| {
+        funnel.get("nodes").and_then(serde_json::Value::as_u64).unwrap_or(0) > 0
+            && !funnel.to_string().contains("not_ready")
+    });
+    (view.verdict == "needs_you" || for_good).then_some(view.sentence)
 }
 
 /// Stays with a job to its end: shows its output, passes Ctrl-C on, and gives back its exit code.

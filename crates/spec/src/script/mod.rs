@@ -92,16 +92,6 @@ pub fn sbatch(
     Ok((job, warnings))
 }
 
-/// Whether the word behind this flag of `sbatch` is its value.
-///
-/// # Errors
-/// `sbatch` has no such flag.
-pub fn sbatch_takes_value(flag: &str) -> Result<bool, SpecError> {
-    let word = Word { text: flag.to_owned(), place: None };
-    let (known, inline) = flags::find(&word)?;
-    Ok(known.arg == flags::Arg::Needed && inline.is_none())
-}
-
 /// The flag lines above the first command.
 fn directives(text: &str) -> Result<Vec<Line>, SpecError> {
     let mut out = Vec::new();

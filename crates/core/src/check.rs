@@ -1,24 +1,376 @@
-//! Named invariants of plans: what must hold of every plan, whoever made it.
+//! Named invariants of plans: what must hold of every plan, whoever made it. Tests ask for none broken, production counts them.
+//!
+//! Independent of the planner: it reads the snapshot and the plan, and shares with it only how a device share is counted.
 
-use crate::plan::Plan;
-use crate::snapshot::Snapshot;
+use crate::event::DeviceGrant;
+use crate::ids::{GangId, Generation, NodeName};
+use crate::model::{Class, DeviceRequest, ShareMode};
+use crate::plan::{Decision, Placement, Plan, PreemptCause, model_matches};
+use crate::queue::{Amounts, DIMS, RUNNING, dimension};
+use crate::snapshot::{
+    DeviceRow, GangPhase, GangRow, NodeOrd, NodeRow, NodeState, PlacedGang, QueueOrd, Snapshot,
+};
+use crate::units::{Bytes, MilliCpu, Thousandths};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The names of the rules.
+pub mod rule {
+    /// The plan was made from this snapshot.
+    pub const EPOCH: &str = "epoch";
+    /// Every decision is about a gang that is there, in the phase that the decision is for.
+    pub const PHASE: &str = "phase";
+    /// At most one decision a gang, but for limits.
+    pub const UNIQUE: &str = "unique";
+    /// Every gang that waits has a decision.
+    pub const ANSWERED: &str = "answered";
+    /// Decisions about a placed gang name its present generation.
+    pub const GENERATION: &str = "generation";
+    /// A gang starts with ranks 0, 1, ... between its minimum and its maximum; growth and shrinking keep both.
+    pub const WHOLE: &str = "whole";
+    /// Tasks go to nodes that are there and take tasks.
+    pub const OPEN: &str = "open";
+    /// The alternative exists and its labels hold.
+    pub const CONSTRAINT: &str = "constraint";
+    /// The devices are as asked for, healthy, each on another, divided in one way only.
+    pub const DEVICES: &str = "devices";
+    /// No node is given out beyond what it has.
+    pub const NODE_ROOM: &str = "node room";
+    /// No device is given out beyond what it has.
+    pub const DEVICE_ROOM: &str = "device room";
+    /// No queue passes a limit.
+    pub const QUEUE_LIMIT: &str = "queue limit";
+    /// Who is evicted may be, and by nobody but who asks for it.
+    pub const EVICTION: &str = "eviction";
+    /// Only `spare` gangs are frozen, thawed or squeezed.
+    pub const LENDING: &str = "lending";
+}
 
 /// A rule that a plan breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The name of the rule.
+    /// The name of the rule: one of [`rule`] for plans.
     pub rule: &'static str,
     /// What breaks it, for people.
     pub detail: String,
 }
 
+/// What the plan takes from a node.
+struct Taken {
+    cpu: u64,
+    lent: u64,
+    memory: u64,
+    disk: u64,
+    devices: BTreeMap<u32, (ShareMode, u64, u64)>,
+}
+
+struct Check<'a> {
+    snapshot: &'a Snapshot,
+    nodes: BTreeMap<&'a NodeName, NodeOrd>,
+    taken: BTreeMap<NodeOrd, Taken>,
+    queues: BTreeMap<QueueOrd, Amounts>,
+    found: Vec<Violation>,
+}
+
 /// Checks a plan against the snapshot it was made from; empty when it is sound.
+///
+/// Costs one pass over gangs and nodes and the size of the plan, with logarithms.
 #[must_use]
 pub fn check_plan(snapshot: &Snapshot, plan: &Plan) -> Vec<Violation> {
-    let mut found = Vec::new();
+    let mut check = Check {
+        snapshot,
+        nodes: named_nodes(snapshot, plan),
+        taken: BTreeMap::new(),
+        queues: BTreeMap::new(),
+        found: Vec::new(),
+    };
     if plan.epoch != snapshot.epoch {
-        let detail = format!("made from epoch {}, checked against {}", plan.epoch, snapshot.epoch);
-        found.push(Violation { rule: "epoch", detail });
+        check.report(
+            rule::EPOCH,
+            None,
+            format!("made from {}, checked against {}", plan.epoch, snapshot.epoch),
+        );
     }
-    found
+    let mut by_gang: Vec<(GangId, &Decision)> =
+        plan.decisions.iter().map(|decision| (gang_of(decision), decision)).collect();
+    by_gang.sort_by_key(|(gang, _)| *gang);
+    let rows = check.rows(&by_gang);
+    for (gang, decision) in &by_gang {
+        match rows.get(gang) {
+            Some(row) => check.decision(row, decision),
+            None => check.report(rule::PHASE, Some(*gang), "there is no such gang".to_owned()),
+        }
+    }
+    check.totals();
+    check.found
+}
+
+/// The nodes that the plan names.
+fn named_nodes<'a>(snapshot: &'a Snapshot, plan: &Plan) -> BTreeMap<&'a NodeName, NodeOrd> {
+    let mut wanted: BTreeSet<&NodeName> = BTreeSet::new();
+    for decision in &plan.decisions {
+        if let Decision::Place { tasks, .. } | Decision::Grow { tasks, .. } = decision {
+            wanted.extend(tasks.iter().map(|task| &task.node));
+        }
+    }
+    let named = (0_u32..).zip(&snapshot.nodes).filter(|(_, row)| wanted.contains(&row.name));
+    named.map(|(at, row)| (&row.name, NodeOrd(at))).collect()
+}
+
+const fn gang_of(decision: &Decision) -> GangId {
+    match decision {
+        Decision::Place { gang, .. }
+        | Decision::Grow { gang, .. }
+        | Decision::Shrink { gang, .. }
+        | Decision::Preempt { gang, .. }
+        | Decision::Freeze { gang, .. }
+        | Decision::Thaw { gang, .. }
+        | Decision::Hold { gang, .. } => *gang,
+        Decision::Limit { task, .. } => task.gang,
+    }
+}
+
+impl<'a> Check<'a> {
+    fn report(&mut self, rule: &'static str, gang: Option<GangId>, detail: String) {
+        let detail = gang.map_or_else(|| detail.clone(), |gang| format!("{gang}: {detail}"));
+        self.found.push(Violation { rule, detail });
+    }
+
+    /// The rows of gangs with a decision; says which are missing an answer or have two.
+    fn rows(&mut self, by_gang: &[(GangId, &Decision)]) -> BTreeMap<GangId, &'a GangRow> {
+        let mut rows = BTreeMap::new();
+        for row in self.snapshot.gangs.iter().flatten() {
+            let first = by_gang.partition_point(|(gang, _)| *gang < row.id);
+            let own = by_gang[first..].iter().take_while(|(gang, _)| *gang == row.id);
+            let own = own.filter(|(_, decision)| !matches!(decision, Decision::Limit { .. })).count();
+            if by_gang.get(first).is_some_and(|(gang, _)| *gang == row.id) {
+                rows.insert(row.id, row);
+            }
+            match (&row.phase, own) {
+                (GangPhase::Pending | GangPhase::Held(_), 0) => {
+                    self.report(rule::ANSWERED, Some(row.id), "it waits and nothing was decided".to_owned());
+                }
+                (_, 0 | 1) => {}
+                (_, count) => self.report(rule::UNIQUE, Some(row.id), format!("{count} decisions")),
+            }
+        }
+        rows
+    }
+
+    fn decision(&mut self, row: &'a GangRow, decision: &Decision) {
+        let id = row.id;
+        match (decision, &row.phase) {
+            (Decision::Hold { .. }, GangPhase::Pending | GangPhase::Held(_)) => {}
+            (Decision::Place { alternative, tasks, .. }, GangPhase::Pending) => {
+                let ranks = tasks.len();
+                if ranks < row.size.min as usize || ranks > row.size.max as usize {
+                    self.report(
+                        rule::WHOLE,
+                        Some(id),
+                        format!("{ranks} ranks, not {}..{}", row.size.min, row.size.max),
+                    );
+                }
+                self.tasks(row, *alternative, tasks, 0, 1);
+            }
+            (Decision::Grow { generation, tasks, .. }, GangPhase::Placed(placed)) => {
+                self.generation(row, placed, *generation);
+                let first = placed.tasks.iter().map(|task| task.rank + 1).max().unwrap_or(0);
+                if placed.tasks.len() + tasks.len() > row.size.max as usize {
+                    self.report(rule::WHOLE, Some(id), format!("grows beyond {}", row.size.max));
+                }
+                self.tasks(row, placed.alternative, tasks, first, 0);
+            }
+            (Decision::Shrink { generation, to, .. }, GangPhase::Placed(placed)) => {
+                self.generation(row, placed, *generation);
+                if *to < row.size.min || *to as usize >= placed.tasks.len() {
+                    self.report(
+                        rule::WHOLE,
+                        Some(id),
+                        format!("shrinks from {} to {to}", placed.tasks.len()),
+                    );
+                }
+            }
+            (Decision::Preempt { generation, cause, .. }, GangPhase::Placed(placed)) => {
+                self.generation(row, placed, *generation);
+                self.eviction(row, placed, cause);
+            }
+            (
+                Decision::Freeze { generation, .. } | Decision::Limit { generation, .. },
+                GangPhase::Placed(placed),
+            ) => {
+                self.generation(row, placed, *generation);
+                self.lending(row, placed.frozen.is_none());
+            }
+            (Decision::Thaw { generation, .. }, GangPhase::Placed(placed)) => {
+                self.generation(row, placed, *generation);
+                self.lending(row, placed.frozen.is_some());
+            }
+            _ => self.report(rule::PHASE, Some(id), "the decision does not go with its phase".to_owned()),
+        }
+    }
+
+    fn generation(&mut self, row: &GangRow, placed: &PlacedGang, seen: Generation) {
+        if placed.generation != seen {
+            self.report(
+                rule::GENERATION,
+                Some(row.id),
+                format!("{seen}, but it is at {}", placed.generation),
+            );
+        }
+    }
+
+    fn lending(&mut self, row: &GangRow, right: bool) {
+        if row.class != Class::Spare || !right {
+            self.report(rule::LENDING, Some(row.id), "not a spare gang in the right state".to_owned());
+        }
+    }
+
+    fn eviction(&mut self, row: &GangRow, placed: &PlacedGang, cause: &PreemptCause) {
+        let lawful = match cause {
+            PreemptCause::CpuWanted { .. } => row.class == Class::Spare && placed.frozen.is_some(),
+            PreemptCause::Priority { beneficiary } | PreemptCause::Reclaim { beneficiary } => {
+                *beneficiary != row.id
+            }
+        };
+        if !row.preemptible || row.class == Class::Critical || placed.stopping || !lawful {
+            self.report(rule::EVICTION, Some(row.id), format!("may not be evicted: {cause:?}"));
+        }
+    }
+
+    fn tasks(&mut self, row: &'a GangRow, alternative: u32, tasks: &[Placement], first: u32, gangs: u64) {
+        let Some(shape) = self.snapshot.demand(row.demand).get(alternative as usize) else {
+            return self.report(
+                rule::CONSTRAINT,
+                Some(row.id),
+                format!("there is no alternative {alternative}"),
+            );
+        };
+        let mut amounts = Amounts::ZERO;
+        for (rank, task) in (first..).zip(tasks) {
+            if task.rank != rank {
+                self.report(rule::WHOLE, Some(row.id), format!("rank {} where {rank} belongs", task.rank));
+            }
+            let Some(node) = self.nodes.get(&task.node).copied() else {
+                self.report(rule::OPEN, Some(row.id), format!("there is no node {}", task.node));
+                continue;
+            };
+            let node_row = self.snapshot.node(node);
+            if node_row.state != NodeState::Ready {
+                self.report(rule::OPEN, Some(row.id), format!("{} takes no tasks", task.node));
+            }
+            if let Some((key, value)) =
+                shape.labels.iter().find(|(key, value)| node_row.labels.get(*key) != Some(value))
+            {
+                self.report(rule::CONSTRAINT, Some(row.id), format!("{} is not {key}={value}", task.node));
+            }
+            amounts = amounts.plus(&Amounts::of(shape.request));
+            self.take(row, node, &shape.request);
+            self.devices(row, node, &shape.devices, &task.devices, &mut amounts);
+        }
+        amounts.0[RUNNING] = gangs;
+        let mut next = Some(row.queue);
+        while let Some(at) = next {
+            let sum = self.queues.entry(at).or_default();
+            *sum = sum.plus(&amounts);
+            next = self.snapshot.queue(at).parent;
+        }
+    }
+
+    fn take(&mut self, row: &GangRow, node: NodeOrd, request: &crate::model::Resources) {
+        let taken = self.taken.entry(node).or_insert(Taken {
+            cpu: 0,
+            lent: 0,
+            memory: 0,
+            disk: 0,
+            devices: BTreeMap::new(),
+        });
+        match row.class {
+            Class::Spare => taken.lent += request.cpu.0,
+            _ => taken.cpu += request.cpu.0,
+        }
+        taken.memory += request.memory.0;
+        taken.disk += request.disk.0;
+    }
+
+    fn devices(
+        &mut self,
+        row: &GangRow,
+        node: NodeOrd,
+        requests: &[DeviceRequest],
+        grants: &[DeviceGrant],
+        amounts: &mut Amounts,
+    ) {
+        let node_row = self.snapshot.node(node);
+        let slots = requests.iter().flat_map(|request| std::iter::repeat_n(request, request.count as usize));
+        let distinct: BTreeSet<u32> = grants.iter().map(|grant| grant.device).collect();
+        let mut fine = distinct.len() == grants.len() && slots.clone().count() == grants.len();
+        for (request, grant) in slots.zip(grants) {
+            let Some(device) = node_row.devices.get(grant.device as usize) else {
+                fine = false;
+                continue;
+            };
+            fine &= pleases(request, device, grant);
+            amounts.add_grant(request.kind, grant, device.spec.memory);
+            let Some(taken) = self.taken.get_mut(&node) else { continue };
+            let sum = taken.devices.entry(grant.device).or_insert((request.mode, 0, 0));
+            fine &= sum.0 == request.mode && device.mode.is_none_or(|mode| mode == request.mode);
+            (sum.1, sum.2) = (sum.1 + grant.compute.0, sum.2 + grant.memory.0);
+        }
+        if !fine {
+            self.report(rule::DEVICES, Some(row.id), format!("wrong devices on {}", node_row.name));
+        }
+    }
+
+    fn totals(&mut self) {
+        let mut found = Vec::new();
+        for (node, taken) in &self.taken {
+            node_totals(self.snapshot.node(*node), taken, &mut found);
+        }
+        for (queue, asked) in &self.queues {
+            let row = self.snapshot.queue(*queue);
+            let used = Amounts::of_usage(&row.used).plus(asked);
+            let limit = Amounts::of_limits(&row.spec.limit, u64::MAX);
+            for at in (0..DIMS).filter(|at| asked.0[*at] > 0 && used.0[*at] > limit.0[*at]) {
+                let detail =
+                    format!("{} uses {} of {} {:?}", row.spec.path, used.0[at], limit.0[at], dimension(at));
+                found.push(Violation { rule: rule::QUEUE_LIMIT, detail });
+            }
+        }
+        self.found.extend(found);
+    }
+}
+
+fn pleases(request: &DeviceRequest, device: &DeviceRow, grant: &DeviceGrant) -> bool {
+    let spec = &device.spec;
+    let share = match request.mode {
+        ShareMode::Exclusive => grant.compute == Thousandths::WHOLE && grant.memory == spec.memory,
+        _ => grant.compute == request.compute && grant.memory == request.memory,
+    };
+    device.healthy
+        && share
+        && spec.kind == request.kind
+        && spec.memory >= request.device_memory
+        && spec.modes.contains(&request.mode)
+        && model_matches(request.model.as_deref(), &spec.model)
+}
+
+fn node_totals(row: &NodeRow, taken: &Taken, found: &mut Vec<Violation>) {
+    let free = row.capacity.minus(row.granted);
+    let lendable = row.capacity.cpu.minus(row.busy_p95).minus(row.spare_cpu);
+    let parts = [
+        (MilliCpu(taken.cpu) > free.cpu, "CPU"),
+        (MilliCpu(taken.lent) > lendable, "lent CPU"),
+        (Bytes(taken.memory) > free.memory, "memory"),
+        (Bytes(taken.disk) > free.disk, "disk"),
+    ];
+    for (_, what) in parts.iter().filter(|(over, _)| *over) {
+        found
+            .push(Violation { rule: rule::NODE_ROOM, detail: format!("{} has too little {what}", row.name) });
+    }
+    for (device, (_, compute, memory)) in &taken.devices {
+        let Some(device_row) = row.devices.get(*device as usize) else { continue };
+        if *compute > device_row.free_compute.0 || *memory > device_row.free_memory.0 {
+            let detail = format!("device {device} of {} is given out twice", row.name);
+            found.push(Violation { rule: rule::DEVICE_ROOM, detail });
+        }
+    }
 }

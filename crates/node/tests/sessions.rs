@@ -1,5 +1,7 @@
 //! What people do with a task: exec, attach, forward, copy.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
+
 mod support;
 
 use pond_core::event::Exit;

@@ -2,11 +2,22 @@
 //!
 //! No placement choice is made outside this module.
 
+mod elastic;
+mod emit;
+mod evict;
+mod lend;
 mod planner;
-#[expect(dead_code, reason = "the index that uses the rest lands next")]
+mod policy;
 mod problem;
+mod reserve;
+mod solve;
+#[cfg(test)]
+mod tests;
+#[cfg(any(test, feature = "testkit"))]
+pub mod world;
 
 pub use planner::Planner;
+pub(crate) use problem::shape::model_matches;
 
 use crate::event::DeviceGrant;
 use crate::ids::{GangId, Generation, NodeName, TaskId};

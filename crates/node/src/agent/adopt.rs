@@ -9,6 +9,7 @@ use pond_core::event::{Found, Report};
 use pond_core::ids::{Generation, TaskId};
 use std::collections::BTreeSet;
 use std::fs;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -120,7 +121,13 @@ impl Inner {
             self.stop_all();
         }
         self.closing.store(true, Ordering::Release);
+        self.state().work.cancel_all();
         self.wake.notify_all();
+        self.watch.wake();
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            tolerate(thread.join());
+        }
         if how == Shutdown::Stop {
             if let Some(network) = &self.network {
                 network.close();
@@ -128,6 +135,7 @@ impl Inner {
             self.sweep();
             self.pool.remove();
         }
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     fn stop_all(&self) {

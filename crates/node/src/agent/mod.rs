@@ -14,7 +14,7 @@ mod work;
 
 pub use session::{CopyOut, ExecRequest};
 
-use crate::cgroup::{CgroupError, Group, Limits, Meters, Pool, Version};
+use crate::cgroup::{Group, Limits, Meters, Pool, Version};
 use crate::folder::Folder;
 use crate::launcher::spec::LogSettings;
 use crate::net::{Network, TaskNet};
@@ -32,6 +32,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 
 /// Finds a secret's value by its name.
 pub type SecretResolver = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
@@ -99,20 +100,6 @@ pub enum AgentError {
     /// A helper thread could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] io::Error),
-    /// The task is not running here.
-    #[error("task {0} is not running on this machine")]
-    NotRunning(TaskId),
-    /// A launcher did not answer.
-    #[error("task {task} does not answer: {source}")]
-    Silent {
-        /// The task.
-        task: TaskId,
-        /// Why.
-        source: io::Error,
-    },
-    /// A write to the control groups.
-    #[error(transparent)]
-    Cgroup(#[from] CgroupError),
 }
 
 /// What happens to the tasks when the agent goes.
@@ -142,8 +129,9 @@ pub(crate) struct Inner {
     wake: Condvar,
     watch: watch::Watch,
     closing: AtomicBool,
-    /// Held for as long as the agent lives: one agent a state folder.
-    _lock: fs::File,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Held until the agent has closed: one agent a state folder.
+    lock: Mutex<Option<fs::File>>,
 }
 
 #[derive(Default)]
@@ -203,13 +191,16 @@ impl Agent {
             watch: watch::Watch::new().map_err(AgentError::Thread)?,
             closing: AtomicBool::new(false),
             config,
-            _lock: lock,
+            threads: Mutex::default(),
+            lock: Mutex::new(Some(lock)),
         });
         inner.adopt();
-        let spawn = |name: &str, run: fn(Arc<Inner>)| {
-            let inner = Arc::clone(&inner);
-            let thread = std::thread::Builder::new().name(name.to_owned());
-            thread.stack_size(256 << 10).spawn(move || run(inner)).map(drop).map_err(AgentError::Thread)
+        let spawn = |name: &str, run: fn(Arc<Inner>)| -> Result<(), AgentError> {
+            let for_thread = Arc::clone(&inner);
+            let thread = std::thread::Builder::new().name(name.to_owned()).stack_size(256 << 10);
+            let handle = thread.spawn(move || run(for_thread)).map_err(AgentError::Thread)?;
+            inner.threads.lock().unwrap_or_else(PoisonError::into_inner).push(handle);
+            Ok(())
         };
         spawn("pond-watch", watch::run)?;
         spawn("pond-sample", sample::run)?;

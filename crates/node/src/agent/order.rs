@@ -182,7 +182,8 @@ impl Inner {
             env,
             workdir: workdir(run, rootfs),
             files: run.files.clone(),
-            user: run.user,
+            user: user(run, rootfs),
+            groups: if run.user.is_none() { rootfs.config.groups.clone() } else { Vec::new() },
             tty: run.tty,
             logs: self.config.logs,
             container: container.then(|| self.container(launch, rootfs, devices, net)),
@@ -207,6 +208,7 @@ impl Inner {
         Container {
             hostname: crate::hostname(launch.allocation.task),
             lowers: rootfs.lowers.clone(),
+            userxattr: rootfs.userxattr,
             hidden: if run.image == Image::Host { hidden(&self.config.state_dir) } else { Vec::new() },
             volumes: run.volumes.clone(),
             devices,
@@ -230,8 +232,9 @@ impl Inner {
             host_path
                 .unwrap_or_else(|| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
         );
-        let home = if run.user.is_none_or(|(uid, _)| uid == 0) { "/root" } else { "/" };
-        set("HOME", home.to_owned());
+        let home = rootfs.config.home.clone().filter(|_| run.user.is_none());
+        let root = user(run, rootfs).is_none_or(|(uid, _)| uid == 0);
+        set("HOME", home.unwrap_or_else(|| if root { "/root" } else { "/" }.to_owned()));
         if run.tty {
             set("TERM", "xterm-256color".to_owned());
         }
@@ -306,6 +309,11 @@ impl Inner {
         set("CUDA_VISIBLE_DEVICES", uuids.join(","));
         set("NVIDIA_VISIBLE_DEVICES", if uuids.is_empty() { "void".to_owned() } else { uuids.join(",") });
     }
+}
+
+/// Who it runs as: as the job says, else as the image says.
+fn user(run: &RunSpec, rootfs: &Rootfs) -> Option<(u32, u32)> {
+    run.user.or(rootfs.config.user)
 }
 
 fn command(run: &RunSpec, rootfs: &Rootfs) -> Program {

@@ -8,8 +8,8 @@ use crate::tolerate;
 use pond_core::ids::{Generation, TaskId};
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::os::fd::{AsFd, OwnedFd};
+use std::net::{Ipv4Addr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
@@ -75,21 +75,11 @@ impl Agent {
     /// `NotFound`: the task does not run here; otherwise as connecting does.
     pub fn connect(&self, task: TaskId, port: u16) -> io::Result<TcpStream> {
         let folder = self.inner.running(task)?;
-        let place = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let limit = Duration::from_secs(5);
-        let private = super::adopt::read_spec(&folder)
-            .and_then(|spec| spec.container)
-            .is_some_and(|container| container.net.is_some());
-        if !private {
-            return TcpStream::connect_timeout(&place, limit);
+        let net = super::adopt::read_spec(&folder).and_then(|spec| spec.container?.net);
+        match net {
+            Some(net) => crate::net::connect(&net, port),
+            None => TcpStream::connect_timeout(&(Ipv4Addr::LOCALHOST, port).into(), Duration::from_secs(5)),
         }
-        let process = crate::launcher::enter::open_task(&folder)?;
-        // A network namespace belongs to a thread: this one goes there and ends.
-        let thread = std::thread::Builder::new().name("pond-connect".to_owned()).spawn(move || {
-            crate::launcher::sys::setns(process.as_fd(), libc::CLONE_NEWNET as u32)?;
-            TcpStream::connect_timeout(&place, limit)
-        })?;
-        thread.join().unwrap_or_else(|_panic| Err(io::Error::other("the connecting thread died")))
     }
 
     /// What is at `path` inside the task, as a tar stream; works on the kept layer once the task has ended.

@@ -17,8 +17,13 @@ use std::time::Duration;
 /// The launchers being watched.
 pub(crate) struct Watch {
     epoll: OwnedFd,
+    /// Written to when the agent closes.
+    closing: OwnedFd,
     seen: Mutex<Seen>,
 }
+
+/// The key of [`Watch::closing`]; launchers count up from 0.
+const CLOSING: u64 = u64::MAX;
 
 #[derive(Default)]
 struct Seen {
@@ -28,7 +33,15 @@ struct Seen {
 
 impl Watch {
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?, seen: Mutex::default() })
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let closing = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC)?;
+        epoll::add(&epoll, &closing, epoll::EventData::new_u64(CLOSING), epoll::EventFlags::IN)?;
+        Ok(Self { epoll, closing, seen: Mutex::default() })
+    }
+
+    /// Makes the watching thread look whether the agent closes.
+    pub(crate) fn wake(&self) {
+        tolerate(rustix::io::write(&self.closing, &1_u64.to_ne_bytes()));
     }
 
     /// Watches the process until it ends.
@@ -54,11 +67,10 @@ impl Watch {
 /// The watching thread: until the agent closes.
 pub(super) fn run(inner: Arc<Inner>) {
     let mut events = Vec::with_capacity(64);
-    let second = rustix::time::Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
     while !inner.closing() {
         events.clear();
         let buffer = rustix::buffer::spare_capacity(&mut events);
-        tolerate(epoll::wait(&inner.watch.epoll, buffer, Some(&second)));
+        tolerate(epoll::wait(&inner.watch.epoll, buffer, None));
         for event in &events {
             let key = event.data.u64();
             let Some((task, generation, fd)) = inner.watch.take(key) else { continue };

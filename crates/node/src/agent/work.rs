@@ -30,6 +30,15 @@ pub(crate) struct Queues {
     cancel: BTreeMap<TaskId, Arc<AtomicBool>>,
 }
 
+impl Queues {
+    /// Makes every slow start give up.
+    pub(super) fn cancel_all(&self) {
+        for cancel in self.cancel.values() {
+            cancel.store(true, Ordering::Release);
+        }
+    }
+}
+
 /// Whose queue an effect stands in.
 fn subject(effect: &Effect) -> TaskId {
     match effect {

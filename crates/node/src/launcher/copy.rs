@@ -59,7 +59,7 @@ fn enter(folder: &Folder) -> io::Result<PathBuf> {
     }
     privileges::drop_all()?;
     if let Some((uid, gid)) = spec.user {
-        privileges::become_user(uid, gid)?;
+        privileges::become_user(uid, gid, &spec.groups)?;
     }
     Ok(workdir)
 }

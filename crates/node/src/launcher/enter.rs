@@ -259,7 +259,7 @@ fn become_command(
             privileges::drop_all()?;
         }
         if let Some((uid, gid)) = spec.user {
-            privileges::become_user(uid, gid)?;
+            privileges::become_user(uid, gid, &spec.groups)?;
         }
         sys::default_signals();
         Ok(())

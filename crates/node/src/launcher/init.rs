@@ -126,9 +126,6 @@ fn start<'a>(folder: &Folder, spec: &'a LaunchSpec, inherited: &'a Inherited) ->
         .map_err(|why| fault("hide the launcher", &why.into()))?;
     let signals = sys::block_signals().map_err(|why| fault("block signals", &why))?;
     tolerate(rustix::process::setsid());
-    if spec.container.as_ref().is_some_and(|container| container.net.is_some()) {
-        sys::loopback_up().map_err(|why| fault("bring up the loopback", &why))?;
-    }
     let layer = match &spec.container {
         Some(container) => Some(
             root::build(folder, spec, container)
@@ -286,7 +283,7 @@ impl Init<'_> {
                 (None, None) => {}
             }
             if let Some((uid, gid)) = self.spec.user {
-                privileges::become_user(uid, gid)?;
+                privileges::become_user(uid, gid, &self.spec.groups)?;
             }
             Ok(())
         };

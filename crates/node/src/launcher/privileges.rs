@@ -37,13 +37,14 @@ pub fn drop_all() -> io::Result<()> {
     sys::install_filter(&profile())
 }
 
-/// Becomes this user, with no other group; capabilities of root go with it.
+/// Becomes this user with these further groups; capabilities of root go with it.
 ///
 /// # Errors
 /// The ids are not valid here.
-pub fn become_user(uid: u32, gid: u32) -> io::Result<()> {
+pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
     let (uid, gid) = (rustix::process::Uid::from_raw(uid), rustix::process::Gid::from_raw(gid));
-    rustix::thread::set_thread_groups(&[])?;
+    let groups: Vec<_> = groups.iter().map(|&group| rustix::process::Gid::from_raw(group)).collect();
+    rustix::thread::set_thread_groups(&groups)?;
     rustix::thread::set_thread_res_gid(gid, gid, gid)?;
     rustix::thread::set_thread_res_uid(uid, uid, uid)?;
     Ok(())

@@ -126,7 +126,7 @@ fn option(path: &Path) -> String {
     path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:").replace(',', "\\,")
 }
 
-fn mount_overlay(lowers: &[PathBuf], writable: &Path, target: &Path) -> Result<()> {
+fn mount_overlay(lowers: &[PathBuf], writable: &Path, target: &Path, userxattr: bool) -> Result<()> {
     let (upper, work) = (writable.join("upper"), writable.join("work"));
     fs::create_dir_all(&work).step("make", &work)?;
     let top = lowers.last().map_or(Path::new("/"), PathBuf::as_path);
@@ -135,8 +135,11 @@ fn mount_overlay(lowers: &[PathBuf], writable: &Path, target: &Path) -> Result<(
         like(top, &upper).step("set the owner of", &upper)?;
     }
     let lower: Vec<String> = lowers.iter().map(|path| option(path)).collect();
-    let options =
+    let mut options =
         format!("lowerdir={},upperdir={},workdir={}", lower.join(":"), option(&upper), option(&work));
+    if userxattr {
+        options.push_str(",userxattr");
+    }
     let options = CString::new(options).map_err(io::Error::other).step("mount", target)?;
     rustix::mount::mount(c"overlay", target, c"overlay", MountFlags::NODEV, options.as_c_str())
         .step("mount the overlay at", target)
@@ -258,7 +261,7 @@ pub fn mount_layers(folder: &Folder, container: &Container, writable: &Path) -> 
     mount_tmpfs(&root, "mode=755,size=4m")?;
     inject(&root, container, below).step("prepare", &root)?;
     let lowers: Vec<PathBuf> = [root.clone()].into_iter().chain(below.iter().cloned()).collect();
-    mount_overlay(&lowers, &writable.join("root"), &root)?;
+    mount_overlay(&lowers, &writable.join("root"), &root, container.userxattr)?;
     if !container.lowers.is_empty() {
         return Ok(root);
     }
@@ -280,7 +283,7 @@ pub fn mount_layers(folder: &Folder, container: &Container, writable: &Path) -> 
 fn mount_submount(source: &Path, layer: &Path, inside: &Path, container: &Container) -> Result<()> {
     let hidden: Vec<&PathBuf> = container.hidden.iter().filter(|path| path.starts_with(source)).collect();
     if hidden.is_empty() {
-        return mount_overlay(&[source.to_path_buf()], layer, inside);
+        return mount_overlay(&[source.to_path_buf()], layer, inside, false);
     }
     mount_tmpfs(inside, "mode=755,size=1m")?;
     like(source, inside).step("prepare", inside)?;
@@ -294,7 +297,7 @@ fn mount_submount(source: &Path, layer: &Path, inside: &Path, container: &Contai
                 .step("hide", path)?;
         }
     }
-    mount_overlay(&[inside.to_path_buf(), source.to_path_buf()], layer, inside)
+    mount_overlay(&[inside.to_path_buf(), source.to_path_buf()], layer, inside, false)
 }
 
 /// Makes `root` the root of this mount namespace and lets go of the machine's.

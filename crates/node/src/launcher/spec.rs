@@ -38,6 +38,8 @@ pub struct LaunchSpec {
     pub files: Vec<String>,
     /// User and group ids.
     pub user: Option<(u32, u32)>,
+    /// Further groups.
+    pub groups: Vec<u32>,
     /// Whether it gets a terminal.
     pub tty: bool,
     /// How logs are kept.
@@ -61,6 +63,8 @@ pub struct Container {
     pub hostname: String,
     /// Read-only folders of the image, the topmost first; empty: the machine's own root.
     pub lowers: Vec<PathBuf>,
+    /// Whether overlay must be mounted with `userxattr`: the image store belongs to a user.
+    pub userxattr: bool,
     /// Paths of the machine that nobody may see, when the root is the machine's own.
     pub hidden: Vec<PathBuf>,
     /// Folders of the machine made visible.

@@ -237,21 +237,3 @@ pub fn setns(pidfd: BorrowedFd<'_>, spaces: u32) -> io::Result<()> {
     // SAFETY: no memory is involved; the kernel refuses what a process with threads may not do.
     check(libc::c_long::from(unsafe { libc::setns(pidfd.as_raw_fd(), spaces as libc::c_int) })).map(drop)
 }
-
-/// Brings up the loopback of this process's own network namespace.
-pub fn loopback_up() -> io::Result<()> {
-    // SAFETY: an all-zero `ifreq` is valid; the name is shorter than its field; both ioctls read and write
-    // nothing but the struct, which outlives them; the socket is new.
-    unsafe {
-        let socket = libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
-        check(libc::c_long::from(socket))?;
-        let socket = OwnedFd::from_raw_fd(socket);
-        let mut request: libc::ifreq = std::mem::zeroed();
-        request.ifr_name[0] = b'l' as libc::c_char;
-        request.ifr_name[1] = b'o' as libc::c_char;
-        check(libc::c_long::from(libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS, &raw mut request)))?;
-        request.ifr_ifru.ifru_flags |= libc::IFF_UP as libc::c_short;
-        check(libc::c_long::from(libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw mut request)))?;
-    }
-    Ok(())
-}

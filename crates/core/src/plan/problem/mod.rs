@@ -1,4 +1,215 @@
-//! The problem the planner solves: the snapshot in dense numbers.
+//! The problem the planner solves: the snapshot in dense numbers, kept up to date from what the engine touched.
 
+pub mod bits;
+pub mod claims;
+pub mod pending;
+pub mod pool;
+pub mod profile;
 pub mod room;
+pub mod running;
 pub mod shape;
+
+use crate::ids::GangId;
+use crate::model::Shape;
+use crate::queue::Amounts;
+use crate::snapshot::{GangOrd, GangPhase, NodeRow, NodeState, Settings, Snapshot};
+use pending::{Pending, Place};
+use pool::Pool;
+use running::{Entry, Running};
+use shape::compile;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Variants of demands that are gone and may pile up before everything is built anew.
+const MOST_STALE_VARIANTS: usize = 1000;
+
+/// Where a gang was put.
+#[derive(Clone, Debug)]
+enum Seen {
+    Nowhere,
+    Held(GangId),
+    Pending(usize, Place),
+    Running(GangId, Entry),
+}
+
+/// The numbers of a demand's variants: per alternative, for others and for `spare`.
+type Variants = Vec<[Option<usize>; 2]>;
+
+/// The problem.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// Nodes.
+    pub pool: Pool,
+    /// Gangs that want a place.
+    pub pending: Pending,
+    /// Gangs that have one.
+    pub running: Running,
+    /// Gangs that may not have one yet.
+    pub held: BTreeSet<GangOrd>,
+    /// Every gang by its id.
+    pub ids: BTreeMap<GangId, GangOrd>,
+    /// What all nodes that are not lost have.
+    pub total: Amounts,
+    seen: Vec<Seen>,
+    demands: Vec<(Vec<Shape>, Variants)>,
+    stale_variants: usize,
+    places: Vec<[Option<String>; 3]>,
+    parts: Vec<Amounts>,
+    label_keys: BTreeSet<String>,
+    epoch: u64,
+}
+
+fn part(row: &NodeRow) -> Amounts {
+    if row.state == NodeState::Lost {
+        return Amounts::ZERO;
+    }
+    let mut part = Amounts::of(row.capacity);
+    for device in row.devices.iter().filter(|device| device.healthy) {
+        part.add_device(device.spec.kind, 1000);
+    }
+    part
+}
+
+fn place(row: &NodeRow) -> [Option<String>; 3] {
+    ["zone", "rack", "switch"].map(|key| row.labels.get(key).cloned())
+}
+
+impl Problem {
+    /// Reads everything.
+    pub fn new(snapshot: &Snapshot, settings: &Settings) -> Self {
+        let shapes = snapshot.demands.iter().flatten();
+        let label_keys: BTreeSet<String> = shapes.flat_map(|shape| shape.labels.keys().cloned()).collect();
+        let parts: Vec<Amounts> = snapshot.nodes.iter().map(part).collect();
+        let mut problem = Self {
+            pool: Pool::new(&snapshot.nodes, label_keys.clone(), settings.placement, settings.lend_margin),
+            pending: Pending::default(),
+            running: Running::default(),
+            held: BTreeSet::new(),
+            ids: BTreeMap::new(),
+            total: parts.iter().fold(Amounts::ZERO, |sum, part| sum.plus(part)),
+            seen: Vec::with_capacity(snapshot.gangs.len()),
+            demands: Vec::new(),
+            stale_variants: 0,
+            places: snapshot.nodes.iter().map(place).collect(),
+            parts,
+            label_keys,
+            epoch: snapshot.epoch,
+        };
+        for gang in 0..snapshot.gangs.len() {
+            problem.read_gang(snapshot, GangOrd(u32::try_from(gang).unwrap_or(u32::MAX)));
+        }
+        problem
+    }
+
+    /// Reads what was touched; everything when that is not enough.
+    pub fn update(&mut self, snapshot: &Snapshot, settings: &Settings) {
+        if snapshot.touched.all || self.epoch < snapshot.touched.since || !self.try_update(snapshot) {
+            *self = Self::new(snapshot, settings);
+        }
+        self.epoch = snapshot.epoch;
+    }
+
+    fn try_update(&mut self, snapshot: &Snapshot) -> bool {
+        if snapshot.nodes.len() != self.pool.len() || self.stale_variants > MOST_STALE_VARIANTS {
+            return false;
+        }
+        for node in &snapshot.touched.nodes {
+            let (at, row) = (node.0 as usize, snapshot.node(*node));
+            if !self.pool.same_devices(at, row) || self.places[at] != place(row) {
+                return false;
+            }
+            let part = part(row);
+            self.total = self.total.minus(&self.parts[at]).plus(&part);
+            self.parts[at] = part;
+            self.pool.load(at, row);
+        }
+        for gang in &snapshot.touched.gangs {
+            if !self.read_gang(snapshot, *gang) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether the gang's row could be read into what is there.
+    fn read_gang(&mut self, snapshot: &Snapshot, ord: GangOrd) -> bool {
+        let at = ord.0 as usize;
+        if at >= self.seen.len() {
+            self.seen.resize(at + 1, Seen::Nowhere);
+        }
+        match std::mem::replace(&mut self.seen[at], Seen::Nowhere) {
+            Seen::Nowhere => {}
+            Seen::Held(id) => {
+                self.held.remove(&ord);
+                self.forget(id, ord);
+            }
+            Seen::Pending(bucket, place) => {
+                self.pending.remove(bucket, &place);
+                self.forget(place.1, ord);
+            }
+            Seen::Running(id, entry) => {
+                self.running.remove(&entry, ord);
+                self.forget(id, ord);
+            }
+        }
+        let Some(row) = snapshot.gang(ord) else { return true };
+        self.ids.insert(row.id, ord);
+        self.seen[at] = match &row.phase {
+            GangPhase::Held(_) => {
+                self.held.insert(ord);
+                Seen::Held(row.id)
+            }
+            GangPhase::Pending => Seen::Pending(self.pending.add(row, ord), (row.queued, row.id, ord)),
+            GangPhase::Placed(placed) => Seen::Running(row.id, self.running.add(row, placed, ord)),
+        };
+        self.read_demand(snapshot, row.demand.0 as usize)
+    }
+
+    fn forget(&mut self, id: GangId, ord: GangOrd) {
+        // The row of another gang may have taken the id's place in the same tick.
+        if self.ids.get(&id) == Some(&ord) {
+            self.ids.remove(&id);
+        }
+    }
+
+    /// Whether the demand asks for no label that the pool does not know yet.
+    fn read_demand(&mut self, snapshot: &Snapshot, demand: usize) -> bool {
+        if demand >= self.demands.len() {
+            self.demands.resize(demand + 1, (Vec::new(), Vec::new()));
+        }
+        let (shapes, variants) = &mut self.demands[demand];
+        let new = &snapshot.demands[demand];
+        if shapes == new {
+            return true;
+        }
+        self.stale_variants += variants.len();
+        *variants = vec![[None; 2]; new.len()];
+        shapes.clone_from(new);
+        new.iter().flat_map(|shape| shape.labels.keys()).all(|key| self.label_keys.contains(key))
+    }
+
+    /// The bucket of a pending gang.
+    pub fn bucket(&self, gang: GangOrd) -> Option<usize> {
+        match self.seen.get(gang.0 as usize) {
+            Some(Seen::Pending(bucket, _)) => Some(*bucket),
+            _ => None,
+        }
+    }
+
+    /// How many alternatives a demand has.
+    pub fn alternatives(&self, demand: usize) -> usize {
+        self.demands[demand].1.len()
+    }
+
+    /// The number of a variant, made when it is first asked for.
+    pub fn variant(&mut self, demand: usize, alternative: usize, spare: bool) -> usize {
+        let (shapes, variants) = &mut self.demands[demand];
+        let slot = &mut variants[alternative][usize::from(spare)];
+        if let Some(variant) = *slot {
+            return variant;
+        }
+        let compiled = compile(&shapes[alternative], &self.pool.models);
+        let variant = self.pool.add_variant(compiled, spare);
+        *slot = Some(variant);
+        variant
+    }
+}

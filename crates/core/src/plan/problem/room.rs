@@ -10,7 +10,7 @@ use crate::snapshot::{NodeRow, NodeState};
 use crate::units::{Bytes, Thousandths};
 
 /// Free amounts of one node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Free {
     /// CPU not granted, in thousandths of a core.
     pub cpu: i64,
@@ -34,7 +34,7 @@ pub struct DeviceFree {
 }
 
 /// What does not change of a device while a plan is made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DeviceFacts {
     /// Interned model.
     pub model: u32,
@@ -137,6 +137,27 @@ pub struct NodeFree {
     pub devices: Vec<DeviceFree>,
 }
 
+impl NodeFree {
+    /// Takes a task out.
+    pub fn take(&mut self, amounts: [i64; 3], spare: bool, picked: &Picked, facts: &[DeviceFacts]) {
+        self.free.shift(amounts[0], amounts[1], amounts[2], spare, 1);
+        for (_, grant, mode) in picked {
+            let at = grant.device as usize;
+            self.devices[at].shift(&facts[at], grant, *mode, 1);
+        }
+    }
+}
+
+/// Whether [`pick_devices`] would find a choice; quicker when all slots are alike.
+pub fn can_pick(free: &[DeviceFree], facts: &[DeviceFacts], slots: &[Slot]) -> bool {
+    let Some(first) = slots.first() else { return true };
+    if slots.iter().all(|slot| slot.request == first.request) {
+        return free.iter().zip(facts).filter(|(free, facts)| free.takes(facts, first)).count()
+            >= slots.len();
+    }
+    pick_devices(free, facts, slots).is_some()
+}
+
 /// Devices picked for one task, in the order of the shape's slots.
 pub type Picked = Vec<(u32, DeviceGrant, ShareMode)>;
 
@@ -237,15 +258,24 @@ impl Free {
         if row.state != NodeState::Ready {
             return Self::default();
         }
-        let margin = (u128::from(row.capacity.cpu.0) * u128::from(lend_margin) / 1000) as u64;
-        let cpu = signed(row.capacity.cpu.0) - signed(row.granted.cpu.0);
-        let lend =
-            signed(row.capacity.cpu.0) - signed(row.busy_p95.0) - signed(row.spare_cpu.0) - signed(margin);
+        let empty = Self::empty(row, lend_margin);
         Self {
-            cpu,
-            memory: signed(row.capacity.memory.0) - signed(row.granted.memory.0),
-            disk: signed(row.capacity.disk.0) - signed(row.granted.disk.0),
-            lend,
+            cpu: empty.cpu - signed(row.granted.cpu.0),
+            memory: empty.memory - signed(row.granted.memory.0),
+            disk: empty.disk - signed(row.granted.disk.0),
+            lend: empty.lend - signed(row.busy_p95.0.max(row.busy_now.0)) - signed(row.spare_cpu.0),
+        }
+    }
+
+    /// What a node has free when nothing runs.
+    pub fn empty(row: &NodeRow, lend_margin: u64) -> Self {
+        let cpu = row.capacity.cpu.0;
+        let margin = u64::try_from(u128::from(cpu) * u128::from(lend_margin) / 1000).unwrap_or(u64::MAX);
+        Self {
+            cpu: signed(cpu),
+            memory: signed(row.capacity.memory.0),
+            disk: signed(row.capacity.disk.0),
+            lend: signed(cpu) - signed(margin),
         }
     }
 }

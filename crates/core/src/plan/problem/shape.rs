@@ -34,6 +34,8 @@ pub struct Compiled {
     pub disk: i64,
     /// Devices, hardest to please first.
     pub slots: Vec<Slot>,
+    /// Labels a node must carry.
+    pub labels: Vec<(String, String)>,
     /// What one task counts for in queues, with the dearest device that would do.
     pub amounts: Amounts,
 }
@@ -78,9 +80,11 @@ impl Models {
         u32::try_from(at).unwrap_or(u32::MAX)
     }
 
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.known.len()
+    /// The number of a model that was interned.
+    pub fn find(&self, kind: DeviceKind, model: &str, memory: Bytes) -> Option<u32> {
+        let at =
+            self.known.iter().position(|(k, name, size)| *k == kind && name == model && *size == memory.0);
+        at.and_then(|at| u32::try_from(at).ok())
     }
 
     fn matching(&self, request: &DeviceRequest) -> Vec<bool> {
@@ -129,12 +133,14 @@ pub fn compile(shape: &Shape, models: &Models) -> Compiled {
     slots.sort_by_key(|slot| {
         (slot.models.iter().filter(|ok| **ok).count(), slot.mode != ShareMode::Exclusive, slot.request)
     });
-    let Shape { request, .. } = shape;
+    let request = shape.request;
+    let labels = shape.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
     Compiled {
         cpu: signed(request.cpu.0),
         memory: signed(request.memory.0),
         disk: signed(request.disk.0),
         slots,
+        labels,
         amounts,
     }
 }

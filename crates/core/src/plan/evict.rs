@@ -1,0 +1,610 @@
+//! Eviction: a place for a gang that may not wait, at the price of the fewest whole gangs and the least lost work.
+//!
+//! Who may evict whom ([`Solver::cause`]):
+//! - `critical` gangs are never evicted; `spare` gangs never evict;
+//! - `critical` evicts `standard` and `spare`, `standard` evicts `spare`, in any queue;
+//! - inside one queue, a higher priority evicts a lower one of the same class;
+//! - a queue below its guarantee takes back from queues above theirs ([`Tree::reclaims`](crate::queue::Tree::reclaims)).
+//!
+//! No ping-pong: if A evicts B then B cannot evict A. By class or by priority in one queue the relation is a
+//! strict order, so not both ways; reclaim only works between different queues, and not back
+//! (proof there). A chain A > B > C > A would need a reclaim in it, whose taker is within its guarantee and so
+//! safe from reclaim until other gangs move; and no gang is evicted twice within the calm period, nor before its `min_runtime`.
+
+use super::problem::pending::Key;
+use super::problem::pool::{Pool, Want};
+use super::problem::profile::copies;
+use super::problem::running::Rank;
+use super::problem::shape::signed;
+use super::solve::{Fate, Fit, Solver};
+use super::{Decision, PreemptCause};
+use crate::ids::GangId;
+use crate::model::{Class, ShareMode};
+use crate::queue::{Amounts, RUNNING};
+use crate::snapshot::{GangOrd, GangPhase, GangRow, NodeOrd, Placed, PlacedGang};
+use crate::units::Timestamp;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Running gangs looked at in one plan.
+const MOST_LOOKS: u64 = 100_000;
+/// Nodes with a workable choice of victims that are compared, at least; four for each task of the gang.
+const MOST_NODES: usize = 64;
+/// Decisions about running gangs in one plan beyond which nobody else is evicted.
+const MOST_CHANGES: usize = 256;
+/// Elastic gangs asked to give ranks back for one gang.
+const MOST_ELASTIC: usize = 64;
+
+/// A gang that could go.
+#[derive(Clone, Debug)]
+struct Victim {
+    gang: GangOrd,
+    lost: u64,
+    reclaim: bool,
+    amounts: Amounts,
+    queue: usize,
+}
+
+/// A gang that others are leaving for, in the order of the line.
+type Waiting = (Reverse<(Class, u16)>, Timestamp, GangId, GangOrd, Vec<GangOrd>);
+
+/// One choice of victims on a node: how many, how much work is lost, where, who.
+type Choice = (usize, u64, usize, Vec<GangOrd>);
+
+impl Solver<'_> {
+    /// Gives gangs the places that others are leaving for them, or keeps those until they are free.
+    pub fn settle(&mut self) {
+        let mut victims: BTreeMap<GangId, Vec<GangOrd>> = BTreeMap::new();
+        for gang in &self.problem.running.leaving {
+            let Some((_, placed)) = self.placed(*gang) else { continue };
+            let by_shrink = placed.shrinking.and_then(|shrinking| shrinking.beneficiary);
+            if let Some(beneficiary) = placed.evicted_for.or(by_shrink) {
+                victims.entry(beneficiary).or_default().push(*gang);
+            }
+        }
+        let mut waiting: Vec<Waiting> = Vec::new();
+        for (id, victims) in victims {
+            let Some(gang) = self.problem.ids.get(&id).copied() else { continue };
+            if let (Some(row), true) = (self.snapshot.gang(gang), self.problem.bucket(gang).is_some()) {
+                waiting.push((Reverse((row.class, row.priority)), row.queued, id, gang, victims));
+            }
+        }
+        waiting.sort();
+        for (_, _, _, gang, victims) in waiting {
+            self.settle_one(gang, &victims);
+        }
+    }
+
+    fn settle_one(&mut self, gang: GangOrd, victims: &[GangOrd]) {
+        let Some(bucket) = self.problem.bucket(gang) else { return };
+        let key = self.problem.pending.buckets[bucket].key.clone();
+        if let Ok(fit) = self.attempt(bucket, &key) {
+            self.start(gang, bucket, &key, fit);
+            self.dealt.insert(gang);
+            return;
+        }
+        let before = self.tree.clone();
+        let mut gone: Vec<(usize, Amounts)> = Vec::new();
+        for victim in victims {
+            if let Some((row, placed)) = self.placed(*victim)
+                && placed.stopping
+            {
+                gone.push((row.queue.0 as usize, self.amounts_of(placed)));
+            }
+        }
+        gone.iter().for_each(|(queue, amounts)| self.tree.refund(*queue, amounts));
+        self.enter_future();
+        if let Ok(fit) = self.attempt(bucket, &key) {
+            self.charge_fit(&key, &fit);
+            // Limits count them until they are gone.
+            for (queue, amounts) in &gone {
+                self.tree.charge(*queue, amounts);
+                self.tree.leave(*queue, amounts);
+            }
+            self.fates.insert(gang, Fate::Evicting(u32::try_from(victims.len()).unwrap_or(u32::MAX)));
+            self.dealt.insert(gang);
+        } else {
+            self.tree = before;
+            // Who is on the way out for it is enough: nobody else has to go.
+            self.no_more.insert(gang);
+        }
+        self.leave_future();
+        self.runs[bucket].forget_domains();
+    }
+
+    /// Everybody who is on the way out.
+    pub fn read_future(&mut self) {
+        let leaving: Vec<GangOrd> = self.problem.running.leaving.iter().copied().collect();
+        for gang in leaving {
+            if let Some((_, placed)) = self.placed(gang) {
+                let from = if placed.stopping {
+                    0
+                } else {
+                    placed.shrinking.map_or(u32::MAX, |shrinking| shrinking.to)
+                };
+                self.future.push((gang, from));
+            }
+        }
+    }
+
+    /// Looks at the pool as it will be when all who are on the way out are gone.
+    fn enter_future(&mut self) {
+        self.move_future(-1);
+    }
+
+    /// Looks at the pool as it is.
+    fn leave_future(&mut self) {
+        self.move_future(1);
+    }
+
+    fn move_future(&mut self, sign: i64) {
+        let future = std::mem::take(&mut self.future);
+        self.looked_at += future.len() as u64;
+        for (gang, from) in &future {
+            self.move_tasks(*gang, |task| task.rank >= *from, sign);
+        }
+        self.future = future;
+    }
+
+    /// Gives back (-1) or takes again (1) what some tasks of a running gang hold.
+    fn move_tasks(&mut self, gang: GangOrd, which: impl Fn(&Placed) -> bool, sign: i64) {
+        let snapshot = self.snapshot;
+        let Some(row) = snapshot.gang(gang) else { return };
+        let GangPhase::Placed(placed) = &row.phase else { return };
+        for task in placed.tasks.iter().filter(|task| which(task)) {
+            let request = task.request;
+            let cpu = if placed.frozen.is_some() { 0 } else { signed(request.cpu.0) };
+            let amounts = [cpu, signed(request.memory.0), signed(request.disk.0)];
+            let devices = &snapshot.node(task.node).devices;
+            let grants = task.devices.iter().filter_map(|grant| {
+                let mode = devices.get(grant.device as usize)?.mode.unwrap_or(ShareMode::Exclusive);
+                Some((*grant, mode))
+            });
+            self.problem.pool.shift(task.node.0 as usize, amounts, row.class == Class::Spare, grants, sign);
+        }
+    }
+
+    /// A running gang's row and place.
+    pub fn placed(&self, gang: GangOrd) -> Option<(&GangRow, &PlacedGang)> {
+        let row = self.snapshot.gang(gang)?;
+        match &row.phase {
+            GangPhase::Placed(placed) => Some((row, placed)),
+            _ => None,
+        }
+    }
+
+    /// What a running gang counts for.
+    pub fn amounts_of(&self, placed: &PlacedGang) -> Amounts {
+        let mut amounts = Amounts::ZERO;
+        for task in &placed.tasks {
+            amounts = amounts.plus(&Amounts::of(task.request));
+            let devices = &self.snapshot.node(task.node).devices;
+            for grant in &task.devices {
+                if let Some(device) = devices.get(grant.device as usize) {
+                    amounts.add_grant(device.spec.kind, grant, device.spec.memory);
+                }
+            }
+        }
+        amounts.0[RUNNING] = 1;
+        amounts
+    }
+
+    /// Makes room for a blocked gang; how many others must go. None, and a place all the same, when enough are leaving as it is.
+    pub fn evict(&mut self, gang: GangOrd, bucket: usize, key: &Key) -> Option<u32> {
+        if key.class == Class::Spare || self.runs[bucket].no_victims || self.no_more.contains(&gang) {
+            return None;
+        }
+        if self.looked_at > MOST_LOOKS || self.changes.len() > MOST_CHANGES {
+            self.again = self.again.min(self.now.after(crate::units::Millis(1000)));
+            return None;
+        }
+        let id = self.id(gang)?;
+        for alternative in 0..self.problem.alternatives(key.demand) {
+            let variant = self.problem.variant(key.demand, alternative, false);
+            let need = key.size.min;
+            let asked = self.asked(variant, need, 1);
+            if self.tree.hit(key.queue, &asked).is_some()
+                || self.problem.pool.capacity(variant, false, need) < need
+            {
+                continue;
+            }
+            let shrinks = !self.problem.running.elastic.is_empty();
+            let evicts = self.any_victims(key, &asked);
+            if !shrinks && !evicts {
+                continue;
+            }
+            self.enter_future();
+            self.runs[bucket].forget_domains();
+            let mut count = self.seat_in_future(bucket, key, variant);
+            if count.is_none() && shrinks {
+                count = self.shrink_others(id, bucket, key, variant);
+            }
+            if count.is_none() && evicts {
+                count = self.evict_others(id, bucket, key, variant, &asked);
+            }
+            self.leave_future();
+            self.runs[bucket].forget_domains();
+            if count.is_some() {
+                return count;
+            }
+        }
+        self.runs[bucket].no_victims = true;
+        None
+    }
+
+    fn seat_in_future(&mut self, bucket: usize, key: &Key, variant: usize) -> Option<u32> {
+        if self.future.is_empty() {
+            return None;
+        }
+        let want = Want { variant, end: self.end(key), avoid: &[] };
+        let seats = self.seat_gang(bucket, &want, key.size.min, &mut None)?;
+        self.charge_fit(key, &Fit { alternative: 0, variant, seats });
+        Some(0)
+    }
+
+    /// Whether somebody runs whom the gang might evict: cheap, and wrong only in saying yes.
+    fn any_victims(&self, key: &Key, asked: &Amounts) -> bool {
+        let ranks = &self.problem.running.ranks;
+        let rank = |class, queue, priority| Rank { class, queue, priority, gang: GangOrd(0) };
+        let spare = ranks.range(..rank(Class::Standard, 0, 0)).next().is_some();
+        let from = rank(Class::Standard, if key.class == Class::Critical { 0 } else { key.queue }, 0);
+        let to = match key.class {
+            Class::Critical => rank(Class::Critical, 0, 0),
+            _ => rank(Class::Standard, key.queue, key.priority),
+        };
+        spare || ranks.range(from..to).next().is_some() || self.tree.may_reclaim(key.queue, asked)
+    }
+
+    /// Whether the gang may evict that one now, and if so whether by reclaim.
+    fn cause(&mut self, key: &Key, asked: &Amounts, gang: GangOrd) -> Option<Victim> {
+        let (row, placed) = self.placed(gang)?;
+        if !row.preemptible || row.class == Class::Critical || placed.stopping || placed.shrinking.is_some() {
+            return None;
+        }
+        if self.decided.contains(&gang) {
+            return None;
+        }
+        let queue = row.queue.0 as usize;
+        let by_class = key.class > row.class;
+        let by_priority = key.class == row.class && key.queue == queue && key.priority > row.priority;
+        let amounts = self.amounts_of(placed);
+        let reclaim = !by_class && !by_priority;
+        if reclaim && (key.class < row.class || !self.tree.reclaims(key.queue, asked, queue, &amounts)) {
+            return None;
+        }
+        let protected_until = protected_until(row, placed, self.settings.calm);
+        if protected_until > self.now {
+            self.again = self.again.min(protected_until);
+            return None;
+        }
+        let (share, _) = self.tree.dominant(&amounts);
+        let lost = self.now.since(placed.saved).0.saturating_mul(share.max(1));
+        Some(Victim { gang, lost, reclaim, amounts, queue })
+    }
+
+    fn evict_others(
+        &mut self,
+        id: GangId,
+        bucket: usize,
+        key: &Key,
+        variant: usize,
+        asked: &Amounts,
+    ) -> Option<u32> {
+        let (mark, before) = (self.problem.pool.mark(), self.tree.clone());
+        let mut known: BTreeMap<GangOrd, Option<Victim>> = BTreeMap::new();
+        let mut chosen: Vec<Victim> = Vec::new();
+        let (need, mut enough) = (key.size.min, false);
+        let mut choices = self.choices(key, asked, variant, &mut known);
+        // Ends: each turn takes at least one victim more, or a choice away.
+        while !enough {
+            let Some(choice) = choices.pop_first() else { break };
+            let (_, _, node, _) = choice;
+            let gone: BTreeSet<GangOrd> = chosen.iter().map(|victim| victim.gang).collect();
+            let Some(fresh) = self.choice(key, asked, variant, node, &gone, &mut known) else { continue };
+            if fresh > choice {
+                choices.insert(fresh);
+                continue;
+            }
+            if self.take_victims(&fresh.3, key, asked, &known, &mut chosen) {
+                choices.extend(self.choice(
+                    key,
+                    asked,
+                    variant,
+                    node,
+                    &chosen.iter().map(|v| v.gang).collect(),
+                    &mut known,
+                ));
+            }
+            enough = self.problem.pool.has_copies(variant, None, need);
+        }
+        if enough {
+            self.spare_some(variant, need, &mut chosen);
+            let want = Want { variant, end: self.end(key), avoid: &[] };
+            self.runs[bucket].forget_domains();
+            if let Some(seats) = self.seat_gang(bucket, &want, need, &mut None) {
+                self.go(id, key, Fit { alternative: 0, variant, seats }, &chosen);
+                return u32::try_from(chosen.len()).ok();
+            }
+        }
+        self.problem.pool.undo(mark);
+        self.tree = before;
+        None
+    }
+
+    /// Workable choices on the emptiest nodes that the variant suits.
+    fn choices(
+        &mut self,
+        key: &Key,
+        asked: &Amounts,
+        variant: usize,
+        known: &mut BTreeMap<GangOrd, Option<Victim>>,
+    ) -> BTreeSet<Choice> {
+        let most = MOST_NODES.max(4 * key.size.min as usize);
+        let mut choices = BTreeSet::new();
+        for node in self.problem.pool.by_score() {
+            if choices.len() >= most || self.looked_at > MOST_LOOKS {
+                break;
+            }
+            if self.problem.pool.suits(variant, node) {
+                choices.extend(self.choice(key, asked, variant, node, &BTreeSet::new(), known));
+            }
+        }
+        choices
+    }
+
+    /// The fewest victims on a node, and of those the least lost work, with which one more task fits there.
+    fn choice(
+        &mut self,
+        key: &Key,
+        asked: &Amounts,
+        variant: usize,
+        node: usize,
+        gone: &BTreeSet<GangOrd>,
+        known: &mut BTreeMap<GangOrd, Option<Victim>>,
+    ) -> Option<Choice> {
+        let snapshot = self.snapshot;
+        let row = snapshot.node(NodeOrd(u32::try_from(node).unwrap_or(u32::MAX)));
+        let mut here: Vec<(u64, GangOrd)> = Vec::new();
+        for gang in row.gangs.iter().filter(|gang| !gone.contains(gang)) {
+            self.looked_at += 1;
+            if !known.contains_key(gang) {
+                let victim = self.cause(key, asked, *gang);
+                known.insert(*gang, victim);
+            }
+            if let Some(Some(victim)) = known.get(gang) {
+                here.push((victim.lost, *gang));
+            }
+        }
+        here.sort_unstable();
+        let base = self.problem.pool.copies(variant, node, u32::MAX);
+        let picked = self.fewest(variant, node, base, &here)?;
+        let lost = here
+            .iter()
+            .filter(|(_, gang)| picked.contains(gang))
+            .fold(0_u64, |sum, (lost, _)| sum.saturating_add(*lost));
+        Some((picked.len(), lost, node, picked))
+    }
+
+    fn fits_without(&mut self, variant: usize, node: usize, base: u32, gone: &[GangOrd]) -> bool {
+        let mut state = self.problem.pool.state(node);
+        for gang in gone {
+            let Some((row, placed)) = self.placed(*gang) else { continue };
+            for task in placed.tasks.iter().filter(|task| task.node.0 as usize == node) {
+                let amounts =
+                    [signed(task.request.cpu.0), signed(task.request.memory.0), signed(task.request.disk.0)];
+                let grants = task.devices.iter().copied();
+                state.give(amounts, row.class == Class::Spare, grants, self.problem.pool.facts(node));
+            }
+        }
+        let pool: &Pool = &self.problem.pool;
+        copies(&state, pool.facts(node), &pool.variants[variant].shape, false, base.saturating_add(1)) > base
+    }
+
+    /// One victim if one is enough, else two, else as many as it takes: the largest of the cheap ones, then without those not needed.
+    fn fewest(
+        &mut self,
+        variant: usize,
+        node: usize,
+        base: u32,
+        here: &[(u64, GangOrd)],
+    ) -> Option<Vec<GangOrd>> {
+        let gangs: Vec<GangOrd> = here.iter().map(|(_, gang)| *gang).collect();
+        if gangs.is_empty() || !self.fits_without(variant, node, base, &gangs) {
+            return None;
+        }
+        for gang in &gangs {
+            if self.fits_without(variant, node, base, &[*gang]) {
+                return Some(vec![*gang]);
+            }
+        }
+        let mut best: Option<(u64, Vec<GangOrd>)> = None;
+        for (at, (lost, gang)) in here.iter().enumerate().take(32) {
+            for (other_lost, other) in here.iter().take(at) {
+                let sum = lost.saturating_add(*other_lost);
+                if best.as_ref().is_none_or(|(least, _)| sum < *least)
+                    && self.fits_without(variant, node, base, &[*other, *gang])
+                {
+                    best = Some((sum, vec![*other, *gang]));
+                }
+            }
+        }
+        if let Some((_, pair)) = best {
+            return Some(pair);
+        }
+        let mut all = gangs;
+        let mut at = all.len();
+        // Drop the dearest that is not needed, one after the other.
+        while at > 0 {
+            at -= 1;
+            let gang = all.remove(at);
+            if !self.fits_without(variant, node, base, &all) {
+                all.insert(at, gang);
+            }
+        }
+        Some(all)
+    }
+
+    /// Lets victims go, unless that would take back more than is guaranteed.
+    fn take_victims(
+        &mut self,
+        gangs: &[GangOrd],
+        key: &Key,
+        asked: &Amounts,
+        known: &BTreeMap<GangOrd, Option<Victim>>,
+        chosen: &mut Vec<Victim>,
+    ) -> bool {
+        let before = self.tree.clone();
+        let mut new = Vec::new();
+        for gang in gangs {
+            let Some(Some(victim)) = known.get(gang) else { continue };
+            if victim.reclaim && !self.tree.reclaims(key.queue, asked, victim.queue, &victim.amounts) {
+                self.tree = before;
+                return false;
+            }
+            self.tree.leave(victim.queue, &victim.amounts);
+            new.push(victim.clone());
+        }
+        for victim in &new {
+            self.move_tasks(victim.gang, |_| true, -1);
+        }
+        chosen.extend(new);
+        true
+    }
+
+    /// Lets victims stay that turn out not to be needed, the dearest first.
+    fn spare_some(&mut self, variant: usize, need: u32, chosen: &mut Vec<Victim>) {
+        if chosen.len() < 2 {
+            return;
+        }
+        chosen.sort_by_key(|victim| (Reverse(victim.lost), victim.gang));
+        let mut at = 0;
+        while at < chosen.len() {
+            let gang = chosen[at].gang;
+            self.move_tasks(gang, |_| true, 1);
+            if self.problem.pool.has_copies(variant, None, need) {
+                let victim = chosen.remove(at);
+                self.tree.stay(victim.queue, &victim.amounts);
+            } else {
+                self.move_tasks(gang, |_| true, -1);
+                at += 1;
+            }
+        }
+    }
+
+    /// Writes evictions down and keeps the place for whom they are.
+    fn go(&mut self, beneficiary: GangId, key: &Key, fit: Fit, chosen: &[Victim]) {
+        self.charge_fit(key, &fit);
+        for victim in chosen {
+            self.future.push((victim.gang, 0));
+            self.decided.insert(victim.gang);
+            let Some((row, placed)) = self.placed(victim.gang) else { continue };
+            let cause = match victim.reclaim {
+                true => PreemptCause::Reclaim { beneficiary },
+                false => PreemptCause::Priority { beneficiary },
+            };
+            let decision = Decision::Preempt { gang: row.id, generation: placed.generation, cause };
+            self.changes.push(decision);
+        }
+    }
+
+    fn charge_fit(&mut self, key: &Key, fit: &Fit) {
+        let taken = self.taken(fit.variant, &fit.seats, 1);
+        self.tree.charge(key.queue, &taken);
+    }
+
+    /// Takes ranks above their minimum from elastic gangs, the fewest that will do.
+    fn shrink_others(&mut self, id: GangId, bucket: usize, key: &Key, variant: usize) -> Option<u32> {
+        let mut lenders = self.lenders(key);
+        if lenders.is_empty() {
+            return None;
+        }
+        let mark = self.problem.pool.mark();
+        let need = key.size.min;
+        let mut enough = false;
+        for (gang, most, to) in &mut lenders {
+            while *to < *most && !enough {
+                *most -= 1;
+                let rank = *most;
+                self.move_tasks(*gang, |task| task.rank == rank, -1);
+                enough = self.problem.pool.has_copies(variant, None, need);
+            }
+        }
+        if enough {
+            self.return_ranks(variant, need, &mut lenders);
+            let want = Want { variant, end: self.end(key), avoid: &[] };
+            self.runs[bucket].forget_domains();
+            if let Some(seats) = self.seat_gang(bucket, &want, need, &mut None) {
+                return Some(self.lend_ranks(id, key, Fit { alternative: 0, variant, seats }, &lenders));
+            }
+        }
+        self.problem.pool.undo(mark);
+        None
+    }
+
+    /// Elastic gangs that may give ranks back: which, ranks now, ranks at least.
+    fn lenders(&self, key: &Key) -> Vec<(GangOrd, u32, u32)> {
+        let mut lenders = Vec::new();
+        for gang in self.problem.running.elastic.iter().filter(|gang| !self.decided.contains(gang)) {
+            let Some((row, placed)) = self.placed(*gang) else { continue };
+            let ranks = u32::try_from(placed.tasks.len()).unwrap_or(u32::MAX);
+            let free =
+                row.preemptible && row.class <= key.class && !placed.stopping && placed.shrinking.is_none();
+            if free && placed.frozen.is_none() && ranks > row.size.min {
+                lenders.push((*gang, ranks, row.size.min));
+            }
+        }
+        lenders.sort_by_key(|(gang, ranks, least)| (Reverse(ranks - least), *gang));
+        lenders.truncate(MOST_ELASTIC);
+        lenders
+    }
+
+    fn return_ranks(&mut self, variant: usize, need: u32, lenders: &mut [(GangOrd, u32, u32)]) {
+        for (gang, left, _) in lenders {
+            let ranks = self
+                .placed(*gang)
+                .map_or(0, |(_, placed)| u32::try_from(placed.tasks.len()).unwrap_or(u32::MAX));
+            while *left < ranks {
+                let rank = *left;
+                self.move_tasks(*gang, |task| task.rank == rank, 1);
+                if !self.problem.pool.has_copies(variant, None, need) {
+                    self.move_tasks(*gang, |task| task.rank == rank, -1);
+                    break;
+                }
+                *left += 1;
+            }
+        }
+    }
+
+    fn lend_ranks(
+        &mut self,
+        beneficiary: GangId,
+        key: &Key,
+        fit: Fit,
+        lenders: &[(GangOrd, u32, u32)],
+    ) -> u32 {
+        self.charge_fit(key, &fit);
+        let mut count = 0;
+        for (gang, left, _) in lenders {
+            let Some((row, placed)) = self.placed(*gang) else { continue };
+            if (*left as usize) < placed.tasks.len() {
+                let decision = Decision::Shrink {
+                    gang: row.id,
+                    generation: placed.generation,
+                    to: *left,
+                    beneficiary: Some(beneficiary),
+                };
+                self.changes.push(decision);
+                self.decided.insert(*gang);
+                self.future.push((*gang, *left));
+                count += 1;
+            }
+        }
+        count
+    }
+}
+
+/// Until when a running gang may not be evicted.
+pub(crate) fn protected_until(row: &GangRow, placed: &PlacedGang, calm: crate::units::Millis) -> Timestamp {
+    let minimum = placed.since.after(row.min_runtime);
+    row.last_evicted.map_or(minimum, |last| minimum.max(last.after(calm)))
+}

@@ -1,0 +1,4 @@
+//! Policies: they order gangs and score nodes that passed every hard constraint, and nothing else.
+
+pub mod order;
+pub mod place;

@@ -1,0 +1,671 @@
+//! The nodes in arenas: what is free on each, an index of nodes by score, and for each shape the set of nodes it may fit on.
+//!
+//! Three things make a placement cheap:
+//! - nodes stand in 64 levels by the placement policy's score, each level a bit set;
+//! - each variant (a shape, for `spare` or not) keeps the set of nodes it fits on, as a superset: a placement only
+//!   shrinks what is free, so a bit is cleared when a try fails and set again only for nodes that grew;
+//! - a trial is undone from a log, newest first.
+
+use super::bits::Bits;
+use super::claims::Claims;
+use super::profile::{Match, Profile, Standing, copies, matches};
+use super::room::{DeviceFacts, DeviceFree, Free, NodeFree, Picked, can_pick, pick_devices};
+use super::shape::{Compiled, Models, signed};
+use crate::event::DeviceGrant;
+use crate::ids::GangId;
+use crate::model::ShareMode;
+use crate::plan::policy::place::{SCORES, View, score};
+use crate::plan::{Constraint, Dimension, Funnel};
+use crate::snapshot::{NodeOrd, NodeRow, NodeState, PlacementPolicy};
+use crate::units::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+
+const LEVELS: usize = 64;
+const PER_LEVEL: u32 = SCORES / LEVELS as u32;
+/// Nodes of the first fitting level that are compared by exact score.
+const COMPARED: u32 = 8;
+/// Code of a node that a variant never fits on.
+const NEVER: u8 = 255;
+
+/// Why a variant does not fit on a node now; 0 when it may.
+const FULL: [Dimension; 3] = [Dimension::Cpu, Dimension::Memory, Dimension::Disk];
+
+/// A shape, for `spare` gangs or for others.
+#[derive(Clone, Debug)]
+pub struct Variant {
+    /// The shape.
+    pub shape: Compiled,
+    /// Lives on lent CPU.
+    pub spare: bool,
+    /// How it goes with each profile.
+    matches: Vec<Match>,
+    /// Nodes it may fit on: a superset of those it does.
+    fit: Bits,
+    /// Why not, per node.
+    code: Vec<u8>,
+    /// How much of the log of grown nodes it has seen.
+    seen: u64,
+}
+
+/// What a search wants.
+#[derive(Clone, Copy, Debug)]
+pub struct Want<'a> {
+    /// Which variant.
+    pub variant: usize,
+    /// When the task would end; [`Timestamp::NEVER`] when nobody knows.
+    pub end: Timestamp,
+    /// Nodes to leave out.
+    pub avoid: &'a [NodeOrd],
+}
+
+/// For whom a place that was free is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptFor {
+    /// The gang.
+    pub gang: GangId,
+    /// Its expected start, when known.
+    pub until: Option<Timestamp>,
+}
+
+/// A task on a node, as far as room goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// The node.
+    pub node: usize,
+    /// Its devices, in the order of the requests.
+    pub picked: Picked,
+}
+
+#[derive(Clone, Debug)]
+enum Undo {
+    Node { node: u32, free: Free },
+    Device { at: u32, free: DeviceFree },
+    Claims(Box<(usize, Vec<super::claims::Claim>)>),
+}
+
+/// The nodes.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    policy: PlacementPolicy,
+    lend_margin: u64,
+    free: Vec<Free>,
+    device_start: Vec<u32>,
+    devices: Vec<DeviceFree>,
+    facts: Vec<DeviceFacts>,
+    devices_free: Vec<i64>,
+    devices_empty: Vec<i64>,
+    profile: Vec<u32>,
+    profiles: Vec<Profile>,
+    profile_ids: BTreeMap<Profile, u32>,
+    score: Vec<u32>,
+    levels: Vec<Bits>,
+    level_sizes: [u32; LEVELS],
+    /// The variants known so far.
+    pub variants: Vec<Variant>,
+    grown: Vec<u32>,
+    grown_before: u64,
+    log: Vec<Undo>,
+    /// Models of devices.
+    pub models: Models,
+    label_keys: BTreeSet<String>,
+    /// Nodes that are close to each other, closest first.
+    pub domains: Vec<Bits>,
+    /// Reservations.
+    pub claims: Claims,
+}
+
+fn profile_of(row: &NodeRow, facts: &[DeviceFacts], keys: &BTreeSet<String>, lend_margin: u64) -> Profile {
+    let labels = row.labels.iter().filter(|(key, _)| keys.contains(*key));
+    Profile {
+        state: Standing::from(row.state),
+        empty: Free::empty(row, lend_margin),
+        facts: facts.to_vec(),
+        labels: labels.map(|(key, value)| (key.clone(), value.clone())).collect(),
+    }
+}
+
+/// Groups of nodes under one switch, then one rack, then one zone, that hold at least two nodes and not all.
+fn domains(rows: &[NodeRow]) -> Vec<Bits> {
+    let mut all = Vec::new();
+    for keys in [&["zone", "rack", "switch"][..], &["zone", "rack"], &["zone"]] {
+        let mut groups: BTreeMap<Vec<Option<&String>>, Bits> = BTreeMap::new();
+        for (at, row) in rows.iter().enumerate() {
+            let place: Vec<Option<&String>> = keys.iter().map(|key| row.labels.get(*key)).collect();
+            if place.last().is_some_and(Option::is_some) {
+                groups.entry(place).or_insert_with(|| Bits::new(rows.len())).set(at);
+            }
+        }
+        all.extend(groups.into_values().filter(|nodes| nodes.iter().nth(1).is_some()));
+    }
+    all
+}
+
+impl Pool {
+    /// All nodes; `label_keys` are the keys that demands ask for.
+    pub fn new(
+        rows: &[NodeRow],
+        label_keys: BTreeSet<String>,
+        policy: PlacementPolicy,
+        lend_margin: u64,
+    ) -> Self {
+        let n = rows.len();
+        let mut pool = Self {
+            policy,
+            lend_margin,
+            free: vec![Free::default(); n],
+            device_start: Vec::with_capacity(n + 1),
+            devices: Vec::new(),
+            facts: Vec::new(),
+            devices_free: vec![0; n],
+            devices_empty: vec![0; n],
+            profile: vec![0; n],
+            profiles: Vec::new(),
+            profile_ids: BTreeMap::new(),
+            score: vec![0; n],
+            levels: vec![Bits::new(n); LEVELS],
+            level_sizes: [0; LEVELS],
+            variants: Vec::new(),
+            grown: Vec::new(),
+            grown_before: 0,
+            log: Vec::new(),
+            models: Models::default(),
+            label_keys,
+            domains: domains(rows),
+            claims: Claims::new(n),
+        };
+        for row in rows {
+            pool.device_start.push(u32::try_from(pool.devices.len()).unwrap_or(u32::MAX));
+            for device in &row.devices {
+                let spec = &device.spec;
+                let model = pool.models.intern(spec.kind, &spec.model, spec.memory);
+                pool.facts.push(DeviceFacts::new(device, model));
+                pool.devices.push(DeviceFree { compute: 0, memory: 0, mode: None });
+            }
+        }
+        pool.device_start.push(u32::try_from(pool.devices.len()).unwrap_or(u32::MAX));
+        for (at, row) in rows.iter().enumerate() {
+            pool.levels[0].set(at);
+            pool.level_sizes[0] += 1;
+            pool.load(at, row);
+        }
+        pool
+    }
+
+    /// Number of nodes.
+    pub fn len(&self) -> usize {
+        self.free.len()
+    }
+
+    fn device_range(&self, node: usize) -> std::ops::Range<usize> {
+        self.device_start[node] as usize..self.device_start[node + 1] as usize
+    }
+
+    /// The unchanging side of a node's devices.
+    pub fn facts(&self, node: usize) -> &[DeviceFacts] {
+        &self.facts[self.device_range(node)]
+    }
+
+    /// Whether the node has the devices it had, healthy or not.
+    pub fn same_devices(&self, node: usize, row: &NodeRow) -> bool {
+        let facts = self.facts(node);
+        facts.len() == row.devices.len()
+            && row.devices.iter().zip(facts).all(|(device, facts)| {
+                let spec = &device.spec;
+                self.models.find(spec.kind, &spec.model, spec.memory) == Some(facts.model)
+            })
+    }
+
+    /// Reads a node's row again.
+    pub fn load(&mut self, node: usize, row: &NodeRow) {
+        let range = self.device_range(node);
+        for (at, device) in range.clone().zip(&row.devices) {
+            let model = self.facts[at].model;
+            self.facts[at] = DeviceFacts::new(device, model);
+            self.devices[at] = DeviceFree {
+                compute: signed(device.free_compute.0),
+                memory: signed(device.free_memory.0),
+                mode: device.mode,
+            };
+        }
+        self.free[node] = Free::of(row, self.lend_margin);
+        let profile = profile_of(row, &self.facts[range.clone()], &self.label_keys, self.lend_margin);
+        let ready = row.state == NodeState::Ready;
+        self.devices_empty[node] =
+            self.facts[range].iter().map(|facts| if facts.healthy && ready { 1000 } else { 0 }).sum();
+        let id = match self.profile_ids.get(&profile) {
+            Some(id) => *id,
+            None => self.add_profile(profile),
+        };
+        self.profile[node] = id;
+        self.rescore(node);
+        self.grow(node);
+    }
+
+    fn add_profile(&mut self, profile: Profile) -> u32 {
+        let id = u32::try_from(self.profiles.len()).unwrap_or(u32::MAX);
+        for variant in &mut self.variants {
+            variant.matches.push(matches(&profile, &variant.shape, variant.spare));
+        }
+        self.profile_ids.insert(profile.clone(), id);
+        self.profiles.push(profile);
+        id
+    }
+
+    fn rescore(&mut self, node: usize) {
+        if self.devices_empty[node] > 0 {
+            let range = self.device_range(node);
+            let healthy =
+                self.devices[range.clone()].iter().zip(&self.facts[range]).filter(|(_, facts)| facts.healthy);
+            self.devices_free[node] = healthy.map(|(free, _)| free.compute.max(0)).sum();
+        } else {
+            self.devices_free[node] = 0;
+        }
+        let view = View {
+            free: &self.free[node],
+            empty: &self.profiles[self.profile[node] as usize].empty,
+            devices: self.devices_free[node],
+            devices_empty: self.devices_empty[node],
+        };
+        let new = score(self.policy, &view).min(SCORES - 1);
+        let (from, to) = ((self.score[node] / PER_LEVEL) as usize, (new / PER_LEVEL) as usize);
+        self.score[node] = new;
+        if from != to {
+            self.levels[from].clear(node);
+            self.level_sizes[from] -= 1;
+            self.levels[to].set(node);
+            self.level_sizes[to] += 1;
+        }
+    }
+
+    fn grow(&mut self, node: usize) {
+        // Beyond this a variant reads all nodes faster than the log.
+        if self.grown.len() > self.len() + 64 {
+            self.grown_before += self.grown.len() as u64;
+            self.grown.clear();
+        }
+        self.grown.push(u32::try_from(node).unwrap_or(u32::MAX));
+    }
+
+    /// Adds a variant; its number.
+    pub fn add_variant(&mut self, shape: Compiled, spare: bool) -> usize {
+        let matches = self.profiles.iter().map(|profile| matches(profile, &shape, spare)).collect();
+        let variant = Variant {
+            shape,
+            spare,
+            matches,
+            fit: Bits::new(self.len()),
+            code: vec![NEVER; self.len()],
+            seen: 0,
+        };
+        self.variants.push(variant);
+        let at = self.variants.len() - 1;
+        self.read_all(at);
+        at
+    }
+
+    fn read_all(&mut self, variant: usize) {
+        for node in 0..self.len() {
+            self.read(variant, node);
+        }
+        self.variants[variant].seen = self.grown_before + self.grown.len() as u64;
+    }
+
+    fn read(&mut self, variant: usize, node: usize) {
+        let code = self.code(variant, node);
+        let variant = &mut self.variants[variant];
+        variant.code[node] = code;
+        variant.fit.put(node, code == 0);
+    }
+
+    /// Why the variant does not fit on the node now; 0 when it does.
+    fn code(&self, variant: usize, node: usize) -> u8 {
+        let variant = &self.variants[variant];
+        if variant.matches[self.profile[node] as usize].fails.is_some() {
+            return NEVER;
+        }
+        let (free, shape) = (&self.free[node], &variant.shape);
+        let cpu = if variant.spare { free.lend } else { free.cpu };
+        if shape.cpu > cpu {
+            1
+        } else if shape.memory > free.memory {
+            2
+        } else if shape.disk > free.disk {
+            3
+        } else if shape.slots.is_empty() {
+            0
+        } else {
+            let range = self.device_range(node);
+            u8::from(!can_pick(&self.devices[range.clone()], &self.facts[range], &shape.slots)) * 4
+        }
+    }
+
+    /// Brings a variant's set up to date with nodes that grew.
+    pub fn sync(&mut self, variant: usize) {
+        let seen = self.variants[variant].seen;
+        let end = self.grown_before + self.grown.len() as u64;
+        if seen == end {
+            return;
+        }
+        if seen < self.grown_before {
+            return self.read_all(variant);
+        }
+        for at in usize::try_from(seen - self.grown_before).unwrap_or(usize::MAX)..self.grown.len() {
+            self.read(variant, self.grown[at] as usize);
+        }
+        self.variants[variant].seen = end;
+    }
+
+    /// Whether an open node's kind goes with the variant at all.
+    pub fn suits(&self, variant: usize, node: usize) -> bool {
+        self.variants[variant].matches[self.profile[node] as usize].fails.is_none()
+    }
+
+    /// The free state of a node, copied out.
+    pub fn state(&self, node: usize) -> NodeFree {
+        NodeFree { free: self.free[node], devices: self.devices[self.device_range(node)].to_vec() }
+    }
+
+    /// Tasks of the variant that fit on the node, at most `cap`, reservations left aside.
+    pub fn copies(&self, variant: usize, node: usize, cap: u32) -> u32 {
+        let v = &self.variants[variant];
+        if v.shape.slots.is_empty() {
+            let state = NodeFree { free: self.free[node], devices: Vec::new() };
+            return copies(&state, &[], &v.shape, v.spare, cap);
+        }
+        copies(&self.state(node), self.facts(node), &v.shape, v.spare, cap)
+    }
+
+    /// All nodes, the highest scores first: the emptiest when packing.
+    pub fn by_score(&self) -> Vec<usize> {
+        self.levels.iter().rev().flat_map(Bits::iter).collect()
+    }
+
+    /// Nodes that the variant may fit on.
+    pub fn candidates(&mut self, variant: usize) -> Vec<usize> {
+        self.sync(variant);
+        self.variants[variant].fit.iter().collect()
+    }
+
+    /// The best node for one task, and its devices. Says for whom a free place was kept when that is why there is none.
+    pub fn find(
+        &mut self,
+        want: &Want<'_>,
+        domain: Option<usize>,
+        kept: &mut Option<KeptFor>,
+    ) -> Option<Seat> {
+        self.sync(want.variant);
+        for level in 0..LEVELS {
+            if self.level_sizes[level] == 0 {
+                continue;
+            }
+            let (mut from, mut compared) = (0, 0);
+            let mut best: Option<(u32, usize)> = None;
+            while let Some(node) = self.levels[level].common_from(
+                &self.variants[want.variant].fit,
+                domain.map(|domain| &self.domains[domain]),
+                from,
+            ) {
+                from = node + 1;
+                if !self.would_take(want, node, kept) {
+                    continue;
+                }
+                let candidate = (self.score[node], node);
+                best = Some(best.map_or(candidate, |best| best.min(candidate)));
+                compared += 1;
+                if compared == COMPARED {
+                    break;
+                }
+            }
+            if let Some((_, node)) = best {
+                return self.pick(want, node).map(|picked| Seat { node, picked });
+            }
+        }
+        None
+    }
+
+    fn would_take(&mut self, want: &Want<'_>, node: usize, kept: &mut Option<KeptFor>) -> bool {
+        let code = self.code(want.variant, node);
+        if code != 0 {
+            let variant = &mut self.variants[want.variant];
+            variant.code[node] = code;
+            variant.fit.clear(node);
+            return false;
+        }
+        if want.avoid.iter().any(|avoided| avoided.0 as usize == node) {
+            return false;
+        }
+        if self.claims.any(node) && self.pick(want, node).is_none() {
+            *kept = kept.or_else(|| self.claims.first(node, want.end));
+            return false;
+        }
+        true
+    }
+
+    /// Devices for one task on this node such that no reservation is delayed.
+    fn pick(&self, want: &Want<'_>, node: usize) -> Option<Picked> {
+        let variant = &self.variants[want.variant];
+        let met =
+            if self.claims.any(node) { self.claims.meet(node, want.end, || self.state(node)) } else { None };
+        match met {
+            None => {
+                let range = self.device_range(node);
+                pick_devices(&self.devices[range.clone()], &self.facts[range], &variant.shape.slots)
+            }
+            Some(state) => {
+                let takes = state.free.takes(&variant.shape, variant.spare);
+                takes.then(|| pick_devices(&state.devices, self.facts(node), &variant.shape.slots)).flatten()
+            }
+        }
+    }
+
+    /// Seats a task found by [`Self::find`].
+    pub fn seat(&mut self, want: &Want<'_>, seat: &Seat) {
+        let variant = &self.variants[want.variant];
+        let (cpu, memory, disk, spare) =
+            (variant.shape.cpu, variant.shape.memory, variant.shape.disk, variant.spare);
+        self.shift(
+            seat.node,
+            [cpu, memory, disk],
+            spare,
+            seat.picked.iter().map(|(_, grant, mode)| (*grant, *mode)),
+            1,
+        );
+        if self.claims.any(seat.node) {
+            self.log.push(Undo::Claims(Box::new((seat.node, self.claims.of(seat.node).to_vec()))));
+            let range = self.device_start[seat.node] as usize..self.device_start[seat.node + 1] as usize;
+            self.claims.charge(
+                seat.node,
+                want.end,
+                [cpu, memory, disk],
+                spare,
+                &seat.picked,
+                &self.facts[range],
+            );
+        }
+    }
+
+    /// Whether that many tasks fit, reservations left aside.
+    pub fn has_copies(&mut self, variant: usize, domain: Option<usize>, count: u32) -> bool {
+        self.sync(variant);
+        let (mut left, mut from) = (count, 0);
+        loop {
+            let fit = &self.variants[variant].fit;
+            let within = domain.map_or(fit, |domain| &self.domains[domain]);
+            let Some(node) = fit.common_from(within, None, from) else { return false };
+            from = node + 1;
+            let copies = self.copies(variant, node, left);
+            if copies == 0 {
+                self.read(variant, node);
+            }
+            left -= copies;
+            if left == 0 {
+                return true;
+            }
+        }
+    }
+
+    /// Seats `count` tasks, all or none.
+    pub fn seat_all(
+        &mut self,
+        want: &Want<'_>,
+        domain: Option<usize>,
+        count: u32,
+        kept: &mut Option<KeptFor>,
+    ) -> Option<Vec<Seat>> {
+        let mark = self.mark();
+        let mut seats = Vec::with_capacity(count as usize);
+        while seats.len() < count as usize {
+            let Some(seat) = self.find(want, domain, kept) else {
+                self.undo(mark);
+                return None;
+            };
+            self.seat(want, &seat);
+            seats.push(seat);
+        }
+        Some(seats)
+    }
+
+    /// Takes (`sign` 1) or gives back (-1) what a task holds. `amounts` are CPU, memory, disk.
+    pub fn shift(
+        &mut self,
+        node: usize,
+        amounts: [i64; 3],
+        spare: bool,
+        grants: impl Iterator<Item = (DeviceGrant, ShareMode)>,
+        sign: i64,
+    ) {
+        let id = u32::try_from(node).unwrap_or(u32::MAX);
+        self.log.push(Undo::Node { node: id, free: self.free[node] });
+        self.free[node].shift(amounts[0], amounts[1], amounts[2], spare, sign);
+        let start = self.device_start[node];
+        for (grant, mode) in grants {
+            let at = start + grant.device;
+            if at >= self.device_start[node + 1] {
+                continue;
+            }
+            self.log.push(Undo::Device { at, free: self.devices[at as usize] });
+            self.devices[at as usize].shift(&self.facts[at as usize], &grant, mode, sign);
+        }
+        self.rescore(node);
+        if sign < 0 {
+            self.grow(node);
+        }
+    }
+
+    /// Where the log stands, for [`Self::undo`].
+    pub const fn mark(&self) -> usize {
+        self.log.len()
+    }
+
+    /// Undoes everything since the mark.
+    pub fn undo(&mut self, mark: usize) {
+        // Devices first of each task, then its node: rescored once per node entry, whose devices are then restored.
+        while self.log.len() > mark {
+            match self.log.pop() {
+                Some(Undo::Node { node, free }) => {
+                    self.free[node as usize] = free;
+                    self.rescore(node as usize);
+                    self.grow(node as usize);
+                }
+                Some(Undo::Device { at, free }) => self.devices[at as usize] = free,
+                Some(Undo::Claims(old)) => self.claims.restore(old.0, old.1),
+                None => {}
+            }
+        }
+    }
+
+    /// Undoes everything and forgets all reservations.
+    pub fn reset(&mut self) {
+        let mut nodes: BTreeSet<u32> = BTreeSet::new();
+        while let Some(entry) = self.log.pop() {
+            match entry {
+                Undo::Node { node, free } => {
+                    self.free[node as usize] = free;
+                    nodes.insert(node);
+                }
+                Undo::Device { at, free } => self.devices[at as usize] = free,
+                Undo::Claims(_) => {}
+            }
+        }
+        for node in nodes {
+            self.rescore(node as usize);
+            self.grow(node as usize);
+        }
+        self.claims.wipe();
+    }
+
+    /// Tasks that empty nodes would take, closed nodes included when `closed`; at most `cap`.
+    pub fn capacity(&self, variant: usize, closed: bool, cap: u32) -> u32 {
+        let mut total = 0_u32;
+        for profile in &self.profile {
+            let profile = *profile as usize;
+            let open = self.profiles[profile].state == Standing::Ready;
+            if open || closed {
+                total = total.saturating_add(self.variants[variant].matches[profile].copies);
+            }
+            if total >= cap {
+                return cap;
+            }
+        }
+        total
+    }
+
+    /// Nodes changed since the last reset.
+    pub fn changed(&self) -> Vec<usize> {
+        let nodes = self.log.iter().filter_map(|entry| match entry {
+            Undo::Node { node, .. } => Some(*node as usize),
+            _ => None,
+        });
+        nodes.collect::<BTreeSet<usize>>().into_iter().collect()
+    }
+
+    /// Where the variant's nodes are lost, and how many tasks would fit now (at most `needed`).
+    pub fn funnel(&mut self, variant: usize, needed: u32, changed: &[usize]) -> Funnel {
+        self.sync(variant);
+        for node in changed {
+            self.read(variant, *node);
+        }
+        let mut never: BTreeMap<u32, u32> = BTreeMap::new();
+        let mut full = [0_u32; 5];
+        let mut placeable = 0_u32;
+        for node in 0..self.len() {
+            match self.variants[variant].code[node] {
+                NEVER => *never.entry(self.profile[node]).or_default() += 1,
+                0 if placeable < needed => placeable += self.copies(variant, node, needed - placeable),
+                0 => {}
+                code => full[code as usize] += 1,
+            }
+        }
+        let v = &self.variants[variant];
+        let mut removed: BTreeMap<(u8, Constraint), u32> = BTreeMap::new();
+        for (profile, count) in never {
+            if let Some(constraint) = &v.matches[profile as usize].fails {
+                *removed.entry((order(constraint), constraint.clone())).or_default() += count;
+            }
+        }
+        for (code, dimension) in FULL.iter().enumerate() {
+            removed.insert((6, Constraint::TooFull(*dimension)), full[code + 1]);
+        }
+        if let Some(slot) = v.shape.slots.first() {
+            removed.insert((7, Constraint::TooFull(Dimension::Device(slot.kind))), full[4]);
+        }
+        let removed = removed
+            .into_iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|((_, constraint), count)| (constraint, count));
+        let nodes = u32::try_from(self.len()).unwrap_or(u32::MAX);
+        Funnel { nodes, removed: removed.collect(), placeable: placeable.min(needed), needed }
+    }
+}
+
+const fn order(constraint: &Constraint) -> u8 {
+    match constraint {
+        Constraint::NotReady => 0,
+        Constraint::Label(_) => 1,
+        Constraint::NoDevice(_) => 2,
+        Constraint::NoShare(_) => 3,
+        Constraint::TooFewDevices(_) => 4,
+        Constraint::TooSmall(_) => 5,
+        Constraint::TooFull(_) => 6,
+    }
+}

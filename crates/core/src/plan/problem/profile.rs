@@ -1,0 +1,134 @@
+//! Nodes that are alike share a profile, so that what does not depend on the hour is found once for all of them.
+
+use super::room::{DeviceFacts, DeviceFree, Free, NodeFree, pick_devices};
+use super::shape::Compiled;
+use crate::model::DeviceKind;
+use crate::plan::{Constraint, Dimension};
+use crate::snapshot::NodeState;
+
+/// What is the same for many nodes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Profile {
+    /// Whether it takes tasks, and if not, whether it is lost for good.
+    pub state: Standing,
+    /// Free when empty.
+    pub empty: Free,
+    /// Its devices.
+    pub facts: Vec<DeviceFacts>,
+    /// Its labels, of the keys that some demand asks for.
+    pub labels: Vec<(String, String)>,
+}
+
+/// A node's state as far as placing goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// Takes tasks.
+    Ready,
+    /// Does not now, and may again.
+    Closed,
+    /// Gone.
+    Lost,
+}
+
+impl From<NodeState> for Standing {
+    fn from(state: NodeState) -> Self {
+        match state {
+            NodeState::Ready => Self::Ready,
+            NodeState::Draining | NodeState::Suspect => Self::Closed,
+            NodeState::Lost => Self::Lost,
+        }
+    }
+}
+
+/// How a shape and a profile go together, whatever runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Match {
+    /// The first constraint that fails on an empty node of the profile.
+    pub fails: Option<Constraint>,
+    /// Tasks that an empty node takes, were it open.
+    pub copies: u32,
+}
+
+/// Tries a shape on an empty node.
+pub fn matches(profile: &Profile, shape: &Compiled, spare: bool) -> Match {
+    let hard = first_failure(profile, shape, spare);
+    let copies = match hard {
+        Some(_) => 0,
+        None => {
+            let devices = profile.facts.iter().map(DeviceFree::whole).collect();
+            copies(&NodeFree { free: profile.empty, devices }, &profile.facts, shape, spare, u32::MAX)
+        }
+    };
+    let closed = (profile.state != Standing::Ready).then_some(Constraint::NotReady);
+    Match { fails: closed.or(hard), copies: if profile.state == Standing::Lost { 0 } else { copies } }
+}
+
+fn first_failure(profile: &Profile, shape: &Compiled, spare: bool) -> Option<Constraint> {
+    for (key, value) in &shape.labels {
+        if !profile.labels.iter().any(|(k, v)| k == key && v == value) {
+            return Some(Constraint::Label(format!("{key}={value}")));
+        }
+    }
+    if let Some(fails) = device_failure(profile, shape) {
+        return Some(fails);
+    }
+    let cpu = if spare { profile.empty.lend } else { profile.empty.cpu };
+    let parts = [
+        (shape.cpu, cpu, Dimension::Cpu),
+        (shape.memory, profile.empty.memory, Dimension::Memory),
+        (shape.disk, profile.empty.disk, Dimension::Disk),
+    ];
+    parts.iter().find(|(asked, there, _)| asked > there).map(|(_, _, what)| Constraint::TooSmall(*what))
+}
+
+fn device_failure(profile: &Profile, shape: &Compiled) -> Option<Constraint> {
+    let first = shape.slots.first()?;
+    for slot in &shape.slots {
+        let right = || profile.facts.iter().filter(|facts| facts.right_model(slot));
+        if right().next().is_none() {
+            return Some(Constraint::NoDevice(slot.kind));
+        }
+        if !right().any(|facts| facts.divides(slot)) {
+            return Some(Constraint::NoShare(slot.kind));
+        }
+    }
+    let whole: Vec<DeviceFree> = profile.facts.iter().map(DeviceFree::whole).collect();
+    let short = |kind: DeviceKind| Some(Constraint::TooFewDevices(kind));
+    match pick_devices(&whole, &profile.facts, &shape.slots) {
+        Some(_) => None,
+        None => short(first.kind),
+    }
+}
+
+/// Tasks of a shape that fit into a free state, at most `cap`.
+pub fn copies(state: &NodeFree, facts: &[DeviceFacts], shape: &Compiled, spare: bool, cap: u32) -> u32 {
+    let cpu = if spare { state.free.lend } else { state.free.cpu };
+    let parts = [(cpu, shape.cpu), (state.free.memory, shape.memory), (state.free.disk, shape.disk)];
+    let mut most = cap;
+    for (there, asked) in parts {
+        if asked > there.max(0) {
+            return 0;
+        }
+        if asked > 0 {
+            most = most.min(u32::try_from(there / asked).unwrap_or(u32::MAX));
+        }
+    }
+    if shape.slots.is_empty() {
+        return most;
+    }
+    let mut devices = state.devices.clone();
+    let mut count = 0;
+    while count < most {
+        let Some(picked) = pick_devices(&devices, facts, &shape.slots) else { break };
+        for (_, grant, mode) in picked {
+            let at = grant.device as usize;
+            devices[at].shift(&facts[at], &grant, mode, 1);
+        }
+        // A share of nothing would fit for ever: one such task per device is enough to count.
+        count += 1;
+        if count as usize > 1000 * state.devices.len() {
+            break;
+        }
+    }
+    count
+}

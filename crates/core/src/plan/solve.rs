@@ -1,0 +1,356 @@
+//! One plan: the line is served gang by gang, each is placed whole or left waiting with a reason.
+//!
+//! ```text
+//! lend ─▶ promised places ─▶ critical ─▶ standard ─▶ spare ─▶ extra ranks ─▶ reasons ─▶ undo
+//!         (victims on their     └ per gang: seat · else evict · else reserve · else wait
+//!          way out)
+//! ```
+//! Everything is tried on the problem's own state, which is put back at the end: the plan is only a value.
+
+use super::policy::order::{Head, Line};
+use super::problem::Problem;
+use super::problem::pending::Key;
+use super::problem::pool::{KeptFor, Seat, Want};
+use super::reserve::Promise;
+use super::{Decision, Plan};
+use crate::ids::GangId;
+use crate::model::{Class, ShareMode};
+use crate::queue::{Amounts, Hit, RUNNING, Tree, device_share};
+use crate::snapshot::{GangOrd, Settings, Snapshot};
+use crate::units::{Bytes, Timestamp};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Why a gang stays where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Free places are kept for somebody else.
+    Kept(KeptFor),
+    /// Too full now, in this variant.
+    Room(usize),
+    /// A limit.
+    Limit(Hit),
+    /// Too small even when empty.
+    Infeasible(usize),
+    /// Others are on their way out.
+    Evicting(u32),
+}
+
+impl Fate {
+    /// What is told of several alternatives: the one closest to a start.
+    const fn distance(&self) -> u8 {
+        match self {
+            Self::Evicting(_) => 0,
+            Self::Kept(_) => 1,
+            Self::Room(_) => 2,
+            Self::Limit(hit) if !hit.never() => 3,
+            Self::Limit(_) => 4,
+            Self::Infeasible(_) => 5,
+        }
+    }
+}
+
+/// How far a bucket has come.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Run {
+    /// Gangs before this one were dealt with.
+    pub next: usize,
+    /// Why the rest waits.
+    pub fate: Option<Fate>,
+    /// Domains that are known to be too full for one gang of the bucket.
+    dead: Vec<bool>,
+    /// Nobody can be evicted for a gang of the bucket.
+    pub no_victims: bool,
+}
+
+impl Run {
+    /// Forgets which domains are too full: something has left.
+    pub fn forget_domains(&mut self) {
+        self.dead.clear();
+    }
+}
+
+/// A gang that starts with this plan.
+#[derive(Clone, Debug)]
+pub(super) struct Started {
+    pub gang: GangOrd,
+    pub bucket: usize,
+    pub alternative: usize,
+    pub variant: usize,
+    pub seats: Vec<Seat>,
+    pub end: Timestamp,
+}
+
+/// Seats for a whole gang.
+pub(super) struct Fit {
+    pub alternative: usize,
+    pub variant: usize,
+    pub seats: Vec<Seat>,
+}
+
+/// The work on one plan.
+pub(super) struct Solver<'a> {
+    pub snapshot: &'a Snapshot,
+    pub settings: &'a Settings,
+    pub now: Timestamp,
+    pub problem: &'a mut Problem,
+    pub tree: Tree,
+    pub runs: Vec<Run>,
+    /// Gangs whose reason is not that of their bucket.
+    pub fates: BTreeMap<GangOrd, Fate>,
+    pub started: Vec<Started>,
+    /// Decisions about gangs that have a place, and which gangs.
+    pub changes: Vec<Decision>,
+    pub decided: BTreeSet<GangOrd>,
+    pub again: Timestamp,
+    pub reserved: u32,
+    /// Victims looked at so far.
+    pub looked_at: u64,
+    /// Gangs that were dealt with before their turn.
+    pub dealt: BTreeSet<GangOrd>,
+    /// Who is on the way out, from which rank on.
+    pub future: Vec<(GangOrd, u32)>,
+    /// Gangs for whom enough others are on their way out.
+    pub no_more: BTreeSet<GangOrd>,
+    /// Expected starts of gangs with a reservation; [`Timestamp::NEVER`] when unknown.
+    pub starts: BTreeMap<GangOrd, Timestamp>,
+    /// What is reserved on each node.
+    pub promises: BTreeMap<usize, Vec<Promise>>,
+    /// Ends of gangs in `started`, sorted when they are needed.
+    pub new_ends: Vec<(Timestamp, usize)>,
+}
+
+/// Makes the plan.
+pub(super) fn solve(problem: &mut Problem, snapshot: &Snapshot, settings: &Settings, now: Timestamp) -> Plan {
+    let tree = Tree::new(&snapshot.queues, &problem.total, settings.half_life);
+    let runs = vec![Run::default(); problem.pending.buckets.len()];
+    let mut solver = Solver {
+        snapshot,
+        settings,
+        now,
+        problem,
+        tree,
+        runs,
+        fates: BTreeMap::new(),
+        started: Vec::new(),
+        changes: Vec::new(),
+        decided: BTreeSet::new(),
+        again: Timestamp::NEVER,
+        reserved: 0,
+        looked_at: 0,
+        new_ends: Vec::new(),
+        dealt: BTreeSet::new(),
+        future: Vec::new(),
+        no_more: BTreeSet::new(),
+        starts: BTreeMap::new(),
+        promises: BTreeMap::new(),
+    };
+    solver.lend();
+    solver.read_future();
+    solver.settle();
+    for class in [Class::Critical, Class::Standard, Class::Spare] {
+        solver.serve(class);
+    }
+    solver.extras();
+    let decisions = solver.decisions();
+    let again = (solver.again != Timestamp::NEVER).then_some(solver.again);
+    solver.problem.pool.reset();
+    Plan { epoch: snapshot.epoch, at: now, decisions, again }
+}
+
+impl Solver<'_> {
+    /// The first gang of a bucket that was not dealt with.
+    fn head(&self, bucket: usize) -> Option<Head> {
+        let run = &self.runs[bucket];
+        let bucket_row = &self.problem.pending.buckets[bucket];
+        let place = bucket_row.gangs.iter().skip(run.next).find(|place| !self.is_dealt(place.2))?;
+        Some(Head { priority: Reverse(bucket_row.key.priority), queued: place.0, gang: place.1, bucket })
+    }
+
+    fn is_dealt(&self, gang: GangOrd) -> bool {
+        (!self.dealt.is_empty() && self.dealt.contains(&gang))
+            || (!self.fates.is_empty() && self.fates.contains_key(&gang))
+    }
+
+    /// Serves everybody of one class.
+    ///
+    /// Ends: each turn deals with one gang, or with the whole rest of a bucket.
+    fn serve(&mut self, class: Class) {
+        let mut line = Line::new(self.settings.order, self.snapshot.queues.len());
+        for bucket in 0..self.runs.len() {
+            if self.problem.pending.buckets[bucket].key.class == class
+                && let Some(head) = self.head(bucket)
+            {
+                line.push(&self.tree, self.problem.pending.buckets[bucket].key.queue, head);
+            }
+        }
+        while let Some(head) = line.pop(&self.tree) {
+            let key = self.problem.pending.buckets[head.bucket].key.clone();
+            if self.serve_head(&head, &key)
+                && let Some(next) = self.head(head.bucket)
+            {
+                line.push(&self.tree, key.queue, next);
+            }
+        }
+    }
+
+    /// Deals with the gang at the head of a bucket; whether the next of the bucket is worth trying.
+    fn serve_head(&mut self, head: &Head, key: &Key) -> bool {
+        let gangs = &self.problem.pending.buckets[head.bucket].gangs;
+        // Gangs between were dealt with one by one.
+        while gangs[self.runs[head.bucket].next].1 != head.gang {
+            self.runs[head.bucket].next += 1;
+        }
+        let gang = gangs[self.runs[head.bucket].next].2;
+        match self.attempt(head.bucket, key) {
+            Ok(fit) => {
+                self.runs[head.bucket].next += 1;
+                self.start(gang, head.bucket, key, fit);
+                true
+            }
+            Err(fate) => {
+                let blocked = matches!(fate, Fate::Room(_) | Fate::Kept(_));
+                if blocked && let Some(victims) = self.evict(gang, head.bucket, key) {
+                    let fate = if victims == 0 { fate } else { Fate::Evicting(victims) };
+                    self.fates.insert(gang, fate);
+                    return true;
+                }
+                if blocked && self.reserve(gang, head.gang, key) {
+                    self.fates.insert(gang, fate);
+                    return true;
+                }
+                self.runs[head.bucket].fate = Some(fate);
+                false
+            }
+        }
+    }
+
+    /// When a gang that starts now ends.
+    pub fn end(&self, key: &Key) -> Timestamp {
+        key.span.map_or(Timestamp::NEVER, |span| self.now.after(span))
+    }
+
+    /// What tasks of a variant count for, with the dearest devices that would do.
+    pub fn asked(&self, variant: usize, tasks: u32, gangs: u64) -> Amounts {
+        let mut asked = self.problem.pool.variants[variant].shape.amounts.times(u64::from(tasks));
+        asked.0[RUNNING] = gangs;
+        asked
+    }
+
+    /// What seats count for, with the devices picked.
+    pub fn taken(&self, variant: usize, seats: &[Seat], gangs: u64) -> Amounts {
+        let shape = &self.problem.pool.variants[variant].shape;
+        let count = seats.len() as u64;
+        if shape.slots.iter().all(|slot| slot.mode == ShareMode::Exclusive) {
+            let mut amounts = shape.amounts.times(count);
+            amounts.0[RUNNING] = gangs;
+            return amounts;
+        }
+        let mut amounts =
+            Amounts([shape.amounts.0[0], shape.amounts.0[1], shape.amounts.0[2], 0, 0, 0, 0, 0]).times(count);
+        for seat in seats {
+            let facts = self.problem.pool.facts(seat.node);
+            for (request, grant, _) in &seat.picked {
+                let kind = shape.slots.iter().find(|slot| slot.request == *request).map(|slot| slot.kind);
+                let whole = Bytes(facts[grant.device as usize].memory.unsigned_abs());
+                if let Some(kind) = kind {
+                    amounts.add_device(kind, device_share(grant.compute, grant.memory, whole));
+                }
+            }
+        }
+        amounts.0[RUNNING] = gangs;
+        amounts
+    }
+
+    /// Seats for a gang of the bucket in the first alternative that has them, or why not.
+    pub fn attempt(&mut self, bucket: usize, key: &Key) -> Result<Fit, Fate> {
+        let spare = key.class == Class::Spare;
+        let mut nearest: Option<Fate> = None;
+        for alternative in 0..self.problem.alternatives(key.demand) {
+            let variant = self.problem.variant(key.demand, alternative, spare);
+            let fate = match self.attempt_variant(bucket, key, variant) {
+                Ok(seats) => return Ok(Fit { alternative, variant, seats }),
+                Err(fate) => fate,
+            };
+            if nearest.as_ref().is_none_or(|nearest| fate.distance() < nearest.distance()) {
+                nearest = Some(fate);
+            }
+        }
+        // A demand without alternatives does not exist; it would be as infeasible as one that nobody has.
+        Err(nearest.unwrap_or(Fate::Infeasible(0)))
+    }
+
+    fn attempt_variant(&mut self, bucket: usize, key: &Key, variant: usize) -> Result<Vec<Seat>, Fate> {
+        let needed = key.size.min;
+        let hit = self.tree.hit(key.queue, &self.asked(variant, needed, 1));
+        if hit.is_none() {
+            let mut kept = None;
+            let end = self.end(key);
+            for avoid in [&key.avoid[..], &[]] {
+                let want = Want { variant, end, avoid };
+                if let Some(seats) = self.seat_gang(bucket, &want, needed, &mut kept) {
+                    return Ok(seats);
+                }
+                if avoid.is_empty() {
+                    break;
+                }
+                self.runs[bucket].dead.clear();
+            }
+            if let Some(kept) = kept {
+                return Err(Fate::Kept(kept));
+            }
+        }
+        if self.problem.pool.capacity(variant, true, needed) < needed {
+            return Err(Fate::Infeasible(variant));
+        }
+        Err(hit.map_or(Fate::Room(variant), Fate::Limit))
+    }
+
+    /// Seats `count` tasks, all or none, as close together as there is room.
+    pub fn seat_gang(
+        &mut self,
+        bucket: usize,
+        want: &Want<'_>,
+        count: u32,
+        kept: &mut Option<KeptFor>,
+    ) -> Option<Vec<Seat>> {
+        let pool = &mut self.problem.pool;
+        if count == 1 {
+            let seat = pool.find(want, None, kept)?;
+            pool.seat(want, &seat);
+            return Some(vec![seat]);
+        }
+        let dead = &mut self.runs[bucket].dead;
+        dead.resize(pool.domains.len(), false);
+        for (domain, dead) in dead.iter_mut().enumerate() {
+            if *dead {
+                continue;
+            }
+            if pool.has_copies(want.variant, Some(domain), count)
+                && let Some(seats) = pool.seat_all(want, Some(domain), count, kept)
+            {
+                return Some(seats);
+            }
+            *dead = true;
+        }
+        if !pool.has_copies(want.variant, None, count) {
+            return None;
+        }
+        pool.seat_all(want, None, count, kept)
+    }
+
+    /// Records that a gang starts.
+    pub fn start(&mut self, gang: GangOrd, bucket: usize, key: &Key, fit: Fit) {
+        let taken = self.taken(fit.variant, &fit.seats, 1);
+        self.tree.charge(key.queue, &taken);
+        let end = self.end(key);
+        self.new_ends.push((end, self.started.len()));
+        let Fit { alternative, variant, seats } = fit;
+        self.started.push(Started { gang, bucket, alternative, variant, seats, end });
+    }
+
+    /// The id of a gang.
+    pub fn id(&self, gang: GangOrd) -> Option<GangId> {
+        self.snapshot.gang(gang).map(|row| row.id)
+    }
+}

@@ -1,0 +1,506 @@
+//! A pool in miniature for tests and benches of the planner: builds snapshots and carries plans out at once, without the engine.
+
+use super::{Decision, Placement, Plan, PreemptCause};
+use crate::event::DeviceGrant;
+use crate::ids::{GangId, Generation, JobId, NodeName, QueuePath, UserName};
+use crate::model::{
+    Class, Device, DeviceKind, DeviceRequest, GangSize, QueueSpec, Resources, Shape, ShareMode,
+};
+use crate::queue::device_share;
+use crate::snapshot::{
+    DemandOrd, DeviceRow, GangOrd, GangPhase, GangRow, NodeOrd, NodeRow, NodeState, Placed, PlacedGang,
+    QueueOrd, QueueRow, Shrinking, Snapshot, Usage,
+};
+use crate::units::{Bytes, MilliCpu, Millis, Thousandths, Timestamp};
+use std::collections::BTreeMap;
+
+/// One gibibyte, for sizes in tests.
+pub const GIB: u64 = 1 << 30;
+
+/// A snapshot with the means to change it.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    /// The snapshot.
+    pub snapshot: Snapshot,
+    names: BTreeMap<NodeName, NodeOrd>,
+    paths: BTreeMap<QueuePath, QueueOrd>,
+    demands: BTreeMap<Vec<Shape>, DemandOrd>,
+    vacant: Vec<GangOrd>,
+    ids: BTreeMap<GangId, GangOrd>,
+    jobs: u64,
+    generations: u64,
+}
+
+/// CPU in whole cores and memory in GiB.
+#[must_use]
+pub fn host(cores: u64, gib: u64) -> Resources {
+    Resources { cpu: MilliCpu(cores * 1000), memory: Bytes(gib * GIB), disk: Bytes::ZERO }
+}
+
+/// A shape of CPU cores and memory in GiB.
+#[must_use]
+pub fn shape(cores: u64, gib: u64) -> Shape {
+    Shape::new(host(cores, gib))
+}
+
+/// Whole GPUs.
+#[must_use]
+pub fn gpus(count: u32) -> DeviceRequest {
+    DeviceRequest {
+        kind: DeviceKind::Gpu,
+        model: None,
+        count,
+        device_memory: Bytes::ZERO,
+        mode: ShareMode::Exclusive,
+        compute: Thousandths::WHOLE,
+        memory: Bytes::ZERO,
+    }
+}
+
+/// A share of one GPU in time: thousandths of compute and GiB of memory.
+#[must_use]
+pub fn gpu_share(compute: u64, gib: u64) -> DeviceRequest {
+    DeviceRequest {
+        mode: ShareMode::Time,
+        compute: Thousandths(compute),
+        memory: Bytes(gib * GIB),
+        ..gpus(1)
+    }
+}
+
+/// What a gang asks for; every part at its default but the shape.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// Alternatives.
+    pub shapes: Vec<Shape>,
+    /// The row as it will be; its demand and id are filled in.
+    pub row: GangRow,
+}
+
+impl Ask {
+    /// One standard task of this shape in the root queue.
+    #[must_use]
+    pub fn new(shape: Shape) -> Self {
+        let row = GangRow {
+            id: JobId(0).gang(0),
+            queue: QueueOrd(0),
+            user: UserName::from("user"),
+            class: Class::Standard,
+            priority: 500,
+            demand: DemandOrd(0),
+            size: GangSize::ONE,
+            queued: Timestamp(0),
+            time_limit: None,
+            predicted: None,
+            preemptible: true,
+            min_runtime: Millis::ZERO,
+            evictions: 0,
+            last_evicted: None,
+            avoid: Vec::new(),
+            phase: GangPhase::Pending,
+        };
+        Self { shapes: vec![shape], row }
+    }
+    /// Of this class.
+    #[must_use]
+    pub const fn class(mut self, class: Class) -> Self {
+        self.row.class = class;
+        self
+    }
+    /// With this priority.
+    #[must_use]
+    pub const fn priority(mut self, priority: u16) -> Self {
+        self.row.priority = priority;
+        self
+    }
+    /// Of this many tasks.
+    #[must_use]
+    pub const fn tasks(mut self, min: u32, max: u32) -> Self {
+        self.row.size = GangSize { min, max };
+        self
+    }
+    /// Stopped after this many seconds.
+    #[must_use]
+    pub const fn limit(mut self, secs: u64) -> Self {
+        self.row.time_limit = Some(Millis::from_secs(secs));
+        self
+    }
+    /// Never evicted.
+    #[must_use]
+    pub const fn firm(mut self) -> Self {
+        self.row.preemptible = false;
+        self
+    }
+}
+
+impl World {
+    /// A pool with a root queue and nothing else.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut world = Self::default();
+        world.queue(QueueSpec::new(""));
+        world.snapshot.touched.all = true;
+        world
+    }
+
+    /// Adds a queue; its parent must be there.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub fn queue(&mut self, spec: QueueSpec) -> QueueOrd {
+        let ord = QueueOrd(u32::try_from(self.snapshot.queues.len()).expect("few queues"));
+        let path = spec.path.clone();
+        let parent = (!path.0.is_empty()).then(|| {
+            let above = path.0.rsplit_once('/').map_or("", |(above, _)| above);
+            self.paths[&QueuePath::from(above)]
+        });
+        self.snapshot.queues.push(QueueRow { spec, parent, used: Usage::default(), history: 0 });
+        self.paths.insert(path, ord);
+        self.snapshot.touched.all = true;
+        ord
+    }
+
+    /// Adds a node.
+    ///
+    /// # Panics
+    /// With more than 2^32 nodes.
+    pub fn node(&mut self, cores: u64, gib: u64, devices: &[Device], labels: &[(&str, &str)]) -> NodeOrd {
+        let ord = NodeOrd(u32::try_from(self.snapshot.nodes.len()).expect("few nodes"));
+        let name = NodeName(format!("n{}", ord.0));
+        let device = |spec: &Device| DeviceRow {
+            spec: spec.clone(),
+            healthy: true,
+            free_compute: Thousandths::WHOLE,
+            free_memory: spec.memory,
+            mode: None,
+        };
+        self.snapshot.nodes.push(NodeRow {
+            name: name.clone(),
+            state: NodeState::Ready,
+            capacity: host(cores, gib),
+            granted: Resources::ZERO,
+            spare_cpu: MilliCpu::ZERO,
+            busy_p95: MilliCpu::ZERO,
+            busy_now: MilliCpu::ZERO,
+            devices: devices.iter().map(device).collect(),
+            labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+            gangs: Vec::new(),
+        });
+        self.names.insert(name, ord);
+        self.snapshot.touched.all = true;
+        ord
+    }
+
+    /// A GPU with this model name and memory, divisible in every way.
+    #[must_use]
+    pub fn gpu(model: &str, gib: u64) -> Device {
+        Device {
+            uuid: String::new(),
+            kind: DeviceKind::Gpu,
+            model: model.to_owned(),
+            memory: Bytes(gib * GIB),
+            modes: vec![ShareMode::Exclusive, ShareMode::Space, ShareMode::Time],
+            numa: None,
+            files: Vec::new(),
+        }
+    }
+
+    /// Submits a gang.
+    ///
+    /// # Panics
+    /// With more than 2^32 gangs.
+    pub fn submit(&mut self, queue: QueueOrd, ask: Ask, now: Timestamp) -> GangId {
+        self.jobs += 1;
+        let id = JobId(self.jobs).gang(0);
+        let next = DemandOrd(u32::try_from(self.snapshot.demands.len()).expect("few demands"));
+        let Ask { shapes, mut row } = ask;
+        let demand = *self.demands.entry(shapes).or_insert_with_key(|shapes| {
+            self.snapshot.demands.push(shapes.clone());
+            next
+        });
+        (row.id, row.demand, row.queue, row.queued) = (id, demand, queue, now);
+        let ord = self.vacant.pop().unwrap_or_else(|| {
+            self.snapshot.gangs.push(None);
+            GangOrd(u32::try_from(self.snapshot.gangs.len() - 1).expect("few gangs"))
+        });
+        self.snapshot.gangs[ord.0 as usize] = Some(row);
+        self.ids.insert(id, ord);
+        self.touch(ord);
+        id
+    }
+
+    fn touch(&mut self, ord: GangOrd) {
+        self.snapshot.epoch += 1;
+        self.snapshot.touched.gangs.push(ord);
+    }
+
+    /// The row of a gang that is not finished.
+    #[must_use]
+    pub fn gang(&self, id: GangId) -> Option<&GangRow> {
+        self.ids.get(&id).and_then(|ord| self.snapshot.gang(*ord))
+    }
+
+    /// The place of a gang, if it has one.
+    #[must_use]
+    pub fn placed(&self, id: GangId) -> Option<&PlacedGang> {
+        match &self.gang(id)?.phase {
+            GangPhase::Placed(placed) => Some(placed),
+            _ => None,
+        }
+    }
+
+    /// Every gang that has a place, ascending by id.
+    pub fn running(&self) -> impl Iterator<Item = (&GangRow, &PlacedGang)> {
+        let rows = self.ids.values().filter_map(|ord| self.snapshot.gang(*ord));
+        rows.filter_map(|row| match &row.phase {
+            GangPhase::Placed(placed) => Some((row, placed)),
+            _ => None,
+        })
+    }
+
+    /// How many gangs want a place.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.snapshot.gangs.iter().flatten().filter(|row| row.phase == GangPhase::Pending).count()
+    }
+
+    /// Changes a gang's row.
+    ///
+    /// # Panics
+    /// When there is no such gang.
+    pub fn edit(&mut self, id: GangId, edit: impl FnOnce(&mut GangRow)) {
+        let ord = self.ids[&id];
+        edit(self.snapshot.gangs[ord.0 as usize].as_mut().expect("the gang is there"));
+        self.touch(ord);
+    }
+
+    /// Changes a node's row.
+    pub fn edit_node(&mut self, ord: NodeOrd, edit: impl FnOnce(&mut NodeRow)) {
+        edit(&mut self.snapshot.nodes[ord.0 as usize]);
+        self.snapshot.epoch += 1;
+        self.snapshot.touched.nodes.push(ord);
+    }
+
+    /// Takes (`true`) or frees what one task holds.
+    fn account(&mut self, ord: GangOrd, alternative: u32, tasks: &[Placed], take: bool, frozen: bool) {
+        let row = self.snapshot.gangs[ord.0 as usize].as_ref().expect("the gang is there");
+        let (class, queue) = (row.class, row.queue);
+        let modes: Vec<ShareMode> = self.snapshot.demand(row.demand)[alternative as usize]
+            .devices
+            .iter()
+            .flat_map(|request| std::iter::repeat_n(request.mode, request.count as usize))
+            .collect();
+        let mut usage = Usage::default();
+        for task in tasks {
+            let node = &mut self.snapshot.nodes[task.node.0 as usize];
+            let mut granted = task.request;
+            if class == Class::Spare {
+                granted.cpu = MilliCpu::ZERO;
+                let cpu = if frozen { MilliCpu::ZERO } else { task.request.cpu };
+                node.spare_cpu = if take { node.spare_cpu.plus(cpu) } else { node.spare_cpu.minus(cpu) };
+            } else {
+                let busy =
+                    if take { node.busy_p95.plus(granted.cpu) } else { node.busy_p95.minus(granted.cpu) };
+                (node.busy_p95, node.busy_now) = (busy, busy);
+            }
+            node.granted = if take { node.granted.plus(granted) } else { node.granted.minus(granted) };
+            usage.resources = usage.resources.plus(task.request);
+            for (grant, mode) in task.devices.iter().zip(&modes) {
+                let device = &mut node.devices[grant.device as usize];
+                let share = device_share(grant.compute, grant.memory, device.spec.memory);
+                *usage.devices.entry(device.spec.kind).or_default() += share;
+                shift(device, grant, *mode, take);
+            }
+            match (take, node.gangs.binary_search(&ord)) {
+                (true, Err(at)) => node.gangs.insert(at, ord),
+                (false, Ok(at)) => drop(node.gangs.remove(at)),
+                _ => {}
+            }
+            self.snapshot.touched.nodes.push(task.node);
+        }
+        usage.running = 1;
+        self.charge(queue, &usage, take);
+    }
+
+    fn charge(&mut self, queue: QueueOrd, usage: &Usage, take: bool) {
+        let mut next = Some(queue);
+        while let Some(at) = next {
+            let row = &mut self.snapshot.queues[at.0 as usize];
+            let used = &mut row.used;
+            used.resources = if take {
+                used.resources.plus(usage.resources)
+            } else {
+                used.resources.minus(usage.resources)
+            };
+            for (kind, amount) in &usage.devices {
+                let old = used.devices.entry(*kind).or_default();
+                *old = if take { *old + amount } else { *old - amount };
+            }
+            used.running = if take { used.running + usage.running } else { used.running - usage.running };
+            next = row.parent;
+        }
+    }
+
+    fn tasks(&self, ord: GangOrd, alternative: u32, placements: &[Placement]) -> Vec<Placed> {
+        let row = self.snapshot.gang(ord).expect("the gang is there");
+        let request = self.snapshot.demand(row.demand)[alternative as usize].request;
+        let placed = |placement: &Placement| Placed {
+            rank: placement.rank,
+            node: self.names[&placement.node],
+            request,
+            devices: placement.devices.clone(),
+            busy_p95: request.cpu,
+            cpu_limit: request.cpu,
+        };
+        placements.iter().map(placed).collect()
+    }
+
+    /// Puts a gang where a decision says.
+    pub fn place(&mut self, id: GangId, alternative: u32, placements: &[Placement], now: Timestamp) {
+        let ord = self.ids[&id];
+        let tasks = self.tasks(ord, alternative, placements);
+        self.account(ord, alternative, &tasks, true, false);
+        self.generations += 1;
+        let generation = Generation(self.generations);
+        self.edit(id, |row| {
+            let span = [row.time_limit, row.predicted].into_iter().flatten().min();
+            row.phase = GangPhase::Placed(PlacedGang {
+                generation,
+                alternative,
+                since: now,
+                saved: now,
+                expected_end: span.map(|span| now.after(span)),
+                tasks,
+                frozen: None,
+                stopping: false,
+                evicted_for: None,
+                shrinking: None,
+            });
+        });
+    }
+
+    /// Frees the place of a gang and takes it from the pool, or puts it back in line when it was evicted.
+    pub fn end(&mut self, id: GangId) {
+        let ord = self.ids[&id];
+        let Some(placed) = self.placed(id).cloned() else { return };
+        self.account(ord, placed.alternative, &placed.tasks, false, placed.frozen.is_some());
+        if placed.stopping && placed.evicted_for.is_some() {
+            self.edit(id, |row| row.phase = GangPhase::Pending);
+        } else {
+            self.snapshot.gangs[ord.0 as usize] = None;
+            self.ids.remove(&id);
+            self.vacant.push(ord);
+            self.touch(ord);
+        }
+    }
+
+    /// Frees what evicted and shrunk gangs still hold.
+    pub fn settle(&mut self) {
+        let leaving: Vec<(GangId, Option<u32>)> = self
+            .running()
+            .filter(|(_, placed)| placed.stopping || placed.shrinking.is_some())
+            .map(|(row, placed)| {
+                (row.id, placed.shrinking.map(|shrinking| shrinking.to).filter(|_| !placed.stopping))
+            })
+            .collect();
+        for (id, shrink) in leaving {
+            match shrink {
+                None => self.end(id),
+                Some(to) => self.shrink(id, to),
+            }
+        }
+    }
+
+    fn shrink(&mut self, id: GangId, to: u32) {
+        let ord = self.ids[&id];
+        let Some(placed) = self.placed(id).cloned() else { return };
+        self.account(ord, placed.alternative, &placed.tasks, false, false);
+        let tasks: Vec<Placed> = placed.tasks.into_iter().filter(|task| task.rank < to).collect();
+        self.account(ord, placed.alternative, &tasks, true, false);
+        self.edit(id, |row| {
+            if let GangPhase::Placed(placed) = &mut row.phase {
+                (placed.tasks, placed.shrinking) = (tasks, None);
+            }
+        });
+    }
+
+    fn change(&mut self, id: GangId, change: impl FnOnce(&mut PlacedGang)) {
+        self.edit(id, |row| {
+            if let GangPhase::Placed(placed) = &mut row.phase {
+                change(placed);
+            }
+        });
+    }
+
+    /// Carries a plan out. Evicted gangs are stopping until [`Self::settle`].
+    pub fn apply(&mut self, plan: &Plan, now: Timestamp) {
+        self.snapshot.touched = crate::snapshot::Touched { since: self.snapshot.epoch, ..Default::default() };
+        for decision in &plan.decisions {
+            match decision {
+                Decision::Place { gang, alternative, tasks } => self.place(*gang, *alternative, tasks, now),
+                Decision::Grow { gang, tasks, .. } => self.grow(*gang, tasks),
+                Decision::Shrink { gang, to, beneficiary, .. } => {
+                    let shrinking = Shrinking { to: *to, beneficiary: *beneficiary };
+                    self.change(*gang, |placed| placed.shrinking = Some(shrinking));
+                }
+                Decision::Preempt { gang, cause, .. } => {
+                    let beneficiary = match cause {
+                        PreemptCause::Priority { beneficiary } | PreemptCause::Reclaim { beneficiary } => {
+                            *beneficiary
+                        }
+                        PreemptCause::CpuWanted { .. } => *gang,
+                    };
+                    self.change(*gang, |placed| {
+                        (placed.stopping, placed.evicted_for) = (true, Some(beneficiary))
+                    });
+                    self.edit(*gang, |row| {
+                        (row.evictions, row.last_evicted) = (row.evictions + 1, Some(now))
+                    });
+                }
+                Decision::Freeze { gang, .. } => self.freeze(*gang, Some(now)),
+                Decision::Thaw { gang, .. } => self.freeze(*gang, None),
+                Decision::Limit { task, cpu, .. } => self.change(task.gang, |placed| {
+                    let own = placed.tasks.iter_mut().filter(|own| own.rank == task.rank);
+                    own.for_each(|own| own.cpu_limit = *cpu);
+                }),
+                Decision::Hold { .. } => {}
+            }
+        }
+    }
+
+    fn freeze(&mut self, id: GangId, frozen: Option<Timestamp>) {
+        let Some(placed) = self.placed(id).cloned() else { return };
+        for task in &placed.tasks {
+            let cpu = task.request.cpu;
+            self.edit_node(task.node, |node| {
+                node.spare_cpu =
+                    if frozen.is_some() { node.spare_cpu.minus(cpu) } else { node.spare_cpu.plus(cpu) };
+            });
+        }
+        self.change(id, |placed| placed.frozen = frozen);
+    }
+
+    fn grow(&mut self, id: GangId, placements: &[Placement]) {
+        let ord = self.ids[&id];
+        let Some(alternative) = self.placed(id).map(|placed| placed.alternative) else { return };
+        let tasks = self.tasks(ord, alternative, placements);
+        self.account(ord, alternative, &tasks, true, false);
+        let queue = self.gang(id).map_or(QueueOrd(0), |row| row.queue);
+        self.charge(queue, &Usage { running: 1, ..Usage::default() }, false);
+        self.change(id, |placed| placed.tasks.extend(tasks));
+    }
+}
+
+fn shift(device: &mut DeviceRow, grant: &DeviceGrant, mode: ShareMode, take: bool) {
+    if take {
+        device.free_compute = device.free_compute.minus(grant.compute);
+        device.free_memory = device.free_memory.minus(grant.memory);
+        device.mode = Some(mode);
+    } else {
+        device.free_compute = device.free_compute.plus(grant.compute);
+        device.free_memory = device.free_memory.plus(grant.memory);
+        if device.free_compute == Thousandths::WHOLE && device.free_memory == device.spec.memory {
+            device.mode = None;
+        }
+    }
+}

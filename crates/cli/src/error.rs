@@ -163,7 +163,7 @@ impl CliError {
 fn problem_code(problem: &Problem) -> u8 {
     match (problem.status, problem.code.as_str()) {
         (401 | 403, _) => codes::DENIED,
-        (_, "bad_file" | "bad_spec") => codes::BAD_FILE,
+        (_, "bad_file" | "bad_job" | "no_such_dependency" | "failed_dependency") => codes::BAD_FILE,
         (_, "infeasible" | "cannot_place" | "never_fits") => codes::CANNOT_PLACE,
         (503, _) => codes::UNREACHABLE,
         _ => codes::FAILED,

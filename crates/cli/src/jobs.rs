@@ -8,10 +8,13 @@ use crate::client::Client;
 use crate::error::CliError;
 use crate::refs::{Careful, find};
 use pond_core::ids::JobId;
-use pond_core::model::{Command, Dependency, Image, JobSpec};
+use pond_core::model::{Dependency, Image, JobSpec};
 use pond_server::api::types::{IDEMPOTENCY_KEY, Preview, SPEC, SubmitQuery, Submitted};
-use pond_spec::{Awaited, Context, Draft, Format, JobFile, JobRef, SpecError, Warning, into_specs, read};
-use serde_json::{Map, Value, json};
+use pond_spec::values::Text;
+use pond_spec::{
+    Awaited, CommandText, Context, Draft, Format, JobFile, JobRef, Overrides, SpecError, Warning, into_specs,
+    read, sbatch,
+};
 use std::io::Read;
 use std::path::Path;
 
@@ -61,9 +64,20 @@ pub fn bad_file(why: &SpecError) -> CliError {
 pub fn from_file(path: &Path, flags: &JobFlags) -> Result<Prepared, CliError> {
     let (text, name) = text_of(path)?;
     let reading = read(&text, &name, Format::of(&name, &text)).map_err(|why| bad_file(&why))?;
-    let over = fields(flags)?;
+    let over = overrides(flags)?;
     let jobs = reading.jobs.into_iter().map(|job| laid_over(job, &over)).collect::<Result<Vec<_>, _>>()?;
-    prepared(jobs, reading.warnings, path.parent())
+    Prepared::of(jobs, reading.warnings, path.parent())
+}
+
+/// The job of a script with lines for us, which is given these arguments.
+///
+/// # Errors
+/// The script cannot be read or is wrong; a flag is wrong.
+pub fn from_script(path: &Path, arguments: &[String], flags: &JobFlags) -> Result<Prepared, CliError> {
+    let (text, name) = text_of(path)?;
+    let (job, warnings) =
+        sbatch(Some(&text), &name, &[], arguments).map_err(|why| bad_file(&why.within(&name, &text)))?;
+    Prepared::of(vec![laid_over(job, &overrides(flags)?)?], warnings, path.parent())
 }
 
 /// One job that runs this command, made of flags alone.
@@ -71,20 +85,9 @@ pub fn from_file(path: &Path, flags: &JobFlags) -> Result<Prepared, CliError> {
 /// # Errors
 /// A flag is wrong.
 pub fn from_command(argv: &[String], flags: &JobFlags) -> Result<Prepared, CliError> {
-    let run: Vec<Value> = argv.iter().map(|part| Value::String(part.clone())).collect();
-    let over = fields(flags)?;
-    let job = laid_over(JobFile::default(), &over)?;
-    let job = laid_over(job, json!({ "run": run }).as_object().unwrap_or(&Map::new()))?;
-    prepared(vec![job], Vec::new(), None)
-}
-
-fn prepared(jobs: Vec<JobFile>, warnings: Vec<Warning>, base: Option<&Path>) -> Result<Prepared, CliError> {
-    let base = base.filter(|base| !base.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let base =
-        base.canonicalize().map_err(|why| CliError::io(format!("looking at {}", base.display()), why))?;
-    let context = Context::new("local", &base.to_string_lossy());
-    let drafts = into_specs(jobs, &context).map_err(|why| refused(&why))?;
-    Ok(Prepared { drafts, warnings })
+    let run = CommandText::Argv(argv.iter().cloned().map(Text).collect());
+    let job = laid_over(JobFile { run: Some(run), ..JobFile::default() }, &overrides(flags)?)?;
+    Prepared::of(vec![job], Vec::new(), None)
 }
 
 /// An error that has no place in a file is about the command line.
@@ -95,117 +98,80 @@ fn refused(why: &SpecError) -> CliError {
     }
 }
 
-/// `job` with these fields in place of its own; maps are merged.
-fn laid_over(job: JobFile, over: &Map<String, Value>) -> Result<JobFile, CliError> {
-    if over.is_empty() {
-        return Ok(job);
+/// The flags, to be laid over a job. Each value is read when that is done.
+fn overrides(flags: &JobFlags) -> Result<Overrides, CliError> {
+    let mut all = Overrides::new();
+    let one: [(&str, &Option<String>); 17] = [
+        ("name", &flags.name),
+        ("project", &flags.project),
+        ("cpu", &flags.cpu),
+        ("memory", &flags.memory),
+        ("disk", &flags.disk),
+        ("shm", &flags.shm),
+        ("gpu", &flags.gpu),
+        ("nodes", &flags.nodes),
+        ("array", &flags.array),
+        ("time", &flags.time),
+        ("class", &flags.class),
+        ("priority", &flags.priority),
+        ("image", &flags.image),
+        ("isolation", &flags.isolation),
+        ("workdir", &flags.workdir),
+        ("grace", &flags.grace),
+        ("retry", &flags.retry.map(|count| count.to_string())),
+    ];
+    let env: Vec<String> = flags.env.iter().map(|text| passed_on(text)).collect();
+    let many: [(&str, &[String]); 7] = [
+        ("secret", &flags.secrets),
+        ("volume", &flags.volumes),
+        ("file", &flags.files),
+        ("port", &flags.ports),
+        ("after", &flags.after),
+        ("label", &flags.labels),
+        ("env", &env),
+    ];
+    let one = one.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?)));
+    let many = many.iter().flat_map(|(name, values)| values.iter().map(move |value| (*name, value.as_str())));
+    let switch = flags.no_preempt.then_some(("no-preempt", ""));
+    for (name, value) in one.chain(many).chain(switch) {
+        all.set(name, value).map_err(|why| refused(&why))?;
     }
-    let broken = |why: serde_json::Error| CliError::usage(why.to_string());
-    let mut value = serde_json::to_value(&job).map_err(broken)?;
-    for (name, field) in over {
-        match (value.get_mut(name), field) {
-            (Some(Value::Object(old)), Value::Object(new)) => {
-                old.extend(new.iter().map(|(name, value)| (name.clone(), value.clone())));
-            }
-            (Some(Value::Array(old)), Value::Array(new)) if name != "run" => old.extend(new.iter().cloned()),
-            _ => value[name] = field.clone(),
-        }
-    }
-    serde_json::from_value(value).map_err(broken)
-}
-
-/// The flags as fields of a job file. Each is read here once by itself, so that its error can name it.
-fn fields(flags: &JobFlags) -> Result<Map<String, Value>, CliError> {
-    let mut all = Map::new();
-    let mut put = |flag: &str, name: &str, value: Option<Value>| -> Result<(), CliError> {
-        let Some(value) = value else { return Ok(()) };
-        let mut field = json!({});
-        match name.split_once('.') {
-            Some((outer, inner)) => field[outer][inner] = value,
-            None => field[name] = value,
-        }
-        let alone = laid_over(JobFile::default(), field.as_object().unwrap_or(&Map::new()));
-        alone.map_err(|why| CliError::usage(format!("--{flag}: {why}")))?;
-        let Value::Object(field) = field else { return Ok(()) };
-        for (name, value) in field {
-            match (all.get_mut(&name), value) {
-                (Some(Value::Object(old)), Value::Object(new)) => old.extend(new),
-                (_, value) => drop(all.insert(name, value)),
-            }
-        }
-        Ok(())
-    };
-    let text = |value: &Option<String>| value.clone().map(Value::String);
-    put("name", "name", text(&flags.name))?;
-    put("project", "project", text(&flags.project))?;
-    put("cpu", "resources.cpu", text(&flags.cpu))?;
-    put("memory", "resources.memory", text(&flags.memory))?;
-    put("disk", "resources.disk", text(&flags.disk))?;
-    put("shm", "resources.shm", text(&flags.shm))?;
-    put("gpu", "resources.gpu", text(&flags.gpu))?;
-    put("nodes", "nodes", text(&flags.nodes))?;
-    put("array", "array", text(&flags.array))?;
-    put("time", "time_limit", text(&flags.time))?;
-    put("class", "class", text(&flags.class))?;
-    put("priority", "priority", text(&flags.priority))?;
-    put("image", "image", text(&flags.image))?;
-    put("isolation", "isolation", text(&flags.isolation))?;
-    put("workdir", "workdir", text(&flags.workdir))?;
-    put("grace", "grace", text(&flags.grace))?;
-    put("retry", "retry", flags.retry.map(Value::from))?;
-    put("no-preempt", "preemptible", flags.no_preempt.then_some(Value::Bool(false)))?;
-    let list = |values: &[String]| (!values.is_empty()).then(|| Value::from(values.to_vec()));
-    put("secret", "secrets", list(&flags.secrets))?;
-    put("volume", "volumes", list(&flags.volumes))?;
-    put("file", "files", list(&flags.files))?;
-    put("port", "ports", list(&flags.ports))?;
-    put("after", "after", list(&flags.after))?;
-    put("label", "labels", pairs("label", &flags.labels, |_name| None)?)?;
-    put("env", "env", pairs("env", &flags.env, |name| std::env::var(name).ok())?)?;
     Ok(all)
 }
 
-/// `NAME=VALUE`, several; what a lone `NAME` stands for is asked of `lone`.
-fn pairs(
-    flag: &str,
-    texts: &[String],
-    lone: impl Fn(&str) -> Option<String>,
-) -> Result<Option<Value>, CliError> {
-    let mut map = Map::new();
-    for text in texts {
-        let (name, value) = match text.split_once('=') {
-            Some((name, value)) => (name, value.to_owned()),
-            None => match lone(text) {
-                Some(value) => (text.as_str(), value),
-                None => return Err(CliError::usage(format!("--{flag}: `{text}` is not NAME=VALUE"))),
-            },
-        };
-        map.insert(name.to_owned(), Value::String(value));
+/// A lone `NAME` stands for our own variable of that name.
+fn passed_on(text: &str) -> String {
+    match std::env::var(text) {
+        Ok(value) if !text.contains('=') => format!("{text}={value}"),
+        _ => text.to_owned(),
     }
-    Ok((!map.is_empty()).then_some(Value::Object(map)))
+}
+
+fn laid_over(mut job: JobFile, over: &Overrides) -> Result<JobFile, CliError> {
+    over.apply(&mut job).map_err(|why| refused(&why))?;
+    Ok(job)
 }
 
 impl Prepared {
+    /// Jobs with every default filled in; relative paths are read against `base`, or this folder.
+    ///
+    /// # Errors
+    /// What can only be seen once flags and file are one.
+    pub fn of(jobs: Vec<JobFile>, warnings: Vec<Warning>, base: Option<&Path>) -> Result<Self, CliError> {
+        let base = base.filter(|base| !base.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        let base =
+            base.canonicalize().map_err(|why| CliError::io(format!("looking at {}", base.display()), why))?;
+        let context = Context::new("local", &base.to_string_lossy());
+        let drafts = into_specs(jobs, &context).map_err(|why| refused(&why))?;
+        Ok(Self { drafts, warnings })
+    }
+
     /// Jobs over this machine's own root that name no working folder work in `dir`: they see what we see.
     pub fn work_in(&mut self, dir: &Path) {
         for draft in &mut self.drafts {
             let run = &mut draft.spec.run;
             if run.workdir.is_none() && run.image == Image::Host && dir.is_absolute() {
                 run.workdir = Some(dir.to_string_lossy().into_owned());
-            }
-        }
-    }
-
-    /// Gives scripts arguments: `$1` and so on.
-    pub fn with_arguments(&mut self, arguments: &[String]) {
-        if arguments.is_empty() {
-            return;
-        }
-        for draft in &mut self.drafts {
-            if let Command::Script(text) = &draft.spec.run.command {
-                let mut argv = ["sh", "-ec", text, &draft.spec.name].map(str::to_owned).to_vec();
-                argv.extend_from_slice(arguments);
-                draft.spec.run.command = Command::Argv(argv);
             }
         }
     }
@@ -272,6 +238,7 @@ fn body(spec: &JobSpec) -> Result<String, CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pond_core::model::Command;
 
     fn argv(words: &[&str]) -> Vec<String> {
         words.iter().map(|&word| word.to_owned()).collect()
@@ -316,7 +283,7 @@ mod tests {
         let text = "type: task\nname: a\nrun: 'true'\nresources: {cpu: 2, memory: 1GB}\nenv: {A: 1, B: 2}\n";
         let jobs = read(text, "t", Format::Yaml).unwrap().jobs;
         let flags = JobFlags { cpu: Some("4".to_owned()), env: argv(&["B=3"]), ..JobFlags::default() };
-        let over = fields(&flags).unwrap();
+        let over = overrides(&flags).unwrap();
         let job = laid_over(jobs[0].clone(), &over).unwrap();
         let spec = job.into_spec(&Context::new("u", "/")).unwrap().spec;
         assert_eq!(spec.shapes[0].request.cpu.0, 4000);

@@ -18,4 +18,6 @@ pub mod plan;
 pub mod queue;
 pub mod snapshot;
 pub mod substrate;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 pub mod units;

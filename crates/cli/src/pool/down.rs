@@ -45,13 +45,13 @@ pub fn down(ctx: &Ctx, args: DownArgs) -> Done {
         Ok(false) => return Ok(codes::FAILED),
         Err(CliError::Unreachable { .. } | CliError::NoServer { .. }) => {
             ctx.out.warn("the pool does not answer; telling its process to end");
-            signal(&dir, Signal::TERM);
+            signal(&dir, ending(args));
         }
         Err(why) => return Err(why),
     }
     let mut progress = Progress::default();
     if !gone_within(&dir, PATIENCE, &mut progress) {
-        signal(&dir, Signal::TERM);
+        signal(&dir, ending(args));
         if !gone_within(&dir, Duration::from_secs(10), &mut progress) {
             return Err(CliError::Pool {
                 what: "the pool does not end".to_owned(),
@@ -110,6 +110,11 @@ fn gone_within(dir: &Path, span: Duration, progress: &mut Progress) -> bool {
         std::thread::sleep(Duration::from_millis(10));
     }
     true
+}
+
+/// Ctrl-C ends the tasks too, SIGTERM leaves them.
+const fn ending(args: DownArgs) -> Signal {
+    if args.keep { Signal::TERM } else { Signal::INT }
 }
 
 fn pid(dir: &Path) -> i32 {

@@ -1,9 +1,118 @@
-//! `pond up` in the foreground: opens the agent, starts the server, and waits to be told to stop.
+//! `pond up` in the foreground: opens the state folder, the agent, the server, and waits to be told to stop.
+//!
+//! Ctrl-C ends the pool and what runs in it, as `pond down` does. SIGTERM ends the pool alone: its tasks go on
+//! and the next one takes them over, so that a service manager may restart it.
 
+use super::glue::Local;
+use super::state_dir;
 use crate::args::UpArgs;
-use crate::error::{CliError, Done};
+use crate::error::{CliError, Done, codes};
+use crate::term::Signals;
 use crate::verbs::Ctx;
+use pond_core::ids::{NodeName, UserName};
+use pond_core::model::Resources;
+use pond_core::units::{Bytes, MilliCpu};
+use pond_node::agent::{self, Agent};
+use pond_server::{Config, ServerError, TlsFiles};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc;
 
-pub(super) fn serve(_ctx: &Ctx, _args: &UpArgs) -> Done {
-    Err(CliError::Pool { what: "the server is not built in yet".to_owned(), next: None })
+/// Least memory that is left to the machine unless told otherwise.
+const RESERVED_LEAST: u64 = 256_000_000;
+/// One part of this many of the memory is left to the machine unless told otherwise.
+const RESERVED_PART: u64 = 20;
+
+pub(super) fn serve(ctx: &Ctx, args: &UpArgs) -> Done {
+    if args.daemon {
+        // Fails when we already lead a session: then there is nobody to part from.
+        rustix::process::setsid().map(drop).unwrap_or_default();
+    }
+    let mut signals =
+        Signals::catch(&[SIGINT, SIGTERM, SIGHUP]).map_err(|why| CliError::io("catching signals", why))?;
+    let dir = state_dir(&ctx.globals);
+    let opened = pond_server::open(config(&dir, args)).map_err(|why| failed(&why))?;
+    let (send, reports) = mpsc::channel();
+    let agent = Agent::open(
+        agent::Config {
+            node: NodeName(args.node_name.clone().unwrap_or_else(host_name)),
+            reserved: reserved(args)?,
+            secrets: opened.resolver(),
+            ..agent::Config::new(opened.state_dir(), "")
+        },
+        send,
+    )
+    .map_err(|why| CliError::Pool { what: why.to_string(), next: None })?;
+    let server = opened.start(Arc::new(Local(agent)), reports).map_err(|why| failed(&why))?;
+    if ctx.out.format.is_data() {
+        ctx.out.entry(&serde_json::json!({ "address": server.url(), "pid": std::process::id() }))?;
+    } else {
+        ctx.out.line(server.url())?;
+    }
+    if !args.daemon {
+        ctx.out.note("serving; Ctrl-C ends the pool and what runs in it");
+    }
+    let (handle, daemon) = (server.handle(), args.daemon);
+    std::thread::spawn(move || {
+        loop {
+            for signal in signals.wait(None) {
+                // The terminal that started a pool in the background may go; the pool stays.
+                if !(daemon && signal == SIGHUP) {
+                    handle.stop(signal != SIGINT);
+                }
+            }
+        }
+    });
+    server.wait().map_err(|why| failed(&why))?;
+    Ok(codes::OK)
+}
+
+fn failed(why: &ServerError) -> CliError {
+    CliError::Pool { what: why.to_string(), next: None }
+}
+
+fn config(dir: &Path, args: &UpArgs) -> Config {
+    let mut config = Config::new(dir);
+    if let Some(listen) = args.listen {
+        config.listen = listen;
+    }
+    config.tls =
+        args.cert.clone().zip(args.key.clone()).map(|(certificate, key)| TlsFiles { certificate, key });
+    config.user = UserName(user_name());
+    config.hosts = vec![host_name()];
+    config
+}
+
+/// What the machine keeps for itself.
+fn reserved(args: &UpArgs) -> Result<Resources, CliError> {
+    let cpu: MilliCpu =
+        args.reserve_cpu.parse().map_err(|why| CliError::usage(format!("--reserve-cpu: {why}")))?;
+    let memory = match &args.reserve_memory {
+        Some(text) => text.parse().map_err(|why| CliError::usage(format!("--reserve-memory: {why}")))?,
+        None => {
+            let info = rustix::system::sysinfo();
+            let all =
+                u64::try_from(info.totalram).unwrap_or(u64::MAX).saturating_mul(u64::from(info.mem_unit));
+            Bytes((all / RESERVED_PART).max(RESERVED_LEAST))
+        }
+    };
+    Ok(Resources { cpu, memory, disk: Bytes::ZERO })
+}
+
+fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if name.is_empty() { "localhost".to_owned() } else { name }
+}
+
+/// The name of the user we run as, for the pool's own token.
+fn user_name() -> String {
+    let uid = rustix::process::getuid().as_raw().to_string();
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let of_line = |line: &str| {
+        let mut fields = line.split(':');
+        let name = fields.next()?.to_owned();
+        (fields.nth(1)? == uid).then_some(name)
+    };
+    passwd.lines().find_map(of_line).unwrap_or(uid)
 }

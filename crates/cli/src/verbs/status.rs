@@ -108,9 +108,9 @@ fn one(ctx: &Ctx, detail: &JobDetail) -> Result<(), CliError> {
         field(ctx, "ended", &format!("{}{code}", moment(ended)))?;
     }
     if let Some(usage) = &detail.usage {
-        let core_seconds = MilliCpu(usage.used_cpu_milli_ms.saturating_add(usage.burst_cpu_milli_ms) / 1000);
-        let granted = MilliCpu(usage.granted_cpu_milli_ms / 1000);
-        field(ctx, "used", &format!("{core_seconds} core-seconds of {granted} granted"))?;
+        let charged = MilliCpu(usage.granted_cpu_milli_ms / 1000);
+        let burst = MilliCpu(usage.burst_cpu_milli_ms / 1000);
+        field(ctx, "charged", &format!("{charged} core-seconds, and {burst} of burst"))?;
     }
     if detail.gangs.iter().any(|gang| !gang.tasks.is_empty()) {
         out.line("")?;

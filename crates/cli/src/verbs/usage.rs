@@ -35,22 +35,25 @@ fn print(ctx: &Ctx, title: &'static str, report: &UsageReport) -> Result<(), Cli
     ctx.out.line(&ctx.out.paint(Style::Dim, &format!("up to {}", moment(report.at_ms))))?;
     let mut table = Table::new(vec![
         Column::left(title),
-        Column::right("CPU-H GRANTED"),
-        Column::right("USED"),
-        Column::right("WASTE"),
+        Column::right("CPU-H"),
         Column::right("BURST"),
+        Column::right("CREDIT"),
         Column::right("MEMORY GIB-H"),
+        Column::right("DISK GIB-H"),
         Column::right("DEVICE-H"),
     ]);
     for row in &report.rows {
-        let mib_hours = row.granted_memory_mib_s.saturating_mul(1000) / 3600 / 1024;
+        let gib_hours = |mib_s: u64| {
+            let thousandths = mib_s.saturating_mul(1000) / 3600 / 1024;
+            format!("{}.{:03}", thousandths / 1000, thousandths % 1000)
+        };
         table.row(vec![
             (&row.key).into(),
             hours(row.granted_cpu_milli_ms).into(),
-            hours(row.used_cpu_milli_ms).into(),
-            hours(row.granted_cpu_milli_ms.saturating_sub(row.used_cpu_milli_ms)).into(),
             hours(row.burst_cpu_milli_ms).into(),
-            format!("{}.{:03}", mib_hours / 1000, mib_hours % 1000).into(),
+            hours(row.credited_cpu_milli_ms).into(),
+            gib_hours(row.granted_memory_mib_s).into(),
+            gib_hours(row.granted_disk_mib_s).into(),
             hours(row.granted_device_thousandths_ms).into(),
         ]);
     }
@@ -59,7 +62,8 @@ fn print(ctx: &Ctx, title: &'static str, report: &UsageReport) -> Result<(), Cli
     ctx.out.table(&nodes(&report.nodes))
 }
 
-/// The identity `capacity = granted + idle + planned + down` of each node, in core-hours.
+/// The identities of each node, in core-hours: `capacity = granted + idle + planned + down` and
+/// `granted = used_within + waste`.
 fn nodes(nodes: &[NodeUsage]) -> Table {
     let mut table = Table::new(vec![
         Column::left("NODE"),
@@ -68,13 +72,15 @@ fn nodes(nodes: &[NodeUsage]) -> Table {
         Column::right("+ IDLE"),
         Column::right("+ PLANNED"),
         Column::right("+ DOWN"),
+        Column::right("GRANTED = USED"),
+        Column::right("+ WASTE"),
+        Column::right("BURST"),
         Column::left("BALANCE"),
     ]);
     for node in nodes {
-        let sum = [node.granted, node.idle, node.planned, node.down]
-            .iter()
-            .try_fold(0_u64, |sum, &it| sum.checked_add(it));
-        let exact = sum == Some(node.capacity);
+        let sum = |parts: &[u64]| parts.iter().try_fold(0_u64, |sum, &part| sum.checked_add(part));
+        let exact = sum(&[node.granted, node.idle, node.planned, node.down]) == Some(node.capacity)
+            && sum(&[node.used_within, node.waste]) == Some(node.granted);
         let balance = if exact { (Style::Green, "exact") } else { (Style::Red, "DOES NOT ADD UP") };
         table.row(vec![
             (&node.node).into(),
@@ -83,6 +89,9 @@ fn nodes(nodes: &[NodeUsage]) -> Table {
             hours(node.idle).into(),
             hours(node.planned).into(),
             hours(node.down).into(),
+            hours(node.used_within).into(),
+            hours(node.waste).into(),
+            hours(node.burst).into(),
             Cell::styled(balance.0, balance.1),
         ]);
     }

@@ -1,8 +1,8 @@
 //! Decayed history of use per queue: what fair share remembers of the past, in integers.
 //!
 //! `h(t) = Σ share(s) · 2^-((t-s)/half_life) ds`, share in millionths of the pool, time in seconds.
-//! Every queue is advanced at the same moments, so all carry the same factor and the same rounding;
-//! between two such moments use is only summed, so a change of use costs one addition.
+//! Every queue is advanced at the same moments, so all carry the same factor and the same rounding; between two
+//! such moments use is only summed, so a change of use costs one addition for each queue up to the root.
 
 use crate::model::DeviceKind;
 use crate::snapshot::{QueueOrd, Snapshot, Usage};
@@ -16,10 +16,21 @@ pub const QUANTUM: Millis = Millis(1000);
 /// What one queue's history needs beside its row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueHistory {
-    /// The decayed sum, in millionths × milliseconds.
+    /// The decayed sum up to the last advance, in millionths × milliseconds.
     value: u64,
-    /// Its dominant share now, in millionths.
+    /// Use since the last advance, up to `since`, in millionths × milliseconds.
+    fresh: u64,
+    since: Timestamp,
+    /// Its dominant share from `since` on, in millionths.
     share: u64,
+}
+
+impl QueueHistory {
+    fn accrue(&mut self, now: Timestamp) {
+        let used = self.share.saturating_mul(now.since(self.since).0);
+        self.fresh = self.fresh.saturating_add(used);
+        self.since = self.since.max(now);
+    }
 }
 
 /// Histories of all queues, by ordinal.
@@ -89,29 +100,28 @@ impl History {
         self.queues.remove(ord.0 as usize);
     }
 
+    /// The use of a queue is about to count as this share of the pool.
+    pub fn set_share(&mut self, ord: QueueOrd, now: Timestamp, share: u64) {
+        if let Some(queue) = self.queues.get_mut(ord.0 as usize) {
+            queue.accrue(now);
+            queue.share = share;
+        }
+    }
+
     /// Brings every queue to this moment: decays what was, adds what was used since.
-    ///
-    /// Use since the last advance is taken at the shares of that moment, so the error is at most one quantum.
     pub fn advance(&mut self, now: Timestamp, half_life: Millis) {
         let span = now.since(self.advanced);
         let factor = decay(span, half_life);
+        let mean = mean_decay(factor, span, half_life);
+        let scaled = |amount: u64, by: u64| {
+            u64::try_from((u128::from(amount) * u128::from(by)) >> ONE).unwrap_or(u64::MAX)
+        };
         for queue in &mut self.queues {
-            let kept =
-                u64::try_from((u128::from(queue.value) * u128::from(factor)) >> 32).unwrap_or(u64::MAX);
-            // A share held over a long span decays while it adds up; half of the span's decay is the trapezoid of it.
-            let mean = (u64::from(u32::MAX) + 1).saturating_add(factor) / 2;
-            let added = u128::from(queue.share).saturating_mul(u128::from(span.0.min(half_life.0.max(1))));
-            let added = u64::try_from(added.saturating_mul(u128::from(mean)) >> 32).unwrap_or(u64::MAX);
-            queue.value = kept.saturating_add(added);
+            queue.accrue(now);
+            queue.value = scaled(queue.value, factor).saturating_add(scaled(queue.fresh, mean));
+            queue.fresh = 0;
         }
         self.advanced = now;
-    }
-
-    /// Takes over each queue's present share.
-    pub fn look(&mut self, snapshot: &Snapshot, pool: &Pool) {
-        for (queue, row) in self.queues.iter_mut().zip(&snapshot.queues) {
-            queue.share = pool.dominant_share(&row.used);
-        }
     }
 
     /// A queue's history in millionths × seconds.
@@ -120,38 +130,67 @@ impl History {
     }
 }
 
-/// `2^-(span/half_life)` in 1/2^32.
-pub fn decay(span: Millis, half_life: Millis) -> u64 {
+/// Factors are in 1/2^62, so that a second of a day's half-life is not rounded away.
+const ONE: u32 = 62;
+
+/// `2^-(span/half_life)`.
+fn decay(span: Millis, half_life: Millis) -> u64 {
     let half = half_life.0.max(1);
     let whole = span.0 / half;
-    if whole >= 64 {
+    if whole >= 62 {
         return 0;
     }
-    // The fraction of a half-life in 1/2^16, then one factor 2^-(1/2^i) per bit.
-    let fraction = u64::try_from(u128::from(span.0 % half) * 65_536 / u128::from(half)).unwrap_or(0);
-    let mut factor = 1_u64 << 32;
-    let mut root = 1_u64 << 31;
-    for bit in (0..16).rev() {
-        root = (root << 32).isqrt();
-        if fraction >> bit & 1 == 1 {
-            factor = u64::try_from((u128::from(factor) * u128::from(root)) >> 32).unwrap_or(factor);
+    // The fraction of a half-life in 1/2^32, then one factor 2^-(1/2^i) per bit.
+    let fraction = (u128::from(span.0 % half) << 32) / u128::from(half);
+    let mut factor = 1_u128 << ONE;
+    let mut root = 1_u128 << (ONE - 1);
+    for bit in (0..32).rev() {
+        root = (root << ONE).isqrt();
+        if (fraction >> bit) & 1 == 1 {
+            factor = (factor * root) >> ONE;
         }
     }
-    factor >> whole
+    u64::try_from(factor >> whole).unwrap_or(0)
+}
+
+/// What is left on average of use spread evenly over the span: `(1 - factor) · half_life / (ln 2 · span)`.
+fn mean_decay(factor: u64, span: Millis, half_life: Millis) -> u64 {
+    let lost = (1_u128 << ONE) - u128::from(factor);
+    // 1 / ln 2 in 1/2^16.
+    let over_ln2 = (lost * 94_548) >> 16;
+    let mean = over_ln2.saturating_mul(u128::from(half_life.0)) / u128::from(span.0.max(1));
+    u64::try_from(mean.min(1 << ONE)).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const UNIT: u64 = 1 << ONE;
+
     #[test]
-    fn a_half_life_halves_and_parts_multiply() {
-        let half = Millis(1_000_000);
-        assert_eq!(decay(Millis(0), half), 1 << 32);
-        assert_eq!(decay(half, half), 1 << 31);
-        assert_eq!(decay(Millis(3_000_000), half), 1 << 29);
-        let quarter = decay(Millis(500_000), half);
-        let squared = (u128::from(quarter) * u128::from(quarter)) >> 32;
-        assert!(squared.abs_diff(1 << 31) < 16, "{squared}");
+    fn a_half_life_halves_and_steps_multiply() {
+        let half = Millis(86_400_000);
+        assert_eq!(decay(Millis(0), half), UNIT);
+        assert_eq!(decay(half, half), UNIT / 2);
+        assert_eq!(decay(half.times(3), half), UNIT / 8);
+        let second = u128::from(decay(Millis(1000), half));
+        let mut stepped = 1_u128 << ONE;
+        for _ in 0..86_400 {
+            stepped = (stepped * second) >> ONE;
+        }
+        let error = stepped.abs_diff(u128::from(UNIT / 2));
+        assert!(error < u128::from(UNIT) / 100_000, "a day in seconds is a day at once: {error}");
+    }
+
+    #[test]
+    fn use_over_a_long_silence_is_the_integral() {
+        let half = Millis(1000);
+        let mut history = History::default();
+        history.fit(1);
+        history.set_share(QueueOrd(0), Timestamp(0), 1_000_000);
+        history.advance(Timestamp(1_000_000), half);
+        // A share of one for ever is half_life / ln 2 = 1443 s at a half-life of 1000 s.
+        assert!(history.value(0).abs_diff(1_442_695) < 100, "{}", history.value(0));
     }
 }

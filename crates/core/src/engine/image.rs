@@ -79,6 +79,8 @@ impl Engine {
             engine.timers.set(timer, at);
         }
         engine.rows = engine.rows_from_scratch(image.queues);
+        // Histories were saved up to date.
+        engine.rows.used_otherwise.clear();
         engine.pool = Pool::of(&engine.rows.snapshot);
         for job in engine.jobs.values() {
             for other in &job.waiting_on {

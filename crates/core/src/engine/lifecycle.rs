@@ -97,7 +97,7 @@ impl Engine {
             Phase::Pending | Phase::Finished { .. } => GangPhase::Pending,
             Phase::Placed(live) => {
                 let limit = spec.time_limit.map(|span| live.started.unwrap_or(live.placed).after(span));
-                placed_row(live, gang.generation, limit)
+                placed_row(live, gang.generation, limit, spec.class)
             }
         }
     }

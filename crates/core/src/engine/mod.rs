@@ -46,7 +46,7 @@ use crate::event::{Actor, Event};
 use crate::ids::{GangId, JobId, NodeName, QueuePath, UserName};
 use crate::meter::Meter;
 use crate::plan::Plan;
-use crate::snapshot::{NodeOrd, Snapshot};
+use crate::snapshot::{NodeOrd, QueueOrd, Snapshot};
 use crate::substrate::{Entry, Record};
 use crate::units::Timestamp;
 use archive::Archive;
@@ -126,6 +126,7 @@ impl Engine {
             }
             Event::Archived(job) => self.archived(job, &mut out).map(|()| Reply::Done),
         };
+        self.note_use();
         match reply {
             Ok(reply) => Ok(Outcome { effects: out.effects, reply, changes: out.changes }),
             Err(refusal) => {
@@ -139,7 +140,9 @@ impl Engine {
     #[must_use]
     pub fn commit(&mut self, now: Timestamp, plan: &Plan) -> Committed {
         self.pass_time(now);
-        self.carry_out(plan)
+        let committed = self.carry_out(plan);
+        self.note_use();
+        committed
     }
 
     /// Takes in a line of history again; its effects were carried out when it was new.
@@ -232,12 +235,29 @@ impl Engine {
         self.now = self.now.max(now);
         if self.history.is_due(self.now) {
             self.history.advance(self.now, self.settings.plan.half_life);
-            self.history.look(&self.rows.snapshot, &self.pool);
             for at in 0..self.rows.snapshot.queues.len() {
                 let history = self.history.value(at);
                 self.rows.snapshot.queues[at].history = history;
             }
         }
+    }
+
+    /// Tells the histories of queues whose use has changed.
+    fn note_use(&mut self) {
+        let mut queues = std::mem::take(&mut self.rows.used_otherwise);
+        queues.sort_unstable();
+        queues.dedup();
+        for ord in queues.drain(..) {
+            let share = self.pool.dominant_share(&self.rows.snapshot.queue(ord).used);
+            self.history.set_share(ord, self.now, share);
+        }
+        self.rows.used_otherwise = queues;
+    }
+
+    /// What there is in the pool has changed: every share is another one.
+    fn note_pool(&mut self) {
+        self.pool = Pool::of(&self.rows.snapshot);
+        self.rows.used_otherwise.extend((0_u32..).map(QueueOrd).take(self.rows.snapshot.queues.len()));
     }
 
     fn fire_timers(&mut self, out: &mut Out) {

@@ -207,7 +207,7 @@ impl Engine {
         let node = &self.nodes[ord.0 as usize];
         self.meter.set_node(self.now, ord, node.spec.capacity, &node.spec.devices);
         self.note_state(ord);
-        self.pool = super::Pool::of(&self.rows.snapshot);
+        self.note_pool();
     }
 
     /// Brings a node's row and meter in line with its state. Returns the state before.
@@ -222,7 +222,7 @@ impl Engine {
             self.rows.node_mut(ord).state = state;
             self.wants_plan = true;
             if before == NodeState::Lost || state == NodeState::Lost {
-                self.pool = super::Pool::of(&self.rows.snapshot);
+                self.note_pool();
             }
         }
         before
@@ -300,6 +300,7 @@ impl Engine {
         let gangs: BTreeSet<GangId> = tasks.iter().map(|task| task.gang).collect();
         for gang in gangs {
             self.lose_ranks(gang, ord);
+            self.sync_row(gang);
             self.end_gang(gang, Then::NodeLost(ord), out);
         }
     }

@@ -66,6 +66,8 @@ pub struct Rows {
     marked_nodes: Vec<u64>,
     marked_gangs: Vec<u64>,
     round: u64,
+    /// Queues whose use changed since this was last taken.
+    pub used_otherwise: Vec<QueueOrd>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -246,6 +248,7 @@ impl Rows {
         }
         let mut at = Some(queue);
         while let Some(ord) = at {
+            self.used_otherwise.push(ord);
             let row = self.queue_mut(ord);
             let resources = row.used.resources;
             row.used.resources =
@@ -377,13 +380,22 @@ pub fn device_row(spec: Device) -> DeviceRow {
 }
 
 /// The planner's view of a gang that has a place.
-pub fn placed_row(live: &Live, generation: crate::ids::Generation, limit: Option<Timestamp>) -> GangPhase {
+pub fn placed_row(
+    live: &Live,
+    generation: crate::ids::Generation,
+    limit: Option<Timestamp>,
+    class: Class,
+) -> GangPhase {
+    let busy = |task: &Task| match class {
+        Class::Spare => task.samples.p95().unwrap_or(task.limits.request.cpu),
+        Class::Standard | Class::Critical => MilliCpu::ZERO,
+    };
     let tasks = live.tasks.iter().map(|task| Placed {
         rank: task.rank,
         node: task.node,
         request: task.limits.request,
         devices: task.devices.to_vec(),
-        busy_p95: task.samples.p95().unwrap_or(task.limits.request.cpu),
+        busy_p95: busy(task),
         cpu_limit: task.cpu_limit,
     });
     let evicted_for = live.ending.as_ref().and_then(|ending| match &ending.then {

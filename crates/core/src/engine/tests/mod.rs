@@ -1,1 +1,6 @@
-//! Behaviour of the engine.
+//! Behaviour of the engine: scenarios per edge of the life of gangs and nodes, properties, faults.
+
+mod faults;
+mod life;
+mod nodes;
+mod property;

@@ -1,0 +1,132 @@
+//! Flags the way Slurm's commands take them: `-u me`, `-ume`, `--user me`, `--user=me`, lists with commas.
+
+use crate::error::CliError;
+
+/// One flag: its short letter, its long name, and whether a value follows.
+#[derive(Clone, Copy, Debug)]
+pub struct Flag {
+    /// `u`, or a space for none.
+    pub short: char,
+    /// `user`.
+    pub long: &'static str,
+    /// Whether a value follows.
+    pub value: bool,
+}
+
+/// A flag with a value.
+#[must_use]
+pub const fn with_value(short: char, long: &'static str) -> Flag {
+    Flag { short, long, value: true }
+}
+
+/// A flag without.
+#[must_use]
+pub const fn switch(short: char, long: &'static str) -> Flag {
+    Flag { short, long, value: false }
+}
+
+/// What was given.
+#[derive(Debug, Default)]
+pub struct Given {
+    flags: Vec<(&'static str, String)>,
+    /// The words that are no flags.
+    pub rest: Vec<String>,
+}
+
+impl Given {
+    /// Reads the words of a command line; `--` ends the flags.
+    ///
+    /// # Errors
+    /// A flag that is not known, or one whose value is missing.
+    pub fn read(command: &str, known: &[Flag], args: &[String]) -> Result<Self, CliError> {
+        let unknown = |arg: &str| CliError::Usage {
+            what: format!("`{arg}` means nothing to this {command}"),
+            next: Some(format!("`{command} --help` lists what does")),
+        };
+        let mut given = Self::default();
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            if arg == "--" {
+                given.rest.extend(args.by_ref().cloned());
+                break;
+            }
+            let (flag, inline) = if let Some(long) = arg.strip_prefix("--") {
+                let (name, value) = match long.split_once('=') {
+                    Some((name, value)) => (name, Some(value.to_owned())),
+                    None => (long, None),
+                };
+                (known.iter().find(|flag| flag.long == name).ok_or_else(|| unknown(arg))?, value)
+            } else if let Some(letters) = arg.strip_prefix('-').filter(|letters| !letters.is_empty()) {
+                let mut rest = letters;
+                loop {
+                    let letter = rest.chars().next().ok_or_else(|| unknown(arg))?;
+                    let flag = known.iter().find(|flag| flag.short == letter).ok_or_else(|| unknown(arg))?;
+                    rest = rest.get(letter.len_utf8()..).unwrap_or_default();
+                    if flag.value || rest.is_empty() {
+                        break (flag, (!rest.is_empty()).then(|| rest.trim_start_matches('=').to_owned()));
+                    }
+                    given.flags.push((flag.long, String::new()));
+                }
+            } else {
+                given.rest.push(arg.clone());
+                continue;
+            };
+            let value = match (flag.value, inline) {
+                (true, Some(value)) => value,
+                (true, None) => args
+                    .next()
+                    .cloned()
+                    .ok_or_else(|| CliError::usage(format!("--{} needs a value", flag.long)))?,
+                (false, None) => String::new(),
+                (false, Some(_)) => return Err(unknown(arg)),
+            };
+            given.flags.push((flag.long, value));
+        }
+        Ok(given)
+    }
+
+    /// Whether a switch is there.
+    #[must_use]
+    pub fn has(&self, long: &str) -> bool {
+        self.flags.iter().any(|(name, _)| *name == long)
+    }
+
+    /// The last value of a flag.
+    #[must_use]
+    pub fn get(&self, long: &str) -> Option<&str> {
+        self.flags.iter().rev().find(|(name, _)| *name == long).map(|(_, value)| value.as_str())
+    }
+
+    /// The values of a flag, lists taken apart.
+    #[must_use]
+    pub fn list(&self, long: &str) -> Vec<String> {
+        let values = self.flags.iter().filter(|(name, _)| *name == long).map(|(_, value)| value.as_str());
+        values.flat_map(|value| value.split(',')).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(args: &[&str]) -> Result<Given, CliError> {
+        let known = [with_value('u', "user"), switch('h', "noheader"), switch('l', "long")];
+        Given::read("squeue", &known, &args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn every_spelling_is_the_same_flag() {
+        for args in
+            [&["-u", "me"][..], &["-ume"], &["--user", "me"], &["--user=me"], &["-hu", "me"], &["-hlume"]]
+        {
+            assert_eq!(read(args).unwrap().get("user"), Some("me"), "{args:?}");
+        }
+        let given = read(&["-hl", "12", "--", "-x"]).unwrap();
+        assert!(given.has("noheader") && given.has("long"));
+        assert_eq!(given.rest, ["12", "-x"]);
+        assert_eq!(read(&["-u", "a,b", "-u", "c"]).unwrap().list("user"), ["a", "b", "c"]);
+        for wrong in [&["-x"][..], &["--users=a"], &["-u"], &["--noheader=1"], &["-hx"]] {
+            assert_eq!(read(wrong).unwrap_err().exit_code(), 64, "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! The life of gangs: every edge of the state diagram.
+
+use crate::engine::{End, Refusal, State};
+use crate::event::{Effect, Exit, Request, Target};
+use crate::ids::{JobId, QueuePath};
+use crate::model::{IdleAction, QueueSpec, Resources, RetryOn};
+use crate::plan::HoldReason;
+use crate::testkit::{Pool, cpus, gang, one, secs};
+use crate::units::{Bytes, MilliCpu, Millis};
+
+#[test]
+fn a_gang_starts_together_and_ends_with_success() {
+    let pool = Pool::new()
+        .node("n1", cpus(2))
+        .node("n2", cpus(2))
+        .job("a", gang(2).cpu(2).runs(secs(10)))
+        .run(secs(5));
+    assert_eq!(pool.state("a"), State::Running);
+    let mut nodes = pool.nodes_of("a");
+    nodes.sort_unstable();
+    assert_eq!(nodes, ["n1", "n2"]);
+    let pool = pool.run(secs(6));
+    assert_eq!(pool.state("a"), State::Succeeded);
+    assert_eq!(pool.find("a").exit_code(), Some(0));
+    let first = pool.engine.snapshot().nodes[0].granted;
+    assert_eq!(first, Resources::ZERO);
+}
+
+#[test]
+fn transcript_of_a_retry() {
+    let exits = [Exit::Code(3), Exit::Code(0)];
+    let plan = one().runs(secs(2)).exits(&exits).retry(&[RetryOn::Failed], 1);
+    let pool = Pool::new().node("n1", cpus(1)).job("a", plan).run(secs(10));
+    let expected = "    0.000 node n1 Ready: joined the pool
+    0.000 a Held -> Pending (attempt 0): submitted
+    0.000 a Pending -> Starting (attempt 1): placed on n1
+    0.000 a Starting -> Running (attempt 1): all ranks run
+    2.000 a Running -> Stopping (attempt 1): rank 0: ended with code 3
+    2.000 a Stopping -> Held (attempt 1): back in the queue, with its place in line
+    3.000 a Held -> Pending (attempt 1): its wait is over
+    3.000 a Pending -> Starting (attempt 2): placed on n1
+    3.000 a Starting -> Running (attempt 2): all ranks run
+    5.000 a Running -> Succeeded (attempt 2): succeeded
+";
+    assert_eq!(pool.transcript(), expected);
+}
+
+#[test]
+fn one_failing_rank_ends_the_gang_and_backoff_doubles_until_the_budget_is_spent() {
+    let plan = gang(2).runs(secs(1)).exits(&[Exit::Code(9)]).retry(&[RetryOn::Exit(9)], 2);
+    let pool = Pool::new().node("n1", cpus(2)).job("a", plan).run(secs(60));
+    assert_eq!(pool.end("a"), Some(&End::Failed { rank: 0, exit: Exit::Code(9) }));
+    assert_eq!(pool.gang("a").attempt, 3);
+    // Three attempts of a second each, waits of one and two seconds between them.
+    assert_eq!(pool.find("a").finished.unwrap().0, 6000);
+    assert_eq!(pool.find("a").exit_code(), Some(9));
+}
+
+#[test]
+fn an_exit_that_is_not_listed_is_not_retried_and_out_of_memory_is_told_apart() {
+    let pool = Pool::new()
+        .node("n1", cpus(4))
+        .job("a", one().runs(secs(1)).exits(&[Exit::Code(1)]).retry(&[RetryOn::Exit(9)], 5))
+        .job("b", one().runs(secs(1)).exits(&[Exit::OutOfMemory]).retry(&[RetryOn::Failed], 5))
+        .run(secs(10));
+    assert_eq!(pool.end("a"), Some(&End::Failed { rank: 0, exit: Exit::Code(1) }));
+    assert_eq!(pool.end("b"), Some(&End::OutOfMemory { rank: 0 }));
+    assert_eq!(pool.find("b").exit_code(), Some(137));
+}
+
+#[test]
+fn stop_waits_for_the_grace_and_stop_now_does_not() {
+    let pool = Pool::new()
+        .node("n1", cpus(4))
+        .job("kind", one())
+        .job("deaf", one().stubborn().grace(secs(10)))
+        .job("deaf2", one().stubborn().grace(secs(10)))
+        .job("waits", one().cpu(9))
+        .run(secs(5))
+        .stop("kind", false)
+        .stop("deaf", false)
+        .stop("deaf2", true)
+        .stop("waits", false)
+        .run(secs(1));
+    assert_eq!(pool.state("kind"), State::Stopped);
+    assert_eq!(pool.state("deaf"), State::Stopping);
+    assert_eq!(pool.state("deaf2"), State::Stopped);
+    assert_eq!(pool.state("waits"), State::Stopped);
+    let hurried = pool.to_owned().stop("deaf", true).run(secs(1));
+    assert_eq!(hurried.state("deaf"), State::Stopped);
+    assert_eq!(pool.run(secs(10)).state("deaf"), State::Stopped);
+}
+
+#[test]
+fn a_time_limit_counts_from_the_start() {
+    let pool =
+        Pool::new().node("n1", cpus(1)).job("a", one().starts_in(secs(7)).limit(secs(10))).run(secs(16));
+    assert_eq!(pool.state("a"), State::Running);
+    let pool = pool.run(secs(2));
+    assert_eq!(pool.end("a"), Some(&End::TimedOut));
+}
+
+#[test]
+fn pause_freezes_in_place_and_the_time_stands_still() {
+    let pause = |pool: Pool, release| {
+        let target = Target::job(pool.id("a"));
+        pool.request(Request::Pause { target, release })
+    };
+    let pool = pause(Pool::new().node("n1", cpus(1)).job("a", one().runs(secs(10))).run(secs(5)), false);
+    let pool = pool.run(secs(100));
+    assert_eq!(pool.state("a"), State::Frozen);
+    let target = Target::job(pool.id("a"));
+    let pool = pool.request(Request::Resume(target)).run(secs(4));
+    assert_eq!(pool.state("a"), State::Running);
+    assert_eq!(pool.run(secs(2)).state("a"), State::Succeeded);
+}
+
+#[test]
+fn pause_with_release_gives_the_place_back_and_keeps_the_layer() {
+    let pool = Pool::new().node("n1", cpus(1)).job("a", one()).run(secs(5));
+    let target = Target::job(pool.id("a"));
+    let pool =
+        pool.request(Request::Pause { target, release: true }).job("b", one().runs(secs(3))).run(secs(5));
+    assert_eq!((pool.state("a"), pool.state("b")), (State::Paused, State::Succeeded));
+    assert_eq!(pool.gang("a").hold, Some(HoldReason::Paused));
+    assert!(pool.gang("a").keep_layer);
+    let pool = pool.request(Request::Resume(target)).run(secs(1));
+    assert_eq!((pool.state("a"), pool.gang("a").attempt), (State::Running, 2));
+    assert!(!pool.gang("a").keep_layer, "only the start after a pause keeps it");
+}
+
+#[test]
+fn a_waiting_job_can_be_paused_and_resumed() {
+    let pool = Pool::new().job("a", one()).run(secs(1));
+    let target = Target::job(pool.id("a"));
+    let pool = pool.request(Request::Pause { target, release: false }).node("n1", cpus(1)).run(secs(5));
+    assert_eq!(pool.state("a"), State::Paused);
+    assert_eq!(pool.request(Request::Resume(target)).run(secs(1)).state("a"), State::Running);
+}
+
+#[test]
+fn an_array_runs_as_many_elements_as_it_may() {
+    let plan = one().array(5, Some(2)).runs(secs(10));
+    let pool = Pool::new().node("n1", cpus(8)).job("a", plan).run(secs(5));
+    use State::{Held, Running, Succeeded};
+    assert_eq!(pool.states("a"), [Running, Running, Held, Held, Held]);
+    assert_eq!(pool.find("a").gangs[2].hold, Some(HoldReason::ArrayLimit(2)));
+    let pool = pool.run(secs(10));
+    assert_eq!(pool.states("a"), [Succeeded, Succeeded, Running, Running, Held]);
+    assert_eq!(pool.run(secs(20)).find("a").exit_code(), Some(0));
+}
+
+#[test]
+fn dependencies_hold_release_and_cancel() {
+    let pool = Pool::new()
+        .node("n1", cpus(4))
+        .job("good", one().runs(secs(5)))
+        .job("bad", one().runs(secs(5)).exits(&[Exit::Code(1)]))
+        .job("after-good", one().after(1, true).runs(secs(5)))
+        .job("after-bad", one().after(2, true))
+        .job("after-any", one().after(2, false).runs(secs(5)))
+        .job("after-cancelled", one().after(4, true))
+        .run(secs(4));
+    assert_eq!(pool.gang("after-good").hold, Some(HoldReason::Dependency(vec![JobId(1)])));
+    let pool = pool.run(secs(2));
+    assert_eq!(pool.state("after-good"), State::Running);
+    assert_eq!(pool.state("after-any"), State::Running);
+    assert_eq!(pool.end("after-bad"), Some(&End::Cancelled { dependency: JobId(2) }));
+    assert_eq!(pool.end("after-cancelled"), Some(&End::Cancelled { dependency: JobId(4) }));
+    let pool = pool.job("late", one().after(2, true)).run(secs(1));
+    assert_eq!(pool.seen.refused, [Refusal::FailedDependency(JobId(2))]);
+}
+
+#[test]
+fn an_archived_job_is_forgotten_and_can_still_be_depended_on() {
+    let mut pool = Pool::new().node("n1", cpus(4)).job("a", one().runs(secs(1))).run(secs(2));
+    pool.world.request(crate::event::Actor::Pool, crate::event::Event::Archived(JobId(1)));
+    let pool = pool.job("b", one().after(1, true).runs(secs(1))).run(secs(2));
+    assert!(pool.engine.job(JobId(1)).is_none());
+    assert_eq!(pool.state("b"), State::Succeeded);
+    let pool = pool.request(Request::Retry(Target::job(JobId(1)))).run(secs(1));
+    assert_eq!(pool.seen.refused, [Refusal::Archived(JobId(1))]);
+    let pool = pool.request(Request::Remove(JobId(1))).request(Request::Remove(JobId(2))).run(secs(1));
+    assert_eq!(pool.world.purged, [JobId(1), JobId(2)]);
+}
+
+#[test]
+fn retry_queues_a_finished_job_once_more() {
+    let exits = [Exit::Code(1), Exit::Code(0)];
+    let pool = Pool::new().node("n1", cpus(1)).job("a", one().runs(secs(1)).exits(&exits)).run(secs(3));
+    assert_eq!(pool.state("a"), State::Failed);
+    let target = Target::job(pool.id("a"));
+    let pool = pool.request(Request::Retry(target)).run(secs(3));
+    assert_eq!((pool.state("a"), pool.gang("a").attempt), (State::Succeeded, 2));
+}
+
+#[test]
+fn an_environment_nobody_uses_gives_its_place_back() {
+    let plan = one().idle(secs(60), IdleAction::Pause);
+    let pool = Pool::new().node("n1", cpus(2)).job("quiet", plan).run(secs(59));
+    assert_eq!(pool.state("quiet"), State::Running);
+    assert_eq!(pool.run(secs(2)).state("quiet"), State::Paused);
+    let busy = one().idle(secs(60), IdleAction::Stop).uses(200);
+    let pool = Pool::new().node("n1", cpus(2)).job("busy", busy).run(secs(300));
+    assert_eq!(pool.state("busy"), State::Running);
+}
+
+#[test]
+fn a_session_keeps_an_environment_alive() {
+    let pool = Pool::new().node("n1", cpus(2)).job("a", one().idle(secs(60), IdleAction::Stop)).run(secs(30));
+    let task = pool.id("a").gang(0).task(0);
+    let pool = pool.request(Request::Sessions { task, count: 1 }).run(secs(300));
+    assert_eq!(pool.state("a"), State::Running);
+    let pool = pool.request(Request::Sessions { task, count: 0 }).run(secs(61));
+    assert_eq!(pool.end("a"), Some(&End::Stopped { by: None }));
+}
+
+#[test]
+fn a_job_that_cannot_start_ends_and_a_node_that_cannot_start_it_is_tried_a_few_times() {
+    let pool = Pool::new()
+        .node("n1", cpus(4))
+        .job("wrong", one().start_fails(false))
+        .job("unlucky", one().start_fails(true))
+        .run(secs(7200));
+    assert!(matches!(pool.end("wrong"), Some(End::StartFailed { rank: 0, .. })));
+    assert_eq!(pool.gang("wrong").attempt, 1);
+    assert!(matches!(pool.end("unlucky"), Some(End::StartFailed { .. })));
+    assert_eq!(pool.gang("unlucky").attempt, 11, "ten faults are forgiven");
+}
+
+#[test]
+fn resize_takes_what_the_node_has_and_no_more() {
+    let pool = Pool::new().node("n1", cpus(4)).job("a", one().cpu(2)).run(secs(1));
+    let target = Target::job(pool.id("a"));
+    let to = |cores: u64| {
+        let amounts = Resources { cpu: MilliCpu(cores * 1000), memory: Bytes(1_000_000), disk: Bytes::ZERO };
+        Request::Resize { target, request: amounts, burst: amounts }
+    };
+    let pool = pool.request(to(5)).request(to(4)).run(secs(1));
+    assert!(matches!(pool.seen.refused[..], [Refusal::NoRoom { free: 2000, asked: 3000, .. }]));
+    assert_eq!(pool.engine.snapshot().nodes[0].granted.cpu, MilliCpu(4000));
+    assert_eq!(pool.gang("a").live().unwrap().tasks[0].limits.request.cpu, MilliCpu(4000));
+}
+
+#[test]
+fn queues_are_a_tree_with_limits() {
+    let mut lab = QueueSpec::new("lab");
+    lab.limit.cpu = Some(2000);
+    let pool = Pool::new()
+        .node("n1", cpus(8))
+        .queue(lab)
+        .queue(QueueSpec::new("lab/nlp"))
+        .queue(QueueSpec::new("nowhere/nlp"))
+        .job("a", one().cpu(2).queue("lab/nlp"))
+        .run(secs(1))
+        .request(Request::RemoveQueue(QueuePath::from("lab")))
+        .request(Request::RemoveQueue(QueuePath::from("default")))
+        .run(secs(1));
+    assert_eq!(pool.state("a"), State::Running);
+    let used = |at: usize| pool.engine.snapshot().queues[at].used.resources.cpu;
+    assert_eq!([used(0), used(1), used(2)], [2000, 2000, 2000].map(MilliCpu), "rolled up the tree");
+    assert!(matches!(
+        pool.seen.refused[..],
+        [
+            Refusal::BadQueue { problem: "has no queue above it", .. },
+            Refusal::BadQueue { problem: "has queues below it", .. }
+        ]
+    ));
+}
+
+#[test]
+fn history_of_use_grows_and_fades() {
+    let pool = Pool::new().node("n1", cpus(1)).job("a", one().runs(secs(100))).run(secs(200));
+    let now = pool.engine.snapshot().queues[1].history;
+    // The whole pool for 100 s: 100 million millionths × seconds, less what 200 s of a day's half-life took.
+    assert!((97_000_000..=100_500_000).contains(&now), "{now}");
+    let pool = pool.run(Millis(86_400_000));
+    let later = pool.engine.snapshot().queues[1].history;
+    assert!(later.abs_diff(now / 2) < now / 100, "{later} is half of {now}");
+}
+
+#[test]
+fn refused_jobs_leave_nothing_behind() {
+    let mut none = one();
+    none.spec.shapes.clear();
+    let mut twice = one();
+    twice.spec.indices = vec![1, 1];
+    let mut huge = one();
+    huge.spec.shapes[0].request.cpu = MilliCpu(u64::MAX);
+    let pool = Pool::new()
+        .job("queue", one().queue("nowhere"))
+        .job("self", one().after(99, false))
+        .job("none", none)
+        .job("twice", twice)
+        .job("huge", huge)
+        .job("gang", gang(0))
+        .run(secs(1));
+    assert_eq!(pool.seen.refused.len(), 6);
+    assert_eq!(pool.engine.jobs().count(), 0);
+    assert_eq!(pool.engine.snapshot().gangs.iter().flatten().count(), 0);
+    for refusal in &pool.seen.refused {
+        assert!(refusal.to_string().contains([';', ',']), "{refusal} says what to do");
+    }
+}
+
+#[test]
+fn effects_tell_the_whole_launch() {
+    let mut engine = crate::engine::Engine::new(crate::engine::Settings::default());
+    let mut spec = gang(2).limit(secs(60)).saves(10, secs(5)).spec;
+    spec.name = "a".to_owned();
+    let now = crate::units::Timestamp(1000);
+    let actor = crate::event::Actor::Pool;
+    let mut node = cpus(4);
+    node.name = "n1".into();
+    let up = crate::event::Event::Report(crate::event::Report::NodeUp(node));
+    engine.handle(now, &actor, up).unwrap();
+    let submit = crate::event::Event::Request(Request::Submit(Box::new(spec)));
+    engine.handle(now, &actor, submit).unwrap();
+    let plan = crate::plan::Planner::new(engine.settings().plan.to_owned()).plan(engine.snapshot(), now);
+    let committed = engine.commit(now, &plan);
+    let launches: Vec<_> = committed
+        .effects
+        .iter()
+        .filter_map(|effect| if let Effect::Start(launch) = effect { Some(launch) } else { None })
+        .collect();
+    assert_eq!(launches.len(), 2);
+    assert_eq!(launches[1].peers, ["n1".into(), "n1".into()]);
+    assert_eq!(launches[1].allocation.task.rank, 1);
+    assert_eq!(launches[1].deadline, Some(crate::units::Timestamp(61_000)));
+    assert_eq!((launches[0].attempt, launches[0].allocation.generation.0), (1, 1));
+}

@@ -66,7 +66,7 @@ pub fn from_file(path: &Path, flags: &JobFlags) -> Result<Prepared, CliError> {
     let reading = read(&text, &name, Format::of(&name, &text)).map_err(|why| bad_file(&why))?;
     let over = overrides(flags)?;
     let jobs = reading.jobs.into_iter().map(|job| laid_over(job, &over)).collect::<Result<Vec<_>, _>>()?;
-    prepared(jobs, reading.warnings, path.parent())
+    Prepared::of(jobs, reading.warnings, path.parent())
 }
 
 /// The job of a script with lines for us, which is given these arguments.
@@ -77,7 +77,7 @@ pub fn from_script(path: &Path, arguments: &[String], flags: &JobFlags) -> Resul
     let (text, name) = text_of(path)?;
     let (job, warnings) =
         sbatch(Some(&text), &name, &[], arguments).map_err(|why| bad_file(&why.within(&name, &text)))?;
-    prepared(vec![laid_over(job, &overrides(flags)?)?], warnings, path.parent())
+    Prepared::of(vec![laid_over(job, &overrides(flags)?)?], warnings, path.parent())
 }
 
 /// One job that runs this command, made of flags alone.
@@ -87,16 +87,7 @@ pub fn from_script(path: &Path, arguments: &[String], flags: &JobFlags) -> Resul
 pub fn from_command(argv: &[String], flags: &JobFlags) -> Result<Prepared, CliError> {
     let run = CommandText::Argv(argv.iter().cloned().map(Text).collect());
     let job = laid_over(JobFile { run: Some(run), ..JobFile::default() }, &overrides(flags)?)?;
-    prepared(vec![job], Vec::new(), None)
-}
-
-fn prepared(jobs: Vec<JobFile>, warnings: Vec<Warning>, base: Option<&Path>) -> Result<Prepared, CliError> {
-    let base = base.filter(|base| !base.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let base =
-        base.canonicalize().map_err(|why| CliError::io(format!("looking at {}", base.display()), why))?;
-    let context = Context::new("local", &base.to_string_lossy());
-    let drafts = into_specs(jobs, &context).map_err(|why| refused(&why))?;
-    Ok(Prepared { drafts, warnings })
+    Prepared::of(vec![job], Vec::new(), None)
 }
 
 /// An error that has no place in a file is about the command line.
@@ -162,6 +153,19 @@ fn laid_over(mut job: JobFile, over: &Overrides) -> Result<JobFile, CliError> {
 }
 
 impl Prepared {
+    /// Jobs with every default filled in; relative paths are read against `base`, or this folder.
+    ///
+    /// # Errors
+    /// What can only be seen once flags and file are one.
+    pub fn of(jobs: Vec<JobFile>, warnings: Vec<Warning>, base: Option<&Path>) -> Result<Self, CliError> {
+        let base = base.filter(|base| !base.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        let base =
+            base.canonicalize().map_err(|why| CliError::io(format!("looking at {}", base.display()), why))?;
+        let context = Context::new("local", &base.to_string_lossy());
+        let drafts = into_specs(jobs, &context).map_err(|why| refused(&why))?;
+        Ok(Self { drafts, warnings })
+    }
+
     /// Jobs over this machine's own root that name no working folder work in `dir`: they see what we see.
     pub fn work_in(&mut self, dir: &Path) {
         for draft in &mut self.drafts {

@@ -88,7 +88,7 @@ pub struct JobFlags {
     #[arg(short, long = "volume", value_name = "FROM:TO")]
     pub volumes: Vec<String>,
     /// File or folder to copy into the working folder
-    #[arg(long = "file", value_name = "PATH")]
+    #[arg(long = "files", value_name = "PATH")]
     pub files: Vec<String>,
     /// Port to make reachable from this machine: `8888`
     #[arg(long = "port", value_name = "PORT")]

@@ -204,3 +204,14 @@ pub enum ImportVerb {
     /// A batch script with `#SBATCH` lines
     Sbatch(LintArgs),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

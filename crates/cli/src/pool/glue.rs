@@ -40,7 +40,11 @@ impl Access for Local {
     }
 
     fn log_files(&self, task: TaskId, attempt: Option<u32>) -> io::Result<Vec<PathBuf>> {
-        self.0.log_files(task, attempt)
+        match self.0.log_files(task, attempt) {
+            // A task that has not been here yet has written nothing yet.
+            Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            files => files,
+        }
     }
 
     fn shutdown(&self, keep: bool) {

@@ -5,6 +5,8 @@
 
 mod flags;
 mod format;
+mod look;
+mod submit;
 
 use crate::error::Done;
 use crate::verbs::Ctx;
@@ -81,5 +83,12 @@ pub fn run(ctx: &Ctx, shim: Shim, args: &[String]) -> Done {
         ctx.out.line(&format!("pond {} as {}", env!("CARGO_PKG_VERSION"), shim.name()))?;
         return Ok(0);
     }
-    Err(crate::error::CliError::usage("not built in yet"))
+    match shim {
+        Shim::Sbatch => submit::sbatch(ctx, args),
+        Shim::Srun => submit::srun(ctx, args),
+        Shim::Squeue => look::squeue(ctx, args),
+        Shim::Scancel => look::scancel(ctx, args),
+        Shim::Sinfo => look::sinfo(ctx, args),
+        Shim::Sacct => look::sacct(ctx, args),
+    }
 }

@@ -88,8 +88,11 @@ impl<'a> Stream<'a> {
     pub fn copy(&mut self) -> Result<(), CliError> {
         let mut broken: Option<Instant> = None;
         loop {
-            let before: u64 = self.seen.values().sum();
-            let end = self.copy_once();
+            let mut connected = false;
+            let end = self.copy_once(&mut connected);
+            if connected {
+                broken = None;
+            }
             if self.query.follow != Some(true) {
                 return end;
             }
@@ -98,9 +101,7 @@ impl<'a> Stream<'a> {
                 Ok(false) => {}
                 Err(why @ CliError::Unreachable { .. }) => {
                     let since = *broken.get_or_insert_with(Instant::now);
-                    if self.seen.values().sum::<u64>() > before {
-                        broken = None;
-                    } else if since.elapsed() > PATIENCE {
+                    if since.elapsed() > PATIENCE {
                         return Err(why);
                     }
                 }
@@ -121,9 +122,10 @@ impl<'a> Stream<'a> {
         Ok(element.map_or(detail.summary.state, |gang| gang.state).is_over())
     }
 
-    fn copy_once(&mut self) -> Result<(), CliError> {
+    fn copy_once(&mut self, connected: &mut bool) -> Result<(), CliError> {
         let mut skip = self.seen.clone();
         let stream = self.client.stream(&self.job.path("/logs"), &self.query, &[])?;
+        *connected = true;
         let mut reader = BufReader::with_capacity(64 * 1024, stream);
         let (mut stdout, mut stderr) = (io::BufWriter::new(io::stdout()), io::BufWriter::new(io::stderr()));
         let mut text = Vec::new();

@@ -105,7 +105,13 @@ fn detached(ctx: &Ctx, client: &Client, job: &JobSummary) -> Done {
 /// Why waiting cannot help, if it cannot.
 fn hopeless(client: &Client, job: JobRef) -> Option<String> {
     let view: WhyView = client.get(&job.path("/why"), &WhyQuery { index: job.index }).ok()?;
-    (view.verdict == "needs_you").then_some(view.sentence)
+    let infeasible = view.reason.as_ref().and_then(|reason| reason.get("infeasible"));
+    // A pool without nodes, or with one that is away, may yet become larger.
+    let for_good = infeasible.is_some_and(|funnel| {
+        funnel.get("nodes").and_then(serde_json::Value::as_u64).unwrap_or(0) > 0
+            && !funnel.to_string().contains("not_ready")
+    });
+    (view.verdict == "needs_you" || for_good).then_some(view.sentence)
 }
 
 /// Stays with a job to its end: shows its output, passes Ctrl-C on, and gives back its exit code.
@@ -133,7 +139,7 @@ pub fn stay(ctx: &Ctx, client: &Client, job: &JobSummary, tty: bool) -> Done {
         copy(ctx, client, id, job)?;
     }
     let Some(ended) = until_over(client, id, None)? else { return Ok(codes::FAILED) };
-    told(ctx, &ended);
+    told(ctx, client, &ended);
     Ok(code_of(ended.code))
 }
 
@@ -253,14 +259,17 @@ fn stop_on_signals(ctx: &Ctx, client: &Client, job: JobRef, tty: bool) -> Result
 }
 
 /// What is worth knowing after the end: how it failed, and files that would otherwise be forgotten.
-fn told(ctx: &Ctx, ended: &Ended) {
+fn told(ctx: &Ctx, client: &Client, ended: &Ended) {
     let summary = &ended.detail.summary;
     if ended.state != State::Succeeded
         && let Some(reason) = &summary.reason
     {
         ctx.out.note(&format!("{}: {}: {}", summary.id, ended.state.as_str(), clean(reason)));
     }
-    let (files, more) = left_files(&ctx.globals, &ended.detail);
+    if !std::io::stderr().is_terminal() {
+        return;
+    }
+    let (files, more) = left_files(&ctx.globals, client, &ended.detail);
     if let Some(first) = files.first() {
         let others = match files.len() + more {
             1 => String::new(),

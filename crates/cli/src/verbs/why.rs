@@ -8,7 +8,7 @@ use crate::error::{CliError, Done, codes};
 use crate::out::{Style, ago, clean, moment, now_ms};
 use crate::refs::{Careful, JobRef, find};
 use pond_core::units::Millis;
-use pond_server::api::types::{EventPage, EventQuery, WhyQuery, WhyView};
+use pond_server::api::types::{Amounts, EventPage, EventQuery, WhyQuery, WhyView};
 
 /// Decisions of the past that are shown.
 const PAST: usize = 8;
@@ -58,7 +58,9 @@ pub fn render(ctx: &Ctx, view: &WhyView) -> String {
     if matches!(view.verdict.as_str(), "placed" | "over") {
         return text;
     }
-    field("asks", &amounts(&view.asked));
+    if view.asked != Amounts::default() {
+        field("asks", &amounts(&view.asked));
+    }
     if view.nodes > 0 {
         let mut left = view.nodes;
         let mut steps = vec![format!("{left} nodes")];

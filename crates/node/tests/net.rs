@@ -330,6 +330,21 @@ fn a_restarted_server_finds_everything_again_and_sweeps_the_rest() {
 }
 
 #[test]
+fn who_comes_after_the_close_leaves_nothing() {
+    in_router(|| {
+        let state = tempfile::tempdir().unwrap();
+        let before = links();
+        let network = Network::open(state.path(), "00000a0a").unwrap();
+        let net = network.plan(task(1, 0), GEN, 2, &[]).unwrap();
+        let holder = Holder::new();
+        network.close();
+        let why = attach(&net, holder.pid()).unwrap_err();
+        assert!(why.to_string().contains("closed while"), "{why}");
+        assert_eq!(links(), before);
+    });
+}
+
+#[test]
 fn a_taken_port_is_refused_and_takes_nothing() {
     in_router(|| {
         let state = tempfile::tempdir().unwrap();

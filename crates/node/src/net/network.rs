@@ -202,10 +202,11 @@ impl Network {
     pub fn close(&self) {
         let gangs = std::mem::take(&mut *self.lock());
         drop(gangs);
+        // first the folder, then the links: a launcher that is late finds it gone, see `attach`
+        crate::tolerate(fs::remove_dir_all(&self.notes));
         // nobody is left to tell; what stays is swept by the next opening
-        drop(self.remove_links(|_ports| true));
-        drop(self.close_outward());
-        drop(fs::remove_dir_all(&self.notes));
+        crate::tolerate(self.remove_links(|_ports| true));
+        crate::tolerate(self.close_outward());
     }
 
     // ---- places ----

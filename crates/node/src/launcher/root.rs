@@ -33,6 +33,7 @@ pub struct RootError {
 type Result<T> = std::result::Result<T, RootError>;
 
 /// Adds the step to an error.
+// seam: methods on `Result`, which is not ours to give methods to
 trait Step<T> {
     fn step(self, step: &'static str, path: impl Into<PathBuf>) -> Result<T>;
     fn job_step(self, step: &'static str, path: impl Into<PathBuf>) -> Result<T>;

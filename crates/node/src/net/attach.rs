@@ -58,11 +58,9 @@ pub fn detach(net: &TaskNet) -> Result<(), NetError> {
             Err((_, why)) => return Err(NetError::step("remove the route to", address)(why)),
         }
     }
-    // gone already when the namespace is; a process that outlived the task would keep it
-    match socket.run(vec![link::delete(&cable.name)]) {
-        Ok(()) | Err((_, Errno::NODEV)) => Ok(()),
-        Err((_, why)) => Err(NetError::step("remove", &cable.name)(why)),
-    }
+    // The cable goes with the namespace, in the kernel's own time. Removing it here would take the lock on all
+    // links of the machine for some ten milliseconds, and the next start would wait for it.
+    Ok(())
 }
 
 /// A pool that closes removes the folder of notes before it looks for links: whoever still finds the folder after

@@ -146,7 +146,10 @@ impl Engine {
         });
         self.measure_node(ord);
         self.renew_lease(ord);
-        self.note(out, What::Node { node: name, from: None, to: NodeState::Ready }, "joined the pool");
+        let row = self.rows.snapshot.node(ord);
+        let Resources { cpu, memory, disk } = row.capacity;
+        let offer = format!("{cpu} CPU, {memory} memory, {disk} disk, {} devices", row.devices.len());
+        self.note(out, What::Node { node: name, from: None, to: NodeState::Ready }, offer);
         self.wants_plan = true;
     }
 

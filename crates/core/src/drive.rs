@@ -78,10 +78,11 @@ pub fn drive(
     loop {
         let until = if engine.wants_plan() { engine.now() } else { engine.next_timer() };
         let Some((now, events)) = substrate.poll(until) else { return Ok(()) };
-        let effects = turn(engine, planner, (now, events), journal, observer)?;
+        let (effects, kept) = turn(engine, planner, (now, events), journal, observer);
         if !effects.is_empty() {
             substrate.apply(effects);
         }
+        kept?;
         observer.settled(engine, planner, now);
         if journal.wants_image() {
             journal.keep_image(journal.last(), engine.save())?;
@@ -90,13 +91,15 @@ pub fn drive(
 }
 
 /// One turn: events in, a plan if there is reason for one, effects out.
+///
+/// What the events called for is durable and must be done also when the plan after them cannot be kept.
 fn turn(
     engine: &mut Engine,
     planner: &mut Planner,
     (now, mut events): (Timestamp, Vec<(Actor, Event)>),
     journal: &mut impl Journal,
     observer: &mut impl Observer,
-) -> Result<Vec<Effect>, JournalError> {
+) -> (Vec<Effect>, Result<(), JournalError>) {
     if engine.next_timer() <= now {
         // After what nodes had to say: a message on its way renews a lease.
         events.push((Actor::Pool, Event::Tick));
@@ -106,10 +109,12 @@ fn turn(
         .zip(events)
         .map(|(seq, (actor, event))| Record { seq, at: now, actor, entry: Entry::Event(event) })
         .collect();
-    if !records.is_empty() {
-        journal.append(&records)?;
-    }
     let mut effects = Vec::new();
+    if !records.is_empty()
+        && let Err(why) = journal.append(&records)
+    {
+        return (effects, Err(why));
+    }
     for record in records {
         let Entry::Event(event) = &record.entry else { continue };
         let mut result = engine.handle(now, &record.actor, event.to_owned());
@@ -118,10 +123,16 @@ fn turn(
         }
         observer.handled(&record, &result);
     }
-    if engine.wants_plan() {
-        effects.append(&mut plan(engine, planner, now, journal, observer)?);
+    if !engine.wants_plan() {
+        return (effects, Ok(()));
     }
-    Ok(effects)
+    match plan(engine, planner, now, journal, observer) {
+        Ok(mut more) => {
+            effects.append(&mut more);
+            (effects, Ok(()))
+        }
+        Err(why) => (effects, Err(why)),
+    }
 }
 
 /// Plans, leaves out what breaks a rule or changes nothing, keeps the rest, carries it out.

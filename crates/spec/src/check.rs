@@ -296,7 +296,7 @@ fn sizes(job: &JobFile, out: &mut Vec<Finding>) {
     }
     let array = match job.array.as_ref().map(crate::values::ArrayText::resolve) {
         None => {
-            if job.parallel.is_some() {
+            if job.parallel.is_some_and(|parallel| parallel > 0) {
                 out.push(bad("parallel", "`parallel` bounds an array, and there is no `array`".to_owned()));
             }
             return;

@@ -224,7 +224,13 @@ impl SpecError {
     /// What to do about it.
     #[must_use]
     pub fn next(&self) -> String {
-        self.fault.next()
+        match *self.fault {
+            Fault::UnknownField { suggestion: Some(_), .. } if self.field.starts_with("--") => {
+                "correct it or remove it; `pond run --help` and `pond sbatch --help` list the flags"
+                    .to_owned()
+            }
+            _ => self.fault.next(),
+        }
     }
 
     /// The same error, placed in the file `origin` with this text.

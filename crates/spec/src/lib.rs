@@ -19,6 +19,7 @@ pub mod limits;
 mod lint;
 mod overrides;
 mod read;
+mod reference;
 pub mod schema;
 mod script;
 mod similar;
@@ -33,4 +34,6 @@ pub use jobfile::{
 pub use lint::{Format, Reading, Report, lint, read, read_one};
 pub use overrides::{FLAGS, Flag, FlagArity, Overrides};
 pub use read::{MAX_BYTES, MAX_DEPTH, MAX_DOCUMENTS, MAX_NODES};
+pub use reference::reference;
+pub use schema::schema;
 pub use script::sbatch;

@@ -21,9 +21,9 @@ fn output(text: &str, env: &[(&str, &str)]) -> String {
     let Command::Argv(argv) = &spec.run.command else { panic!("a script becomes arguments") };
     let mut command = std::process::Command::new(&argv[0]);
     command.args(&argv[1..]).env_clear().envs(&spec.run.env).envs(env.iter().copied());
-    let done = command.env("PATH", "/usr/local/bin:/usr/bin:/bin").output().unwrap();
+    let done = command.env("PATH", "/usr/local/bin:/usr/bin:/bin").output().expect("the interpreter runs");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    String::from_utf8(done.stdout).unwrap()
+    String::from_utf8(done.stdout).expect("UTF-8")
 }
 
 #[test]

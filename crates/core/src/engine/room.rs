@@ -114,8 +114,9 @@ fn answers(request: &DeviceRequest, row: &DeviceRow, grant: &DeviceGrant) -> boo
         && spec.modes.contains(&request.mode)
         && shared_alike
         && row.healthy
-        && grant.compute == compute
-        && grant.memory == memory
+        // More than was asked for is the planner's to give: half of a device's compute takes half of its memory along.
+        && grant.compute >= compute
+        && grant.memory >= memory
 }
 
 /// Finds for each grant the request it answers; `None` unless they are exactly what the shape asks for.

@@ -2,10 +2,13 @@
 //!
 //! Gangs start with their minimum, so that one gang's extra ranks never keep another from starting; ranks above
 //! the minimum are given back as soon as somebody needs them ([`Solver::evict`]).
+//!
+//! No flutter: ranks are taken only for a gang that is blocked, and given only while no gang of the same or a higher
+//! class is, so that with nothing else happening there is never a growth after a shrinking.
 
 use super::Decision;
 use super::problem::pool::{Seat, Want};
-use super::solve::Solver;
+use super::solve::{Fate, Solver};
 use crate::ids::GangId;
 use crate::model::Class;
 use crate::snapshot::GangOrd;
@@ -32,7 +35,9 @@ struct Grower {
 impl Solver<'_> {
     /// Hands out extra ranks.
     pub fn extras(&mut self) {
+        let blocked = self.blocked();
         let mut growers = self.growers();
+        growers.retain(|grower| blocked.is_none_or(|class| class < grower.order.0.0.0));
         growers.sort_by_key(|grower| grower.order);
         let mut active: Vec<usize> = (0..growers.len()).collect();
         // Ends: each turn every active gang gets a rank, of finitely many, or drops out.
@@ -45,6 +50,19 @@ impl Solver<'_> {
                 Who::Running(gang) => self.grow_running(gang, &grower.seats),
             }
         }
+    }
+
+    /// The highest class of which a gang is blocked that may take ranks back.
+    fn blocked(&self) -> Option<Class> {
+        let waits = |fate: &Fate| matches!(fate, Fate::Room(_) | Fate::Kept(_) | Fate::Evicting(_));
+        let buckets = self.runs.iter().enumerate().filter(|(_, run)| run.fate.as_ref().is_some_and(waits));
+        let classes = buckets.map(|(bucket, _)| self.problem.pending.buckets[bucket].key.class);
+        let single = self
+            .fates
+            .iter()
+            .filter(|(_, fate)| waits(fate))
+            .filter_map(|(gang, _)| self.snapshot.gang(*gang));
+        classes.chain(single.map(|row| row.class)).filter(|class| *class != Class::Spare).max()
     }
 
     fn growers(&mut self) -> Vec<Grower> {

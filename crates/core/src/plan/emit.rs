@@ -82,6 +82,18 @@ impl Solver<'_> {
         }
     }
 
+    /// Why a pending gang waits; `None` when it starts.
+    pub fn reason_of(&mut self, gang: GangOrd) -> Option<HoldReason> {
+        let bucket = self.problem.bucket(gang)?;
+        if self.started.iter().any(|started| started.gang == gang) {
+            return None;
+        }
+        let fate = self.fates.get(&gang).or(self.runs[bucket].fate.as_ref()).cloned()?;
+        let needed = self.problem.pending.buckets[bucket].key.size.min;
+        let mut funnels = Funnels { made: BTreeMap::new(), changed: self.problem.pool.changed() };
+        Some(self.reason(&fate, needed, &mut funnels))
+    }
+
     fn reason(&mut self, fate: &Fate, needed: u32, funnels: &mut Funnels) -> HoldReason {
         let mut funnel = |variant: usize| {
             let pool = &mut self.problem.pool;

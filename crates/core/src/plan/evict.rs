@@ -20,16 +20,18 @@ use super::solve::{Fate, Fit, Solver};
 use super::{Decision, PreemptCause};
 use crate::ids::GangId;
 use crate::model::{Class, ShareMode};
-use crate::queue::{Amounts, RUNNING};
+use crate::queue::Amounts;
 use crate::snapshot::{GangOrd, GangPhase, GangRow, NodeOrd, Placed, PlacedGang};
 use crate::units::Timestamp;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Running gangs looked at in one plan.
-const MOST_LOOKS: u64 = 100_000;
+const MOST_LOOKS: u64 = 20_000;
 /// Nodes with a workable choice of victims that are compared, at least; four for each task of the gang.
 const MOST_NODES: usize = 64;
+/// Nodes looked at for one gang.
+const MOST_NODES_SEEN: usize = 1024;
 /// Decisions about running gangs in one plan beyond which nobody else is evicted.
 const MOST_CHANGES: usize = 256;
 /// Elastic gangs asked to give ranks back for one gang.
@@ -89,7 +91,7 @@ impl Solver<'_> {
             if let Some((row, placed)) = self.placed(*victim)
                 && placed.stopping
             {
-                gone.push((row.queue.0 as usize, self.amounts_of(placed)));
+                gone.push((row.queue.0 as usize, self.problem.amounts(*victim)));
             }
         }
         gone.iter().for_each(|(queue, amounts)| self.tree.refund(*queue, amounts));
@@ -173,22 +175,6 @@ impl Solver<'_> {
         }
     }
 
-    /// What a running gang counts for.
-    pub fn amounts_of(&self, placed: &PlacedGang) -> Amounts {
-        let mut amounts = Amounts::ZERO;
-        for task in &placed.tasks {
-            amounts = amounts.plus(&Amounts::of(task.request));
-            let devices = &self.snapshot.node(task.node).devices;
-            for grant in &task.devices {
-                if let Some(device) = devices.get(grant.device as usize) {
-                    amounts.add_grant(device.spec.kind, grant, device.spec.memory);
-                }
-            }
-        }
-        amounts.0[RUNNING] = 1;
-        amounts
-    }
-
     /// Makes room for a blocked gang; how many others must go. None, and a place all the same, when enough are leaving as it is.
     pub fn evict(&mut self, gang: GangOrd, bucket: usize, key: &Key) -> Option<u32> {
         if key.class == Class::Spare || self.runs[bucket].no_victims || self.no_more.contains(&gang) {
@@ -213,6 +199,7 @@ impl Solver<'_> {
             if !shrinks && !evicts {
                 continue;
             }
+            let trial = self.problem.pool.trial();
             self.enter_future();
             self.runs[bucket].forget_domains();
             let mut count = self.seat_in_future(bucket, key, variant);
@@ -223,6 +210,7 @@ impl Solver<'_> {
                 count = self.evict_others(id, bucket, key, variant, &asked);
             }
             self.leave_future();
+            self.problem.pool.forget_trial(trial, &[variant]);
             self.runs[bucket].forget_domains();
             if count.is_some() {
                 return count;
@@ -267,18 +255,21 @@ impl Solver<'_> {
         let queue = row.queue.0 as usize;
         let by_class = key.class > row.class;
         let by_priority = key.class == row.class && key.queue == queue && key.priority > row.priority;
-        let amounts = self.amounts_of(placed);
         let reclaim = !by_class && !by_priority;
-        if reclaim && (key.class < row.class || !self.tree.reclaims(key.queue, asked, queue, &amounts)) {
+        if reclaim && (key.class < row.class || !self.tree.any_guarantee(key.queue)) {
             return None;
         }
-        let protected_until = protected_until(row, placed, self.settings.calm);
-        if protected_until > self.now {
-            self.again = self.again.min(protected_until);
+        let amounts = self.problem.amounts(gang);
+        if reclaim && !self.tree.reclaims(key.queue, asked, queue, &amounts) {
+            return None;
+        }
+        let (saved, preemptible_at) = (placed.saved, protected_until(row, placed, self.settings.calm));
+        if preemptible_at > self.now {
+            self.again = self.again.min(preemptible_at);
             return None;
         }
         let (share, _) = self.tree.dominant(&amounts);
-        let lost = self.now.since(placed.saved).0.saturating_mul(share.max(1));
+        let lost = self.now.since(saved).0.saturating_mul(share.max(1));
         Some(Victim { gang, lost, reclaim, amounts, queue })
     }
 
@@ -341,13 +332,18 @@ impl Solver<'_> {
     ) -> BTreeSet<Choice> {
         let most = MOST_NODES.max(4 * key.size.min as usize);
         let mut choices = BTreeSet::new();
-        for node in self.problem.pool.by_score() {
+        let nodes: Vec<usize> = self
+            .problem
+            .pool
+            .by_score()
+            .filter(|node| self.problem.pool.suits(variant, *node))
+            .take(MOST_NODES_SEEN.max(most))
+            .collect();
+        for node in nodes {
             if choices.len() >= most || self.looked_at > MOST_LOOKS {
                 break;
             }
-            if self.problem.pool.suits(variant, node) {
-                choices.extend(self.choice(key, asked, variant, node, &BTreeSet::new(), known));
-            }
+            choices.extend(self.choice(key, asked, variant, node, &BTreeSet::new(), known));
         }
         choices
     }

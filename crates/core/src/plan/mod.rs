@@ -5,14 +5,17 @@
 mod elastic;
 mod emit;
 mod evict;
+mod explain;
 mod lend;
 mod planner;
 mod policy;
 mod problem;
 mod reserve;
+mod sentence;
 mod solve;
 #[cfg(test)]
 mod tests;
+mod what_if;
 #[cfg(any(test, feature = "testkit"))]
 pub mod world;
 

@@ -1,7 +1,7 @@
 //! The planner: keeps the problem between plans and has it solved.
 
 use super::problem::Problem;
-use super::{Explanation, Plan, solve};
+use super::{Explanation, Plan, explain, solve};
 use crate::ids::GangId;
 use crate::snapshot::{Settings, Snapshot};
 use crate::units::Timestamp;
@@ -34,8 +34,12 @@ impl Planner {
     }
 
     /// Why a gang is where it is; `None` when there is no such gang.
+    ///
+    /// Costs a plan: nothing of it is kept.
     #[must_use]
-    pub const fn explain(&self, _snapshot: &Snapshot, _gang: GangId, _now: Timestamp) -> Option<Explanation> {
-        None
+    pub fn explain(&self, snapshot: &Snapshot, gang: GangId, now: Timestamp) -> Option<Explanation> {
+        let kept = self.problem.as_ref().filter(|problem| problem.is_of(snapshot));
+        let mut problem = kept.cloned().unwrap_or_else(|| Problem::new(snapshot, &self.settings));
+        explain::explain(&mut problem, snapshot, &self.settings, gang, now)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Conservative backfill (Mu'alem and Feitelson, IEEE TPDS 2001) for the first
 //! [`Settings::reservations`](crate::snapshot::Settings::reservations) blocked gangs: releases are added in the
-//! order of their expected ends until the gang fits, with everything reserved before taken out for good.
+//! order of their expected ends until the gang fits, with everything reserved before taken out until it ends again.
 //!
 //! Where ends are unknown the order is "oldest first" after all known ones, and the gang must have waited for
 //! [`Settings::patience`](crate::snapshot::Settings::patience). No starvation: let `d` be the number of running gangs in
@@ -23,6 +23,7 @@ use crate::model::{Class, ShareMode};
 use crate::snapshot::{GangOrd, GangPhase};
 use crate::units::{Millis, Timestamp};
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 /// Ends looked at for one reservation; later ones count as unknown.
 const MOST_ENDS: usize = 20_000;
@@ -41,6 +42,7 @@ pub(super) struct Promise {
 enum Leaver {
     Running(GangOrd),
     Started(usize),
+    Promised(usize),
 }
 
 /// Nodes as they will be.
@@ -67,13 +69,19 @@ impl Solver<'_> {
             }
             let mut sweep = self.begin_sweep(variant, need);
             if let Some(start) = self.sweep(&mut sweep, gang) {
-                self.keep(sweep, id, start);
+                self.keep(sweep, id, start, key.span);
                 self.starts.insert(gang, start);
                 self.reserved += 1;
                 return true;
             }
         }
         false
+    }
+
+    /// When a gang of that variant would fit, without keeping the place.
+    pub fn sweep_only(&mut self, variant: usize, need: u32, gang: GangOrd) -> Option<Timestamp> {
+        let mut sweep = self.begin_sweep(variant, need);
+        self.sweep(&mut sweep, gang)
     }
 
     fn begin_sweep(&mut self, variant: usize, need: u32) -> Sweep {
@@ -108,7 +116,10 @@ impl Solver<'_> {
         if sweep.total >= sweep.need {
             return Some(self.now);
         }
-        for (end, leaver) in self.known_leavers() {
+        // Nearly sorted since the last time: the sort is stable and finds runs.
+        self.new_ends.sort();
+        let late = self.late_leavers();
+        for (end, leaver) in self.known_leavers(late) {
             self.leave(sweep, leaver);
             if sweep.total >= sweep.need {
                 return Some(end);
@@ -129,27 +140,29 @@ impl Solver<'_> {
         None
     }
 
-    /// Those with a known end, soonest first. One that is overdue is given a quarter of its age, at least a second.
-    fn known_leavers(&mut self) -> Vec<(Timestamp, Leaver)> {
-        let running = &self.problem.running.ends;
-        let late = (self.now, GangOrd(u32::MAX));
-        let mut all: Vec<(Timestamp, Leaver)> = Vec::new();
-        for (_, gang) in running.range(..=late) {
+    /// Those who are overdue, and reserved gangs when they end again. Who is overdue is given a quarter of its age, at least a second.
+    fn late_leavers(&self) -> Vec<(Timestamp, Leaver)> {
+        let mut late: Vec<(Timestamp, Leaver)> = Vec::new();
+        for (_, gang) in self.problem.running.ends.range(..=(self.now, GangOrd(u32::MAX))) {
             let age = self.since(*gang).map_or(Millis::ZERO, |since| self.now.since(since));
-            all.push((self.now.after(Millis((age.0 / 4).max(1000))), Leaver::Running(*gang)));
+            late.push((self.now.after(Millis((age.0 / 4).max(1000))), Leaver::Running(*gang)));
         }
-        all.extend(
-            running
-                .range((std::ops::Bound::Excluded(late), std::ops::Bound::Unbounded))
-                .take(MOST_ENDS)
-                .map(|(end, gang)| (*end, Leaver::Running(*gang))),
-        );
-        // Nearly sorted since the last time: the sort is stable and finds runs.
-        self.new_ends.sort();
-        let new = self.new_ends.iter().take_while(|(end, _)| *end != Timestamp::NEVER).take(MOST_ENDS);
-        all.extend(new.map(|(end, at)| (*end, Leaver::Started(*at))));
-        all.sort_by_key(|(end, _)| *end);
-        all
+        late.extend(self.promised.iter().enumerate().map(|(at, (end, _))| (*end, Leaver::Promised(at))));
+        late.sort_by_key(|(end, _)| *end);
+        late
+    }
+
+    /// Those with a known end, soonest first.
+    fn known_leavers(
+        &self,
+        late: Vec<(Timestamp, Leaver)>,
+    ) -> impl Iterator<Item = (Timestamp, Leaver)> + '_ {
+        let after = (Bound::Excluded((self.now, GangOrd(u32::MAX))), Bound::Unbounded);
+        let running =
+            self.problem.running.ends.range(after).map(|(end, gang)| (*end, Leaver::Running(*gang)));
+        let new = self.new_ends.iter().take_while(|(end, _)| *end != Timestamp::NEVER);
+        let new = new.map(|(end, at)| (*end, Leaver::Started(*at)));
+        merge(merge(running, new), late.into_iter()).take(MOST_ENDS)
     }
 
     fn unknown_leavers(&self) -> Vec<Leaver> {
@@ -178,6 +191,16 @@ impl Solver<'_> {
                     });
                 }
             }
+            Leaver::Promised(at) => {
+                for (node, promise) in &self.promised[at].1 {
+                    if self.problem.pool.suits(sweep.variant, *node) {
+                        let grants = promise.picked.iter().map(|(_, grant, _)| *grant);
+                        self.change(sweep, *node, |state| {
+                            state.give(promise.amounts, false, grants, self.problem.pool.facts(*node));
+                        });
+                    }
+                }
+            }
             Leaver::Running(gang) => {
                 let Some(row) = self.snapshot.gang(gang) else { return };
                 let GangPhase::Placed(placed) = &row.phase else { return };
@@ -203,7 +226,7 @@ impl Solver<'_> {
     }
 
     /// Writes the reservation down, on the nodes that take most tasks first.
-    fn keep(&mut self, sweep: Sweep, gang: GangId, start: Timestamp) {
+    fn keep(&mut self, sweep: Sweep, gang: GangId, start: Timestamp, span: Option<Millis>) {
         let known = start != Timestamp::NEVER;
         let kept = KeptFor { gang, until: known.then_some(start) };
         let start = if known { start } else { self.now.after(Millis(self.settings.patience.0 / SHORT)) };
@@ -217,6 +240,7 @@ impl Solver<'_> {
         let shape = self.problem.pool.variants[sweep.variant].shape.clone();
         let amounts = [shape.cpu, shape.memory, shape.disk];
         let mut need = sweep.need;
+        let mut seats = Vec::new();
         for (node, mut left, count) in nodes {
             let facts = self.problem.pool.facts(node).to_vec();
             for _ in 0..count.min(need) {
@@ -224,7 +248,9 @@ impl Solver<'_> {
                 left.take(amounts, false, &picked, &facts);
                 // Whatever was reserved here before leaves less as well.
                 self.problem.pool.claims.charge(node, Timestamp::NEVER, amounts, false, &picked, &facts);
-                self.promises.entry(node).or_default().push(Promise { amounts, picked });
+                let promise = Promise { amounts, picked };
+                self.promises.entry(node).or_default().push(promise.clone());
+                seats.push((node, promise));
                 need -= 1;
             }
             self.problem.pool.claims.add(node, Claim { kept, start, left });
@@ -232,7 +258,24 @@ impl Solver<'_> {
                 break;
             }
         }
+        if let (true, Some(span)) = (known, span) {
+            self.promised.push((start.after(span), seats));
+        }
     }
+}
+
+/// Two sorted sequences as one; the first goes before the second on ties.
+fn merge<A, B>(a: A, b: B) -> impl Iterator<Item = (Timestamp, Leaver)>
+where
+    A: Iterator<Item = (Timestamp, Leaver)>,
+    B: Iterator<Item = (Timestamp, Leaver)>,
+{
+    let (mut a, mut b) = (a.peekable(), b.peekable());
+    std::iter::from_fn(move || match (a.peek(), b.peek()) {
+        (Some((x, _)), Some((y, _))) if y < x => b.next(),
+        (Some(_), _) => a.next(),
+        (None, _) => b.next(),
+    })
 }
 
 impl NodeFree {

@@ -12,7 +12,7 @@ use super::problem::Problem;
 use super::problem::pending::Key;
 use super::problem::pool::{KeptFor, Seat, Want};
 use super::reserve::Promise;
-use super::{Decision, Plan};
+use super::{Decision, Plan, WhatIf};
 use crate::ids::GangId;
 use crate::model::{Class, ShareMode};
 use crate::queue::{Amounts, Hit, RUNNING, Tree, device_share};
@@ -116,46 +116,86 @@ pub(super) struct Solver<'a> {
     pub starts: BTreeMap<GangOrd, Timestamp>,
     /// What is reserved on each node.
     pub promises: BTreeMap<usize, Vec<Promise>>,
+    /// Reserved gangs that end again: when, and what they had.
+    pub promised: Vec<(Timestamp, Vec<(usize, Promise)>)>,
+    /// Who is being explained.
+    pub focus: Option<Focus>,
     /// Ends of gangs in `started`, sorted when they are needed.
     pub new_ends: Vec<(Timestamp, usize)>,
 }
 
+/// A gang that is being explained.
+pub(super) struct Focus {
+    gang: GangOrd,
+    asked: bool,
+    /// It may start as it is, sooner or later.
+    pub possible: bool,
+    /// What would help.
+    pub what_ifs: Vec<WhatIf>,
+}
+
+impl Focus {
+    /// On this gang.
+    pub const fn new(gang: GangOrd) -> Self {
+        Self { gang, asked: false, possible: false, what_ifs: Vec::new() }
+    }
+}
+
 /// Makes the plan.
 pub(super) fn solve(problem: &mut Problem, snapshot: &Snapshot, settings: &Settings, now: Timestamp) -> Plan {
-    let tree = Tree::new(&snapshot.queues, &problem.total, settings.half_life);
-    let runs = vec![Run::default(); problem.pending.buckets.len()];
-    let mut solver = Solver {
-        snapshot,
-        settings,
-        now,
-        problem,
-        tree,
-        runs,
-        fates: BTreeMap::new(),
-        started: Vec::new(),
-        changes: Vec::new(),
-        decided: BTreeSet::new(),
-        again: Timestamp::NEVER,
-        reserved: 0,
-        looked_at: 0,
-        new_ends: Vec::new(),
-        dealt: BTreeSet::new(),
-        future: Vec::new(),
-        no_more: BTreeSet::new(),
-        starts: BTreeMap::new(),
-        promises: BTreeMap::new(),
-    };
-    solver.lend();
-    solver.read_future();
-    solver.settle();
-    for class in [Class::Critical, Class::Standard, Class::Spare] {
-        solver.serve(class);
-    }
+    let mut solver = Solver::new(problem, snapshot, settings, now);
+    solver.serve_all();
     solver.extras();
     let decisions = solver.decisions();
     let again = (solver.again != Timestamp::NEVER).then_some(solver.again);
     solver.problem.pool.reset();
     Plan { epoch: snapshot.epoch, at: now, decisions, again }
+}
+
+impl<'a> Solver<'a> {
+    /// Nothing done yet.
+    pub fn new(
+        problem: &'a mut Problem,
+        snapshot: &'a Snapshot,
+        settings: &'a Settings,
+        now: Timestamp,
+    ) -> Self {
+        let tree = Tree::new(&snapshot.queues, &problem.total, settings.half_life);
+        let runs = vec![Run::default(); problem.pending.buckets.len()];
+        Self {
+            snapshot,
+            settings,
+            now,
+            problem,
+            tree,
+            runs,
+            fates: BTreeMap::new(),
+            started: Vec::new(),
+            changes: Vec::new(),
+            decided: BTreeSet::new(),
+            again: Timestamp::NEVER,
+            reserved: 0,
+            looked_at: 0,
+            new_ends: Vec::new(),
+            dealt: BTreeSet::new(),
+            future: Vec::new(),
+            no_more: BTreeSet::new(),
+            starts: BTreeMap::new(),
+            promises: BTreeMap::new(),
+            promised: Vec::new(),
+            focus: None,
+        }
+    }
+
+    /// Everything but extra ranks.
+    pub fn serve_all(&mut self) {
+        self.lend();
+        self.read_future();
+        self.settle();
+        for class in [Class::Critical, Class::Standard, Class::Spare] {
+            self.serve(class);
+        }
+    }
 }
 
 impl Solver<'_> {
@@ -210,19 +250,52 @@ impl Solver<'_> {
             }
             Err(fate) => {
                 let blocked = matches!(fate, Fate::Room(_) | Fate::Kept(_));
-                if blocked && let Some(victims) = self.evict(gang, head.bucket, key) {
-                    let fate = if victims == 0 { fate } else { Fate::Evicting(victims) };
-                    self.fates.insert(gang, fate);
-                    return true;
+                // Before a place is kept for it, which would be in its own way.
+                self.look(head.bucket, key, &fate, |focus| focus == gang);
+                let goes_on = blocked && self.make_room(gang, head, key, &fate);
+                if !goes_on {
+                    let bucket = head.bucket;
+                    let given_up =
+                        self.focus.as_ref().and_then(|focus| self.problem.bucket(focus.gang)) == Some(bucket);
+                    self.look(bucket, key, &fate, |_| given_up);
                 }
-                if blocked && self.reserve(gang, head.gang, key) {
-                    self.fates.insert(gang, fate);
-                    return true;
+                if !goes_on {
+                    self.runs[head.bucket].fate = Some(fate);
                 }
-                self.runs[head.bucket].fate = Some(fate);
-                false
+                goes_on
             }
         }
+    }
+
+    /// Evicts others for a blocked gang, or keeps a place for it.
+    fn make_room(&mut self, gang: GangOrd, head: &Head, key: &Key, fate: &Fate) -> bool {
+        if let Some(victims) = self.evict(gang, head.bucket, key) {
+            let fate = if victims == 0 { fate.clone() } else { Fate::Evicting(victims) };
+            self.fates.insert(gang, fate);
+            return true;
+        }
+        if self.reserve(gang, head.gang, key) {
+            self.fates.insert(gang, fate.clone());
+            return true;
+        }
+        false
+    }
+
+    /// Asks what would help the gang in focus, once.
+    fn look(&mut self, bucket: usize, key: &Key, fate: &Fate, concerned: impl Fn(GangOrd) -> bool) {
+        let Some(gang) =
+            self.focus.as_ref().filter(|focus| !focus.asked && concerned(focus.gang)).map(|focus| focus.gang)
+        else {
+            return;
+        };
+        let possible = !matches!(fate, Fate::Infeasible(_) | Fate::Limit(_));
+        let what_ifs = self.what_ifs(gang, bucket, key, fate);
+        self.focus = Some(Focus { gang, asked: true, possible, what_ifs });
+    }
+
+    /// Forgets which domains are too full for a bucket.
+    pub fn forget_domains(&mut self, bucket: usize) {
+        self.runs[bucket].forget_domains();
     }
 
     /// When a gang that starts now ends.

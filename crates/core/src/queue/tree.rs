@@ -249,6 +249,12 @@ impl Tree {
         !said.is_empty() && said.iter().all(|d| used.0[*d] <= guarantee.0[*d])
     }
 
+    /// Whether the queue or one above has a guarantee.
+    #[must_use]
+    pub fn any_guarantee(&self, queue: usize) -> bool {
+        self.path(queue).any(|at| self.queues[at].guaranteed)
+    }
+
     /// Whether a gang asking that could reclaim from anybody.
     #[must_use]
     pub fn may_reclaim(&self, queue: usize, asked: &Amounts) -> bool {

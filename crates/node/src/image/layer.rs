@@ -3,7 +3,7 @@
 use super::digest::{Digest, Hashing};
 use super::error::{ImageError, UnpackError};
 use super::lower::{self, Lowers};
-use super::store::{LayerInfo, Store, sync_folder, write_synced};
+use super::store::{LayerInfo, Store, boot_id, write_file};
 use super::unpack::{Limits, Unpacked, Unpacker};
 use std::fs;
 use std::io::{self, Cursor, Read};
@@ -86,7 +86,6 @@ impl Wanted<'_> {
             owners: Store::is_root(),
             cancelled: self.cancelled,
         };
-        let target_again = target.try_clone().map_err(ImageError::io("open", &root))?;
         let unpacked =
             self.unpack(&unpacker, target, stored).map_err(|why| self.explain(store, room, why))?;
         let info = LayerInfo {
@@ -96,16 +95,20 @@ impl Wanted<'_> {
             bytes: unpacked.bytes,
             entries: unpacked.entries,
             devices_left_out: unpacked.devices_left_out,
+            boot: boot_id(),
         };
         let about = scratch.join("layer.json");
-        write_synced(&about, &info).map_err(ImageError::io("write", &about))?;
-        // everything of the layer must be on disk before its name is
-        rustix::fs::syncfs(&target_again).map_err(ImageError::io("sync", &root))?;
+        write_file(&about, &info).map_err(ImageError::io("write", &about))?;
         let [alone, stacked] = self.keys();
         let key = if info.leans { stacked } else { alone };
         let place = store.layer_folder(&key);
+        if place.exists() {
+            // torn by a crash of the machine: `present` did not take it
+            let torn = store.scratch()?.join("torn");
+            fs::rename(&place, &torn).map_err(ImageError::io("remove", &place))?;
+            fs::remove_dir_all(torn.with_file_name("")).map_err(ImageError::io("remove", &torn))?;
+        }
         fs::rename(scratch, &place).map_err(ImageError::io("rename", &place))?;
-        sync_folder(&store.layer_folder(""))?;
         Ok((key, info))
     }
 

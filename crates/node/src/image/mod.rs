@@ -2,11 +2,11 @@
 //!
 //! [`Store::prepare`] brings one image into the store and returns its read-only folders, the topmost first.
 //! Content is named by its digest and checked against it on the way in; a layer folder appears under its final
-//! name by one rename, whole and synced, so that concurrent pulls and a kill at any moment leave either a whole
-//! layer or none.
+//! name by one rename, whole, so that concurrent pulls and a kill at any moment leave either a whole layer or none. It is
+//! brought to disk beside the work; a layer that was not there when the machine went down is unpacked anew.
 //!
 //! ```text
-//! layers/<key>/fs, layer.json     unpacked; key = d-<diff id>, or c-<chain id> when it leans on those below
+//! layers/<key>/fs, layer.json, synced  unpacked; key = d-<diff id>, or c-<chain id> when it leans on those below
 //! images/<id>.json                what an image needs and how to run it; its time = last use
 //! names/<sha256 of name>.json     which image a registry's tag meant, and when that was looked up
 //! parts/<digest>                  downloads on their way; kept over restarts

@@ -204,12 +204,16 @@ impl Store {
         let mut keys: Vec<String> = Vec::new();
         let mut size = 0_u64;
         let mut chain = None;
+        let mut made = false;
         for (at, &diff_id) in config.diff_ids().iter().enumerate() {
             let chain_id = layer::chain(chain, diff_id);
             chain = Some(chain_id);
             let cancelled = watch.cancelled;
             let stored = source.stored(at);
             let wanted = Wanted { image: &image, diff_id, chain_id, stored, below: &keys, cancelled };
+            if wanted.present(self)?.is_none() {
+                made = true;
+            }
             let (key, info) = self.layer(&wanted, source, at, watch)?;
             size = size.saturating_add(info.bytes);
             keys.insert(0, key);
@@ -220,6 +224,9 @@ impl Store {
             .map_err(ImageError::io("open the layers in", &self.layer_folder("")))?;
         let user = user::look_up(&image, &user, &lowers)?;
         (run.user, run.groups, run.home) = (user.ids, user.groups, user.home);
+        if made {
+            self.sync_later(keys.clone());
+        }
         let info = ImageInfo { id: id.to_string(), name: image.clone(), size, layers: keys, config: run };
         self.set_image(&info)?;
         self.ready(&info.id)?.ok_or_else(|| manifest::malformed(&image, "the store", "a layer vanished"))

@@ -83,6 +83,8 @@ pub(super) struct LayerInfo {
     pub bytes: u64,
     pub entries: u64,
     pub devices_left_out: u64,
+    /// The boot it was unpacked in: until it is known to be on disk it is trusted in this one only.
+    pub boot: String,
 }
 
 /// What [`Store::collect`] removed.
@@ -183,8 +185,25 @@ impl Store {
         self.root.join("layers").join(key)
     }
 
+    /// What is known of a layer; `None` when it is not there, or when a crash of the machine may have torn it.
     pub(super) fn layer_info(&self, key: &str) -> Result<Option<LayerInfo>, ImageError> {
-        read_json(&self.layer_folder(key).join("layer.json"))
+        let folder = self.layer_folder(key);
+        let info: Option<LayerInfo> = read_json(&folder.join("layer.json"))?;
+        Ok(info.filter(|info| info.boot == boot_id() || folder.join(SYNCED).exists()))
+    }
+
+    /// Brings new layers to disk beside the work: a layer may be gigabytes, and a task need not wait for that.
+    pub(super) fn sync_later(&self, keys: Vec<String>) {
+        let store = self.clone();
+        let sync = move || {
+            let layers = store.layer_folder("");
+            let synced = File::open(&layers).and_then(|opened| Ok(rustix::fs::syncfs(&opened)?));
+            for key in keys.iter().filter(|_| synced.is_ok()) {
+                // collected meanwhile, or it is not marked and unpacked anew after the next boot
+                crate::tolerate(File::create(store.layer_folder(key).join(SYNCED)));
+            }
+        };
+        crate::tolerate(std::thread::Builder::new().name("sync layers".to_owned()).spawn(sync));
     }
 
     /// A new folder under `tmp/`, which a sweep removes if this process dies.
@@ -228,12 +247,17 @@ impl Store {
     pub(super) fn ready(&self, id: &str) -> Result<Option<Rootfs>, ImageError> {
         let file = self.image_file(id);
         let Some(info) = read_json::<ImageInfo>(&file)? else { return Ok(None) };
-        let lowers: Vec<PathBuf> = info.layers.iter().map(|key| self.layer_folder(key).join("fs")).collect();
-        if !lowers.iter().all(|lower| lower.is_dir()) {
-            return Ok(None);
+        for key in &info.layers {
+            if self.layer_info(key)?.is_none() {
+                return Ok(None);
+            }
         }
         let now = File::open(&file).and_then(|opened| opened.set_modified(SystemTime::now()));
         now.map_err(ImageError::io("touch", &file))?;
+        // a layer that comes twice shows through at its upper place alone, and overlay refuses it twice
+        let mut seen = BTreeSet::new();
+        let once = info.layers.iter().filter(|key| seen.insert(*key));
+        let lowers = once.map(|key| self.layer_folder(key).join("fs")).collect();
         Ok(Some(Rootfs { id: info.id, lowers, config: info.config, userxattr: !Self::is_root() }))
     }
 
@@ -311,24 +335,26 @@ impl Store {
         Ok(())
     }
 
-    /// Writes a small file whole: under another name, synced, renamed.
+    /// Writes a small file whole: under another name, then renamed. One that a crash of the machine tears is read as
+    /// missing.
     fn write_json(&self, path: &Path, value: &impl Serialize) -> Result<(), ImageError> {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let temporary = self.root.join("tmp").join(format!("{}-{number}.json", std::process::id()));
-        write_synced(&temporary, value).map_err(ImageError::io("write", &temporary))?;
-        fs::rename(&temporary, path).map_err(ImageError::io("rename", path))?;
-        sync_folder(path.parent().unwrap_or(path))
+        write_file(&temporary, value).map_err(ImageError::io("write", &temporary))?;
+        fs::rename(&temporary, path).map_err(ImageError::io("rename", path))
     }
 }
 
-pub(super) fn write_synced(path: &Path, value: &impl Serialize) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(&serde_json::to_vec_pretty(value)?)?;
-    file.sync_all()
+/// Marks a layer that is on disk whole.
+const SYNCED: &str = "synced";
+
+pub(super) fn write_file(path: &Path, value: &impl Serialize) -> io::Result<()> {
+    File::create(path)?.write_all(&serde_json::to_vec_pretty(value)?)
 }
 
-pub(super) fn sync_folder(folder: &Path) -> Result<(), ImageError> {
-    File::open(folder).and_then(|opened| opened.sync_all()).map_err(ImageError::io("sync", folder))
+/// Differs from boot to boot.
+pub(super) fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
 /// `None` when the file is missing or was written by a version that this one does not understand.

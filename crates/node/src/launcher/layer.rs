@@ -9,6 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Copies a sparse file without its holes; shares blocks where the filesystem can.
 ///
@@ -41,7 +42,10 @@ pub fn copy_sparse(from: &Path, to: &Path) -> io::Result<()> {
 /// # Errors
 /// `mkfs.ext4` is missing or failed.
 pub fn make_template(path: &Path, bytes: u64) -> io::Result<()> {
-    let temp = path.with_extension(format!("{}", std::process::id()));
+    // Two tasks of the same size may be the first at the same moment: each makes a file of its own, one stays.
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    let temp =
+        path.with_extension(format!("{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed)));
     File::create(&temp)?.set_len(bytes)?;
     let made = std::process::Command::new("mkfs.ext4")
         .args(["-q", "-F", "-m", "0", "-b", "4096", "-I", "256", "-i", "16384"])
@@ -101,4 +105,27 @@ pub fn open(folder: &Folder, template: Option<&Path>) -> io::Result<PathBuf> {
         mount_image(&image, &dir, false)?;
     }
     Ok(dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_made_by_many_at_once_is_whole() {
+        let dir = std::env::temp_dir().join(format!("layer-template-{}", std::process::id()));
+        fs::create_dir_all(&dir).expect("a folder");
+        let path = dir.join("ext4");
+        std::thread::scope(|scope| {
+            let makers: Vec<_> = (0..8).map(|_| scope.spawn(|| make_template(&path, 64 << 20))).collect();
+            for maker in makers {
+                maker.join().expect("no panic").expect("mkfs.ext4");
+            }
+        });
+        let check =
+            std::process::Command::new("/usr/sbin/e2fsck").arg("-fn").arg(&path).output().expect("e2fsck");
+        assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+        assert_eq!(fs::read_dir(&dir).expect("the folder").count(), 1, "nothing but the template stays");
+        fs::remove_dir_all(&dir).expect("the folder");
+    }
 }

@@ -11,7 +11,7 @@
 //!
 //! The way out (gateway, masquerade) is there only with the pool's table in nf_tables, which also keeps tasks from
 //! each other and from the machine; without it bridges carry no address of the machine, and there is no way to
-//! leave one. See `docs/decisions/0031-task-networks.md`.
+//! leave one. See `docs/decisions/0030-task-networks.md`.
 //!
 //! A network namespace ends with the last process in it and takes its end of the cable along, and so the other
 //! end: a killed server or launcher leaves at most bridges, which [`Network::open`] sweeps.
@@ -104,6 +104,9 @@ pub enum NetError {
         #[source]
         source: io::Error,
     },
+    /// The pool went down while the task was starting.
+    #[error("the pool closed while the task was starting; start it again")]
+    Closed,
     /// A gang of more ranks than there are addresses.
     #[error("a gang of {size} ranks does not fit into one network")]
     TooLarge {

@@ -38,6 +38,20 @@ fi
 exec "$@"
 "#;
 
+/// Each flag of `sbatch` as it is written, and what becomes of it, in words.
+pub(crate) fn slurm_flags() -> Vec<(String, String)> {
+    let words = |known: &flags::Known| {
+        let short = known.short.map(|letter| format!(", -{letter}")).unwrap_or_default();
+        let fate = match known.fate {
+            flags::Fate::Read => "read".to_owned(),
+            flags::Fate::Silent => "means nothing here".to_owned(),
+            flags::Fate::Warn(why) => format!("warning: {why}"),
+        };
+        (format!("--{}{short}", known.long), fate)
+    };
+    flags::FLAGS.iter().map(words).collect()
+}
+
 /// One `#POND` or `#SBATCH` line, in words.
 struct Line {
     slurm: bool,

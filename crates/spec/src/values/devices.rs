@@ -156,7 +156,8 @@ fn count_of(count: u64, text: &str) -> Result<u32, ValueError> {
 }
 
 fn model(text: &str) -> Result<String, ValueError> {
-    let fits = text.starts_with(|c: char| c.is_ascii_alphabetic())
+    let fits = !matches!(text, "true" | "false" | "yes" | "no")
+        && text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.len() <= 64
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, ' ' | '-' | '_' | '.' | '+'));
     if fits { Ok(text.trim().to_owned()) } else { Err(ValueError::form(text, "a device model", EXAMPLES)) }

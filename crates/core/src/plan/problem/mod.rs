@@ -11,8 +11,8 @@ pub mod shape;
 
 use crate::ids::GangId;
 use crate::model::Shape;
-use crate::queue::Amounts;
-use crate::snapshot::{GangOrd, GangPhase, NodeRow, NodeState, Settings, Snapshot};
+use crate::queue::{Amounts, RUNNING};
+use crate::snapshot::{GangOrd, GangPhase, NodeOrd, NodeRow, NodeState, PlacedGang, Settings, Snapshot};
 use pending::{Pending, Place};
 use pool::Pool;
 use running::{Entry, Running};
@@ -28,7 +28,7 @@ enum Seen {
     Nowhere,
     Held(GangId),
     Pending(usize, Place),
-    Running(GangId, Entry),
+    Running(GangId, Entry, Box<Amounts>),
 }
 
 /// The numbers of a demand's variants: per alternative, for others and for `spare`.
@@ -73,6 +73,22 @@ fn place(row: &NodeRow) -> [Option<String>; 3] {
     ["zone", "rack", "switch"].map(|key| row.labels.get(key).cloned())
 }
 
+/// What a placed gang counts for.
+fn amounts_of(snapshot: &Snapshot, placed: &PlacedGang) -> Amounts {
+    let mut amounts = Amounts::ZERO;
+    for task in &placed.tasks {
+        amounts = amounts.plus(&Amounts::of(task.request));
+        let devices = &snapshot.node(task.node).devices;
+        for grant in &task.devices {
+            if let Some(device) = devices.get(grant.device as usize) {
+                amounts.add_grant(device.spec.kind, grant, device.spec.memory);
+            }
+        }
+    }
+    amounts.0[RUNNING] = 1;
+    amounts
+}
+
 impl Problem {
     /// Reads everything.
     pub fn new(snapshot: &Snapshot, settings: &Settings) -> Self {
@@ -100,6 +116,11 @@ impl Problem {
         problem
     }
 
+    /// Whether it holds this very snapshot.
+    pub const fn is_of(&self, snapshot: &Snapshot) -> bool {
+        self.epoch == snapshot.epoch && !snapshot.touched.all
+    }
+
     /// Reads what was touched; everything when that is not enough.
     pub fn update(&mut self, snapshot: &Snapshot, settings: &Settings) {
         if snapshot.touched.all || self.epoch < snapshot.touched.since || !self.try_update(snapshot) {
@@ -112,8 +133,9 @@ impl Problem {
         if snapshot.nodes.len() != self.pool.len() || self.stale_variants > MOST_STALE_VARIANTS {
             return false;
         }
-        for node in &snapshot.touched.nodes {
-            let (at, row) = (node.0 as usize, snapshot.node(*node));
+        let nodes: BTreeSet<NodeOrd> = snapshot.touched.nodes.iter().copied().collect();
+        for node in nodes {
+            let (at, row) = (node.0 as usize, snapshot.node(node));
             if !self.pool.same_devices(at, row) || self.places[at] != place(row) {
                 return false;
             }
@@ -146,7 +168,7 @@ impl Problem {
                 self.pending.remove(bucket, &place);
                 self.forget(place.1, ord);
             }
-            Seen::Running(id, entry) => {
+            Seen::Running(id, entry, _) => {
                 self.running.remove(&entry, ord);
                 self.forget(id, ord);
             }
@@ -159,7 +181,10 @@ impl Problem {
                 Seen::Held(row.id)
             }
             GangPhase::Pending => Seen::Pending(self.pending.add(row, ord), (row.queued, row.id, ord)),
-            GangPhase::Placed(placed) => Seen::Running(row.id, self.running.add(row, placed, ord)),
+            GangPhase::Placed(placed) => {
+                let amounts = Box::new(amounts_of(snapshot, placed));
+                Seen::Running(row.id, self.running.add(row, placed, ord), amounts)
+            }
         };
         self.read_demand(snapshot, row.demand.0 as usize)
     }
@@ -185,6 +210,14 @@ impl Problem {
         *variants = vec![[None; 2]; new.len()];
         shapes.clone_from(new);
         new.iter().flat_map(|shape| shape.labels.keys()).all(|key| self.label_keys.contains(key))
+    }
+
+    /// What a running gang counts for.
+    pub fn amounts(&self, gang: GangOrd) -> Amounts {
+        match self.seen.get(gang.0 as usize) {
+            Some(Seen::Running(_, _, amounts)) => **amounts,
+            _ => Amounts::ZERO,
+        }
     }
 
     /// The bucket of a pending gang.

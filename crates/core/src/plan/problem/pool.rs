@@ -104,6 +104,10 @@ pub struct Pool {
     pub variants: Vec<Variant>,
     grown: Vec<u32>,
     grown_before: u64,
+    /// Where each node stands in the log of grown nodes, counted from the very first entry, from 1.
+    grown_at: Vec<u64>,
+    /// Nobody has read the log from here on.
+    unread_from: u64,
     log: Vec<Undo>,
     /// Models of devices.
     pub models: Models,
@@ -167,6 +171,8 @@ impl Pool {
             variants: Vec::new(),
             grown: Vec::new(),
             grown_before: 0,
+            grown_at: vec![0; n],
+            unread_from: u64::MAX,
             log: Vec::new(),
             models: Models::default(),
             label_keys,
@@ -278,12 +284,42 @@ impl Pool {
     }
 
     fn grow(&mut self, node: usize) {
+        if self.grown_at[node] > self.unread_from {
+            return;
+        }
         // Beyond this a variant reads all nodes faster than the log.
         if self.grown.len() > self.len() + 64 {
             self.grown_before += self.grown.len() as u64;
             self.grown.clear();
         }
         self.grown.push(u32::try_from(node).unwrap_or(u32::MAX));
+        self.grown_at[node] = self.grown_end();
+    }
+
+    const fn grown_end(&self) -> u64 {
+        self.grown_before + self.grown.len() as u64
+    }
+
+    /// Where a trial starts, for [`Self::forget_trial`].
+    pub const fn trial(&self) -> u64 {
+        self.grown_end()
+    }
+
+    /// Drops what grew since a trial began, for those who did not take part: all that grew has shrunk again.
+    pub fn forget_trial(&mut self, since: u64, variants: &[usize]) {
+        if since < self.grown_before {
+            return;
+        }
+        let keep = usize::try_from(since - self.grown_before).unwrap_or(usize::MAX);
+        for node in self.grown.split_off(keep.min(self.grown.len())) {
+            for variant in variants {
+                self.read(*variant, node as usize);
+            }
+            self.grown_at[node as usize] = 0;
+        }
+        for variant in variants {
+            self.variants[*variant].seen = self.variants[*variant].seen.min(since);
+        }
     }
 
     /// Adds a variant; its number.
@@ -342,7 +378,8 @@ impl Pool {
     /// Brings a variant's set up to date with nodes that grew.
     pub fn sync(&mut self, variant: usize) {
         let seen = self.variants[variant].seen;
-        let end = self.grown_before + self.grown.len() as u64;
+        let end = self.grown_end();
+        self.unread_from = u64::MAX;
         if seen == end {
             return;
         }
@@ -376,8 +413,8 @@ impl Pool {
     }
 
     /// All nodes, the highest scores first: the emptiest when packing.
-    pub fn by_score(&self) -> Vec<usize> {
-        self.levels.iter().rev().flat_map(Bits::iter).collect()
+    pub fn by_score(&self) -> impl Iterator<Item = usize> + '_ {
+        self.levels.iter().rev().flat_map(Bits::iter)
     }
 
     /// Nodes that the variant may fit on.
@@ -512,11 +549,12 @@ impl Pool {
         count: u32,
         kept: &mut Option<KeptFor>,
     ) -> Option<Vec<Seat>> {
-        let mark = self.mark();
+        let (mark, trial) = (self.mark(), self.trial());
         let mut seats = Vec::with_capacity(count as usize);
         while seats.len() < count as usize {
             let Some(seat) = self.find(want, domain, kept) else {
                 self.undo(mark);
+                self.forget_trial(trial, &[want.variant]);
                 return None;
             };
             self.seat(want, &seat);
@@ -576,6 +614,7 @@ impl Pool {
 
     /// Undoes everything and forgets all reservations.
     pub fn reset(&mut self) {
+        self.unread_from = self.grown_end();
         let mut nodes: BTreeSet<u32> = BTreeSet::new();
         while let Some(entry) = self.log.pop() {
             match entry {

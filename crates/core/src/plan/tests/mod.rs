@@ -1,5 +1,6 @@
 //! What the planner does, as scenarios and as properties.
 
+mod explanations;
 mod properties;
 mod scenarios;
 
@@ -44,14 +45,17 @@ impl Pool {
 
     /// Plans until nothing changes, victims leaving at once.
     fn run(&mut self) {
+        let mut last = Vec::new();
         for _ in 0..50 {
             let plan = self.plan();
+            last.push(acts_of(&plan));
             if acts(&plan) == 0 {
                 return;
             }
             self.world.settle();
         }
-        panic!("the pool does not come to rest");
+        last.drain(..46);
+        panic!("the pool does not come to rest: {last:?}");
     }
 
     fn runs(&self, id: GangId) -> bool {
@@ -72,6 +76,10 @@ impl Pool {
 /// Decisions that are not reasons.
 fn acts(plan: &Plan) -> usize {
     plan.decisions.iter().filter(|decision| !matches!(decision, Decision::Hold { .. })).count()
+}
+
+fn acts_of(plan: &Plan) -> Vec<Decision> {
+    plan.decisions.iter().filter(|decision| !matches!(decision, Decision::Hold { .. })).cloned().collect()
 }
 
 /// Decisions in an order that does not depend on how buckets are numbered.

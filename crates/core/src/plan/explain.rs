@@ -1,0 +1,161 @@
+//! Why a gang is where it is: from a plan made for the purpose, so that the answer is what the planner really does.
+
+use super::emit::held_reason;
+use super::policy::order::{Head, Line};
+use super::problem::Problem;
+use super::sentence::{placed_sentence, waiting_sentence};
+use super::solve::{Focus, Solver};
+use super::{Explanation, Funnel, HoldReason, Verdict, WhatIf};
+use crate::ids::GangId;
+use crate::model::{Class, Resources};
+use crate::queue::Tree;
+use crate::snapshot::{GangOrd, GangPhase, GangRow, Held, Settings, Snapshot};
+use crate::units::{Millis, Timestamp};
+use std::cmp::Reverse;
+use std::collections::VecDeque;
+
+/// Blocked gangs whose starts are predicted to find that of one behind them.
+const PREDICTED: u32 = 256;
+/// Gangs ahead that are named.
+const NAMED: usize = 5;
+
+/// Explains one gang; `None` when it is not there.
+pub(super) fn explain(
+    problem: &mut Problem,
+    snapshot: &Snapshot,
+    settings: &Settings,
+    gang: GangId,
+    now: Timestamp,
+) -> Option<Explanation> {
+    let ord = *problem.ids.get(&gang)?;
+    let row = snapshot.gang(ord)?;
+    let asked = snapshot.demand(row.demand).first().map_or(Resources::ZERO, |shape| shape.request);
+    let mut explanation = Explanation {
+        gang,
+        verdict: Verdict::Waiting,
+        sentence: String::new(),
+        reason: None,
+        funnel: Funnel::default(),
+        position: 0,
+        ahead: Vec::new(),
+        predicted_start: None,
+        what_ifs: Vec::new(),
+        asked,
+    };
+    match &row.phase {
+        GangPhase::Placed(placed) => {
+            explanation.verdict = Verdict::Placed;
+            explanation.sentence = placed_sentence(snapshot, placed, now);
+        }
+        GangPhase::Held(held) => {
+            explanation.verdict = if *held == Held::Paused { Verdict::NeedsYou } else { Verdict::Waiting };
+            explanation.reason = Some(held_reason(held));
+            explanation.predicted_start = if let Held::Backoff(until) = held { Some(*until) } else { None };
+            explanation.sentence = waiting_sentence(snapshot, row, &explanation, now);
+        }
+        GangPhase::Pending => explain_pending(problem, snapshot, settings, (ord, row), now, &mut explanation),
+    }
+    Some(explanation)
+}
+
+fn explain_pending(
+    problem: &mut Problem,
+    snapshot: &Snapshot,
+    settings: &Settings,
+    (ord, row): (GangOrd, &GangRow),
+    now: Timestamp,
+    explanation: &mut Explanation,
+) {
+    (explanation.position, explanation.ahead) = position(problem, snapshot, settings, ord);
+    let spare = row.class == Class::Spare;
+    let settings = Settings { reservations: PREDICTED, patience: Millis::ZERO, ..settings.clone() };
+    let mut solver = Solver::new(problem, snapshot, &settings, now);
+    solver.focus = Some(Focus::new(ord));
+    solver.serve_all();
+    let needed = row.size.min;
+    let variant = solver.problem.variant(row.demand.0 as usize, 0, spare);
+    let changed = solver.problem.pool.changed();
+    explanation.funnel = solver.problem.pool.funnel(variant, needed, &changed);
+    let open = solver.problem.pool.capacity(variant, false, needed) >= needed;
+    let starts_now = solver.started.iter().any(|started| started.gang == ord);
+    let start = solver.starts.get(&ord).copied().filter(|start| *start != Timestamp::NEVER);
+    explanation.predicted_start = if starts_now { Some(now) } else { start };
+    if let Some(focus) = solver.focus.take() {
+        let sooner = |what_if: &WhatIf| match (what_if.start, explanation.predicted_start) {
+            (Some(with), Some(without)) => with < without,
+            (with, _) => with.is_some() || !focus.possible,
+        };
+        explanation.what_ifs = focus.what_ifs.into_iter().filter(sooner).collect();
+    }
+    explanation.reason = solver.reason_of(ord);
+    solver.problem.pool.reset();
+    explanation.verdict = match &explanation.reason {
+        Some(HoldReason::Infeasible(_)) => Verdict::NeedsYou,
+        Some(HoldReason::OverQueueLimit { .. }) => Verdict::NeedsAdmin,
+        Some(HoldReason::NoRoom(_)) if !open => Verdict::NeedsAdmin,
+        _ => Verdict::Waiting,
+    };
+    if let Some(HoldReason::QueueLimit { queue, .. }) = &explanation.reason {
+        explanation.predicted_start = limit_release(snapshot, queue, now);
+    }
+    explanation.sentence = waiting_sentence(snapshot, row, explanation, now);
+}
+
+/// When the first gang under a queue at its limit is expected to end: the next moment at which the limit may let one in.
+fn limit_release(snapshot: &Snapshot, queue: &crate::ids::QueuePath, now: Timestamp) -> Option<Timestamp> {
+    let under =
+        |path: &str| path == queue.0 || queue.0.is_empty() || path.starts_with(&format!("{}/", queue.0));
+    let ends = snapshot.gangs.iter().flatten().filter_map(|other| match &other.phase {
+        GangPhase::Placed(placed) if under(&snapshot.queue(other.queue).spec.path.0) => placed.expected_end,
+        _ => None,
+    });
+    ends.min().map(|end| end.max(now))
+}
+
+/// The place of a gang in the line, from 1, and who is right before it, nearest first: the order in which gangs would be
+/// tried if everybody before found a place.
+fn position(
+    problem: &mut Problem,
+    snapshot: &Snapshot,
+    settings: &Settings,
+    gang: GangOrd,
+) -> (u32, Vec<GangId>) {
+    let mut tree = Tree::new(&snapshot.queues, &problem.total, settings.half_life);
+    let mut before: VecDeque<GangId> = VecDeque::new();
+    let mut count = 0;
+    let mut next: Vec<usize> = vec![0; problem.pending.buckets.len()];
+    for class in [Class::Critical, Class::Standard, Class::Spare] {
+        let mut line = Line::new(settings.order, snapshot.queues.len());
+        for bucket in 0..next.len() {
+            push(problem, &tree, &mut line, bucket, 0, class);
+        }
+        while let Some(head) = line.pop(&tree) {
+            count += 1;
+            let bucket = &problem.pending.buckets[head.bucket];
+            let (key, ord) = (bucket.key.clone(), bucket.gangs[next[head.bucket]].2);
+            if ord == gang {
+                return (count, before.into_iter().rev().collect());
+            }
+            before.push_back(head.gang);
+            if before.len() > NAMED {
+                before.pop_front();
+            }
+            let variant = problem.variant(key.demand, 0, class == Class::Spare);
+            let asked = problem.pool.variants[variant].shape.amounts.times(u64::from(key.size.min));
+            tree.charge(key.queue, &asked);
+            next[head.bucket] += 1;
+            push(problem, &tree, &mut line, head.bucket, next[head.bucket], class);
+        }
+    }
+    (0, Vec::new())
+}
+
+fn push(problem: &Problem, tree: &Tree, line: &mut Line, bucket: usize, at: usize, class: Class) {
+    let own = &problem.pending.buckets[bucket];
+    if own.key.class == class
+        && let Some(place) = own.gangs.get(at)
+    {
+        let head = Head { priority: Reverse(own.key.priority), queued: place.0, gang: place.1, bucket };
+        line.push(tree, own.key.queue, head);
+    }
+}

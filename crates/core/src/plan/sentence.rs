@@ -1,0 +1,160 @@
+//! One sentence for people: what is short by how much, and what to do.
+
+use super::{Constraint, Dimension, Explanation, HoldReason};
+use crate::model::{DeviceKind, Shape};
+use crate::snapshot::{GangRow, PlacedGang, Snapshot};
+use crate::units::{Bytes, MilliCpu, Thousandths, Timestamp};
+use std::collections::BTreeSet;
+
+/// Of a gang that has a place.
+pub(super) fn placed_sentence(snapshot: &Snapshot, placed: &PlacedGang, now: Timestamp) -> String {
+    let nodes: BTreeSet<&str> =
+        placed.tasks.iter().map(|task| snapshot.node(task.node).name.as_str()).collect();
+    let nodes: Vec<&str> = nodes.into_iter().collect();
+    let since = now.since(placed.since);
+    match (placed.stopping, placed.frozen) {
+        (true, _) => format!("It is being stopped on {}.", nodes.join(", ")),
+        (_, Some(_)) => {
+            format!("It is frozen on {}: the owner of the CPU it ran on needs it now.", nodes.join(", "))
+        }
+        _ => format!("It has its place on {} since {since}.", nodes.join(", ")),
+    }
+}
+
+const fn kind_name(kind: DeviceKind) -> &'static str {
+    match kind {
+        DeviceKind::Gpu => "GPU",
+        DeviceKind::Fpga => "FPGA",
+        DeviceKind::Npu => "NPU",
+        DeviceKind::OpenCl => "OpenCL device",
+    }
+}
+
+/// An amount in its dimension's unit.
+pub(super) fn amount(dimension: Dimension, value: u64) -> String {
+    match dimension {
+        Dimension::Cpu => format!("{} cores", MilliCpu(value)),
+        Dimension::Memory => format!("{} of memory", Bytes(value)),
+        Dimension::Disk => format!("{} of disk", Bytes(value)),
+        Dimension::Device(kind) => format!("{} {}", Thousandths(value), kind_name(kind)),
+        Dimension::Running => format!("{value} running"),
+    }
+}
+
+fn dimension_name(dimension: Dimension) -> &'static str {
+    match dimension {
+        Dimension::Cpu => "CPU",
+        Dimension::Memory => "memory",
+        Dimension::Disk => "disk",
+        Dimension::Device(kind) => kind_name(kind),
+        Dimension::Running => "running gangs",
+    }
+}
+
+fn constraint(constraint: &Constraint) -> String {
+    match constraint {
+        Constraint::NotReady => "take no tasks now".to_owned(),
+        Constraint::Label(label) => format!("lack the label {label}"),
+        Constraint::NoDevice(kind) => format!("have no such {}", kind_name(*kind)),
+        Constraint::NoShare(kind) => format!("cannot divide their {} that way", kind_name(*kind)),
+        Constraint::TooFewDevices(kind) => format!("have too few {}s", kind_name(*kind)),
+        Constraint::TooSmall(dimension) => {
+            format!("are too small in {} even when empty", dimension_name(*dimension))
+        }
+        Constraint::TooFull(dimension) => format!("have too little {} free", dimension_name(*dimension)),
+    }
+}
+
+/// What each task asks for.
+fn asks(shape: Option<&Shape>, tasks: u32) -> String {
+    let Some(shape) = shape else { return "It asks for nothing".to_owned() };
+    let mut parts =
+        vec![format!("{} cores", shape.request.cpu), format!("{} of memory", shape.request.memory)];
+    for device in &shape.devices {
+        let model = device.model.as_deref().unwrap_or("");
+        let share = if device.compute == Thousandths::WHOLE {
+            String::new()
+        } else {
+            format!("{} of ", device.compute)
+        };
+        parts.push(format!(
+            "{share}{} {model}{}{}",
+            device.count,
+            if model.is_empty() { "" } else { " " },
+            kind_name(device.kind)
+        ));
+    }
+    match tasks {
+        1 => format!("It asks for {}", parts.join(", ")),
+        tasks => format!("It asks for {tasks} × ({})", parts.join(", ")),
+    }
+}
+
+fn advice(explanation: &Explanation, otherwise: &str) -> String {
+    match explanation.what_ifs.first() {
+        Some(first) => format!("it would start {}", first.change),
+        None => otherwise.to_owned(),
+    }
+}
+
+/// Of a gang that waits.
+pub(super) fn waiting_sentence(
+    snapshot: &Snapshot,
+    row: &GangRow,
+    explanation: &Explanation,
+    now: Timestamp,
+) -> String {
+    let asks = asks(snapshot.demand(row.demand).first(), row.size.min);
+    let funnel = &explanation.funnel;
+    let lost: Vec<String> =
+        funnel.removed.iter().map(|(why, count)| format!("{count} {}", constraint(why))).collect();
+    let lost = if lost.is_empty() { "none is left out".to_owned() } else { lost.join(", ") };
+    let nodes = funnel.nodes;
+    let when = match explanation.predicted_start {
+        Some(start) => format!("it should start in {}", start.since(now)),
+        None => "nobody knows when what runs there ends".to_owned(),
+    };
+    match &explanation.reason {
+        None => format!("{asks}; there is room, and it starts with the next plan."),
+        Some(HoldReason::Infeasible(_)) => {
+            format!(
+                "{asks}, which this pool can never give: of {nodes} nodes {lost}; {}.",
+                advice(explanation, "ask for less or add a node")
+            )
+        }
+        Some(HoldReason::NoRoom(_)) => format!(
+            "{asks}, and {} of {} tasks fit now: of {nodes} nodes {lost}; {when}.",
+            funnel.placeable, funnel.needed
+        ),
+        Some(HoldReason::QueueLimit { queue, dimension, used, limit, asked }) => format!(
+            "Queue {queue} uses {} of its limit of {} and it asks for {} more; wait for a job of the queue to end, or have the limit raised.",
+            amount(*dimension, *used),
+            amount(*dimension, *limit),
+            amount(*dimension, *asked)
+        ),
+        Some(HoldReason::OverQueueLimit { queue, dimension, limit, asked }) => format!(
+            "It asks for {} and the limit of queue {queue} is {}; ask for less, or have the limit raised.",
+            amount(*dimension, *asked),
+            amount(*dimension, *limit)
+        ),
+        Some(HoldReason::Reserved { gang, until }) => {
+            let until = until.map_or_else(String::new, |until| format!(" in {}", until.since(now)));
+            format!(
+                "There is room, kept for {gang} which starts{until}; {}.",
+                advice(explanation, "a time limit that ends before would let it in")
+            )
+        }
+        Some(HoldReason::AwaitingEviction { victims }) => {
+            format!("Its place is being made free: {victims} others are stopping.")
+        }
+        Some(HoldReason::Paused) => "It is paused; resume it to let it run.".to_owned(),
+        Some(HoldReason::Dependency(jobs)) => {
+            let jobs: Vec<String> = jobs.iter().map(ToString::to_string).collect();
+            format!("It waits for {} to end.", jobs.join(", "))
+        }
+        Some(HoldReason::ArrayLimit(limit)) => {
+            format!("Its array runs {limit} elements at a time, as it asked.")
+        }
+        Some(HoldReason::Backoff(until)) => format!("It is tried again in {}.", until.since(now)),
+    }
+}

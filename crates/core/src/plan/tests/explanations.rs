@@ -1,0 +1,146 @@
+//! What users are told: verdict, numbers, place in line, predicted start, what would help.
+
+use super::*;
+use crate::model::{Class, QueueSpec};
+use crate::plan::world::{Ask, gpus, shape};
+use crate::plan::{Explanation, Verdict};
+use crate::snapshot::{NodeOrd, NodeState, QueueOrd};
+
+const ROOT: QueueOrd = QueueOrd(0);
+
+fn node(cores: u64, gib: u64) -> Pool {
+    let mut world = World::new();
+    world.node(cores, gib, &[], &[]);
+    Pool::new(world)
+}
+
+impl Pool {
+    fn why(&self, id: GangId) -> Explanation {
+        self.planner.explain(&self.world.snapshot, id, self.at()).unwrap()
+    }
+    fn ask(&mut self, ask: Ask) -> GangId {
+        let at = self.at();
+        self.world.submit(ROOT, ask, at)
+    }
+    fn changes(&self, id: GangId) -> Vec<(String, bool)> {
+        let why = self.why(id).what_ifs.into_iter();
+        why.map(|what_if| (what_if.change, what_if.start == Some(self.at()))).collect()
+    }
+}
+
+#[test]
+fn a_running_gang_says_where() {
+    let mut pool = node(4, 8);
+    let id = pool.ask(Ask::new(shape(1, 1)));
+    pool.run();
+    pool.now += 5 * SECOND;
+    let why = pool.why(id);
+    assert_eq!((why.verdict, why.position, why.reason), (Verdict::Placed, 0, None));
+    assert_eq!(why.sentence, "It has its place on n0 since 5s.");
+    assert!(pool.planner.explain(&pool.world.snapshot, crate::ids::JobId(99).gang(0), pool.at()).is_none());
+}
+
+#[test]
+fn the_line_is_simulated_to_predict_starts() {
+    let mut pool = node(8, 32);
+    pool.ask(Ask::new(shape(8, 1)).limit(100));
+    pool.run();
+    let second = pool.ask(Ask::new(shape(8, 1)).limit(50));
+    let third = pool.ask(Ask::new(shape(8, 1)).limit(50));
+    pool.plan();
+    pool.now += 10 * SECOND;
+    let why = pool.why(second);
+    assert_eq!((why.verdict, why.position, &why.ahead[..]), (Verdict::Waiting, 1, &[][..]));
+    assert_eq!(why.predicted_start, Some(Timestamp(1100 * SECOND)));
+    let why = pool.why(third);
+    assert_eq!((why.position, &why.ahead[..]), (2, &[second][..]));
+    assert_eq!(why.predicted_start, Some(Timestamp(1150 * SECOND)));
+    assert!(
+        why.sentence.contains("0 of 1 tasks fit now") && why.sentence.contains("2m20s"),
+        "{}",
+        why.sentence
+    );
+}
+
+#[test]
+fn infeasible_needs_you_and_says_what_would_do() {
+    let mut pool = node(8, 32);
+    let id = pool.ask(Ask::new(shape(4, 40)));
+    pool.plan();
+    let why = pool.why(id);
+    assert_eq!(why.verdict, Verdict::NeedsYou);
+    assert_eq!(pool.changes(id)[0], ("with memory 32.2GB instead of 42.9GB".to_owned(), true));
+    assert!(why.sentence.contains("too small in memory even when empty"), "{}", why.sentence);
+    assert!(why.sentence.contains("it would start with memory 32.2GB"), "{}", why.sentence);
+}
+
+#[test]
+fn labels_devices_nodes_and_classes_are_tried() {
+    let mut world = World::new();
+    world.node(8, 32, &[World::gpu("L4", 24)], &[]);
+    let mut pool = Pool::new(world);
+    let holder = {
+        let mut shape = shape(1, 1);
+        shape.devices.push(crate::plan::world::gpu_share(500, 4));
+        pool.ask(Ask::new(shape))
+    };
+    pool.run();
+    assert!(pool.runs(holder));
+    let mut whole = shape(1, 1);
+    whole.devices.push(gpus(1));
+    let whole = pool.ask(Ask::new(whole));
+    let wide = pool.ask(Ask::new(shape(4, 1)).tasks(2, 2));
+    let mut labelled = shape(1, 1);
+    labelled.labels.insert("zone".to_owned(), "b".to_owned());
+    let labelled = pool.ask(Ask::new(labelled));
+    pool.plan();
+    assert!(pool.changes(whole).contains(&("with half a device instead of a whole one".to_owned(), true)));
+    assert!(pool.changes(wide).contains(&("with 1 tasks instead of 2".to_owned(), true)));
+    assert!(pool.changes(labelled).contains(&("without the label zone=b".to_owned(), true)));
+}
+
+#[test]
+fn a_spare_start_is_offered_when_cpu_is_granted_but_idle() {
+    let mut pool = node(8, 32);
+    let owner = pool.ask(Ask::new(shape(8, 1)).firm());
+    pool.run();
+    assert!(pool.runs(owner));
+    let idle = crate::units::MilliCpu(100);
+    pool.world.edit_node(NodeOrd(0), |row| (row.busy_p95, row.busy_now) = (idle, idle));
+    let id = pool.ask(Ask::new(shape(2, 1)));
+    pool.plan();
+    assert!(pool.changes(id).contains(&("as class spare".to_owned(), true)));
+}
+
+#[test]
+fn a_time_limit_is_offered_when_a_place_is_kept_for_another() {
+    let mut pool = node(8, 32);
+    pool.ask(Ask::new(shape(6, 1)).limit(100));
+    pool.run();
+    pool.ask(Ask::new(shape(8, 1)).limit(100));
+    let long = pool.ask(Ask::new(shape(2, 1)));
+    pool.plan();
+    assert_eq!(pool.changes(long)[0], ("with a time limit of 1m40s".to_owned(), true));
+}
+
+#[test]
+fn drained_nodes_and_quotas_need_the_administrator() {
+    let mut world = World::new();
+    world.node(8, 32, &[], &[]);
+    let mut spec = QueueSpec::new("q");
+    spec.limit.cpu = Some(2000);
+    let queue = world.queue(spec);
+    let mut pool = Pool::new(world);
+    let over = pool.world.submit(queue, Ask::new(shape(4, 1)), pool.at());
+    pool.plan();
+    let why = pool.why(over);
+    assert_eq!(why.verdict, Verdict::NeedsAdmin);
+    assert_eq!(
+        why.sentence,
+        "It asks for 4 cores and the limit of queue q is 2 cores; ask for less, or have the limit raised."
+    );
+    pool.world.edit_node(NodeOrd(0), |row| row.state = NodeState::Draining);
+    let drained = pool.ask(Ask::new(shape(4, 1)).class(Class::Critical));
+    pool.plan();
+    assert_eq!(pool.why(drained).verdict, Verdict::NeedsAdmin);
+}

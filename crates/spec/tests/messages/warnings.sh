@@ -1,0 +1,3 @@
+#!/bin/bash
+#SBATCH -N 2 -o a.log --constraint=fast
+true

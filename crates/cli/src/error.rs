@@ -9,7 +9,7 @@ pub mod codes {
     pub const OK: u8 = 0;
     /// Something failed that has no code of its own.
     pub const FAILED: u8 = 1;
-    /// The command line is wrong.
+    /// The command line is wrong, or names something that is not there.
     pub const USAGE: u8 = 64;
     /// The job file is wrong.
     pub const BAD_FILE: u8 = 65;
@@ -127,9 +127,8 @@ impl CliError {
             Self::PipeClosed => codes::PIPE,
             Self::Refused(problem) => problem_code(problem),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => codes::DENIED,
-            Self::BadAnswer { .. } | Self::Io { .. } | Self::Pool { .. } | Self::NoSuch { .. } => {
-                codes::FAILED
-            }
+            Self::NoSuch { .. } => codes::USAGE,
+            Self::BadAnswer { .. } | Self::Io { .. } | Self::Pool { .. } => codes::FAILED,
         }
     }
 
@@ -165,6 +164,8 @@ fn problem_code(problem: &Problem) -> u8 {
         (401 | 403, _) => codes::DENIED,
         (_, "bad_file" | "bad_job" | "no_such_dependency" | "failed_dependency") => codes::BAD_FILE,
         (_, "infeasible" | "cannot_place" | "never_fits") => codes::CANNOT_PLACE,
+        // Something was named that is not there.
+        (404, _) => codes::USAGE,
         (503, _) => codes::UNREACHABLE,
         _ => codes::FAILED,
     }

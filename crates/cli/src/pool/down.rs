@@ -94,8 +94,15 @@ fn is_running(dir: &Path) -> bool {
         .is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
 }
 
+/// Whether a task was started under this state folder and has left no word of its end:
+/// `tasks/JOB/INDEX.RANK/GENERATION/ended` is that word.
 fn has_tasks(dir: &Path) -> bool {
-    std::fs::read_dir(dir.join("tasks")).is_ok_and(|mut entries| entries.next().is_some())
+    let below = |dir: &Path| -> Vec<std::path::PathBuf> {
+        std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+    };
+    let generations =
+        below(&dir.join("tasks")).into_iter().flat_map(|job| below(&job)).flat_map(|task| below(&task));
+    generations.into_iter().any(|folder| folder.is_dir() && !folder.join("ended").exists())
 }
 
 fn gone_within(dir: &Path, span: Duration, progress: &mut Progress) -> bool {

@@ -1,3 +1,4 @@
+//! Bodies of the API: a job file as JSON.
 #![no_main]
 mod common;
 

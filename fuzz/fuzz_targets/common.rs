@@ -1,4 +1,5 @@
-// What holds for every text, in every format.
+//! What holds for every text, in every format.
+
 use pond_spec::{Context, Format, into_specs, lint, read};
 
 /// No panic; `read` and `lint` agree; every error renders; what is read turns into jobs, and prints so that it reads

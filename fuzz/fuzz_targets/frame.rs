@@ -1,3 +1,4 @@
+//! Frames of interactive sessions.
 #![no_main]
 use pond_core::frame::Frame;
 

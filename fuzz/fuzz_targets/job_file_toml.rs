@@ -1,3 +1,4 @@
+//! TOML job files.
 #![no_main]
 mod common;
 

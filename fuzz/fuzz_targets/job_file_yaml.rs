@@ -1,3 +1,4 @@
+//! YAML job files.
 #![no_main]
 mod common;
 

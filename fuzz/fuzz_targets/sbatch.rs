@@ -1,3 +1,4 @@
+//! Scripts with `#POND` and `#SBATCH` lines, and flags of a command line.
 #![no_main]
 mod common;
 

@@ -53,6 +53,15 @@ fn links() -> BTreeSet<String> {
     text.lines().skip(2).map(|line| line.split(':').next().unwrap().trim().to_owned()).collect()
 }
 
+/// Waits until the links are those there were before: the kernel takes cables down in its own time.
+fn gone_again(before: &BTreeSet<String>) {
+    let end = Instant::now() + PATIENCE;
+    while links() != *before {
+        assert!(Instant::now() < end, "{:?} instead of {before:?}", links());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
 /// A process that only holds a network namespace.
 struct Holder(Child);
 
@@ -174,7 +183,7 @@ fn a_task_alone_has_an_address_and_its_ports_are_forwarded() {
         assert!(connect(&net, 8000).is_err());
         assert!(TcpStream::connect((LOOPBACK, host)).is_err(), "the forward ended with the task");
         network.close();
-        assert_eq!(links(), before);
+        gone_again(&before);
     });
 }
 
@@ -211,8 +220,14 @@ fn ranks_of_a_gang_reach_each_other_and_nobody_else() {
         for (rank, attached) in (0..).zip(others) {
             attached.end(&network, task(2, rank));
         }
-        assert_eq!(links(), before, "bridges go with the last rank");
+        let end = Instant::now() + PATIENCE;
+        while links().iter().any(|link| link.starts_with("pd")) {
+            assert!(Instant::now() < end, "bridges go with the last rank");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        // sockets of this test still hold the namespaces, and so the cables
         network.close();
+        gone_again(&before);
     });
 }
 
@@ -325,7 +340,22 @@ fn a_restarted_server_finds_everything_again_and_sweeps_the_rest() {
         one.end(&second, task(1, 1));
         second.release(task(5, 0), GEN);
         second.close();
-        assert_eq!(links(), before);
+        gone_again(&before);
+    });
+}
+
+#[test]
+fn who_comes_after_the_close_leaves_nothing() {
+    in_router(|| {
+        let state = tempfile::tempdir().unwrap();
+        let before = links();
+        let network = Network::open(state.path(), "00000a0a").unwrap();
+        let net = network.plan(task(1, 0), GEN, 2, &[]).unwrap();
+        let holder = Holder::new();
+        network.close();
+        let why = attach(&net, holder.pid()).unwrap_err();
+        assert!(why.to_string().contains("closed while"), "{why}");
+        gone_again(&before);
     });
 }
 

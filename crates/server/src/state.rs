@@ -5,9 +5,13 @@
 
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How often, and for how long each time, a lock is waited for whose holder is dead already.
+const DYING: (u32, Duration) = (100, Duration::from_millis(20));
 
 /// Why a state folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +48,22 @@ pub struct StateDir {
     pid_file: File,
 }
 
+/// Takes the lock. A process killed a moment ago is dead before the kernel has let go of all it held.
+fn take(file: &File, holder: &str) -> bool {
+    // A process on its way out has no command line any more.
+    let dead = || fs::read(format!("/proc/{holder}/cmdline")).unwrap_or_default().is_empty();
+    for _ in 0..DYING.0 {
+        if flock(file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            return true;
+        }
+        if !dead() {
+            return false;
+        }
+        std::thread::sleep(DYING.1);
+    }
+    false
+}
+
 impl StateDir {
     /// Makes the folder if needed and takes it for this process.
     ///
@@ -61,11 +81,12 @@ impl StateDir {
             .mode(0o644)
             .open(&pid_path)
             .map_err(io("open", &pid_path))?;
-        if flock(&pid_file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            let mut pid = String::new();
-            pid_file.read_to_string(&mut pid).map_err(io("read", &pid_path))?;
+        let mut pid = String::new();
+        pid_file.read_to_string(&mut pid).map_err(io("read", &pid_path))?;
+        if !take(&pid_file, pid.trim()) {
             return Err(StateError::InUse { dir: path, pid: pid.trim().to_owned() });
         }
+        pid_file.rewind().map_err(io("write", &pid_path))?;
         pid_file.set_len(0).map_err(io("write", &pid_path))?;
         writeln!(pid_file, "{}", std::process::id()).map_err(io("write", &pid_path))?;
         Ok(Self { path, pid_file })

@@ -12,8 +12,21 @@ static COUNT: AtomicU64 = AtomicU64::new(0);
 impl TempDir {
     /// A new one under the system's folder for temporary files.
     pub fn new() -> Self {
+        Self::under(&std::env::temp_dir())
+    }
+
+    /// A new one in memory where there is such a place: no disk has to follow thousands of commits.
+    pub fn in_memory() -> Self {
+        let memory = Path::new("/dev/shm");
+        match memory.is_dir() {
+            true => Self::under(memory),
+            false => Self::new(),
+        }
+    }
+
+    fn under(folder: &Path) -> Self {
         let name = format!("pond-server-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
+        let path = folder.join(name);
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }

@@ -76,7 +76,7 @@ impl Client {
     /// # Errors
     /// No connection, a refusal, or an answer that is something else.
     pub fn get<T: DeserializeOwned>(&self, path: &str, query: &impl Serialize) -> Result<T, CliError> {
-        self.json(self.send(Method::GET, path, query, &[], SendBody::none())?, "GET", path)
+        self.json(self.send(Method::GET, path, query, &[], Payload::Nothing)?, "GET", path)
     }
 
     /// POST of JSON, the answer as JSON.
@@ -104,8 +104,9 @@ impl Client {
         let name = method.to_string();
         let bytes = serde_json::to_vec(body).map_err(|why| self.bad_answer(&name, path, &why))?;
         let headers = [("content-type", "application/json")];
-        let answer =
-            self.send(method, path, &(), &headers, SendBody::from_owned_reader(io::Cursor::new(bytes)))?;
+        // A handler that wants no body may answer and hang up while one is still being written.
+        let payload = if bytes == b"null" { Payload::Nothing } else { Payload::Bytes(bytes) };
+        let answer = self.send(method, path, &(), &headers, payload)?;
         self.json(answer, &name, path)
     }
 
@@ -120,7 +121,7 @@ impl Client {
         headers: &[(&str, &str)],
         text: &str,
     ) -> Result<T, CliError> {
-        let body = SendBody::from_owned_reader(io::Cursor::new(text.as_bytes().to_vec()));
+        let body = Payload::Bytes(text.as_bytes().to_vec());
         self.json(self.send(Method::POST, path, query, headers, body)?, "POST", path)
     }
 
@@ -129,7 +130,7 @@ impl Client {
     /// # Errors
     /// As [`Self::get`].
     pub fn delete(&self, path: &str) -> Result<(), CliError> {
-        self.send(Method::DELETE, path, &(), &[], SendBody::none()).map(drop)
+        self.send(Method::DELETE, path, &(), &[], Payload::Nothing).map(drop)
     }
 
     /// GET, the answer as a stream of bytes that may never end.
@@ -142,7 +143,7 @@ impl Client {
         query: &impl Serialize,
         headers: &[(&str, &str)],
     ) -> Result<impl Read + Send + 'static, CliError> {
-        Ok(self.send(Method::GET, path, query, headers, SendBody::none())?.into_body().into_reader())
+        Ok(self.send(Method::GET, path, query, headers, Payload::Nothing)?.into_body().into_reader())
     }
 
     /// PUT of a stream of bytes.
@@ -157,7 +158,7 @@ impl Client {
         body: impl Read + 'static,
     ) -> Result<(), CliError> {
         let headers = [("content-type", content_type)];
-        self.send(Method::PUT, path, query, &headers, SendBody::from_owned_reader(body)).map(drop)
+        self.send(Method::PUT, path, query, &headers, Payload::Stream(Box::new(body))).map(drop)
     }
 
     /// Opens a WebSocket.
@@ -179,7 +180,7 @@ impl Client {
         path: &str,
         query: &impl Serialize,
         headers: &[(&str, &str)],
-        body: SendBody<'_>,
+        body: Payload,
     ) -> Result<Response<Body>, CliError> {
         let name = method.to_string();
         let mut request = Request::builder()
@@ -192,8 +193,15 @@ impl Client {
         for &(name, value) in headers {
             request = request.header(name, value);
         }
-        let request = request.body(body).map_err(|why| self.bad_answer(&name, path, &why))?;
-        let answer = self.agent.run(request).map_err(|why| self.unreachable(&why))?;
+        let wrong = |why| self.bad_answer(&name, path, &why);
+        let answer = match body {
+            Payload::Nothing => self.agent.run(request.body(()).map_err(wrong)?),
+            Payload::Bytes(bytes) => self.agent.run(request.body(bytes).map_err(wrong)?),
+            Payload::Stream(stream) => {
+                self.agent.run(request.body(SendBody::from_owned_reader(stream)).map_err(wrong)?)
+            }
+        };
+        let answer = answer.map_err(|why| self.unreachable(&why))?;
         if answer.status().is_success() { Ok(answer) } else { Err(self.refusal(answer, &name, path)) }
     }
 
@@ -238,6 +246,13 @@ impl Client {
     fn bad_answer(&self, method: &str, path: &str, why: &dyn std::fmt::Display) -> CliError {
         CliError::BadAnswer { request: format!("{method} {path}"), why: why.to_string() }
     }
+}
+
+/// What goes with a request.
+enum Payload {
+    Nothing,
+    Bytes(Vec<u8>),
+    Stream(Box<dyn Read>),
 }
 
 /// The pool's own token goes only to the pool that wrote it: never to a server named otherwise.

@@ -2,7 +2,7 @@
 
 use super::state_dir;
 use crate::error::{CliError, Done, codes};
-use crate::out::{Cell, Column, Progress, Style, Table, clean};
+use crate::out::{Cell, Column, Style, Table, clean};
 use crate::verbs::Ctx;
 use pond_node::probe::{Doctor, State, doctor as probe};
 
@@ -13,10 +13,7 @@ use pond_node::probe::{Doctor, State, doctor as probe};
 pub fn doctor(ctx: &Ctx) -> Done {
     let dir = state_dir(&ctx.globals);
     let new = !dir.exists();
-    let mut progress = Progress::default();
-    progress.step("trying what this machine can do");
     let found = probe(&dir);
-    progress.clear();
     if new {
         // What was only made for the trials goes; it stays when something else is in it.
         std::fs::remove_dir(&dir).unwrap_or_default();

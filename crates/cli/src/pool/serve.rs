@@ -92,8 +92,7 @@ fn reserved(args: &UpArgs) -> Result<Resources, CliError> {
         Some(text) => text.parse().map_err(|why| CliError::usage(format!("--reserve-memory: {why}")))?,
         None => {
             let info = rustix::system::sysinfo();
-            let all =
-                u64::try_from(info.totalram).unwrap_or(u64::MAX).saturating_mul(u64::from(info.mem_unit));
+            let all = info.totalram.saturating_mul(u64::from(info.mem_unit));
             Bytes((all / RESERVED_PART).max(RESERVED_LEAST))
         }
     };

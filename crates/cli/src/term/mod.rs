@@ -26,6 +26,23 @@ pub fn is_interactive() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal()
 }
 
+/// Does this once whoever reads our standard output has gone, however long nothing is written to it.
+pub fn when_reader_gone(gone: impl FnOnce() + Send + 'static) {
+    use rustix::event::{PollFd, PollFlags, poll};
+    let is_pipe = rustix::fs::fstat(io::stdout())
+        .is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Fifo);
+    if !is_pipe {
+        return;
+    }
+    std::thread::spawn(move || {
+        let stdout = io::stdout();
+        let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
+        // An interrupted wait begins again; the other end is seen by its hanging up.
+        while !matches!(poll(&mut fds, None), Ok(count) if count > 0) {}
+        gone();
+    });
+}
+
 /// Raw mode on standard input for as long as this lives; undone on every way out, panics included.
 #[derive(Debug)]
 pub struct Raw {

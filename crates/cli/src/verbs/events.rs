@@ -43,6 +43,7 @@ pub fn events(ctx: &Ctx, args: &EventsArgs) -> Done {
     for event in &newest {
         one(ctx, event)?;
     }
+    crate::term::when_reader_gone(|| std::process::exit(i32::from(codes::PIPE)));
     let mut stream = EventStream::open(&client, EventQuery { since: since.or(Some(0)), ..query })?;
     loop {
         let event = stream.next_event()?;

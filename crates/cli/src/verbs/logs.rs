@@ -32,6 +32,9 @@ pub fn logs(ctx: &Ctx, args: &LogsArgs) -> Done {
     stream.since_ms = args.since.as_deref().map(parse_when).transpose()?;
     stream.timestamps = args.timestamps;
     stream.prefix = stream.prefix && stream.query.rank.is_none();
+    if args.follow {
+        crate::term::when_reader_gone(|| std::process::exit(i32::from(codes::PIPE)));
+    }
     stream.copy().map(|()| codes::OK)
 }
 

@@ -124,6 +124,12 @@ pub fn stay(ctx: &Ctx, client: &Client, job: &JobSummary, tty: bool) -> Done {
         ctx.out.note(&format!("{} {}", job.id, clean(&job.name)));
     }
     stop_on_signals(ctx, client, id, tty)?;
+    let gone = client.clone();
+    // As the shell would end a program whose reader has gone.
+    term::when_reader_gone(move || {
+        gone.post::<JobSummary>(&id.path("/stop"), &ActionBody::default()).map(drop).unwrap_or_default();
+        std::process::exit(i32::from(codes::PIPE));
+    });
     if tty && started(client, id)? {
         match connect(client, id, true, true) {
             Ok(End::Detached) => {

@@ -91,7 +91,7 @@ pub struct Change {
     /// What.
     #[serde(flatten)]
     pub what: What,
-    /// Why, for people.
+    /// Why, for people; empty where `what` says it all.
     pub reason: String,
 }
 

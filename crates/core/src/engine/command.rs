@@ -2,6 +2,7 @@
 
 use super::change::{Handled, Out, Reply, What};
 use super::job::{End, Gang, Limits, Phase, State, TaskState, Then};
+use super::manner::SIGTERM;
 use super::refusal::Refusal;
 use super::room::over_limit;
 use super::{Engine, Timer, admit};
@@ -13,9 +14,6 @@ use crate::queue::Amounts;
 use crate::snapshot::{Held, NodeOrd, QueueOrd};
 use crate::units::{MilliCpu, Millis};
 use std::collections::BTreeMap;
-
-/// Asks a process to end.
-const SIGTERM: i32 = 15;
 
 impl Engine {
     pub(super) fn request(&mut self, actor: &Actor, request: Request, out: &mut Out) -> Handled<Reply> {

@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 
 impl Engine {
     /// Reconciles by generation: re-issues what was lost on the way, ends what is gone, fences what must not be there.
+    ///
+    /// It rests on one promise of substrates: a generation that was ever started is listed, running or ended,
+    /// until it is fenced or its job purged. What is not listed can be started.
     pub(super) fn inventory(
         &mut self,
         node: &NodeName,

@@ -2,17 +2,15 @@
 
 use super::change::{Out, What};
 use super::job::{Attempt, End, Ending, Gang, Limits, Phase, RankEnd, State, Task, TaskState, Then};
+use super::manner::{Next, SIGTERM, describe, describe_end, is_retried, reason_of, stop_manner, strength};
 use super::rows::{Counted, GangRows, placed_row};
 use super::{Engine, Timer};
 use crate::event::{Effect, Exit};
 use crate::ids::{GangId, JobId, NodeName};
 use crate::model::{Class, IdleAction, JobSpec, RetryOn};
-use crate::plan::{HoldReason, PreemptCause};
 use crate::snapshot::{GangPhase, Held, NodeOrd};
 use crate::units::{Millis, Timestamp};
 
-/// Asks a process to end.
-const SIGTERM: i32 = 15;
 /// Nodes a gang avoids at most.
 const AVOID: usize = 8;
 
@@ -213,7 +211,7 @@ impl Engine {
         let fails = !leaves && live.ending.is_none() && exit != Exit::Code(0);
         let node = NodeName::from(self.node_name(node).as_str());
         let what = What::Task { task: id.task(rank), generation, node, exit: Some(exit) };
-        self.note(out, what, describe_exit(exit));
+        self.note(out, what, "");
         self.recount_gang(id);
         if fails {
             self.end_gang(id, Then::Failed { rank, exit }, out);
@@ -564,116 +562,6 @@ impl Engine {
         self.rows.account(task, class, rows.queue, true);
         self.meter.resize(self.now, id.task(rank), limits.request);
         self.recount_gang(id);
-    }
-}
-
-/// What comes after a place.
-enum Next {
-    Over(End),
-    Again(Millis),
-}
-
-impl Next {
-    fn failure(gang: &Gang, backoff: Millis) -> Self {
-        Self::Again(doubled(backoff, gang.failures))
-    }
-
-    fn fault(gang: &Gang, backoff: Millis) -> Self {
-        Self::Again(doubled(backoff, gang.faults))
-    }
-}
-
-/// The wait before the attempt after the nth failure.
-fn doubled(backoff: Millis, nth: u32) -> Millis {
-    backoff.times(1_u64 << nth.saturating_sub(1).min(40))
-}
-
-/// A stop by a person outweighs the pool's own reasons; the first failure outweighs later losses.
-const fn strength(then: &Then) -> u8 {
-    match then {
-        Then::Evicted(_) | Then::NodeLost(_) => 0,
-        Then::StartFailed { .. } | Then::Failed { .. } => 1,
-        Then::Pause => 2,
-        Then::Finish(_) => 3,
-    }
-}
-
-/// First signal and grace.
-fn stop_manner(spec: &JobSpec, then: &Then, spare_grace: Millis) -> (i32, Millis) {
-    let saved = spec.checkpoint.as_ref().map(|save| (save.signal, save.grace));
-    match then {
-        Then::Evicted(PreemptCause::CpuWanted { .. }) => {
-            saved.unwrap_or((SIGTERM, spec.grace.min(spare_grace)))
-        }
-        Then::Evicted(_) | Then::Pause | Then::Finish(End::TimedOut) => {
-            saved.unwrap_or((SIGTERM, spec.grace))
-        }
-        _ => (SIGTERM, spec.grace),
-    }
-}
-
-/// Why a gang that is not offered to the planner waits.
-fn reason_of(held: &Held) -> HoldReason {
-    match held {
-        Held::Paused => HoldReason::Paused,
-        Held::Dependency(jobs) => HoldReason::Dependency(jobs.to_vec()),
-        Held::ArrayLimit(most) => HoldReason::ArrayLimit(*most),
-        Held::Backoff(until) => HoldReason::Backoff(*until),
-    }
-}
-
-fn is_retried(on: &[RetryOn], exit: Exit) -> bool {
-    on.iter().any(|wish| match (wish, exit) {
-        (RetryOn::NodeFailure, Exit::Lost)
-        | (RetryOn::DeviceError, Exit::DeviceError)
-        | (RetryOn::OutOfMemory, Exit::OutOfMemory) => true,
-        (RetryOn::Failed, Exit::Code(code)) => code != 0,
-        (RetryOn::Failed, Exit::Signal(_) | Exit::OutOfDisk) => true,
-        (RetryOn::Exit(wanted), Exit::Code(code)) => *wanted == code,
-        _ => false,
-    })
-}
-
-fn describe(then: &Then) -> String {
-    match then {
-        Then::Finish(end) => describe_end(end),
-        Then::Failed { rank, exit } => format!("rank {rank}: {}", describe_exit(*exit)),
-        Then::StartFailed { rank, message, .. } => format!("rank {rank} did not start: {message}"),
-        Then::Evicted(PreemptCause::Priority { beneficiary }) => format!("gives way to job {beneficiary}"),
-        Then::Evicted(PreemptCause::Reclaim { beneficiary }) => {
-            format!("its queue gives back what it had borrowed, to job {beneficiary}")
-        }
-        Then::Evicted(PreemptCause::CpuWanted { node }) => {
-            format!("the CPU of {node} is wanted by its owner")
-        }
-        Then::NodeLost(_) => "a node was lost".to_owned(),
-        Then::Pause => "paused".to_owned(),
-    }
-}
-
-fn describe_end(end: &End) -> String {
-    match end {
-        End::Succeeded => "succeeded".to_owned(),
-        End::Failed { rank, exit } => format!("rank {rank}: {}", describe_exit(*exit)),
-        End::OutOfMemory { rank } => format!("rank {rank} went over its memory"),
-        End::StartFailed { rank, message } => format!("rank {rank} did not start: {message}"),
-        End::TimedOut => "ran for as long as its time limit allows".to_owned(),
-        End::Stopped { by: Some(user) } => format!("stopped by {user}"),
-        End::Stopped { by: None } => "stopped because nobody used it".to_owned(),
-        End::Cancelled { dependency } => format!("job {dependency}, which it waited for, did not succeed"),
-        End::Evicted => "evicted".to_owned(),
-        End::NodeLost => "its node was lost".to_owned(),
-    }
-}
-
-fn describe_exit(exit: Exit) -> String {
-    match exit {
-        Exit::Code(code) => format!("ended with code {code}"),
-        Exit::Signal(signal) => format!("ended by signal {signal}"),
-        Exit::OutOfMemory => "went over its memory".to_owned(),
-        Exit::OutOfDisk => "went over its disk".to_owned(),
-        Exit::DeviceError => "a device failed under it".to_owned(),
-        Exit::Lost => "every trace of it is lost".to_owned(),
     }
 }
 

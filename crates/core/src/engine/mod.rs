@@ -19,6 +19,7 @@ mod image;
 mod inventory;
 mod job;
 mod lifecycle;
+mod manner;
 mod node;
 mod refusal;
 mod report;

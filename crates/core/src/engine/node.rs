@@ -146,7 +146,10 @@ impl Engine {
         });
         self.measure_node(ord);
         self.renew_lease(ord);
-        self.note(out, What::Node { node: name, from: None, to: NodeState::Ready }, "joined the pool");
+        let row = self.rows.snapshot.node(ord);
+        let Resources { cpu, memory, disk } = row.capacity;
+        let offer = format!("{cpu} CPU, {memory} memory, {disk} disk, {} devices", row.devices.len());
+        self.note(out, What::Node { node: name, from: None, to: NodeState::Ready }, offer);
         self.wants_plan = true;
     }
 
@@ -179,7 +182,11 @@ impl Engine {
         let node = &mut self.nodes[ord.0 as usize];
         let row = self.rows.node_mut(ord);
         node.replaced.clear();
-        let mut rows = std::mem::take(&mut row.devices).into_iter();
+        let mut rows = std::mem::take(&mut row.devices);
+        // A device's ordinal is its name: one that is gone keeps its place before one that is still granted.
+        let used = rows.iter().rposition(|row| !is_whole(row)).map_or(0, |last| last + 1);
+        rows.truncate(used.max(node.spec.devices.len()));
+        let mut rows = rows.into_iter();
         for at in 0..MAX_DEVICES {
             let (described, old) = (node.spec.devices.get(at), rows.next());
             let healthy = node.healthy.get(at).copied().unwrap_or(false);
@@ -189,13 +196,12 @@ impl Engine {
                 {
                     DeviceRow { spec: spec.to_owned(), healthy, ..old }
                 }
-                (_, Some(old)) if !is_whole(&old) => {
+                (described, Some(old)) if described.is_none() || !is_whole(&old) => {
                     node.replaced.insert(u32::try_from(at).unwrap_or(u32::MAX), old.spec.to_owned());
                     DeviceRow { healthy: false, ..old }
                 }
                 (Some(spec), _) => DeviceRow { healthy, ..device_row(spec.to_owned()) },
-                (None, Some(_)) => continue,
-                (None, None) => break,
+                (None, _) => break,
             };
             row.devices.push(new);
         }

@@ -68,7 +68,8 @@ pub struct Owner {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct JobBill {
     owner: usize,
-    bill: Bill,
+    charged: Bill,
+    credited: Bill,
 }
 
 /// All bills.
@@ -104,20 +105,21 @@ impl Bills {
             });
             self.owners.len().saturating_sub(1)
         });
-        self.jobs.insert(job, JobBill { owner, bill: Bill::default() });
+        self.jobs.insert(job, JobBill { owner, charged: Bill::default(), credited: Bill::default() });
     }
 
     pub(super) fn charge(&mut self, job: JobId, billed: &Bill) {
         let Some(entry) = self.jobs.get_mut(&job) else { return };
-        entry.bill.add(billed);
+        entry.charged.add(billed);
         if let Some(owner) = self.owners.get_mut(entry.owner) {
             owner.charged.add(billed);
         }
     }
 
     pub(super) fn credit(&mut self, job: JobId, lost: &Bill) {
-        let owner = self.jobs.get(&job).map(|entry| entry.owner);
-        if let Some(owner) = owner.and_then(|at| self.owners.get_mut(at)) {
+        let Some(entry) = self.jobs.get_mut(&job) else { return };
+        entry.credited.add(lost);
+        if let Some(owner) = self.owners.get_mut(entry.owner) {
             owner.credited.add(lost);
         }
     }
@@ -127,7 +129,11 @@ impl Bills {
     }
 
     pub(super) fn of_job(&self, job: JobId) -> Option<&Bill> {
-        self.jobs.get(&job).map(|entry| &entry.bill)
+        self.jobs.get(&job).map(|entry| &entry.charged)
+    }
+
+    pub(super) fn credit_of(&self, job: JobId) -> Option<&Bill> {
+        self.jobs.get(&job).map(|entry| &entry.credited)
     }
 
     pub(super) fn owners(&self) -> &[Owner] {

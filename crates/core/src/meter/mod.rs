@@ -26,6 +26,8 @@
 
 mod bill;
 mod gauge;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use bill::pairs;
 pub use bill::{Amount, Bill, Owner};
@@ -317,6 +319,12 @@ impl Meter {
     #[must_use]
     pub fn of_job(&self, job: JobId) -> Option<&Bill> {
         self.bills.of_job(job)
+    }
+
+    /// Of that, what is given back because the pool lost the work.
+    #[must_use]
+    pub fn credit_of(&self, job: JobId) -> Option<&Bill> {
+        self.bills.credit_of(job)
     }
 
     /// What each user used and pays in each queue, since the pool began.

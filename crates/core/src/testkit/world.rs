@@ -182,13 +182,20 @@ impl World {
         self.tell_surely(actor, event);
     }
 
-    /// A machine dies with everything on it.
+    /// A machine dies with everything on it; its disk still knows what had been started.
     pub fn kill_machine(&mut self, name: &str) {
-        if let Some(machine) = self.machines.get_mut(&NodeName::from(name)) {
-            machine.powered = false;
-            machine.reachable = false;
-            machine.tasks.clear();
-        }
+        let now = self.now;
+        let Some(machine) = self.machines.get_mut(&NodeName::from(name)) else { return };
+        machine.powered = false;
+        machine.reachable = false;
+        let closed = &mut machine.closed;
+        machine.tasks.retain(|task, process| {
+            if process.started.is_none() {
+                closed.remove(task);
+            }
+            process.ended.get_or_insert((now, Exit::Lost));
+            process.started.is_some()
+        });
     }
 
     /// A machine keeps running, and nobody can reach it.

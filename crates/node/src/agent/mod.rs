@@ -222,6 +222,12 @@ impl Agent {
         &self.inner.node
     }
 
+    /// Tries what this machine can do for tasks; takes a few hundred milliseconds.
+    #[must_use]
+    pub fn doctor(&self) -> crate::probe::Doctor {
+        crate::probe::doctor(&self.inner.config.state_dir)
+    }
+
     /// Ends the agent; tasks run on or are killed. Returns once nothing more will be reported.
     pub fn shutdown(&self, how: Shutdown) {
         self.inner.close(how);

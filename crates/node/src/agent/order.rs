@@ -5,6 +5,7 @@ use crate::cgroup::Limits;
 use crate::image::Rootfs;
 use crate::launcher::spec::{Container, LaunchSpec, Program};
 use crate::net::TaskNet;
+use crate::probe::{self, MachineConfig};
 use crate::tolerate;
 use pond_core::event::Launch;
 use pond_core::ids::{Generation, TaskId};
@@ -22,22 +23,8 @@ pub(super) fn group_name(task: TaskId, generation: Generation) -> String {
 
 /// The machine as the pool sees it.
 pub(super) fn node_spec(config: &Config) -> NodeSpec {
-    let cpus = std::thread::available_parallelism().map_or(1, usize::from) as u64;
-    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kib = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"));
-    let memory = kib.and_then(|kib| kib.trim().parse::<u64>().ok()).unwrap_or(0) * 1024;
-    let disk = rustix::fs::statvfs(&config.state_dir).map_or(0, |space| space.f_bavail * space.f_frsize);
-    let all = Resources {
-        cpu: pond_core::units::MilliCpu(cpus * 1000),
-        memory: pond_core::units::Bytes(memory),
-        disk: pond_core::units::Bytes(disk),
-    };
-    NodeSpec {
-        name: config.node.clone(),
-        capacity: all.minus(config.reserved),
-        devices: Vec::new(),
-        labels: BTreeMap::new(),
-    }
+    let machine = MachineConfig::new(config.node.as_str(), &config.state_dir);
+    probe::node(&MachineConfig { reserved: Some(config.reserved), ..machine })
 }
 
 /// The limits of a task; `pids` is for tasks that do not say.

@@ -23,6 +23,7 @@ pub fn attach(net: &TaskNet, pid: i32) -> Result<(), NetError> {
         namespace::of_process(pid).map_err(NetError::step("open the network namespace of", pid))?;
     if let (Some(cable), Some(IpAddr::V4(address))) = (&net.cable, net.address) {
         plug_in(cable, address, namespace.as_fd())?;
+        refuse_after_close(net, cable)?;
     }
     namespace::inside(&namespace, || set_up_inside(net))
         .map_err(NetError::step("set up the network namespace of", pid))?;
@@ -57,11 +58,25 @@ pub fn detach(net: &TaskNet) -> Result<(), NetError> {
             Err((_, why)) => return Err(NetError::step("remove the route to", address)(why)),
         }
     }
-    // gone already when the namespace is; a process that outlived the task would keep it
-    match socket.run(vec![link::delete(&cable.name)]) {
-        Ok(()) | Err((_, Errno::NODEV)) => Ok(()),
-        Err((_, why)) => Err(NetError::step("remove", &cable.name)(why)),
+    // The cable goes with the namespace, in the kernel's own time. Removing it here would take the lock on all
+    // links of the machine for some ten milliseconds, and the next start would wait for it.
+    Ok(())
+}
+
+/// A pool that closes removes the folder of notes before it looks for links: whoever still finds the folder after
+/// making a link will have that link removed by the pool; who does not removes it.
+fn refuse_after_close(net: &TaskNet, cable: &Cable) -> Result<(), NetError> {
+    if net.note.parent().is_none_or(Path::exists) {
+        return Ok(());
     }
+    let mut socket = Socket::route().map_err(NetError::step("open", "netlink"))?;
+    for name in [&cable.name, &cable.bridge] {
+        match socket.run(vec![link::delete(name)]) {
+            Ok(()) | Err((_, Errno::NODEV)) => {}
+            Err((_, why)) => return Err(NetError::step("remove", name)(why)),
+        }
+    }
+    Err(NetError::Closed)
 }
 
 fn plug_in(cable: &Cable, address: Ipv4Addr, namespace: BorrowedFd<'_>) -> Result<(), NetError> {

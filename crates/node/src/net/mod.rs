@@ -104,6 +104,9 @@ pub enum NetError {
         #[source]
         source: io::Error,
     },
+    /// The pool went down while the task was starting.
+    #[error("the pool closed while the task was starting; start it again")]
+    Closed,
     /// A gang of more ranks than there are addresses.
     #[error("a gang of {size} ranks does not fit into one network")]
     TooLarge {

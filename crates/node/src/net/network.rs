@@ -49,7 +49,7 @@ pub struct Network {
     notes: PathBuf,
     subnet: (Ipv4Addr, u8),
     outward: Result<Outward, NetError>,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Debug, Default)]
@@ -102,7 +102,7 @@ impl Network {
             outward: Err(NetError::step("open the way out of", id)(Errno::CANCELED)),
             subnet,
             notes,
-            state: Mutex::default(),
+            state: Arc::default(),
         };
         network.sweep()?;
         if settings.outbound {
@@ -202,10 +202,11 @@ impl Network {
     pub fn close(&self) {
         let gangs = std::mem::take(&mut *self.lock());
         drop(gangs);
+        // first the folder, then the links: a launcher that is late finds it gone, see `attach`
+        crate::tolerate(fs::remove_dir_all(&self.notes));
         // nobody is left to tell; what stays is swept by the next opening
-        drop(self.remove_links(|_ports| true));
-        drop(self.close_outward());
-        drop(fs::remove_dir_all(&self.notes));
+        crate::tolerate(self.remove_links(|_ports| true));
+        crate::tolerate(self.close_outward());
     }
 
     // ---- places ----
@@ -373,16 +374,20 @@ impl Network {
         Ok(())
     }
 
-    /// Removing a bridge waits for the kernel's readers: milliseconds that no task should wait for.
+    /// Removing a bridge waits for the kernel's readers: ten milliseconds and more that no report of an end should wait
+    /// for. A thread of its own does it.
     fn remove_bridge(&self, number: u32) {
         let name = self.bridge_name(number);
-        let removed = Socket::route()
-            .map_err(|why| (0, why))
-            .and_then(|mut socket| socket.run(vec![link::delete(&name)]));
-        // a bridge that stays is swept at the next opening; until then its number stays taken
-        if matches!(removed, Ok(()) | Err((_, Errno::NODEV))) {
-            self.lock().bridges.remove(&number);
-        }
+        let state = Arc::clone(&self.state);
+        let remove = move || {
+            let socket = Socket::route().map_err(|why| (0, why));
+            let removed = socket.and_then(|mut socket| socket.run(vec![link::delete(&name)]));
+            // a bridge that stays is swept at the next opening; until then its number stays taken
+            if matches!(removed, Ok(()) | Err((_, Errno::NODEV))) {
+                state.lock().unwrap_or_else(PoisonError::into_inner).bridges.remove(&number);
+            }
+        };
+        crate::tolerate(std::thread::Builder::new().name("remove bridge".to_owned()).spawn(remove));
     }
 
     fn close_outward(&self) -> Result<(), NetError> {

@@ -71,7 +71,10 @@ fn bad_file(why: &SpecError) -> Problem {
         (Some(place), field) => format!("{place} ({field})"),
         (None, field) => field.to_owned(),
     };
-    let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_file", why.fault.to_string());
-    let problem = problem.with_next(why.next());
+    let message = match why.fault.to_string() {
+        text if text.is_empty() => "the job file cannot be read".to_owned(),
+        text => text,
+    };
+    let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_file", message).with_next(why.next());
     if place.is_empty() { problem } else { problem.at(place) }
 }

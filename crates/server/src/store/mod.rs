@@ -453,3 +453,6 @@ fn whole(number: u64) -> i64 {
 fn count(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,7 +31,7 @@ fn transcript_of_a_retry() {
     let exits = [Exit::Code(3), Exit::Code(0)];
     let plan = one().runs(secs(2)).exits(&exits).retry(&[RetryOn::Failed], 1);
     let pool = Pool::new().node("n1", cpus(1)).job("a", plan).run(secs(10));
-    let expected = "    0.000 node n1 Ready: joined the pool
+    let expected = "    0.000 node n1 Ready: 1 CPU, 4GB memory, 100GB disk, 0 devices
     0.000 a Held -> Pending (attempt 0): submitted
     0.000 a Pending -> Starting (attempt 1): placed on n1
     0.000 a Starting -> Running (attempt 1): all ranks run

@@ -1,6 +1,7 @@
 //! Behaviour of the engine: scenarios per edge of the life of gangs and nodes, properties, faults.
 
 mod faults;
+mod lend;
 mod life;
 mod nodes;
 mod property;

@@ -1,0 +1,121 @@
+//! How gangs are stopped, what is tried again and after how long, and the words for it.
+
+use super::job::{End, Gang, Then};
+use crate::event::Exit;
+use crate::model::{JobSpec, RetryOn};
+use crate::plan::{HoldReason, PreemptCause};
+use crate::snapshot::Held;
+use crate::units::Millis;
+
+/// Asks a process to end.
+pub const SIGTERM: i32 = 15;
+
+/// What comes after a place.
+pub enum Next {
+    Over(End),
+    Again(Millis),
+}
+
+impl Next {
+    pub fn failure(gang: &Gang, backoff: Millis) -> Self {
+        Self::Again(doubled(backoff, gang.failures))
+    }
+
+    pub fn fault(gang: &Gang, backoff: Millis) -> Self {
+        Self::Again(doubled(backoff, gang.faults))
+    }
+}
+
+/// The wait before the attempt after the nth failure.
+fn doubled(backoff: Millis, nth: u32) -> Millis {
+    backoff.times(1_u64 << nth.saturating_sub(1).min(40))
+}
+
+/// A stop by a person outweighs the pool's own reasons; the first failure outweighs later losses.
+pub const fn strength(then: &Then) -> u8 {
+    match then {
+        Then::Evicted(_) | Then::NodeLost(_) => 0,
+        Then::StartFailed { .. } | Then::Failed { .. } => 1,
+        Then::Pause => 2,
+        Then::Finish(_) => 3,
+    }
+}
+
+/// First signal and grace.
+pub fn stop_manner(spec: &JobSpec, then: &Then, spare_grace: Millis) -> (i32, Millis) {
+    let saved = spec.checkpoint.as_ref().map(|save| (save.signal, save.grace));
+    match then {
+        Then::Evicted(PreemptCause::CpuWanted { .. }) => {
+            saved.unwrap_or((SIGTERM, spec.grace.min(spare_grace)))
+        }
+        Then::Evicted(_) | Then::Pause | Then::Finish(End::TimedOut) => {
+            saved.unwrap_or((SIGTERM, spec.grace))
+        }
+        _ => (SIGTERM, spec.grace),
+    }
+}
+
+/// Why a gang that is not offered to the planner waits.
+pub fn reason_of(held: &Held) -> HoldReason {
+    match held {
+        Held::Paused => HoldReason::Paused,
+        Held::Dependency(jobs) => HoldReason::Dependency(jobs.to_vec()),
+        Held::ArrayLimit(most) => HoldReason::ArrayLimit(*most),
+        Held::Backoff(until) => HoldReason::Backoff(*until),
+    }
+}
+
+pub fn is_retried(on: &[RetryOn], exit: Exit) -> bool {
+    on.iter().any(|wish| match (wish, exit) {
+        (RetryOn::NodeFailure, Exit::Lost)
+        | (RetryOn::DeviceError, Exit::DeviceError)
+        | (RetryOn::OutOfMemory, Exit::OutOfMemory) => true,
+        (RetryOn::Failed, Exit::Code(code)) => code != 0,
+        (RetryOn::Failed, Exit::Signal(_) | Exit::OutOfDisk) => true,
+        (RetryOn::Exit(wanted), Exit::Code(code)) => *wanted == code,
+        _ => false,
+    })
+}
+
+pub fn describe(then: &Then) -> String {
+    match then {
+        Then::Finish(end) => describe_end(end),
+        Then::Failed { rank, exit } => format!("rank {rank}: {}", describe_exit(*exit)),
+        Then::StartFailed { rank, message, .. } => format!("rank {rank} did not start: {message}"),
+        Then::Evicted(PreemptCause::Priority { beneficiary }) => format!("gives way to job {beneficiary}"),
+        Then::Evicted(PreemptCause::Reclaim { beneficiary }) => {
+            format!("its queue gives back what it had borrowed, to job {beneficiary}")
+        }
+        Then::Evicted(PreemptCause::CpuWanted { node }) => {
+            format!("the CPU of {node} is wanted by its owner")
+        }
+        Then::NodeLost(_) => "a node was lost".to_owned(),
+        Then::Pause => "paused".to_owned(),
+    }
+}
+
+pub fn describe_end(end: &End) -> String {
+    match end {
+        End::Succeeded => "succeeded".to_owned(),
+        End::Failed { rank, exit } => format!("rank {rank}: {}", describe_exit(*exit)),
+        End::OutOfMemory { rank } => format!("rank {rank} went over its memory"),
+        End::StartFailed { rank, message } => format!("rank {rank} did not start: {message}"),
+        End::TimedOut => "ran for as long as its time limit allows".to_owned(),
+        End::Stopped { by: Some(user) } => format!("stopped by {user}"),
+        End::Stopped { by: None } => "stopped because nobody used it".to_owned(),
+        End::Cancelled { dependency } => format!("job {dependency}, which it waited for, did not succeed"),
+        End::Evicted => "evicted".to_owned(),
+        End::NodeLost => "its node was lost".to_owned(),
+    }
+}
+
+fn describe_exit(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("ended with code {code}"),
+        Exit::Signal(signal) => format!("ended by signal {signal}"),
+        Exit::OutOfMemory => "went over its memory".to_owned(),
+        Exit::OutOfDisk => "went over its disk".to_owned(),
+        Exit::DeviceError => "a device failed under it".to_owned(),
+        Exit::Lost => "every trace of it is lost".to_owned(),
+    }
+}

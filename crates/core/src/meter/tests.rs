@@ -1,0 +1,111 @@
+//! What things cost, by hand; the identities are checked after every turn of every other test.
+
+use crate::engine::State;
+use crate::event::{Request, Target};
+use crate::model::{Class, DeviceKind};
+use crate::snapshot::NodeOrd;
+use crate::testkit::{JobPlan, Pool, cpus, one, secs};
+use crate::units::{Bytes, Thousandths};
+
+/// One core for one second.
+const CORE_SECOND: u128 = 1000 * 1000;
+
+fn run(plan: JobPlan) -> Pool {
+    Pool::new().node("n1", cpus(4)).job("a", plan).run(secs(1000))
+}
+
+fn cpu_of(pool: &Pool, name: &str) -> (u128, u128) {
+    let bill = pool.engine.meter().of_job(pool.id(name)).unwrap();
+    (bill.cpu.base, bill.cpu.spare)
+}
+
+#[test]
+fn each_class_pays_for_what_it_was_promised() {
+    let idle = |class| one().cpu(2).class(class).uses(500).runs(secs(10));
+    assert_eq!(cpu_of(&run(idle(Class::Standard)), "a"), (20 * CORE_SECOND, 0), "what was granted");
+    assert_eq!(cpu_of(&run(idle(Class::Critical)), "a"), (20 * CORE_SECOND, 0), "what was granted");
+    // Ten seconds, of which the last falls after the last sample.
+    let (base, spare) = cpu_of(&run(idle(Class::Spare)), "a");
+    assert_eq!((base, spare), (0, 9 * CORE_SECOND / 2), "what was used");
+    let busy = |class| one().cpu(2).class(class).uses(3000).runs(secs(10));
+    assert_eq!(cpu_of(&run(busy(Class::Standard)), "a"), (20 * CORE_SECOND, 9 * CORE_SECOND));
+    assert_eq!(cpu_of(&run(busy(Class::Critical)), "a"), (29 * CORE_SECOND, 0), "the larger of the two");
+}
+
+#[test]
+fn starting_waiting_and_paused_cost_nothing() {
+    let pool = Pool::new()
+        .node("n1", cpus(1))
+        .job("a", one().starts_in(secs(30)).runs(secs(10)))
+        .job("b", one().runs(secs(10)))
+        .run(secs(35));
+    let target = Target::job(pool.id("a"));
+    let pool = pool.request(Request::Pause { target, release: false }).run(secs(500));
+    assert_eq!(cpu_of(&pool, "a").0, 5 * CORE_SECOND);
+    assert!(pool.engine.meter().of_job(pool.id("b")).is_none(), "it waited");
+    let [cpu, ..] = pool.engine.meter().of_node(pool.engine.now(), NodeOrd(0)).unwrap();
+    assert_eq!(cpu.planned, 30 * CORE_SECOND);
+}
+
+#[test]
+fn every_unit_of_a_node_is_somewhere() {
+    let pool = Pool::new().node("n1", cpus(4)).job("a", one().cpu(2).uses(500).runs(secs(10))).run(secs(20));
+    let now = pool.engine.now();
+    let [cpu, memory, _] = pool.engine.meter().of_node(now, NodeOrd(0)).unwrap();
+    assert_eq!((cpu.capacity, cpu.granted, cpu.idle), (80 * CORE_SECOND, 20 * CORE_SECOND, 60 * CORE_SECOND));
+    assert_eq!(cpu.used_within, 9 * CORE_SECOND / 2);
+    assert_eq!(cpu.waste, 20 * CORE_SECOND - 9 * CORE_SECOND / 2);
+    assert_eq!(memory.capacity, memory.granted + memory.idle);
+    let pool = pool.world(|world| world.kill_machine("n1")).run(secs(100));
+    let [cpu, ..] = pool.engine.meter().of_node(pool.world.now(), NodeOrd(0)).unwrap();
+    assert_eq!(cpu.idle + cpu.down, (60 + 400) * CORE_SECOND);
+    assert!(cpu.down > 300 * CORE_SECOND, "from when it fell silent");
+}
+
+#[test]
+fn work_lost_with_a_node_is_a_credit() {
+    let pool = Pool::new()
+        .node("n1", cpus(1))
+        .job("a", one().runs(secs(1000)))
+        .run(secs(100))
+        .world(|world| world.kill_machine("n1"))
+        .run(secs(100));
+    assert_eq!(pool.state("a"), State::Pending);
+    let bill = pool.engine.meter().of_job(pool.id("a")).unwrap();
+    assert!(bill.cpu.base >= 100 * CORE_SECOND);
+    assert_eq!(Some(bill), pool.engine.meter().credit_of(pool.id("a")));
+    let owner = &pool.engine.meter().owners()[0];
+    assert_eq!((owner.user.as_str(), owner.queue.as_str()), ("local", "default"));
+    assert_eq!(owner.charged, owner.credited);
+}
+
+#[test]
+fn four_quarters_are_one_device() {
+    let mut node = cpus(8);
+    node.devices.push(crate::model::Device {
+        uuid: "gpu-0".to_owned(),
+        kind: DeviceKind::Gpu,
+        model: "NVIDIA A100".to_owned(),
+        memory: Bytes(40_000_000_000),
+        modes: vec![crate::model::ShareMode::Time],
+        numa: None,
+        files: Vec::new(),
+    });
+    let mut plan = one().runs(secs(10)).array(4, None);
+    plan.spec.shapes[0].devices.push(crate::model::DeviceRequest {
+        kind: DeviceKind::Gpu,
+        model: None,
+        count: 1,
+        device_memory: Bytes::ZERO,
+        mode: crate::model::ShareMode::Time,
+        compute: Thousandths(250),
+        memory: Bytes(10_000_000_000),
+    });
+    let pool = Pool::new().node("n1", node).job("a", plan).run(secs(20));
+    assert_eq!(pool.find("a").exit_code(), Some(0));
+    let bill = pool.engine.meter().of_job(pool.id("a")).unwrap();
+    assert_eq!(bill.devices[&DeviceKind::Gpu].base, 10 * CORE_SECOND);
+    let [compute, memory] = pool.engine.meter().of_devices(pool.engine.now(), NodeOrd(0))[0];
+    assert_eq!((compute.granted, compute.idle), (10 * CORE_SECOND, 10 * CORE_SECOND));
+    assert_eq!(memory.granted, memory.idle);
+}

@@ -6,11 +6,11 @@ use crate::event::DeviceGrant;
 use crate::ids::{GangId, Generation, NodeName};
 use crate::model::{Class, DeviceRequest, ShareMode};
 use crate::plan::{Decision, Placement, Plan, PreemptCause, model_matches};
-use crate::queue::{Amounts, DIMS, RUNNING, dimension};
+use crate::queue::{Amounts, DIMS, RUNNING, device_grant, dimension};
 use crate::snapshot::{
     DeviceRow, GangPhase, GangRow, NodeOrd, NodeRow, NodeState, PlacedGang, QueueOrd, Snapshot,
 };
-use crate::units::{Bytes, MilliCpu, Thousandths};
+use crate::units::{Bytes, MilliCpu};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The names of the rules.
@@ -341,10 +341,7 @@ impl<'a> Check<'a> {
 
 fn pleases(request: &DeviceRequest, device: &DeviceRow, grant: &DeviceGrant) -> bool {
     let spec = &device.spec;
-    let share = match request.mode {
-        ShareMode::Exclusive => grant.compute == Thousandths::WHOLE && grant.memory == spec.memory,
-        _ => grant.compute == request.compute && grant.memory == request.memory,
-    };
+    let share = (grant.compute, grant.memory) == device_grant(request, spec.memory);
     device.healthy
         && share
         && spec.kind == request.kind

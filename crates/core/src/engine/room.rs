@@ -4,8 +4,8 @@ use super::Engine;
 use super::change::StaleReason;
 use crate::event::DeviceGrant;
 use crate::model::{Class, DeviceRequest, Resources, Shape, ShareMode};
-use crate::plan::{Dimension, Placement};
-use crate::queue::{Amounts, RUNNING, device_share, dimension};
+use crate::plan::{Dimension, Placement, model_matches};
+use crate::queue::{Amounts, RUNNING, device_grant, device_share, dimension};
 use crate::snapshot::{DeviceRow, NodeOrd, NodeState, QueueOrd};
 use crate::units::{Bytes, MilliCpu, Thousandths};
 use std::collections::BTreeMap;
@@ -99,14 +99,7 @@ pub(super) fn over_limit(
 
 fn answers(request: &DeviceRequest, row: &DeviceRow, grant: &DeviceGrant) -> bool {
     let spec = &row.spec;
-    let model = request.model.as_ref().is_none_or(|wanted| {
-        let mut words = spec.model.split(|c: char| !c.is_alphanumeric());
-        words.any(|word| word.eq_ignore_ascii_case(wanted)) || spec.model.eq_ignore_ascii_case(wanted)
-    });
-    let (compute, memory) = match request.mode {
-        ShareMode::Exclusive => (Thousandths::WHOLE, spec.memory),
-        _ => (request.compute, request.memory),
-    };
+    let model = model_matches(request.model.as_deref(), &spec.model);
     let shared_alike = row.mode.is_none_or(|mode| mode == request.mode && mode != ShareMode::Exclusive);
     spec.kind == request.kind
         && model
@@ -114,9 +107,7 @@ fn answers(request: &DeviceRequest, row: &DeviceRow, grant: &DeviceGrant) -> boo
         && spec.modes.contains(&request.mode)
         && shared_alike
         && row.healthy
-        // More than was asked for is the planner's to give: half of a device's compute takes half of its memory along.
-        && grant.compute >= compute
-        && grant.memory >= memory
+        && (grant.compute, grant.memory) == device_grant(request, spec.memory)
 }
 
 /// Finds for each grant the request it answers; `None` unless they are exactly what the shape asks for.

@@ -1,7 +1,7 @@
 //! Amounts of everything that queues count, as a vector.
 
 use crate::event::DeviceGrant;
-use crate::model::{DeviceKind, QueueLimits, Resources};
+use crate::model::{DeviceKind, DeviceRequest, QueueLimits, Resources, ShareMode};
 use crate::plan::Dimension;
 use crate::snapshot::Usage;
 use crate::units::{Bytes, Thousandths};
@@ -49,6 +49,21 @@ pub fn device_share(compute: Thousandths, memory: Bytes, device_memory: Bytes) -
         whole => u64::try_from((u128::from(memory.0) * 1000).div_ceil(u128::from(whole))).unwrap_or(u64::MAX),
     };
     compute.0.max(part)
+}
+
+/// What a task that asks so is granted of one device with this much memory.
+///
+/// Exclusive: all of it. A share of compute that says nothing about memory gets memory in proportion, rounded down.
+#[must_use]
+pub fn device_grant(request: &DeviceRequest, device_memory: Bytes) -> (Thousandths, Bytes) {
+    match (request.mode, request.memory) {
+        (ShareMode::Exclusive, _) => (Thousandths::WHOLE, device_memory),
+        (_, Bytes::ZERO) => {
+            let part = u128::from(device_memory.0) * u128::from(request.compute.0.min(1000)) / 1000;
+            (request.compute, Bytes(u64::try_from(part).unwrap_or(u64::MAX)))
+        }
+        (_, memory) => (request.compute, memory),
+    }
 }
 
 impl Amounts {

@@ -3,5 +3,5 @@
 mod amounts;
 mod tree;
 
-pub use amounts::{Amounts, DIMS, RUNNING, device_at, device_share, dimension};
+pub use amounts::{Amounts, DIMS, RUNNING, device_at, device_grant, device_share, dimension};
 pub use tree::{Hit, Tree};

@@ -139,6 +139,19 @@ fn failure(what: &str, error: &dyn std::fmt::Display) -> StartFailure {
     StartFailure { message: format!("cannot {what}: {error}"), node_fault: true }
 }
 
+/// Where the command writes; none when it has a terminal.
+type Writing = Option<(OwnedFd, OwnedFd)>;
+
+/// The ends from which the command's output is taken, and those it writes to.
+fn output_pipes() -> Result<(Vec<Output>, Writing), StartFailure> {
+    let pipe = || {
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|why| failure("make a pipe", &why))
+    };
+    let ((out, out_write), (err, err_write)) = (pipe()?, pipe()?);
+    let outputs = vec![Output { fd: out, stream: Stream::Out }, Output { fd: err, stream: Stream::Err }];
+    Ok((outputs, Some((out_write, err_write))))
+}
+
 impl<'a> Keeper<'a> {
     fn start(
         folder: &'a Folder,
@@ -153,16 +166,7 @@ impl<'a> Keeper<'a> {
         let (mine, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .map_err(|why| failure("make a socket", &why))?;
-        let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
-        let pipes = if spec.tty { None } else { Some((pipe(), pipe())) };
-        let (mut outputs, mut output) = (Vec::new(), None);
-        if let Some((out, err)) = pipes {
-            let (out_read, out_write) = out.map_err(|why| failure("make a pipe", &why))?;
-            let (err_read, err_write) = err.map_err(|why| failure("make a pipe", &why))?;
-            outputs.push(Output { fd: out_read, stream: Stream::Out });
-            outputs.push(Output { fd: err_read, stream: Stream::Err });
-            output = Some((out_write, err_write));
-        }
+        let (outputs, output) = if spec.tty { (Vec::new(), None) } else { output_pipes()? };
         let doors = group.doors().map_err(|why| failure("open the control groups", &why))?;
         let v2 = group.v2_door().map_err(|why| failure("open the control group", &why))?;
         let inherited = Inherited { channel: theirs, doors, output, secrets };

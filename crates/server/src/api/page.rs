@@ -61,7 +61,7 @@ fn render(status: &StatusView, nodes: &[NodeView]) -> String {
 }
 
 fn health(html: &mut String, status: &StatusView) -> std::fmt::Result {
-    let class = if status.health.status == "ok" { "" } else { " class=\"bad\"" };
+    let class = if status.health.message.is_none() { "" } else { " class=\"bad\"" };
     write!(html, "<p{class}>The pool is <strong>{}</strong>", escape(&status.health.status))?;
     if let Some(message) = &status.health.message {
         write!(html, ": {}", escape(message))?;

@@ -20,7 +20,10 @@ use pond_core::ids::{NodeName, QueuePath};
 pub async fn health(Extract(shared): Extract<Shared>) -> Result<(StatusCode, Json<Health>), Problem> {
     let condition = shared.handle.condition.clone();
     let health = shared.handle.look(move |sight| view::health(sight, &condition)).await?;
-    let status = if health.status == "ok" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = match shared.handle.condition.get() {
+        Conditions::Ok => StatusCode::OK,
+        Conditions::ReadOnly | Conditions::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+    };
     Ok((status, Json(health)))
 }
 

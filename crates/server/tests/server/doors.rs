@@ -179,3 +179,59 @@ fn two_servers_never_share_a_folder() {
     };
     assert!(refusal.to_string().contains("already uses"), "{refusal}");
 }
+
+/// With the system's `openssl`, which makes the certificate and is the client.
+#[test]
+fn https_with_a_certificate() {
+    use std::process::{Command, Stdio};
+    let (folder, keys) = (Folder::new(), Folder::new());
+    let (certificate, key) = (keys.path().join("cert.pem"), keys.path().join("key.pem"));
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+        ])
+        .args(["-subj", "/CN=localhost", "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .stderr(Stdio::null())
+        .status();
+    if !made.is_ok_and(|status| status.success()) {
+        println!("not tested: there is no openssl to make a certificate with");
+        return;
+    }
+    let mut swapped = pond_server::Config::new(folder.path());
+    swapped.tls = Some(pond_server::TlsFiles { certificate: key.clone(), key: certificate.clone() });
+    assert!(pond_server::open(swapped).is_err());
+    let tls = pond_server::TlsFiles { certificate, key };
+    let pool = Pool::start_with(folder.path(), |config| config.tls = Some(tls));
+    let url = std::fs::read_to_string(folder.path().join("address")).unwrap();
+    let address = url.trim().strip_prefix("https://").unwrap();
+    let mut client = Command::new("openssl")
+        .args(["s_client", "-quiet", "-ign_eof", "-connect", address])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let request = format!("GET /api/v1/health HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    client.stdin.as_mut().unwrap().write_all(request.as_bytes()).unwrap();
+    let answer = String::from_utf8(client.wait_with_output().unwrap().stdout).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"status\":\"ok\""), "{answer}");
+    // Whoever speaks plainly to it gets no answer in plain text.
+    let plain = Client { address: address.to_owned(), token: String::new() };
+    let mut stream = plain.connect();
+    stream.write_all(b"GET /api/v1/health HTTP/1.1\r\n\r\n").unwrap();
+    let mut heard = Vec::new();
+    drop(std::io::Read::read_to_end(&mut stream, &mut heard));
+    assert!(!heard.starts_with(b"HTTP"));
+    drop(pool);
+}

@@ -9,6 +9,7 @@ mod doors;
 mod farm;
 mod full;
 mod jobs;
+mod size;
 mod streams;
 
 use client::Client;

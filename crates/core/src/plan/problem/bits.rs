@@ -39,6 +39,11 @@ impl Bits {
         self.words.get(at / 64).is_some_and(|word| word & (1 << (at % 64)) != 0)
     }
 
+    /// Whether nothing is in.
+    pub fn is_empty(&self) -> bool {
+        self.summary.iter().all(|word| *word == 0)
+    }
+
     /// Takes everything out.
     pub fn wipe(&mut self) {
         self.words.fill(0);
@@ -112,6 +117,7 @@ mod tests {
                 bits.put(at, is);
                 if is { set.insert(at) } else { set.remove(&at) };
             }
+            prop_assert_eq!(bits.is_empty(), set.is_empty());
             prop_assert!(bits.iter().eq(set.iter().copied()));
             let mut other = Bits::new(9000);
             others.iter().for_each(|at| other.set(*at));

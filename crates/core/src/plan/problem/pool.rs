@@ -43,6 +43,8 @@ pub struct Variant {
     fit: Bits,
     /// Why not, per node.
     code: Vec<u8>,
+    /// Nodes per code, those it never fits on left out.
+    counts: [u32; 5],
     /// How much of the log of grown nodes it has seen.
     seen: u64,
 }
@@ -95,6 +97,8 @@ pub struct Pool {
     devices_free: Vec<i64>,
     devices_empty: Vec<i64>,
     profile: Vec<u32>,
+    /// Nodes per profile.
+    profile_sizes: Vec<u32>,
     profiles: Vec<Profile>,
     profile_ids: BTreeMap<Profile, u32>,
     score: Vec<u32>,
@@ -144,6 +148,20 @@ fn domains(rows: &[NodeRow]) -> Vec<Bits> {
     all
 }
 
+impl Variant {
+    /// Writes down why it does not fit on a node, or that it may.
+    fn note(&mut self, node: usize, code: u8) {
+        let old = std::mem::replace(&mut self.code[node], code);
+        if let Some(count) = self.counts.get_mut(old as usize) {
+            *count -= 1;
+        }
+        if let Some(count) = self.counts.get_mut(code as usize) {
+            *count += 1;
+        }
+        self.fit.put(node, code == 0);
+    }
+}
+
 impl Pool {
     /// All nodes; `label_keys` are the keys that demands ask for.
     pub fn new(
@@ -162,7 +180,8 @@ impl Pool {
             facts: Vec::new(),
             devices_free: vec![0; n],
             devices_empty: vec![0; n],
-            profile: vec![0; n],
+            profile: vec![u32::MAX; n],
+            profile_sizes: Vec::new(),
             profiles: Vec::new(),
             profile_ids: BTreeMap::new(),
             score: vec![0; n],
@@ -242,7 +261,11 @@ impl Pool {
             Some(id) => *id,
             None => self.add_profile(profile),
         };
+        if let Some(size) = self.profile_sizes.get_mut(self.profile[node] as usize) {
+            *size -= 1;
+        }
         self.profile[node] = id;
+        self.profile_sizes[id as usize] += 1;
         self.rescore(node);
         self.grow(node);
     }
@@ -254,6 +277,7 @@ impl Pool {
         }
         self.profile_ids.insert(profile.clone(), id);
         self.profiles.push(profile);
+        self.profile_sizes.push(0);
         id
     }
 
@@ -331,6 +355,7 @@ impl Pool {
             matches,
             fit: Bits::new(self.len()),
             code: vec![NEVER; self.len()],
+            counts: [0; 5],
             seen: 0,
         };
         self.variants.push(variant);
@@ -348,9 +373,7 @@ impl Pool {
 
     fn read(&mut self, variant: usize, node: usize) {
         let code = self.code(variant, node);
-        let variant = &mut self.variants[variant];
-        variant.code[node] = code;
-        variant.fit.put(node, code == 0);
+        self.variants[variant].note(node, code);
     }
 
     /// Why the variant does not fit on the node now; 0 when it does.
@@ -431,6 +454,9 @@ impl Pool {
         kept: &mut Option<KeptFor>,
     ) -> Option<Seat> {
         self.sync(want.variant);
+        if self.variants[want.variant].fit.is_empty() {
+            return None;
+        }
         for level in 0..LEVELS {
             if self.level_sizes[level] == 0 {
                 continue;
@@ -463,9 +489,7 @@ impl Pool {
     fn would_take(&mut self, want: &Want<'_>, node: usize, kept: &mut Option<KeptFor>) -> bool {
         let code = self.code(want.variant, node);
         if code != 0 {
-            let variant = &mut self.variants[want.variant];
-            variant.code[node] = code;
-            variant.fit.clear(node);
+            self.variants[want.variant].note(node, code);
             return false;
         }
         if want.avoid.iter().any(|avoided| avoided.0 as usize == node) {
@@ -664,29 +688,26 @@ impl Pool {
         for node in changed {
             self.read(variant, *node);
         }
-        let mut never: BTreeMap<u32, u32> = BTreeMap::new();
-        let mut full = [0_u32; 5];
         let mut placeable = 0_u32;
-        for node in 0..self.len() {
-            match self.variants[variant].code[node] {
-                NEVER => *never.entry(self.profile[node]).or_default() += 1,
-                0 if placeable < needed => placeable += self.copies(variant, node, needed - placeable),
-                0 => {}
-                code => full[code as usize] += 1,
-            }
+        let mut from = 0;
+        while placeable < needed {
+            let fit = &self.variants[variant].fit;
+            let Some(node) = fit.common_from(fit, None, from) else { break };
+            placeable += self.copies(variant, node, needed - placeable);
+            from = node + 1;
         }
         let v = &self.variants[variant];
         let mut removed: BTreeMap<(u8, Constraint), u32> = BTreeMap::new();
-        for (profile, count) in never {
-            if let Some(constraint) = &v.matches[profile as usize].fails {
+        for (matching, count) in v.matches.iter().zip(&self.profile_sizes).filter(|(_, count)| **count > 0) {
+            if let Some(constraint) = &matching.fails {
                 *removed.entry((order(constraint), constraint.clone())).or_default() += count;
             }
         }
         for (code, dimension) in FULL.iter().enumerate() {
-            removed.insert((6, Constraint::TooFull(*dimension)), full[code + 1]);
+            removed.insert((6, Constraint::TooFull(*dimension)), v.counts[code + 1]);
         }
         if let Some(slot) = v.shape.slots.first() {
-            removed.insert((7, Constraint::TooFull(Dimension::Device(slot.kind))), full[4]);
+            removed.insert((7, Constraint::TooFull(Dimension::Device(slot.kind))), v.counts[4]);
         }
         let removed = removed
             .into_iter()

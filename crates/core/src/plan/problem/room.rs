@@ -90,6 +90,15 @@ impl DeviceFacts {
             && slot.memory <= self.memory
             && slot.compute <= 1000
     }
+
+    /// Memory that the slot gets of this device: as in [`device_grant`](crate::queue::device_grant).
+    pub fn memory_for(&self, slot: &Slot) -> i64 {
+        match slot.mode {
+            ShareMode::Exclusive => self.memory,
+            _ if slot.memory > 0 => slot.memory,
+            _ => i64::try_from(i128::from(self.memory) * i128::from(slot.compute) / 1000).unwrap_or(i64::MAX),
+        }
+    }
 }
 
 impl DeviceFree {
@@ -111,7 +120,7 @@ impl DeviceFree {
                 mode => {
                     (self.mode.is_none() || self.mode == Some(mode))
                         && slot.compute <= self.compute
-                        && slot.memory <= self.memory
+                        && facts.memory_for(slot) <= self.memory
                 }
             }
     }
@@ -190,8 +199,7 @@ pub fn pick_devices(free: &[DeviceFree], facts: &[DeviceFacts], slots: &[Slot]) 
     let mut picked: Picked = Vec::with_capacity(slots.len());
     for (d, slot) in (0_u32..).zip(&holder) {
         if let Some(slot) = slot.map(|at| &slots[at]) {
-            let memory =
-                if slot.mode == ShareMode::Exclusive { facts[d as usize].memory } else { slot.memory };
+            let memory = facts[d as usize].memory_for(slot);
             let grant = DeviceGrant {
                 device: d,
                 compute: Thousandths(slot.compute.unsigned_abs()),

@@ -13,7 +13,7 @@ pub struct Slot {
     pub mode: ShareMode,
     /// Thousandths of its compute.
     pub compute: i64,
-    /// Bytes of its memory; 0 when exclusive.
+    /// Bytes of its memory; 0: in proportion to the compute.
     pub memory: i64,
     /// Least memory of the whole device.
     pub least_memory: u64,

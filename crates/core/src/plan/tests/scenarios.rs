@@ -126,6 +126,16 @@ fn device_shares_pack_and_never_mix_modes() {
     assert!(quarters.iter().all(|id| device(*id) == device(quarters[0])), "four quarters are one device");
     assert!(pool.runs(whole) && device(whole) != device(quarters[0]));
     assert!(!pool.runs(fifth));
+    pool.world.edit(fifth, |row| row.phase = GangPhase::Held(Held::Paused));
+    let halves = pool.submit(ROOT, with(gpu_share(250, 0)));
+    pool.world.end(whole);
+    pool.run();
+    let grant = pool.world.placed(halves).map(|placed| placed.tasks[0].devices[0].memory);
+    assert_eq!(
+        grant,
+        Some(crate::units::Bytes(6 << 30)),
+        "a quarter of the compute brings a quarter of the memory"
+    );
     let too_small = pool.submit(ROOT, {
         let mut ask = with(gpus(1));
         ask.shapes[0].devices[0].device_memory = crate::units::Bytes(80 << 30);

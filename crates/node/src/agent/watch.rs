@@ -139,9 +139,6 @@ impl Inner {
         if let Some(net) = net.or_else(|| super::adopt::read_spec(folder)?.container?.net) {
             tolerate(crate::net::detach(&net));
         }
-        for dir in ["root", "scripts"] {
-            tolerate(fs::remove_dir_all(folder.0.join(dir)));
-        }
         tolerate(fs::remove_file(folder.socket()));
         let at = now();
         let started = folder.started().map_or(at, |started| started.at);

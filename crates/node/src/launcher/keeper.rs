@@ -90,15 +90,13 @@ fn reap_all() {
     }
 }
 
-/// Removes everything but the logs, the records and the writable layer.
+/// Removes everything but the task's folder. Its mount point and scripts stay in there until the purge: on a disk
+/// mounted with `discard` every block that is freed waits for the device.
 fn clean(folder: &Folder, spec: &LaunchSpec, group: &Group) {
     if let Some(net) = spec.container.as_ref().and_then(|container| container.net.as_ref()) {
         tolerate(crate::net::detach(net));
     }
     tolerate(group.remove());
-    for dir in ["root", "scripts"] {
-        tolerate(fs::remove_dir_all(folder.0.join(dir)));
-    }
     tolerate(fs::remove_file(folder.socket()));
 }
 

@@ -237,7 +237,7 @@ impl JobFile {
                     read_only: volume.read_only,
                 })
                 .collect(),
-            files: self.files.iter().map(|file| on_machine(&context.base_dir, file)).collect(),
+            files: self.files.iter().map(|file| copied(&context.base_dir, file)).collect(),
             ports,
             shm: resources.shm.map_or(Bytes::ZERO, |size| size.0),
             pids: resources.pids.unwrap_or(0),
@@ -245,6 +245,13 @@ impl JobFile {
             user: None,
         }
     }
+}
+
+/// A path to copy. `.` and what ends in `/` mean what is in the folder, which a `/` at the end says to the node.
+fn copied(base: &str, file: &str) -> String {
+    let path = on_machine(base, file);
+    let contents = file == "." || file.ends_with('/') || file.ends_with("/.");
+    if contents && !path.ends_with('/') { path + "/" } else { path }
 }
 
 impl IdeWord {

@@ -61,7 +61,7 @@ fn a_gang_training_becomes_a_complete_job() {
     assert_eq!(spec.run.env["LEVEL"], "1.10", "a value is taken as it is written");
     assert_eq!(spec.run.env["DRY"], "true");
     assert_eq!(spec.run.volumes[1].source, "/home/ada/work/ckpt");
-    assert_eq!(spec.run.files, ["/home/ada/work"]);
+    assert_eq!(spec.run.files, ["/home/ada/work/"]);
     assert_eq!(spec.checkpoint.map(|checkpoint| checkpoint.signal), Some(10));
 }
 

@@ -16,7 +16,27 @@ macro_rules! pages {
     };
 }
 
-pages! {}
+pages! {
+    arrays => "tests/scenarios/arrays.md",
+    bad_files => "tests/scenarios/bad-files.md",
+    crash => "tests/scenarios/crash.md",
+    envs => "tests/scenarios/envs.md",
+    exec => "tests/scenarios/exec.md",
+    files => "tests/scenarios/files.md",
+    gangs => "tests/scenarios/gangs.md",
+    getting_started => "docs/getting-started.md",
+    lifecycle => "tests/scenarios/lifecycle.md",
+    limits => "tests/scenarios/limits.md",
+    newcomer => "tests/scenarios/newcomer.md",
+    operations => "tests/scenarios/operations.md",
+    ports => "tests/scenarios/ports.md",
+    queues => "docs/queues.md",
+    readme => "README.md",
+    secrets => "tests/scenarios/secrets.md",
+    slurm => "tests/scenarios/slurm.md",
+    spare => "tests/scenarios/spare.md",
+    torchrun => "tests/scenarios/torchrun.md",
+}
 
 /// A page with a `console` fence that is not listed above would never be run.
 #[test]

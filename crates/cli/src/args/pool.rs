@@ -33,7 +33,8 @@ pub struct UpArgs {
     pub daemon: bool,
 }
 
-/// `pond down`.
+/// `pond down`: tasks get the stop signal and five seconds; their jobs go back to the queue and start again at
+/// the next `pond up`, as jobs do that waited.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct DownArgs {
     /// Leave tasks running; the next `pond up` takes them over

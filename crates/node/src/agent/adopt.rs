@@ -13,6 +13,9 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+/// Between the signal and the kill when the whole machine is taken down.
+const DOWN_GRACE: Duration = Duration::from_secs(5);
+
 /// The order a task was started with.
 pub(super) fn read_spec(folder: &Folder) -> Option<LaunchSpec> {
     serde_json::from_slice(&fs::read(folder.launch()).ok()?).ok()
@@ -138,8 +141,9 @@ impl Inner {
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
+    /// Ends every task: the signal, [`DOWN_GRACE`], the kill of its group.
     fn stop_all(&self) {
-        let end = Instant::now() + Duration::from_secs(15);
+        let end = Instant::now() + DOWN_GRACE * 3;
         loop {
             let live: Vec<_> = {
                 let state = self.state();
@@ -148,8 +152,10 @@ impl Inner {
             if live.is_empty() || Instant::now() > end {
                 return;
             }
+            let grace = (end - DOWN_GRACE * 2).saturating_duration_since(Instant::now());
+            let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
             for ((task, generation), folder) in &live {
-                if super::work::ask(folder, &Request::Stop { signal: 15, grace_ms: 0 }).is_err() {
+                if super::work::ask(folder, &Request::Stop { signal: 15, grace_ms }).is_err() {
                     self.group(*task, *generation).kill();
                 }
             }

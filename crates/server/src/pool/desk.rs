@@ -135,7 +135,13 @@ impl Desk {
             Message::Ask(ask) => self.turn.asks.push(*ask),
             Message::Look(look) => self.turn.looks.push(look),
             Message::Change(change) => self.change(*change),
-            Message::Stop(keep) => self.turn.stop = Some(keep),
+            Message::Stop(keep) => {
+                self.turn.stop = Some(keep);
+                // What runs goes back to its place in line the way it does when a machine fails: one path.
+                if let Some(node) = self.node.clone().filter(|_| !keep) {
+                    self.turn.events.push((Actor::Pool, Event::Report(Report::NodeLost(node))));
+                }
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! Checks over the syntax of the Rust files.
 
 use super::facts::Facts;
-use super::files::{Repository, has_part};
+use super::files::{Repository, has_part, is_test_path};
 use super::{Check, Finding};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -31,6 +31,9 @@ fn sizes(file: &Facts, all: &mut Vec<Finding>) {
         if function.lines > 70 {
             all.push(find(file, Check::FunctionsOver70Lines, function.line, message()));
         }
+    }
+    if is_test_path(&file.path) {
+        return;
     }
     let message = || format!("{} lines before the tests: look for a split by meaning", file.lines);
     if file.lines > 600 {

@@ -41,3 +41,16 @@ fn a_command_that_does_not_exist_is_the_jobs_fault() {
     assert!(message.contains("/no/such"), "{message}");
     assert!(!node_fault);
 }
+
+#[test]
+fn the_folder_for_results_is_there_and_the_tasks_own() {
+    if !root() {
+        return;
+    }
+    let mut pool = Pool::open("out");
+    let text = "echo kept > $POND_OUT/result; cat $POND_OUT/result; stat -c %u $POND_OUT";
+    let (exit, output) = pool.run(change(script(1, text), |run| run.user = Some((1234, 1234))));
+    assert_eq!((exit, output.as_str()), (Exit::Code(0), "kept\n1234\n"));
+    let (exit, output) = pool.run(change(script(2, text), |run| run.isolation = Isolation::Process));
+    assert_eq!((exit, output.as_str()), (Exit::Code(0), "kept\n0\n"));
+}

@@ -275,7 +275,7 @@ impl Inner {
     /// Where a task leaves its results: inside its root, or in its folder.
     pub(super) fn out_dir(&self, launch: &Launch) -> PathBuf {
         match launch.run.isolation {
-            Isolation::Container => PathBuf::from("/pond/out"),
+            Isolation::Container => PathBuf::from(crate::launcher::spec::OUT),
             Isolation::Process => {
                 self.folder(launch.allocation.task, launch.allocation.generation).0.join("out")
             }

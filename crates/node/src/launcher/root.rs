@@ -6,7 +6,7 @@
 //! What is hidden and why: `docs/decisions/0040-host-root.md`.
 
 use super::layer;
-use super::spec::{Container, LaunchSpec};
+use super::spec::{Container, LaunchSpec, OUT};
 use super::sys;
 use crate::folder::Folder;
 use crate::tolerate;
@@ -460,6 +460,10 @@ pub fn build(folder: &Folder, spec: &LaunchSpec, container: &Container) -> Resul
     }
     rustix::system::sethostname(container.hostname.as_bytes()).step("name", "the container")?;
     copy_files(spec, &files)?;
+    fs::create_dir_all(OUT).job_step("make", OUT)?;
+    if let Some((uid, gid)) = spec.user {
+        std::os::unix::fs::chown(OUT, Some(uid), Some(gid)).job_step("hand over", OUT)?;
+    }
     Ok(measured)
 }
 

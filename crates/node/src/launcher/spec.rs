@@ -83,6 +83,9 @@ pub struct Container {
     pub disk_template: Option<PathBuf>,
 }
 
+/// Where a container leaves its results; made before its command runs.
+pub const OUT: &str = "/pond/out";
+
 /// How logs are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

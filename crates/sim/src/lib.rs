@@ -8,6 +8,8 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod conformance;
+pub mod outcome;
 pub mod packing;
 pub mod random;
 pub mod trace;
+pub mod workload;

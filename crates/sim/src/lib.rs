@@ -11,5 +11,6 @@ pub mod conformance;
 pub mod outcome;
 pub mod packing;
 pub mod random;
+pub mod report;
 pub mod trace;
 pub mod workload;

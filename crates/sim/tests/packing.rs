@@ -56,6 +56,14 @@ fn readers_tell_bad_shares_and_missing_columns() {
     assert_eq!(nodes("sn,cpu_milli,memory_mib,gpu,model\nx,1,1,0,\n".as_bytes()).rows[0].gpus, 0);
 }
 
+#[test]
+fn pods_without_a_gpu_alone_come_once_each() {
+    let cluster = Cluster::new(&cluster(1, 4));
+    let pods: Vec<OpenbPod> = (0..3).map(|at| pod(at, 0, 0)).collect();
+    let outcome = run(cluster.clone(), &Workload::new(&cluster, &pods, 130, 1), Policy::Fgd, 1);
+    assert_eq!(outcome.curve, [(0, 0), (0, 0), (0, 0)]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

@@ -32,7 +32,8 @@ impl Workload {
         let mut more = Random::new(seed, "more");
         let wanted = cluster.capacity_milli() * percent / 100;
         let mut total: u64 = asked.iter().map(Demand::total_milli).sum();
-        while !asked.is_empty() {
+        // Pods that ask for no GPU alone would never get there.
+        while asked.iter().any(|demand| demand.total_milli() > 0) {
             let demand = &asked[more.below(asked.len())];
             total += demand.total_milli();
             if total > wanted {

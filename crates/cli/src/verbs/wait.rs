@@ -1,7 +1,6 @@
 //! `pond wait`: until jobs are over; ends with the code of the first that failed.
 
 use super::Ctx;
-use super::run::hopeless;
 use super::session::code_of;
 use crate::args::WaitArgs;
 use crate::client::{Client, EventStream};
@@ -27,17 +26,6 @@ pub struct Ended {
     pub detail: JobDetail,
 }
 
-/// What came of waiting.
-#[derive(Clone, Debug)]
-pub enum Waited {
-    /// It is over.
-    Over(Box<Ended>),
-    /// Nothing that comes free would let it start.
-    Infeasible,
-    /// The deadline came first.
-    OutOfTime,
-}
-
 /// `pond wait`.
 ///
 /// # Errors
@@ -55,17 +43,10 @@ pub fn wait(ctx: &Ctx, args: &WaitArgs) -> Done {
         args.jobs.iter().map(|text| find(&client, text, Careful::No)).collect::<Result<_, _>>()?;
     let mut worst = codes::OK;
     for job in jobs {
-        let ended = match until_over(&client, job, deadline)? {
-            Waited::Over(ended) => ended,
-            Waited::Infeasible => {
-                let why = hopeless(&client, job);
-                let sentence = why.unwrap_or_else(|| format!("{job} cannot start as things are"));
-                return Err(CliError::CannotPlace { sentence });
-            }
-            Waited::OutOfTime => {
-                let sentence = format!("{job} is not over yet; gave up waiting");
-                return Err(CliError::CannotPlace { sentence });
-            }
+        let Some(ended) = until_over(&client, job, deadline)? else {
+            return Err(CliError::CannotPlace {
+                sentence: format!("{job} is not over yet; gave up waiting"),
+            });
         };
         if ctx.out.format.is_data() {
             ctx.out.entry(&ended.detail.summary)?;
@@ -85,13 +66,17 @@ pub fn wait(ctx: &Ctx, args: &WaitArgs) -> Done {
     Ok(worst)
 }
 
-/// Waits for the end of a job or of one element.
+/// Waits for the end of a job or of one element; `None` when the deadline came first.
 ///
 /// # Errors
 /// No pool, no such job, or a refusal.
-pub fn until_over(client: &Client, job: JobRef, deadline: Option<Instant>) -> Result<Waited, CliError> {
-    if let Some(waited) = look(client, job)? {
-        return Ok(waited);
+pub fn until_over(
+    client: &Client,
+    job: JobRef,
+    deadline: Option<Instant>,
+) -> Result<Option<Ended>, CliError> {
+    if let Some(ended) = over(client, job)? {
+        return Ok(Some(ended));
     }
     let news = news_of(client, job);
     loop {
@@ -100,21 +85,21 @@ pub fn until_over(client: &Client, job: JobRef, deadline: Option<Instant>) -> Re
             Ok(()) | Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => std::thread::sleep(left.min(LOOK / 5)),
         }
-        if let Some(waited) = look(client, job)? {
-            return Ok(waited);
+        if let Some(ended) = over(client, job)? {
+            return Ok(Some(ended));
         }
         if deadline.is_some_and(|at| at <= Instant::now()) {
-            return Ok(Waited::OutOfTime);
+            return Ok(None);
         }
     }
 }
 
-fn look(client: &Client, job: JobRef) -> Result<Option<Waited>, CliError> {
+fn over(client: &Client, job: JobRef) -> Result<Option<Ended>, CliError> {
     let detail: JobDetail = client.get(&job.path(""), &())?;
     let element = job.index.and_then(|index| detail.gangs.iter().find(|gang| gang.index == index));
     let state = element.map_or(detail.summary.state, |gang| gang.state);
     if !state.is_over() {
-        return Ok((state == State::Infeasible).then_some(Waited::Infeasible));
+        return Ok(None);
     }
     let of_element = |gang: &pond_server::api::types::GangView| {
         let failed = gang
@@ -129,7 +114,7 @@ fn look(client: &Client, job: JobRef) -> Result<Option<Waited>, CliError> {
         Some(gang) => of_element(gang),
         None => detail.summary.exit_code.unwrap_or(i32::from(state != State::Succeeded)),
     };
-    Ok(Some(Waited::Over(Box::new(Ended { state, code, detail }))))
+    Ok(Some(Ended { state, code, detail }))
 }
 
 /// A word whenever something happened to the job, from a thread that ends with the receiver.

@@ -13,18 +13,19 @@ impl TypicalPods {
     /// Part of the pods that the typical ones cover: theirs and ours 0.95.
     pub const COVERAGE: f64 = 0.95;
 
-    /// Counts (cpu, GPUs, thousandths, models), memory aside, most frequent first, until 95 % are covered.
+    /// Counts (cpu, thousandths, GPUs, names of models), memory aside, most frequent first and of equally frequent
+    /// ones the largest first, until 95 % are covered.
     #[must_use]
-    pub fn of(pods: &[Demand]) -> Self {
-        let mut counts: BTreeMap<(u64, u32, u32, ModelSet), u64> = BTreeMap::new();
-        for pod in pods {
-            *counts.entry((pod.cpu_milli, pod.gpus, pod.gpu_milli, pod.models)).or_default() += 1;
+    pub fn of<'a>(pods: impl Iterator<Item = (Demand, &'a [String])>) -> Self {
+        let mut counts: BTreeMap<(u64, u32, u32, &[String], ModelSet), u64> = BTreeMap::new();
+        for (pod, names) in pods {
+            *counts.entry((pod.cpu_milli, pod.gpu_milli, pod.gpus, names, pod.models)).or_default() += 1;
         }
+        let wanted = counts.values().sum::<u64>() as f64 * Self::COVERAGE;
         let mut ranked: Vec<_> = counts.into_iter().collect();
-        ranked.sort_by_key(|&(shape, count)| (std::cmp::Reverse(count), shape));
-        let wanted = pods.len() as f64 * Self::COVERAGE;
+        ranked.sort_by_key(|&(shape, count)| std::cmp::Reverse((count, shape)));
         let (mut covered, mut shapes) = (0, Vec::new());
-        for ((cpu_milli, gpus, gpu_milli, models), count) in ranked {
+        for ((cpu_milli, gpu_milli, gpus, _, models), count) in ranked {
             if covered as f64 >= wanted {
                 break;
             }
@@ -71,9 +72,13 @@ mod tests {
             model: 1,
             residents: BTreeMap::new(),
         };
-        assert_eq!(TypicalPods::of(&[demand(1, 1000)]).fragment(&node).to_bits(), 500.0_f64.to_bits());
-        assert_eq!(TypicalPods::of(&[demand(1, 500)]).fragment(&node).to_bits(), 0.0_f64.to_bits());
-        assert_eq!(TypicalPods::of(&[demand(2, 1000)]).fragment(&node).to_bits(), 1500.0_f64.to_bits());
-        assert_eq!(TypicalPods::of(&[demand(0, 0)]).fragment(&node).to_bits(), 1500.0_f64.to_bits());
+        let fragment = |gpus, gpu_milli| {
+            let pods: [(Demand, &[String]); 1] = [(demand(gpus, gpu_milli), &[])];
+            TypicalPods::of(pods.into_iter()).fragment(&node).to_bits()
+        };
+        assert_eq!(fragment(1, 1000), 500.0_f64.to_bits());
+        assert_eq!(fragment(1, 500), 0.0_f64.to_bits());
+        assert_eq!(fragment(2, 1000), 1500.0_f64.to_bits());
+        assert_eq!(fragment(0, 0), 1500.0_f64.to_bits());
     }
 }

@@ -1,5 +1,6 @@
 //! Readers of public traces. A bad row is reported with its line and the reason, counted, never dropped in silence.
 
+pub mod fgd;
 pub mod helios;
 pub mod openb;
 mod table;

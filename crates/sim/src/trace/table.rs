@@ -37,6 +37,10 @@ impl Row<'_> {
         self.parsed(column, "a count of at most 4,294,967,295")
     }
 
+    pub(super) fn decimal(&self, column: &'static str) -> Result<f64, BadRowReason> {
+        self.parsed(column, "a decimal number")
+    }
+
     /// The text of a column that may be missing; empty then.
     pub(super) fn optional(&self, column: &'static str) -> &str {
         self.text(column).unwrap_or_default().trim()

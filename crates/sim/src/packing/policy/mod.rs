@@ -27,8 +27,8 @@ pub enum Policy {
 }
 
 impl Policy {
-    /// Every policy, in the order of the published table.
-    pub const ALL: [Self; 6] =
+    /// The policies, in the order of the published table.
+    pub const PUBLISHED: [Self; 6] =
         [Self::Random, Self::DotProduct, Self::GpuClustering, Self::GpuPacking, Self::BestFit, Self::Fgd];
 
     /// Its name in the published table.

@@ -1,5 +1,7 @@
 //! Chance from a seed: SplitMix64 (Steele, Lea, Flood, OOPSLA 2014), one generator per purpose.
 
+pub mod lagged;
+
 /// A generator. Same seed and purpose, same numbers.
 #[derive(Clone, Debug)]
 pub struct Random {

@@ -1,0 +1,105 @@
+//! The published table and ours beside it, as data.
+
+use super::{Cluster, Policy, Workload, run};
+use crate::random::lagged::Seeder;
+use crate::trace::fgd::PublishedRow;
+use crate::trace::openb::{OpenbNode, OpenbPod};
+use std::ops::Range;
+
+/// Percent of the GPUs asked for at which allocations are compared.
+pub const FRACTIONS: [u64; 5] = [95, 100, 110, 120, 130];
+/// Points by which a mean may differ from the published one.
+pub const TOLERANCE: f64 = 0.3;
+/// The ten seeds of the published runs.
+pub const PUBLISHED_SEEDS: Range<u32> = 42..52;
+
+/// Who draws the orders of pods and nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Draws {
+    /// The published runs' own orders, [`PUBLISHED_SEEDS`].
+    Published,
+    /// Orders of ours from these seeds.
+    Ours(Range<u64>),
+}
+
+/// Mean and sample deviation of percents.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Figure {
+    /// Mean, in percent of all GPUs.
+    pub mean: f64,
+    /// Sample deviation, in points; 0 for a single run.
+    pub deviation: f64,
+}
+
+impl Figure {
+    /// Of some runs; zeros for none.
+    #[must_use]
+    pub fn of(runs: &[f64]) -> Self {
+        let count = runs.len() as f64;
+        let mean = runs.iter().sum::<f64>() / count.max(1.0);
+        let squares: f64 = runs.iter().map(|run| (run - mean) * (run - mean)).sum();
+        Self { mean, deviation: (squares / (count - 1.0).max(1.0)).sqrt() }
+    }
+}
+
+/// One cell: a workload under a policy when that much had been asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cell {
+    /// The workload, by the name of its file without extensions.
+    pub workload: String,
+    /// The policy.
+    pub policy: Policy,
+    /// Percent of the GPUs asked for.
+    pub percent: u64,
+    /// Percent granted, ours.
+    pub ours: Figure,
+    /// Percent granted, as published.
+    pub published: Figure,
+}
+
+impl Cell {
+    /// Ours less the published mean, in points.
+    #[must_use]
+    pub const fn difference(&self) -> f64 {
+        self.ours.mean - self.published.mean
+    }
+
+    /// Whether it is within [`TOLERANCE`].
+    #[must_use]
+    pub const fn passes(&self) -> bool {
+        self.difference().abs() <= TOLERANCE
+    }
+}
+
+/// All cells of one workload that were published, policies and percents ascending.
+#[must_use]
+pub fn cells(
+    workload: &str,
+    nodes: &[OpenbNode],
+    pods: &[OpenbPod],
+    published: &[PublishedRow],
+    draws: &Draws,
+) -> Vec<Cell> {
+    let cluster = Cluster::new(nodes);
+    let workloads: Vec<Workload> = match draws {
+        Draws::Published => {
+            let seeder = Seeder::default();
+            let one = |seed| Workload::published(&cluster, pods, 130, seeder.seeded(seed));
+            PUBLISHED_SEEDS.map(one).collect()
+        }
+        Draws::Ours(seeds) => seeds.clone().map(|seed| Workload::new(&cluster, pods, 130, seed)).collect(),
+    };
+    let mut cells = Vec::new();
+    for policy in Policy::PUBLISHED {
+        let row =
+            published.iter().find(|row| row.workload == workload && row.policy == policy.published_name());
+        let Some(row) = row else { continue };
+        let outcomes: Vec<_> = workloads.iter().map(|workload| run(&cluster, workload, policy)).collect();
+        for (percent, published) in FRACTIONS.into_iter().zip(row.allocated) {
+            let runs: Vec<f64> = outcomes.iter().map(|outcome| outcome.granted_at(percent)).collect();
+            let workload = workload.to_owned();
+            cells.push(Cell { workload, policy, percent, ours: Figure::of(&runs), published });
+        }
+    }
+    cells
+}

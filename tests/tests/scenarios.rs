@@ -25,6 +25,7 @@ pages! {
     files => "tests/scenarios/files.md",
     gangs => "tests/scenarios/gangs.md",
     getting_started => "docs/getting-started.md",
+    infeasible => "tests/scenarios/infeasible.md",
     lifecycle => "tests/scenarios/lifecycle.md",
     limits => "tests/scenarios/limits.md",
     newcomer => "tests/scenarios/newcomer.md",

@@ -227,9 +227,9 @@ impl<'a> Check<'a> {
     fn eviction(&mut self, row: &GangRow, placed: &PlacedGang, cause: &PreemptCause) {
         let lawful = match cause {
             PreemptCause::CpuWanted { .. } => row.class == Class::Spare && placed.frozen.is_some(),
-            PreemptCause::Priority { beneficiary } | PreemptCause::Reclaim { beneficiary } => {
-                *beneficiary != row.id
-            }
+            PreemptCause::Priority { beneficiary }
+            | PreemptCause::Order { beneficiary }
+            | PreemptCause::Reclaim { beneficiary } => *beneficiary != row.id,
         };
         if !row.preemptible || row.class == Class::Critical || placed.stopping || !lawful {
             self.report(rule::EVICTION, Some(row.id), format!("may not be evicted: {cause:?}"));

@@ -147,6 +147,16 @@ pub enum GangPhase {
     Placed(PlacedGang),
 }
 
+/// What a gang has had of the pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Attained {
+    /// What it held, over all attempts: thousandths of a device × milliseconds. A gang without devices counts the
+    /// thousandths of a core that it was guaranteed instead.
+    pub service: u64,
+    /// How long it ran, over the attempts whose work it still has: those that ended with a save.
+    pub done: Millis,
+}
+
 /// A gang that has a place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlacedGang {
@@ -158,6 +168,8 @@ pub struct PlacedGang {
     pub since: Timestamp,
     /// Work is lost back to here when it is evicted: the last checkpoint, or the start.
     pub saved: Timestamp,
+    /// Since when what it holds is not yet in [`GangRow::attained`]: its start, or the last change of its ranks.
+    pub metered: Timestamp,
     /// Where it expects to end: its time limit or its prediction, whichever is earlier.
     pub expected_end: Option<Timestamp>,
     /// Its ranks.
@@ -202,8 +214,12 @@ pub struct GangRow {
     pub queued: Timestamp,
     /// How long it runs at most.
     pub time_limit: Option<Millis>,
-    /// How long it is predicted to run.
+    /// How long it is predicted to run, all attempts together.
     pub predicted: Option<Millis>,
+    /// What it has had of the pool; of a placed gang up to [`PlacedGang::metered`], and what it did before this attempt.
+    pub attained: Attained,
+    /// Whether it saves its work when it is evicted.
+    pub saves: bool,
     /// Whether it may be evicted.
     pub preemptible: bool,
     /// Once placed, it is not evicted for this long.
@@ -288,7 +304,9 @@ impl Snapshot {
 pub struct Settings {
     /// Half-life of the fair-share history, in milliseconds. Default one day.
     pub half_life: Millis,
-    /// Gangs at the head of the line that get a reservation which backfill respects. Default 16.
+    /// Who may pass a gang that is blocked. Default conservative.
+    pub backfill: Backfill,
+    /// Gangs at the head of the line that get a reservation which conservative backfill respects. Default 16.
     pub reservations: u32,
     /// A gang once evicted is not evicted again for this long, in milliseconds. Default two minutes.
     pub calm: Millis,
@@ -301,21 +319,28 @@ pub struct Settings {
     pub patience: Millis,
     /// Which placement policy.
     pub placement: PlacementPolicy,
-    /// Which order policy.
+    /// Which queue is served next. Default fair share.
+    pub queues: QueuePolicy,
+    /// Which gang of it is tried first. Default first come, first served.
     pub order: OrderPolicy,
+    /// Parameters of the order policies.
+    pub ranking: Ranking,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
             half_life: Millis(86_400_000),
+            backfill: Backfill::Conservative,
             reservations: 16,
             calm: Millis(120_000),
             lend_margin: 50,
             freeze_before_evict: Millis(500),
             patience: Millis(300_000),
             placement: PlacementPolicy::Pack,
-            order: OrderPolicy::FairShare,
+            queues: QueuePolicy::FairShare,
+            order: OrderPolicy::Fifo,
+            ranking: Ranking::default(),
         }
     }
 }
@@ -331,13 +356,83 @@ pub enum PlacementPolicy {
     Spread,
 }
 
-/// Orders gangs.
+/// Chooses the queue that is served next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OrderPolicy {
-    /// Class, then hierarchical dominant-resource fairness, then priority, then place in line.
+#[serde(rename_all = "snake_case")]
+pub enum QueuePolicy {
+    /// Hierarchical dominant-resource fairness; the order policy decides inside each queue, and evicts inside it only.
     #[default]
     FairShare,
-    /// Class, then priority, then place in line.
+    /// All queues are one line; limits and guarantees hold all the same.
+    OneLine,
+}
+
+/// Who may pass a gang that is blocked, in its class and below.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Backfill {
+    /// Nobody: the line stands still behind the first gang that would fit into the empty pool and has no room now.
+    None,
+    /// Who does not delay the first blocked gang (Lifka, JSSPP 1995).
+    Easy,
+    /// Who delays none of the first [`Settings::reservations`] blocked gangs (Mu'alem and Feitelson, IEEE TPDS 2001).
+    #[default]
+    Conservative,
+    /// Everybody. Large gangs may starve.
+    Greedy,
+}
+
+/// Orders the gangs of a queue, after class and priority.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderPolicy {
+    /// First come, first served.
+    #[default]
     Fifo,
+    /// Shortest predicted run first.
+    Sjf,
+    /// Shortest predicted rest first, preemptive.
+    Srtf,
+    /// Least predicted run × devices first.
+    Qssf,
+    /// Fewest devices first.
+    Smallest,
+    /// Two queues by attained service, preemptive.
+    Tiresias,
+    /// Geometric levels of attained service, preemptive.
+    Las,
+    /// Geometric levels of predicted rest × devices, preemptive.
+    Srsf,
+}
+
+/// Parameters of the order policies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ranking {
+    /// How long a gang without prediction and time limit is taken to run, in milliseconds. Default one hour.
+    pub unpredicted: Millis,
+    /// Attained service at which Tiresias moves a gang to its second queue, in device-seconds. Default 18,000.
+    pub tiresias_threshold: u64,
+    /// Levels of attained and of remaining service grow by this factor, 2..=1024. Default 4.
+    pub base: u64,
+    /// A gang is evicted for one that stands so many levels before it, at least 1. Default 1.
+    pub gap: u32,
+}
+
+impl Default for Ranking {
+    fn default() -> Self {
+        Self { unpredicted: Millis(3_600_000), tiresias_threshold: 18_000, base: 4, gap: 1 }
+    }
+}
+
+impl Settings {
+    /// Gangs that get a reservation.
+    #[must_use]
+    pub const fn most_reservations(&self) -> u32 {
+        match self.backfill {
+            Backfill::None | Backfill::Greedy => 0,
+            Backfill::Easy => 1,
+            Backfill::Conservative => self.reservations,
+        }
+    }
 }

@@ -145,6 +145,7 @@ impl JobFile {
             preemptible: self.preemptible.unwrap_or(class != Class::Critical),
             min_runtime: span(self.min_runtime, Millis::ZERO),
             time_limit: self.time_limit.map(|limit| limit.0),
+            predicted: None,
             grace: span(self.grace, Millis(10_000)),
             retry: retry(self.retry.as_ref()),
             checkpoint: self.checkpoint.as_ref().map(|checkpoint| Checkpoint {

@@ -65,7 +65,7 @@ pub const fn state_style(state: State) -> Style {
         State::Running => Style::Green,
         State::Starting | State::Stopping => Style::Blue,
         State::Frozen | State::Waiting | State::Paused => Style::Yellow,
-        State::Failed => Style::Red,
+        State::Infeasible | State::Failed => Style::Red,
         State::Stopped | State::Succeeded => Style::Dim,
     }
 }

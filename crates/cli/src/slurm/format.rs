@@ -88,7 +88,7 @@ pub const fn state(state: State) -> (&'static str, &'static str) {
         State::Starting => ("CONFIGURING", "CF"),
         State::Stopping => ("COMPLETING", "CG"),
         State::Frozen | State::Paused => ("SUSPENDED", "S"),
-        State::Waiting => ("PENDING", "PD"),
+        State::Waiting | State::Infeasible => ("PENDING", "PD"),
         State::Failed => ("FAILED", "F"),
         State::Stopped => ("CANCELLED", "CA"),
         State::Succeeded => ("COMPLETED", "CD"),

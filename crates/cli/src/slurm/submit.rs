@@ -6,9 +6,9 @@ use crate::out::clean;
 use crate::pool::ensure;
 use crate::refs::JobRef;
 use crate::verbs::Ctx;
-use crate::verbs::run::stay;
+use crate::verbs::run::{hopeless, stay};
 use crate::verbs::session::code_of;
-use crate::verbs::wait::until_over;
+use crate::verbs::wait::{Waited, until_over};
 use pond_core::model::Command;
 use pond_spec::{Fault, sbatch as read_script};
 use std::path::Path;
@@ -86,11 +86,17 @@ pub fn sbatch(ctx: &Ctx, args: &[String]) -> Done {
     } else if !has(flags, &["--quiet", "-Q"]) {
         ctx.out.line(&format!("Submitted batch job {}", job.id))?;
     }
+    // As Slurm does when "requested node configuration is not available", but the job is kept, as with `pond run -d`.
+    if let Some(sentence) = hopeless(&client, JobRef::job(job.id)) {
+        return Err(CliError::CannotPlace { sentence });
+    }
     if !has(flags, &["--wait", "-W"]) {
         return Ok(codes::OK);
     }
-    let ended = until_over(&client, JobRef::job(job.id), None)?;
-    Ok(ended.map_or(codes::FAILED, |ended| code_of(ended.code)))
+    match until_over(&client, JobRef::job(job.id), None)? {
+        Waited::Over(ended) => Ok(code_of(ended.code)),
+        Waited::Infeasible | Waited::OutOfTime => Ok(codes::CANNOT_PLACE),
+    }
 }
 
 /// `srun`: the command with the flags of `sbatch`, and we stay with it.

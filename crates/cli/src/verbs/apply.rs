@@ -94,7 +94,7 @@ fn warn(ctx: &Ctx, prepared: &Prepared) {
 
 /// Whether waiting would not help.
 fn cannot(preview: &Preview) -> bool {
-    preview.why.as_ref().is_some_and(|why| matches!(why.verdict.as_str(), "needs_you" | "needs_admin"))
+    preview.why.as_ref().is_some_and(|why| why.infeasible)
 }
 
 /// The page: only what is known.

@@ -8,7 +8,7 @@
 use super::Ctx;
 use super::logs::Stream;
 use super::session::{End, code_of, connect};
-use super::wait::{Ended, until_over};
+use super::wait::{Ended, Waited, until_over};
 use crate::args::{ColorWhen, RunArgs};
 use crate::client::Client;
 use crate::error::{CliError, Done, codes};
@@ -103,15 +103,37 @@ fn detached(ctx: &Ctx, client: &Client, job: &JobSummary) -> Done {
 }
 
 /// Why waiting cannot help, if it cannot.
-fn hopeless(client: &Client, job: JobRef) -> Option<String> {
-    let view: WhyView = client.get(&job.path("/why"), &WhyQuery { index: job.index }).ok()?;
-    let infeasible = view.reason.as_ref().and_then(|reason| reason.get("infeasible"));
-    // A pool without nodes, or with one that is away, may yet become larger.
-    let for_good = infeasible.is_some_and(|funnel| {
-        funnel.get("nodes").and_then(serde_json::Value::as_u64).unwrap_or(0) > 0
-            && !funnel.to_string().contains("not_ready")
-    });
-    (view.verdict == "needs_you" || for_good).then_some(view.sentence)
+#[must_use]
+pub fn hopeless(client: &Client, job: JobRef) -> Option<String> {
+    why(client, job).and_then(|view| view.infeasible.then_some(view.sentence))
+}
+
+fn why(client: &Client, job: JobRef) -> Option<WhyView> {
+    client.get(&job.path("/why"), &WhyQuery { index: job.index }).ok()
+}
+
+/// Whether a job that waits was ever seen to have a chance. One that has none from the start is taken back; one that
+/// loses it while it waits (a device turns sick, a limit is lowered) waits on, for what was lost may come back.
+#[derive(Debug, Default)]
+struct Hope {
+    seen: bool,
+}
+
+impl Hope {
+    /// Takes a job back that can never start; says why.
+    fn lost(&mut self, client: &Client, job: JobRef, state: State) -> Result<Option<String>, CliError> {
+        if self.seen || !matches!(state, State::Waiting | State::Infeasible) {
+            return Ok(None);
+        }
+        let Some(view) = why(client, job) else { return Ok(None) };
+        if !view.infeasible {
+            self.seen = view.nodes > 0;
+            return Ok(None);
+        }
+        let body = ActionBody { now: true, ..ActionBody::default() };
+        client.post::<JobSummary>(&job.path("/stop"), &body)?;
+        Ok(Some(format!("{} Job {job} was stopped.", view.sentence)))
+    }
 }
 
 /// Stays with a job to its end: shows its output, passes Ctrl-C on, and gives back its exit code.
@@ -144,7 +166,7 @@ pub fn stay(ctx: &Ctx, client: &Client, job: &JobSummary, tty: bool) -> Done {
     } else {
         copy(ctx, client, id, job)?;
     }
-    let Some(ended) = until_over(client, id, None)? else { return Ok(codes::FAILED) };
+    let Waited::Over(ended) = until_over(client, id, None)? else { return Ok(codes::FAILED) };
     told(ctx, client, &ended);
     Ok(code_of(ended.code))
 }
@@ -164,9 +186,7 @@ fn copy(ctx: &Ctx, client: &Client, id: JobRef, job: &JobSummary) -> Result<(), 
     let copied = stream.copy();
     began.store(true, Ordering::Relaxed);
     match waiting.join() {
-        Ok(Some(sentence)) => {
-            Err(CliError::CannotPlace { sentence: format!("{sentence} (job {id} was stopped)") })
-        }
+        Ok(Some(sentence)) => Err(CliError::CannotPlace { sentence }),
         _ => copied,
     }
 }
@@ -176,22 +196,19 @@ fn until_started(client: &Client, job: JobRef, began: &AtomicBool) -> Option<Str
     let since = Instant::now();
     let mut progress = Progress::default();
     let mut pause = Duration::from_millis(50);
+    let mut hope = Hope::default();
     while !began.load(Ordering::Relaxed) {
         std::thread::sleep(pause);
         pause = LOOK;
         // A pool that is away for a moment is none of our business: the stream waits for it.
         let Ok(detail) = client.get::<JobDetail>(&job.path(""), &()) else { continue };
-        match detail.summary.state {
-            State::Waiting => {
-                if let Some(sentence) = hopeless(client, job) {
-                    let body = ActionBody { now: true, ..ActionBody::default() };
-                    // The stream ends with the job; if it cannot be stopped the stream goes on.
-                    client.post::<JobSummary>(&job.path("/stop"), &body).ok()?;
-                    return Some(sentence);
-                }
-            }
-            State::Starting => {}
-            _ => return None,
+        let state = detail.summary.state;
+        if !matches!(state, State::Waiting | State::Infeasible | State::Starting) {
+            return None;
+        }
+        // The stream ends with the job; if it cannot be stopped the stream goes on.
+        if let Some(sentence) = hope.lost(client, job, state).ok()? {
+            return Some(sentence);
         }
         if since.elapsed() > PATIENCE && !began.load(Ordering::Relaxed) {
             progress.step(&step(&detail));
@@ -213,21 +230,17 @@ fn step(detail: &JobDetail) -> String {
 fn started(client: &Client, job: JobRef) -> Result<bool, CliError> {
     let mut progress = Progress::default();
     let since = Instant::now();
+    let mut hope = Hope::default();
     loop {
         let detail: JobDetail = client.get(&job.path(""), &())?;
         match detail.summary.state {
             State::Running | State::Frozen => return Ok(true),
             state if state.is_over() => return Ok(false),
-            State::Waiting => {
-                if let Some(sentence) = hopeless(client, job) {
-                    let body = ActionBody { now: true, ..ActionBody::default() };
-                    client.post::<JobSummary>(&job.path("/stop"), &body)?;
-                    return Err(CliError::CannotPlace {
-                        sentence: format!("{sentence} (job {job} was stopped)"),
-                    });
+            state => {
+                if let Some(sentence) = hope.lost(client, job, state)? {
+                    return Err(CliError::CannotPlace { sentence });
                 }
             }
-            _ => {}
         }
         if since.elapsed() > PATIENCE {
             progress.step(&step(&detail));

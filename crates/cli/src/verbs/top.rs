@@ -74,7 +74,7 @@ fn look(client: &Client) -> Result<Page, CliError> {
     let query = JobQuery { state: Some("active".to_owned()), ..JobQuery::default() };
     let mut page = Page { nodes, ..Page::default() };
     for job in jobs(client, &query, 1000)? {
-        if matches!(job.state, State::Waiting | State::Paused) {
+        if matches!(job.state, State::Waiting | State::Infeasible | State::Paused) {
             page.waiting += 1;
             continue;
         }

@@ -1,6 +1,7 @@
 //! `pond wait`: until jobs are over; ends with the code of the first that failed.
 
 use super::Ctx;
+use super::run::hopeless;
 use super::session::code_of;
 use crate::args::WaitArgs;
 use crate::client::{Client, EventStream};
@@ -26,6 +27,17 @@ pub struct Ended {
     pub detail: JobDetail,
 }
 
+/// What came of waiting.
+#[derive(Clone, Debug)]
+pub enum Waited {
+    /// It is over.
+    Over(Box<Ended>),
+    /// Nothing that comes free would let it start.
+    Infeasible,
+    /// The deadline came first.
+    OutOfTime,
+}
+
 /// `pond wait`.
 ///
 /// # Errors
@@ -43,10 +55,17 @@ pub fn wait(ctx: &Ctx, args: &WaitArgs) -> Done {
         args.jobs.iter().map(|text| find(&client, text, Careful::No)).collect::<Result<_, _>>()?;
     let mut worst = codes::OK;
     for job in jobs {
-        let Some(ended) = until_over(&client, job, deadline)? else {
-            return Err(CliError::CannotPlace {
-                sentence: format!("{job} is not over yet; gave up waiting"),
-            });
+        let ended = match until_over(&client, job, deadline)? {
+            Waited::Over(ended) => ended,
+            Waited::Infeasible => {
+                let why = hopeless(&client, job);
+                let sentence = why.unwrap_or_else(|| format!("{job} cannot start as things are"));
+                return Err(CliError::CannotPlace { sentence });
+            }
+            Waited::OutOfTime => {
+                let sentence = format!("{job} is not over yet; gave up waiting");
+                return Err(CliError::CannotPlace { sentence });
+            }
         };
         if ctx.out.format.is_data() {
             ctx.out.entry(&ended.detail.summary)?;
@@ -66,17 +85,13 @@ pub fn wait(ctx: &Ctx, args: &WaitArgs) -> Done {
     Ok(worst)
 }
 
-/// Waits for the end of a job or of one element; `None` when the deadline came first.
+/// Waits for the end of a job or of one element.
 ///
 /// # Errors
 /// No pool, no such job, or a refusal.
-pub fn until_over(
-    client: &Client,
-    job: JobRef,
-    deadline: Option<Instant>,
-) -> Result<Option<Ended>, CliError> {
-    if let Some(ended) = over(client, job)? {
-        return Ok(Some(ended));
+pub fn until_over(client: &Client, job: JobRef, deadline: Option<Instant>) -> Result<Waited, CliError> {
+    if let Some(waited) = look(client, job)? {
+        return Ok(waited);
     }
     let news = news_of(client, job);
     loop {
@@ -85,21 +100,21 @@ pub fn until_over(
             Ok(()) | Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => std::thread::sleep(left.min(LOOK / 5)),
         }
-        if let Some(ended) = over(client, job)? {
-            return Ok(Some(ended));
+        if let Some(waited) = look(client, job)? {
+            return Ok(waited);
         }
         if deadline.is_some_and(|at| at <= Instant::now()) {
-            return Ok(None);
+            return Ok(Waited::OutOfTime);
         }
     }
 }
 
-fn over(client: &Client, job: JobRef) -> Result<Option<Ended>, CliError> {
+fn look(client: &Client, job: JobRef) -> Result<Option<Waited>, CliError> {
     let detail: JobDetail = client.get(&job.path(""), &())?;
     let element = job.index.and_then(|index| detail.gangs.iter().find(|gang| gang.index == index));
     let state = element.map_or(detail.summary.state, |gang| gang.state);
     if !state.is_over() {
-        return Ok(None);
+        return Ok((state == State::Infeasible).then_some(Waited::Infeasible));
     }
     let of_element = |gang: &pond_server::api::types::GangView| {
         let failed = gang
@@ -114,7 +129,7 @@ fn over(client: &Client, job: JobRef) -> Result<Option<Ended>, CliError> {
         Some(gang) => of_element(gang),
         None => detail.summary.exit_code.unwrap_or(i32::from(state != State::Succeeded)),
     };
-    Ok(Some(Ended { state, code, detail }))
+    Ok(Some(Waited::Over(Box::new(Ended { state, code, detail }))))
 }
 
 /// A word whenever something happened to the job, from a thread that ends with the receiver.

@@ -7,7 +7,7 @@ use super::refusal::Refusal;
 use super::rows::GangRows;
 use crate::ids::{GangId, Generation, JobId, QueuePath};
 use crate::model::{Class, Dependency, DeviceRequest, JobSpec, Resources, Shape, ShareMode};
-use crate::snapshot::{GangPhase, GangRow, Held};
+use crate::snapshot::{Attained, GangPhase, GangRow, Held};
 use crate::units::{Millis, Thousandths};
 use std::collections::{BTreeSet, VecDeque};
 
@@ -168,6 +168,7 @@ impl Engine {
             queued: self.now,
             evictions: 0,
             last_evicted: None,
+            attained: Attained { service: 0, done: Millis::ZERO },
             avoid: Vec::new(),
             hold: None,
             past: VecDeque::new(),
@@ -216,7 +217,9 @@ pub(super) fn gang_row(
         size: spec.size,
         queued: gang.queued,
         time_limit: spec.time_limit,
-        predicted: None,
+        predicted: spec.predicted,
+        attained: gang.attained,
+        saves: spec.checkpoint.is_some(),
         preemptible: spec.preemptible && spec.class != Class::Critical,
         min_runtime: spec.min_runtime,
         evictions: gang.evictions,

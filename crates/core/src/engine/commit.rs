@@ -125,6 +125,7 @@ impl Engine {
             alternative,
             placed: now,
             started: None,
+            metered: None,
             deadline,
             tasks: Vec::new(),
             gone: Vec::new(),
@@ -228,9 +229,11 @@ impl Engine {
         let shape = shapes.get(live.alternative as usize).ok_or(StaleReason::Ranks)?;
         let limits = Limits { request: shape.request, burst: shape.burst };
         let seats = seats(self, shape, job.spec.class, rows.queue, tasks, false)?;
+        let now = self.now;
         let gang = self.gang_mut(id).ok_or(StaleReason::Gone)?;
         // A rank that left and comes back must not be taken for the one that left.
         gang.generation = Generation(generation.0.saturating_add(1));
+        gang.bank(now);
         let (generation, state) = (gang.generation, gang.state());
         self.remember(id, decision);
         self.seat(id, rows, generation, limits, tasks, seats);

@@ -78,11 +78,12 @@ impl Engine {
         let Some(gang) = self.jobs.get(&id.job).and_then(|job| job.gang(id.index)) else { return };
         let Some(rows) = gang.rows else { return };
         let phase = self.row_phase(gang, &self.jobs[&id.job].spec);
-        let (evictions, last_evicted) = (gang.evictions, gang.last_evicted);
+        let (evictions, last_evicted, attained) = (gang.evictions, gang.last_evicted, gang.attained);
         let avoid = gang.avoid.to_vec();
         if let Some(row) = self.rows.gang_mut(rows.gang) {
             row.evictions = evictions;
             row.last_evicted = last_evicted;
+            row.attained = attained;
             row.avoid = avoid;
             row.phase = phase;
         }
@@ -94,8 +95,10 @@ impl Engine {
             Phase::Held(held) => GangPhase::Held(held.to_owned()),
             Phase::Pending | Phase::Finished { .. } => GangPhase::Pending,
             Phase::Placed(live) => {
-                let limit = spec.time_limit.map(|span| live.started.unwrap_or(live.placed).after(span));
-                placed_row(live, gang.generation, limit, spec.class)
+                let rest = spec.predicted.map(|all| all.minus(gang.attained.done));
+                let span = [spec.time_limit, rest].into_iter().flatten().min();
+                let end = span.map(|span| live.started.unwrap_or(live.placed).after(span));
+                placed_row(live, gang.generation, end, spec.class)
             }
         }
     }
@@ -234,6 +237,8 @@ impl Engine {
         if live.tasks.iter().any(|task| task.rank >= shrinking.to && !task.has_ended()) {
             return;
         }
+        gang.bank(now);
+        let Some(live) = gang.live_mut() else { return };
         let leave = live.tasks.partition_point(|task| task.rank < shrinking.to);
         let left = live.tasks.split_off(leave);
         live.shrinking = None;
@@ -281,6 +286,7 @@ impl Engine {
         }
         let Some(rows) = gang.rows else { return };
         let from = gang.state();
+        gang.bank(now);
         let Phase::Placed(live) = std::mem::replace(&mut gang.phase, Phase::Pending) else { return };
         let then = live.ending.map_or(Then::Finish(End::Succeeded), |ending| ending.then);
         let mut ranks = live.gone;
@@ -301,13 +307,16 @@ impl Engine {
             Then::Failed { exit, .. } => matches!(exit, Exit::DeviceError | Exit::Lost),
             _ => false,
         };
+        let ran = live.started.map_or(Millis::ZERO, |started| now.since(started));
+        if matches!(&then, Then::Evicted(_) if saves) || then == Then::Pause {
+            gang.attained.done = gang.attained.done.plus(ran);
+        }
         for task in &live.tasks {
             self.free_task(id, task, class, rows, lost);
             self.rows.seat(task.node, rows.gang, false);
         }
         self.rows.count_running(rows.queue, false);
         self.timers.cancel_gang(id);
-        let ran = live.started.map_or(Millis::ZERO, |started| now.since(started));
         self.become_what(id, then, ran, from, out);
     }
 
@@ -553,6 +562,7 @@ impl Engine {
         let class = job.spec.class;
         let Some(gang) = job.gang_mut(id.index) else { return };
         let Some(rows) = gang.rows else { return };
+        gang.bank(self.now);
         let Some(live) = gang.live_mut() else { return };
         let Some(task) = live.tasks.iter_mut().find(|task| task.rank == rank) else { return };
         self.rows.account(task, class, rows.queue, false);

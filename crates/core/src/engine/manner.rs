@@ -83,6 +83,9 @@ pub fn describe(then: &Then) -> String {
         Then::Failed { rank, exit } => format!("rank {rank}: {}", describe_exit(*exit)),
         Then::StartFailed { rank, message, .. } => format!("rank {rank} did not start: {message}"),
         Then::Evicted(PreemptCause::Priority { beneficiary }) => format!("gives way to job {beneficiary}"),
+        Then::Evicted(PreemptCause::Order { beneficiary }) => {
+            format!("gives way to job {beneficiary}, which is before it in line")
+        }
         Then::Evicted(PreemptCause::Reclaim { beneficiary }) => {
             format!("its queue gives back what it had borrowed, to job {beneficiary}")
         }

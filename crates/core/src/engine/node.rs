@@ -317,6 +317,7 @@ impl Engine {
         let class = job.spec.class;
         let Some(gang) = job.gang_mut(id.index) else { return };
         let Some(rows) = gang.rows else { return };
+        gang.bank(self.now);
         let Some(live) = gang.live_mut() else { return };
         let (lost, kept) = std::mem::take(&mut live.tasks).into_iter().partition(|task| task.node == ord);
         live.tasks = kept;

@@ -383,7 +383,7 @@ pub fn device_row(spec: Device) -> DeviceRow {
 pub fn placed_row(
     live: &Live,
     generation: crate::ids::Generation,
-    limit: Option<Timestamp>,
+    expected_end: Option<Timestamp>,
     class: Class,
 ) -> GangPhase {
     let busy = |task: &Task| match class {
@@ -400,7 +400,9 @@ pub fn placed_row(
     });
     let evicted_for = live.ending.as_ref().and_then(|ending| match &ending.then {
         super::job::Then::Evicted(
-            PreemptCause::Priority { beneficiary } | PreemptCause::Reclaim { beneficiary },
+            PreemptCause::Priority { beneficiary }
+            | PreemptCause::Order { beneficiary }
+            | PreemptCause::Reclaim { beneficiary },
         ) => Some(*beneficiary),
         _ => None,
     });
@@ -409,7 +411,8 @@ pub fn placed_row(
         alternative: live.alternative,
         since: live.placed,
         saved: live.started.unwrap_or(live.placed),
-        expected_end: limit,
+        metered: live.metered.unwrap_or(live.placed),
+        expected_end,
         tasks: tasks.collect(),
         frozen: live.frozen,
         stopping: live.ending.is_some(),

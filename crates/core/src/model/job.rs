@@ -147,6 +147,8 @@ pub struct JobSpec {
     pub min_runtime: Millis,
     /// Run time after which it is stopped.
     pub time_limit: Option<Millis>,
+    /// How long each of its gangs is predicted to run, all its attempts together; `None`: nobody knows.
+    pub predicted: Option<Millis>,
     /// Between the stop signal and the kill.
     pub grace: Millis,
     /// The budget of attempts.
@@ -179,6 +181,7 @@ impl JobSpec {
             preemptible: true,
             min_runtime: Millis::ZERO,
             time_limit: None,
+            predicted: None,
             grace: Millis(10_000),
             retry: Retry::default(),
             checkpoint: None,

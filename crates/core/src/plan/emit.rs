@@ -68,9 +68,9 @@ impl Solver<'_> {
             let gangs = &self.problem.pending.buckets[bucket].gangs;
             let special = !self.fates.is_empty() || !self.dealt.is_empty();
             let waits = |(at, place): (usize, &Place)| {
-                let own = special && self.fates.contains_key(&place.2);
-                let started = special && !own && self.dealt.contains(&place.2);
-                (own || at >= next && !started).then_some((place.2, place.1))
+                let own = special && self.fates.contains_key(&place.gang);
+                let started = special && !own && self.dealt.contains(&place.gang);
+                (own || at >= next && !started).then_some((place.gang, place.id))
             };
             let all: Vec<(GangOrd, GangId)> = gangs.iter().enumerate().filter_map(waits).collect();
             for (ord, gang) in all {

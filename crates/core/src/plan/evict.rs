@@ -1,28 +1,18 @@
 //! Eviction: a place for a gang that may not wait, at the price of the fewest whole gangs and the least lost work.
 //!
-//! Who may evict whom ([`Solver::cause`]):
-//! - `critical` gangs are never evicted; `spare` gangs never evict;
-//! - `critical` evicts `standard` and `spare`, `standard` evicts `spare`, in any queue;
-//! - inside one queue, a higher priority evicts a lower one of the same class;
-//! - a queue below its guarantee takes back from queues above theirs ([`Tree::reclaims`](crate::queue::Tree::reclaims)).
-//!
-//! No ping-pong: if A evicts B then B cannot evict A. By class or by priority in one queue the relation is a
-//! strict order, so not both ways; reclaim only works between different queues, and not back
-//! (proof there). A chain A > B > C > A would need a reclaim in it, whose taker is within its guarantee and so
-//! safe from reclaim until other gangs move; and no gang is evicted twice within the calm period, nor before its `min_runtime`.
+//! Who may evict whom is said in [`super::rights`].
 
-use super::problem::pending::Key;
+use super::problem::pending::{Key, Place};
 use super::problem::pool::{Pool, Want};
 use super::problem::profile::copies;
-use super::problem::running::Rank;
 use super::problem::shape::signed;
+use super::rights::{Right, Taker, Victim};
 use super::solve::{Fate, Fit, Solver};
 use super::{Decision, PreemptCause};
 use crate::ids::GangId;
 use crate::model::{Class, ShareMode};
 use crate::queue::Amounts;
 use crate::snapshot::{GangOrd, GangPhase, GangRow, NodeOrd, Placed, PlacedGang};
-use crate::units::Timestamp;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,18 +27,8 @@ const MOST_CHANGES: usize = 256;
 /// Elastic gangs asked to give ranks back for one gang.
 const MOST_ELASTIC: usize = 64;
 
-/// A gang that could go.
-#[derive(Clone, Debug)]
-struct Victim {
-    gang: GangOrd,
-    lost: u64,
-    reclaim: bool,
-    amounts: Amounts,
-    queue: usize,
-}
-
 /// A gang that others are leaving for, in the order of the line.
-type Waiting = (Reverse<(Class, u16)>, Timestamp, GangId, GangOrd, Vec<GangOrd>);
+type Waiting = (Reverse<(Class, u16)>, Place, Vec<GangOrd>);
 
 /// One choice of victims on a node: how many, how much work is lost, where, who.
 type Choice = (usize, u64, usize, Vec<GangOrd>);
@@ -67,13 +47,15 @@ impl Solver<'_> {
         let mut waiting: Vec<Waiting> = Vec::new();
         for (id, victims) in victims {
             let Some(gang) = self.problem.ids.get(&id).copied() else { continue };
-            if let (Some(row), true) = (self.snapshot.gang(gang), self.problem.bucket(gang).is_some()) {
-                waiting.push((Reverse((row.class, row.priority)), row.queued, id, gang, victims));
+            if let Some(place) = self.problem.place(gang)
+                && let Some(row) = self.snapshot.gang(gang)
+            {
+                waiting.push((Reverse((row.class, row.priority)), place, victims));
             }
         }
         waiting.sort();
-        for (_, _, _, gang, victims) in waiting {
-            self.settle_one(gang, &victims);
+        for (_, place, victims) in waiting {
+            self.settle_one(place.gang, &victims);
         }
     }
 
@@ -105,6 +87,7 @@ impl Solver<'_> {
             }
             self.fates.insert(gang, Fate::Evicting(u32::try_from(victims.len()).unwrap_or(u32::MAX)));
             self.dealt.insert(gang);
+            self.stop_behind(bucket, gang);
         } else {
             self.tree = before;
             // Who is on the way out for it is enough: nobody else has to go.
@@ -176,7 +159,7 @@ impl Solver<'_> {
     }
 
     /// Makes room for a blocked gang; how many others must go. None, and a place all the same, when enough are leaving as it is.
-    pub fn evict(&mut self, gang: GangOrd, bucket: usize, key: &Key) -> Option<u32> {
+    pub fn evict(&mut self, gang: GangOrd, bucket: usize, key: &Key, level: u32) -> Option<u32> {
         if key.class == Class::Spare || self.runs[bucket].no_victims || self.no_more.contains(&gang) {
             return None;
         }
@@ -195,7 +178,8 @@ impl Solver<'_> {
                 continue;
             }
             let shrinks = !self.problem.running.elastic.is_empty();
-            let evicts = self.any_victims(key, &asked);
+            let taker = Taker { id, key, level, asked };
+            let evicts = self.any_victims(&taker);
             if !shrinks && !evicts {
                 continue;
             }
@@ -207,7 +191,7 @@ impl Solver<'_> {
                 count = self.shrink_others(id, bucket, key, variant);
             }
             if count.is_none() && evicts {
-                count = self.evict_others(id, bucket, key, variant, &asked);
+                count = self.evict_others(bucket, &taker, variant);
             }
             self.leave_future();
             self.problem.pool.forget_trial(trial, &[variant]);
@@ -230,81 +214,26 @@ impl Solver<'_> {
         Some(0)
     }
 
-    /// Whether somebody runs whom the gang might evict: cheap, and wrong only in saying yes.
-    fn any_victims(&self, key: &Key, asked: &Amounts) -> bool {
-        let ranks = &self.problem.running.ranks;
-        let rank = |class, queue, priority| Rank { class, queue, priority, gang: GangOrd(0) };
-        let spare = ranks.range(..rank(Class::Standard, 0, 0)).next().is_some();
-        let from = rank(Class::Standard, if key.class == Class::Critical { 0 } else { key.queue }, 0);
-        let to = match key.class {
-            Class::Critical => rank(Class::Critical, 0, 0),
-            _ => rank(Class::Standard, key.queue, key.priority),
-        };
-        spare || ranks.range(from..to).next().is_some() || self.tree.may_reclaim(key.queue, asked)
-    }
-
-    /// Whether the gang may evict that one now, and if so whether by reclaim.
-    fn cause(&mut self, key: &Key, asked: &Amounts, gang: GangOrd) -> Option<Victim> {
-        let (row, placed) = self.placed(gang)?;
-        if !row.preemptible || row.class == Class::Critical || placed.stopping || placed.shrinking.is_some() {
-            return None;
-        }
-        if self.decided.contains(&gang) {
-            return None;
-        }
-        let queue = row.queue.0 as usize;
-        let by_class = key.class > row.class;
-        let by_priority = key.class == row.class && key.queue == queue && key.priority > row.priority;
-        let reclaim = !by_class && !by_priority;
-        if reclaim && (key.class < row.class || !self.tree.any_guarantee(key.queue)) {
-            return None;
-        }
-        let amounts = self.problem.amounts(gang);
-        if reclaim && !self.tree.reclaims(key.queue, asked, queue, &amounts) {
-            return None;
-        }
-        let (saved, preemptible_at) = (placed.saved, protected_until(row, placed, self.settings.calm));
-        if preemptible_at > self.now {
-            self.again = self.again.min(preemptible_at);
-            return None;
-        }
-        let (share, _) = self.tree.dominant(&amounts);
-        let lost = self.now.since(saved).0.saturating_mul(share.max(1));
-        Some(Victim { gang, lost, reclaim, amounts, queue })
-    }
-
-    fn evict_others(
-        &mut self,
-        id: GangId,
-        bucket: usize,
-        key: &Key,
-        variant: usize,
-        asked: &Amounts,
-    ) -> Option<u32> {
+    fn evict_others(&mut self, bucket: usize, taker: &Taker<'_>, variant: usize) -> Option<u32> {
+        let key = taker.key;
         let (mark, before) = (self.problem.pool.mark(), self.tree.clone());
         let mut known: BTreeMap<GangOrd, Option<Victim>> = BTreeMap::new();
         let mut chosen: Vec<Victim> = Vec::new();
         let (need, mut enough) = (key.size.min, false);
-        let mut choices = self.choices(key, asked, variant, &mut known);
+        let mut choices = self.choices(taker, variant, &mut known);
         // Ends: each turn takes at least one victim more, or a choice away.
         while !enough {
             let Some(choice) = choices.pop_first() else { break };
             let (_, _, node, _) = choice;
             let gone: BTreeSet<GangOrd> = chosen.iter().map(|victim| victim.gang).collect();
-            let Some(fresh) = self.choice(key, asked, variant, node, &gone, &mut known) else { continue };
+            let Some(fresh) = self.choice(taker, variant, node, &gone, &mut known) else { continue };
             if fresh > choice {
                 choices.insert(fresh);
                 continue;
             }
-            if self.take_victims(&fresh.3, key, asked, &known, &mut chosen) {
-                choices.extend(self.choice(
-                    key,
-                    asked,
-                    variant,
-                    node,
-                    &chosen.iter().map(|v| v.gang).collect(),
-                    &mut known,
-                ));
+            if self.take_victims(&fresh.3, taker, &known, &mut chosen) {
+                let gone = chosen.iter().map(|v| v.gang).collect();
+                choices.extend(self.choice(taker, variant, node, &gone, &mut known));
             }
             enough = self.problem.pool.has_copies(variant, None, need);
         }
@@ -313,7 +242,7 @@ impl Solver<'_> {
             let want = Want { variant, end: self.end(key), avoid: &[] };
             self.runs[bucket].forget_domains();
             if let Some(seats) = self.seat_gang(bucket, &want, need, &mut None) {
-                self.go(id, key, Fit { alternative: 0, variant, seats }, &chosen);
+                self.go(taker.id, key, Fit { alternative: 0, variant, seats }, &chosen);
                 return u32::try_from(chosen.len()).ok();
             }
         }
@@ -325,12 +254,11 @@ impl Solver<'_> {
     /// Workable choices on the emptiest nodes that the variant suits.
     fn choices(
         &mut self,
-        key: &Key,
-        asked: &Amounts,
+        taker: &Taker<'_>,
         variant: usize,
         known: &mut BTreeMap<GangOrd, Option<Victim>>,
     ) -> BTreeSet<Choice> {
-        let most = MOST_NODES.max(4 * key.size.min as usize);
+        let most = MOST_NODES.max(4 * taker.key.size.min as usize);
         let mut choices = BTreeSet::new();
         let nodes: Vec<usize> = self
             .problem
@@ -343,7 +271,7 @@ impl Solver<'_> {
             if choices.len() >= most || self.looked_at > MOST_LOOKS {
                 break;
             }
-            choices.extend(self.choice(key, asked, variant, node, &BTreeSet::new(), known));
+            choices.extend(self.choice(taker, variant, node, &BTreeSet::new(), known));
         }
         choices
     }
@@ -351,8 +279,7 @@ impl Solver<'_> {
     /// The fewest victims on a node, and of those the least lost work, with which one more task fits there.
     fn choice(
         &mut self,
-        key: &Key,
-        asked: &Amounts,
+        taker: &Taker<'_>,
         variant: usize,
         node: usize,
         gone: &BTreeSet<GangOrd>,
@@ -364,7 +291,7 @@ impl Solver<'_> {
         for gang in row.gangs.iter().filter(|gang| !gone.contains(gang)) {
             self.looked_at += 1;
             if !known.contains_key(gang) {
-                let victim = self.cause(key, asked, *gang);
+                let victim = self.cause(taker, *gang);
                 known.insert(*gang, victim);
             }
             if let Some(Some(victim)) = known.get(gang) {
@@ -444,8 +371,7 @@ impl Solver<'_> {
     fn take_victims(
         &mut self,
         gangs: &[GangOrd],
-        key: &Key,
-        asked: &Amounts,
+        taker: &Taker<'_>,
         known: &BTreeMap<GangOrd, Option<Victim>>,
         chosen: &mut Vec<Victim>,
     ) -> bool {
@@ -453,7 +379,10 @@ impl Solver<'_> {
         let mut new = Vec::new();
         for gang in gangs {
             let Some(Some(victim)) = known.get(gang) else { continue };
-            if victim.reclaim && !self.tree.reclaims(key.queue, asked, victim.queue, &victim.amounts) {
+            let Taker { key, asked, .. } = taker;
+            if victim.right == Right::Reclaim
+                && !self.tree.reclaims(key.queue, asked, victim.queue, &victim.amounts)
+            {
                 self.tree = before;
                 return false;
             }
@@ -494,9 +423,10 @@ impl Solver<'_> {
             self.future.push((victim.gang, 0));
             self.decided.insert(victim.gang);
             let Some((row, placed)) = self.placed(victim.gang) else { continue };
-            let cause = match victim.reclaim {
-                true => PreemptCause::Reclaim { beneficiary },
-                false => PreemptCause::Priority { beneficiary },
+            let cause = match victim.right {
+                Right::Reclaim => PreemptCause::Reclaim { beneficiary },
+                Right::Priority => PreemptCause::Priority { beneficiary },
+                Right::Order => PreemptCause::Order { beneficiary },
             };
             let decision = Decision::Preempt { gang: row.id, generation: placed.generation, cause };
             self.changes.push(decision);
@@ -597,10 +527,4 @@ impl Solver<'_> {
         }
         count
     }
-}
-
-/// Until when a running gang may not be evicted.
-pub(crate) fn protected_until(row: &GangRow, placed: &PlacedGang, calm: crate::units::Millis) -> Timestamp {
-    let minimum = placed.since.after(row.min_runtime);
-    row.last_evicted.map_or(minimum, |last| minimum.max(last.after(calm)))
 }

@@ -9,9 +9,8 @@ use super::{Explanation, Funnel, HoldReason, Verdict, WhatIf};
 use crate::ids::GangId;
 use crate::model::{Class, Resources};
 use crate::queue::Tree;
-use crate::snapshot::{GangOrd, GangPhase, GangRow, Held, Settings, Snapshot};
+use crate::snapshot::{Backfill, GangOrd, GangPhase, GangRow, Held, Settings, Snapshot};
 use crate::units::{Millis, Timestamp};
-use std::cmp::Reverse;
 use std::collections::VecDeque;
 
 /// Blocked gangs whose starts are predicted to find that of one behind them.
@@ -68,7 +67,11 @@ fn explain_pending(
 ) {
     (explanation.position, explanation.ahead) = position(problem, snapshot, settings, ord);
     let spare = row.class == Class::Spare;
-    let settings = Settings { reservations: PREDICTED, patience: Millis::ZERO, ..settings.clone() };
+    let backfill = match settings.backfill {
+        Backfill::Easy => Backfill::Conservative,
+        as_set => as_set,
+    };
+    let settings = Settings { backfill, reservations: PREDICTED, patience: Millis::ZERO, ..settings.clone() };
     let mut solver = Solver::new(problem, snapshot, &settings, now);
     solver.focus = Some(Focus::new(ord));
     solver.serve_all();
@@ -125,14 +128,14 @@ fn position(
     let mut count = 0;
     let mut next: Vec<usize> = vec![0; problem.pending.buckets.len()];
     for class in [Class::Critical, Class::Standard, Class::Spare] {
-        let mut line = Line::new(settings.order, snapshot.queues.len());
+        let mut line = Line::new(settings.queues, snapshot.queues.len());
         for bucket in 0..next.len() {
             push(problem, &tree, &mut line, bucket, 0, class);
         }
         while let Some(head) = line.pop(&tree) {
             count += 1;
             let bucket = &problem.pending.buckets[head.bucket];
-            let (key, ord) = (bucket.key.clone(), bucket.gangs[next[head.bucket]].2);
+            let (key, ord) = (bucket.key.clone(), bucket.gangs[next[head.bucket]].gang);
             if ord == gang {
                 return (count, before.into_iter().rev().collect());
             }
@@ -155,7 +158,6 @@ fn push(problem: &Problem, tree: &Tree, line: &mut Line, bucket: usize, at: usiz
     if own.key.class == class
         && let Some(place) = own.gangs.get(at)
     {
-        let head = Head { priority: Reverse(own.key.priority), queued: place.0, gang: place.1, bucket };
-        line.push(tree, own.key.queue, head);
+        line.push(tree, own.key.queue, Head::of(place, own.key.priority, bucket));
     }
 }

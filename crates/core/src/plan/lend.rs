@@ -9,7 +9,7 @@
 //! Taking back looks at what owners use at this moment; giving again asks for room under the larger of that and
 //! the 95th percentile, less another margin, so that a load at the edge does not make gangs flutter.
 
-use super::evict::protected_until;
+use super::rights::protected_until;
 use super::solve::Solver;
 use super::{Decision, PreemptCause};
 use crate::ids::GangId;

@@ -11,6 +11,7 @@ mod planner;
 mod policy;
 mod problem;
 mod reserve;
+mod rights;
 mod sentence;
 mod solve;
 #[cfg(test)]
@@ -120,6 +121,11 @@ pub enum Decision {
 pub enum PreemptCause {
     /// A `critical` gang, or one of higher class or priority in the same queue, needs the place.
     Priority {
+        /// Who.
+        beneficiary: GangId,
+    },
+    /// The order policy puts a gang of the same line so far before it.
+    Order {
         /// Who.
         beneficiary: GangId,
     },

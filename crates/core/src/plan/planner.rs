@@ -25,10 +25,10 @@ impl Planner {
     pub fn plan(&mut self, snapshot: &Snapshot, now: Timestamp) -> Plan {
         let problem = match &mut self.problem {
             Some(problem) => {
-                problem.update(snapshot, &self.settings);
+                problem.update(snapshot, &self.settings, now);
                 problem
             }
-            none => none.insert(Problem::new(snapshot, &self.settings)),
+            none => none.insert(Problem::new(snapshot, &self.settings, now)),
         };
         solve::solve(problem, snapshot, &self.settings, now)
     }
@@ -39,7 +39,8 @@ impl Planner {
     #[must_use]
     pub fn explain(&self, snapshot: &Snapshot, gang: GangId, now: Timestamp) -> Option<Explanation> {
         let kept = self.problem.as_ref().filter(|problem| problem.is_of(snapshot));
-        let mut problem = kept.cloned().unwrap_or_else(|| Problem::new(snapshot, &self.settings));
+        let mut problem = kept.cloned().unwrap_or_else(|| Problem::new(snapshot, &self.settings, now));
+        problem.pass_time(snapshot, now);
         explain::explain(&mut problem, snapshot, &self.settings, gang, now)
     }
 }

@@ -56,7 +56,7 @@ struct Sweep {
 impl Solver<'_> {
     /// Keeps a place for a blocked gang, if it is its turn to have one.
     pub fn reserve(&mut self, gang: GangOrd, id: GangId, key: &Key) -> bool {
-        if self.reserved >= self.settings.reservations || key.class == Class::Spare {
+        if self.reserved >= self.settings.most_reservations() || key.class == Class::Spare {
             return false;
         }
         for alternative in 0..self.problem.alternatives(key.demand) {

@@ -1,7 +1,7 @@
 //! One sentence for people: what is short by how much, and what to do.
 
-use super::{Constraint, Dimension, Explanation, HoldReason};
-use crate::model::{DeviceKind, Shape};
+use super::{Constraint, Dimension, Explanation, Funnel, HoldReason};
+use crate::model::{DeviceKind, Resources, Shape};
 use crate::snapshot::{GangRow, PlacedGang, Snapshot};
 use crate::units::{Bytes, MilliCpu, Thousandths, Timestamp};
 use std::collections::BTreeSet;
@@ -33,12 +33,16 @@ const fn kind_name(kind: DeviceKind) -> &'static str {
 /// An amount in its dimension's unit.
 pub(super) fn amount(dimension: Dimension, value: u64) -> String {
     match dimension {
-        Dimension::Cpu => format!("{} cores", MilliCpu(value)),
+        Dimension::Cpu => cores(MilliCpu(value)),
         Dimension::Memory => format!("{} of memory", Bytes(value)),
         Dimension::Disk => format!("{} of disk", Bytes(value)),
         Dimension::Device(kind) => format!("{} {}", Thousandths(value), kind_name(kind)),
         Dimension::Running => format!("{value} running"),
     }
+}
+
+fn cores(cpu: MilliCpu) -> String {
+    if cpu == MilliCpu(1000) { "1 core".to_owned() } else { format!("{cpu} cores") }
 }
 
 fn dimension_name(dimension: Dimension) -> &'static str {
@@ -51,25 +55,57 @@ fn dimension_name(dimension: Dimension) -> &'static str {
     }
 }
 
-fn constraint(constraint: &Constraint) -> String {
+/// What is wrong with one node, or with several.
+fn constraint(constraint: &Constraint, one: bool) -> String {
+    let (have, are) = if one { ("has", "is") } else { ("have", "are") };
     match constraint {
-        Constraint::NotReady => "take no tasks now".to_owned(),
-        Constraint::Label(label) => format!("lack the label {label}"),
-        Constraint::NoDevice(kind) => format!("have no such {}", kind_name(*kind)),
-        Constraint::NoShare(kind) => format!("cannot divide their {} that way", kind_name(*kind)),
-        Constraint::TooFewDevices(kind) => format!("have too few {}s", kind_name(*kind)),
+        Constraint::NotReady => format!("{are} not ready for tasks"),
+        Constraint::Label(label) => format!("{have} no label {label}"),
+        Constraint::NoDevice(kind) => format!("{have} no such {}", kind_name(*kind)),
+        Constraint::NoShare(kind) => format!("{have} no {} that can be divided that way", kind_name(*kind)),
+        Constraint::TooFewDevices(kind) => format!("{have} too few {}s", kind_name(*kind)),
         Constraint::TooSmall(dimension) => {
-            format!("are too small in {} even when empty", dimension_name(*dimension))
+            format!("{are} too small in {} even when empty", dimension_name(*dimension))
         }
-        Constraint::TooFull(dimension) => format!("have too little {} free", dimension_name(*dimension)),
+        Constraint::TooFull(dimension) => format!("{have} too little {} free", dimension_name(*dimension)),
     }
+}
+
+/// Where nodes are lost: "of 3 nodes 2 have no such GPU, 1 is too small in memory even when empty".
+fn losses(funnel: &Funnel) -> String {
+    match (funnel.nodes, &funnel.removed[..]) {
+        (0, _) => "there is no node".to_owned(),
+        (1, []) => "the one node is not enough".to_owned(),
+        (1, [(why, _), ..]) => format!("the one node {}", constraint(why, true)),
+        (nodes, []) => format!("{nodes} nodes are not enough"),
+        (nodes, removed) => {
+            let lost = removed.iter().map(|(why, count)| format!("{count} {}", constraint(why, *count == 1)));
+            format!("of {nodes} nodes {}", lost.collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
+/// The most of what is too small or not there that a node of the pool has.
+fn most(snapshot: &Snapshot, funnel: &Funnel) -> Option<String> {
+    let largest = |of: fn(&Resources) -> u64| snapshot.nodes.iter().map(|row| of(&row.capacity)).max();
+    funnel
+        .removed
+        .iter()
+        .find_map(|(why, _)| match why {
+            Constraint::TooSmall(at @ Dimension::Cpu) => Some((*at, largest(|has| has.cpu.0)?)),
+            Constraint::TooSmall(at @ Dimension::Memory) => Some((*at, largest(|has| has.memory.0)?)),
+            Constraint::TooSmall(at @ Dimension::Disk) => Some((*at, largest(|has| has.disk.0)?)),
+            _ => None,
+        })
+        .map(|(at, value)| {
+            format!("ask for at most {}, the most a node has, or add a larger node", amount(at, value))
+        })
 }
 
 /// What each task asks for.
 fn asks(shape: Option<&Shape>, tasks: u32) -> String {
     let Some(shape) = shape else { return "It asks for nothing".to_owned() };
-    let mut parts =
-        vec![format!("{} cores", shape.request.cpu), format!("{} of memory", shape.request.memory)];
+    let mut parts = vec![cores(shape.request.cpu), format!("{} of memory", shape.request.memory)];
     for device in &shape.devices {
         let model = device.model.as_deref().unwrap_or("");
         let share = if device.compute == Thousandths::WHOLE {
@@ -106,10 +142,7 @@ pub(super) fn waiting_sentence(
 ) -> String {
     let asks = asks(snapshot.demand(row.demand).first(), row.size.min);
     let funnel = &explanation.funnel;
-    let lost: Vec<String> =
-        funnel.removed.iter().map(|(why, count)| format!("{count} {}", constraint(why))).collect();
-    let lost = if lost.is_empty() { "none is left out".to_owned() } else { lost.join(", ") };
-    let nodes = funnel.nodes;
+    let lost = losses(funnel);
     let when = match explanation.predicted_start {
         Some(start) => format!("it should start in {}", start.since(now)),
         None => "nobody knows when what runs there ends".to_owned(),
@@ -117,15 +150,13 @@ pub(super) fn waiting_sentence(
     match &explanation.reason {
         None => format!("{asks}; there is room, and it starts with the next plan."),
         Some(HoldReason::Infeasible(_)) => {
-            format!(
-                "{asks}, which this pool can never give: of {nodes} nodes {lost}; {}.",
-                advice(explanation, "ask for less or add a node")
-            )
+            let otherwise =
+                most(snapshot, funnel).unwrap_or_else(|| "ask for less, or add a node".to_owned());
+            format!("{asks}, which this pool can never give: {lost}; {}.", advice(explanation, &otherwise))
         }
-        Some(HoldReason::NoRoom(_)) => format!(
-            "{asks}, and {} of {} tasks fit now: of {nodes} nodes {lost}; {when}.",
-            funnel.placeable, funnel.needed
-        ),
+        Some(HoldReason::NoRoom(_)) => {
+            format!("{asks}, and {} of {} tasks fit now: {lost}; {when}.", funnel.placeable, funnel.needed)
+        }
         Some(HoldReason::QueueLimit { queue, dimension, used, limit, asked }) => format!(
             "Queue {queue} uses {} of its limit of {} and it asks for {} more; wait for a job of the queue to end, or have the limit raised.",
             amount(*dimension, *used),

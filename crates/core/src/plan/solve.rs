@@ -16,7 +16,7 @@ use super::{Decision, Plan, WhatIf};
 use crate::ids::GangId;
 use crate::model::{Class, ShareMode};
 use crate::queue::{Amounts, Hit, RUNNING, Tree, device_share};
-use crate::snapshot::{GangOrd, Settings, Snapshot};
+use crate::snapshot::{Backfill, GangOrd, Settings, Snapshot};
 use crate::units::{Bytes, Timestamp};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -122,6 +122,8 @@ pub(super) struct Solver<'a> {
     pub focus: Option<Focus>,
     /// Ends of gangs in `started`, sorted when they are needed.
     pub new_ends: Vec<(Timestamp, usize)>,
+    /// Where the line stands still: behind the first blocked gang, when nobody may pass it.
+    stop: Option<(Reverse<Class>, Head)>,
 }
 
 /// A gang that is being explained.
@@ -145,6 +147,7 @@ impl Focus {
 pub(super) fn solve(problem: &mut Problem, snapshot: &Snapshot, settings: &Settings, now: Timestamp) -> Plan {
     let mut solver = Solver::new(problem, snapshot, settings, now);
     solver.serve_all();
+    solver.wait_for_levels();
     solver.extras();
     let decisions = solver.decisions();
     let again = (solver.again != Timestamp::NEVER).then_some(solver.again);
@@ -184,6 +187,7 @@ impl<'a> Solver<'a> {
             promises: BTreeMap::new(),
             promised: Vec::new(),
             focus: None,
+            stop: None,
         }
     }
 
@@ -203,8 +207,8 @@ impl Solver<'_> {
     fn head(&self, bucket: usize) -> Option<Head> {
         let run = &self.runs[bucket];
         let bucket_row = &self.problem.pending.buckets[bucket];
-        let place = bucket_row.gangs.iter().skip(run.next).find(|place| !self.is_dealt(place.2))?;
-        Some(Head { priority: Reverse(bucket_row.key.priority), queued: place.0, gang: place.1, bucket })
+        let place = bucket_row.gangs.iter().skip(run.next).find(|place| !self.is_dealt(place.gang))?;
+        Some(Head::of(place, bucket_row.key.priority, bucket))
     }
 
     fn is_dealt(&self, gang: GangOrd) -> bool {
@@ -216,7 +220,7 @@ impl Solver<'_> {
     ///
     /// Ends: each turn deals with one gang, or with the whole rest of a bucket.
     fn serve(&mut self, class: Class) {
-        let mut line = Line::new(self.settings.order, self.snapshot.queues.len());
+        let mut line = Line::new(self.settings.queues, self.snapshot.queues.len());
         for bucket in 0..self.runs.len() {
             if self.problem.pending.buckets[bucket].key.class == class
                 && let Some(head) = self.head(bucket)
@@ -226,6 +230,11 @@ impl Solver<'_> {
         }
         while let Some(head) = line.pop(&self.tree) {
             let key = self.problem.pending.buckets[head.bucket].key.clone();
+            if let Some((_, first)) = self.stop.filter(|stop| *stop < (Reverse(class), head)) {
+                let kept = KeptFor { gang: first.gang, until: None };
+                self.runs[head.bucket].fate = Some(Fate::Kept(kept));
+                continue;
+            }
             if self.serve_head(&head, &key)
                 && let Some(next) = self.head(head.bucket)
             {
@@ -238,10 +247,10 @@ impl Solver<'_> {
     fn serve_head(&mut self, head: &Head, key: &Key) -> bool {
         let gangs = &self.problem.pending.buckets[head.bucket].gangs;
         // Gangs between were dealt with one by one.
-        while gangs[self.runs[head.bucket].next].1 != head.gang {
+        while gangs[self.runs[head.bucket].next].id != head.gang {
             self.runs[head.bucket].next += 1;
         }
-        let gang = gangs[self.runs[head.bucket].next].2;
+        let gang = gangs[self.runs[head.bucket].next].gang;
         match self.attempt(head.bucket, key) {
             Ok(fit) => {
                 self.runs[head.bucket].next += 1;
@@ -250,6 +259,9 @@ impl Solver<'_> {
             }
             Err(fate) => {
                 let blocked = matches!(fate, Fate::Room(_) | Fate::Kept(_));
+                if blocked {
+                    self.stop_behind(head.bucket, gang);
+                }
                 // Before a place is kept for it, which would be in its own way.
                 self.look(head.bucket, key, &fate, |focus| focus == gang);
                 let goes_on = blocked && self.make_room(gang, head, key, &fate);
@@ -267,9 +279,20 @@ impl Solver<'_> {
         }
     }
 
+    /// Lets nobody pass a blocked gang, if that is how the line goes.
+    pub fn stop_behind(&mut self, bucket: usize, gang: GangOrd) {
+        let key = &self.problem.pending.buckets[bucket].key;
+        if self.settings.backfill == Backfill::None
+            && let Some(place) = self.problem.place(gang)
+        {
+            let here = (Reverse(key.class), Head::of(&place, key.priority, bucket));
+            self.stop = Some(self.stop.map_or(here, |stop| stop.min(here)));
+        }
+    }
+
     /// Evicts others for a blocked gang, or keeps a place for it.
     fn make_room(&mut self, gang: GangOrd, head: &Head, key: &Key, fate: &Fate) -> bool {
-        if let Some(victims) = self.evict(gang, head.bucket, key) {
+        if let Some(victims) = self.evict(gang, head.bucket, key, head.rank.level) {
             let fate = if victims == 0 { fate.clone() } else { Fate::Evicting(victims) };
             self.fates.insert(gang, fate);
             return true;
@@ -420,6 +443,13 @@ impl Solver<'_> {
         self.new_ends.push((end, self.started.len()));
         let Fit { alternative, variant, seats } = fit;
         self.started.push(Started { gang, bucket, alternative, variant, seats, end });
+    }
+
+    /// Has a plan made when a running gang's level rises, while somebody waits who could then evict it.
+    fn wait_for_levels(&mut self) {
+        if self.problem.ranker.rises() && self.blocked().is_some() {
+            self.again = self.again.min(self.problem.running.next_change());
+        }
     }
 
     /// The id of a gang.

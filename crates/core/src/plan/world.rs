@@ -6,10 +6,10 @@ use crate::ids::{GangId, Generation, JobId, NodeName, QueuePath, UserName};
 use crate::model::{
     Class, Device, DeviceKind, DeviceRequest, GangSize, QueueSpec, Resources, Shape, ShareMode,
 };
-use crate::queue::device_share;
+use crate::queue::{Amounts, device_share};
 use crate::snapshot::{
-    DemandOrd, DeviceRow, GangOrd, GangPhase, GangRow, NodeOrd, NodeRow, NodeState, Placed, PlacedGang,
-    QueueOrd, QueueRow, Shrinking, Snapshot, Usage,
+    Attained, DemandOrd, DeviceRow, GangOrd, GangPhase, GangRow, NodeOrd, NodeRow, NodeState, Placed,
+    PlacedGang, QueueOrd, QueueRow, Shrinking, Snapshot, Usage,
 };
 use crate::units::{Bytes, MilliCpu, Millis, Thousandths, Timestamp};
 use std::collections::BTreeMap;
@@ -92,6 +92,8 @@ impl Ask {
             queued: Timestamp(0),
             time_limit: None,
             predicted: None,
+            attained: Attained::default(),
+            saves: false,
             preemptible: true,
             min_runtime: Millis::ZERO,
             evictions: 0,
@@ -123,6 +125,18 @@ impl Ask {
     #[must_use]
     pub const fn limit(mut self, secs: u64) -> Self {
         self.row.time_limit = Some(Millis::from_secs(secs));
+        self
+    }
+    /// Predicted to run for this many seconds.
+    #[must_use]
+    pub const fn predicted(mut self, secs: u64) -> Self {
+        self.row.predicted = Some(Millis::from_secs(secs));
+        self
+    }
+    /// Saves its work when it is evicted.
+    #[must_use]
+    pub const fn saves(mut self) -> Self {
+        self.row.saves = true;
         self
     }
     /// Never evicted.
@@ -363,12 +377,14 @@ impl World {
         self.generations += 1;
         let generation = Generation(self.generations);
         self.edit(id, |row| {
-            let span = [row.time_limit, row.predicted].into_iter().flatten().min();
+            let rest = row.predicted.map(|all| all.minus(row.attained.done));
+            let span = [row.time_limit, rest].into_iter().flatten().min();
             row.phase = GangPhase::Placed(PlacedGang {
                 generation,
                 alternative,
                 since: now,
                 saved: now,
+                metered: now,
                 expected_end: span.map(|span| now.after(span)),
                 tasks,
                 frozen: None,
@@ -438,23 +454,31 @@ impl World {
         for decision in &plan.decisions {
             match decision {
                 Decision::Place { gang, alternative, tasks } => self.place(*gang, *alternative, tasks, now),
-                Decision::Grow { gang, tasks, .. } => self.grow(*gang, tasks),
+                Decision::Grow { gang, tasks, .. } => {
+                    self.bank(*gang, now);
+                    self.grow(*gang, tasks);
+                }
                 Decision::Shrink { gang, to, beneficiary, .. } => {
+                    self.bank(*gang, now);
                     let shrinking = Shrinking { to: *to, beneficiary: *beneficiary };
                     self.change(*gang, |placed| placed.shrinking = Some(shrinking));
                 }
                 Decision::Preempt { gang, cause, .. } => {
                     let beneficiary = match cause {
-                        PreemptCause::Priority { beneficiary } | PreemptCause::Reclaim { beneficiary } => {
-                            *beneficiary
-                        }
+                        PreemptCause::Priority { beneficiary }
+                        | PreemptCause::Order { beneficiary }
+                        | PreemptCause::Reclaim { beneficiary } => *beneficiary,
                         PreemptCause::CpuWanted { .. } => *gang,
                     };
                     self.change(*gang, |placed| {
                         (placed.stopping, placed.evicted_for) = (true, Some(beneficiary))
                     });
+                    self.bank(*gang, now);
                     self.edit(*gang, |row| {
-                        (row.evictions, row.last_evicted) = (row.evictions + 1, Some(now))
+                        (row.evictions, row.last_evicted) = (row.evictions + 1, Some(now));
+                        if let (GangPhase::Placed(placed), true) = (&row.phase, row.saves) {
+                            row.attained.done = row.attained.done.plus(now.since(placed.saved));
+                        }
                     });
                 }
                 Decision::Freeze { gang, .. } => self.freeze(*gang, Some(now)),
@@ -466,6 +490,23 @@ impl World {
                 Decision::Hold { .. } => {}
             }
         }
+    }
+
+    /// Adds what a gang held up to now to what it attained.
+    fn bank(&mut self, id: GangId, now: Timestamp) {
+        let Some(placed) = self.placed(id) else { return };
+        let mut held = Amounts::ZERO;
+        for task in &placed.tasks {
+            held = held.plus(&Amounts::of(task.request));
+            let devices = &self.snapshot.node(task.node).devices;
+            for grant in &task.devices {
+                let spec = &devices[grant.device as usize].spec;
+                held.add_grant(spec.kind, grant, spec.memory);
+            }
+        }
+        let service = held.rate() * now.since(placed.metered).0;
+        self.edit(id, |row| row.attained.service += service);
+        self.change(id, |placed| placed.metered = now);
     }
 
     fn freeze(&mut self, id: GangId, frozen: Option<Timestamp>) {

@@ -112,6 +112,16 @@ impl Amounts {
         self.add_device(kind, device_share(grant.compute, grant.memory, device_memory));
     }
 
+    /// What holding them for a millisecond adds to [`Attained::service`](crate::snapshot::Attained): thousandths of devices,
+    /// or of cores where there is no device.
+    #[must_use]
+    pub fn rate(&self) -> u64 {
+        match self.0[3..RUNNING].iter().fold(0, |sum: u64, part| sum.saturating_add(*part)) {
+            0 => self.0[0],
+            devices => devices,
+        }
+    }
+
     /// Sum.
     #[must_use]
     pub fn plus(mut self, other: &Self) -> Self {

@@ -79,8 +79,11 @@ pub enum State {
     Stopping,
     /// Frozen in place: by its user, or by the pool that wants its CPU back.
     Frozen,
-    /// Wants a place.
+    /// Wants a place, and will get one.
     Waiting,
+    /// Wants a place that cannot come free: more than any node has, or than its queue may ever have. The request,
+    /// the pool or the limit has to change.
+    Infeasible,
     /// Stopped by its user or by its idle policy, with its files kept; `resume` goes on.
     Paused,
     /// Ended by itself with an error, or could not be started.
@@ -106,6 +109,7 @@ impl State {
             Self::Stopping => "stopping",
             Self::Frozen => "frozen",
             Self::Waiting => "waiting",
+            Self::Infeasible => "infeasible",
             Self::Paused => "paused",
             Self::Failed => "failed",
             Self::Stopped => "stopped",
@@ -113,12 +117,13 @@ impl State {
         }
     }
     /// Every state, in the order of the type.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Running,
         Self::Starting,
         Self::Stopping,
         Self::Frozen,
         Self::Waiting,
+        Self::Infeasible,
         Self::Paused,
         Self::Failed,
         Self::Stopped,
@@ -460,6 +465,8 @@ pub struct WhyView {
     pub gang: String,
     /// `placed`, `waiting`, `needs_you`, `needs_admin` or `over`.
     pub verdict: String,
+    /// Whether waiting cannot help: nothing that comes free would ever be enough.
+    pub infeasible: bool,
     /// One sentence with arithmetic and advice.
     pub sentence: String,
     /// The typed reason as `pond_core::plan::HoldReason` writes it: a word, or an object with one key.
@@ -757,6 +764,8 @@ pub struct QueueView {
     pub used: QueueAmounts,
     /// Elements that wait, in it alone.
     pub waiting: u64,
+    /// Elements that wait for a place that cannot come free, in it alone.
+    pub infeasible: u64,
     /// Decayed history of use: dominant share in millionths times seconds.
     pub history: u64,
 }

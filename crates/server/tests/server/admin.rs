@@ -35,6 +35,37 @@ fn nodes_are_drained_resumed_and_labelled() {
     assert_eq!(devices[0]["holders"], json!([]));
 }
 
+/// Not among those that wait, in any list, until the pool or the limit would allow it.
+#[test]
+fn what_can_never_fit_is_infeasible_and_not_waiting() {
+    let folder = Folder::new();
+    let pool = Pool::start(folder.path());
+    let client = &pool.client;
+    until("the node is there", || client.get("/api/v1/nodes").json().as_array().unwrap().len() == 1);
+    client.put("/api/v1/queues/lab", &json!({"limit": {"cpu_milli": 500}})).expect(200);
+    let (mut giant, mut over) = (job(&["sleep"]), job(&["sleep"]));
+    giant["resources"]["cpu"] = json!(65);
+    over["project"] = json!("lab");
+    let ids = [giant, over]
+        .map(|body| client.post("/api/v1/jobs", &body).expect(201).json()["job"]["id"].as_u64().unwrap());
+    for (id, reason) in ids.into_iter().zip(["infeasible", "over_queue_limit"]) {
+        client.await_state(id, "infeasible");
+        let why = client.get(&format!("/api/v1/jobs/{id}/why")).expect(200).json();
+        assert_eq!(why["infeasible"], true, "{why}");
+        assert!(why["reason"][reason].is_object(), "{why}");
+    }
+    let listed = |state: &str| {
+        let page = client.get(&format!("/api/v1/jobs?state={state}")).expect(200).json();
+        page["jobs"].as_array().unwrap().len()
+    };
+    assert_eq!([listed("waiting"), listed("infeasible"), listed("active")], [0, 2, 2]);
+    let queue = client.get("/api/v1/queues/lab").json();
+    assert_eq!((&queue["waiting"], &queue["infeasible"]), (&json!(0), &json!(1)));
+    assert_eq!(client.get("/api/v1/status").json()["elements"], json!({"infeasible": 2}));
+    client.put("/api/v1/queues/lab", &json!({"limit": {"cpu_milli": 1000}})).expect(200);
+    client.await_state(ids[1], "running");
+}
+
 #[test]
 fn devices_show_who_is_on_them() {
     let folder = Folder::new();

@@ -329,3 +329,23 @@ fn effects_tell_the_whole_launch() {
     assert_eq!(launches[1].deadline, Some(crate::units::Timestamp(61_000)));
     assert_eq!((launches[0].attempt, launches[0].allocation.generation.0), (1, 1));
 }
+
+#[test]
+fn what_a_gang_holds_is_counted_over_evictions_and_what_it_saved_is_not_done_again() {
+    let saves = crate::model::Checkpoint { dir: None, signal: 10, grace: secs(1) };
+    let predicted = |mut plan: crate::testkit::JobPlan, saves: Option<crate::model::Checkpoint>| {
+        (plan.spec.predicted, plan.spec.checkpoint) = (Some(secs(100)), saves);
+        plan
+    };
+    let pool = Pool::new()
+        .node("n1", cpus(2))
+        .job("kept", predicted(one().runs(secs(100)), Some(saves)))
+        .job("lost", predicted(one().runs(secs(100)), None))
+        .run(secs(30))
+        .job("urgent", one().cpu(2).class(crate::model::Class::Critical).runs(secs(10)))
+        .run(secs(5));
+    assert_eq!(pool.state("urgent"), State::Running);
+    let (kept, lost) = (pool.gang("kept").attained, pool.gang("lost").attained);
+    assert!(kept.service >= 30_000 * 1000 && lost.service >= 30_000 * 1000, "{kept:?} {lost:?}");
+    assert!(kept.done >= secs(30) && lost.done == Millis::ZERO, "{kept:?} {lost:?}");
+}

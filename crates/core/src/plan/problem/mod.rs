@@ -9,10 +9,14 @@ pub mod room;
 pub mod running;
 pub mod shape;
 
+use super::policy::order::{Facts, Ranker, asked};
 use crate::ids::GangId;
 use crate::model::Shape;
 use crate::queue::{Amounts, RUNNING};
-use crate::snapshot::{GangOrd, GangPhase, NodeOrd, NodeRow, NodeState, PlacedGang, Settings, Snapshot};
+use crate::snapshot::{
+    GangOrd, GangPhase, GangRow, NodeOrd, NodeRow, NodeState, PlacedGang, Settings, Snapshot,
+};
+use crate::units::Timestamp;
 use pending::{Pending, Place};
 use pool::Pool;
 use running::{Entry, Running};
@@ -49,6 +53,9 @@ pub struct Problem {
     pub ids: BTreeMap<GangId, GangOrd>,
     /// What all nodes that are not lost have.
     pub total: Amounts,
+    /// The order policy.
+    pub ranker: Ranker,
+    now: Timestamp,
     seen: Vec<Seen>,
     demands: Vec<(Vec<Shape>, Variants)>,
     stale_variants: usize,
@@ -91,7 +98,7 @@ fn amounts_of(snapshot: &Snapshot, placed: &PlacedGang) -> Amounts {
 
 impl Problem {
     /// Reads everything.
-    pub fn new(snapshot: &Snapshot, settings: &Settings) -> Self {
+    pub fn new(snapshot: &Snapshot, settings: &Settings, now: Timestamp) -> Self {
         let shapes = snapshot.demands.iter().flatten();
         let label_keys: BTreeSet<String> = shapes.flat_map(|shape| shape.labels.keys().cloned()).collect();
         let parts: Vec<Amounts> = snapshot.nodes.iter().map(part).collect();
@@ -102,6 +109,8 @@ impl Problem {
             held: BTreeSet::new(),
             ids: BTreeMap::new(),
             total: parts.iter().fold(Amounts::ZERO, |sum, part| sum.plus(part)),
+            ranker: Ranker::new(settings),
+            now,
             seen: Vec::with_capacity(snapshot.gangs.len()),
             demands: Vec::new(),
             stale_variants: 0,
@@ -122,11 +131,21 @@ impl Problem {
     }
 
     /// Reads what was touched; everything when that is not enough.
-    pub fn update(&mut self, snapshot: &Snapshot, settings: &Settings) {
+    pub fn update(&mut self, snapshot: &Snapshot, settings: &Settings, now: Timestamp) {
+        self.now = now;
         if snapshot.touched.all || self.epoch < snapshot.touched.since || !self.try_update(snapshot) {
-            *self = Self::new(snapshot, settings);
+            *self = Self::new(snapshot, settings, now);
         }
         self.epoch = snapshot.epoch;
+        self.pass_time(snapshot, now);
+    }
+
+    /// Reads the gangs again whose level is another by now.
+    pub fn pass_time(&mut self, snapshot: &Snapshot, now: Timestamp) {
+        self.now = now;
+        for gang in self.running.due(now) {
+            self.read_gang(snapshot, gang);
+        }
     }
 
     fn try_update(&mut self, snapshot: &Snapshot) -> bool {
@@ -166,7 +185,7 @@ impl Problem {
             }
             Seen::Pending(bucket, place) => {
                 self.pending.remove(bucket, &place);
-                self.forget(place.1, ord);
+                self.forget(place.id, ord);
             }
             Seen::Running(id, entry, _) => {
                 self.running.remove(&entry, ord);
@@ -180,13 +199,34 @@ impl Problem {
                 self.held.insert(ord);
                 Seen::Held(row.id)
             }
-            GangPhase::Pending => Seen::Pending(self.pending.add(row, ord), (row.queued, row.id, ord)),
+            GangPhase::Pending => {
+                let facts = self.facts(snapshot, row, 0);
+                let rank = self.ranker.rank(&facts);
+                let place = Place { rank, queued: row.queued, id: row.id, gang: ord };
+                Seen::Pending(self.pending.add(row, place), place)
+            }
             GangPhase::Placed(placed) => {
-                let amounts = Box::new(amounts_of(snapshot, placed));
-                Seen::Running(row.id, self.running.add(row, placed, ord), amounts)
+                let amounts = amounts_of(snapshot, placed);
+                let rate = amounts.rate();
+                let standing = self.ranker.standing(&self.facts(snapshot, row, rate), rate);
+                let line = self.ranker.line(row.queue.0 as usize);
+                let entry = self.running.add(row, placed, ord, line, standing);
+                Seen::Running(row.id, entry, Box::new(amounts))
             }
         };
         self.read_demand(snapshot, row.demand.0 as usize)
+    }
+
+    /// What the order policy may know of a gang; `rate` is what it holds, 0 while it waits.
+    fn facts(&self, snapshot: &Snapshot, row: &GangRow, rate: u64) -> Facts {
+        let asked = snapshot.demand(row.demand).first().map_or(0, |shape| asked(shape, row.size.min));
+        Facts::of(row, asked, rate, self.now, &self.ranker.ranking)
+    }
+
+    /// The level of a running gang under the order policy, now.
+    pub fn level(&self, snapshot: &Snapshot, gang: GangOrd) -> u32 {
+        let Some(row) = snapshot.gang(gang) else { return 0 };
+        self.ranker.rank(&self.facts(snapshot, row, self.amounts(gang).rate())).level
     }
 
     fn forget(&mut self, id: GangId, ord: GangOrd) {
@@ -224,6 +264,14 @@ impl Problem {
     pub fn bucket(&self, gang: GangOrd) -> Option<usize> {
         match self.seen.get(gang.0 as usize) {
             Some(Seen::Pending(bucket, _)) => Some(*bucket),
+            _ => None,
+        }
+    }
+
+    /// The place in line of a pending gang.
+    pub fn place(&self, gang: GangOrd) -> Option<Place> {
+        match self.seen.get(gang.0 as usize) {
+            Some(Seen::Pending(_, place)) => Some(*place),
             _ => None,
         }
     }

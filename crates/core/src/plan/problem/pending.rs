@@ -2,6 +2,7 @@
 
 use crate::ids::GangId;
 use crate::model::{Class, GangSize};
+use crate::plan::policy::order::Rank;
 use crate::snapshot::{GangOrd, GangRow, NodeOrd};
 use crate::units::{Millis, Timestamp};
 use std::collections::{BTreeMap, VecDeque};
@@ -25,8 +26,18 @@ pub struct Key {
     pub avoid: Vec<NodeOrd>,
 }
 
-/// A gang's place in its bucket.
-pub type Place = (Timestamp, GangId, GangOrd);
+/// A gang's place in its bucket, as in its line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// What the order policy says of it.
+    pub rank: Rank,
+    /// Earlier first.
+    pub queued: Timestamp,
+    /// Smaller first.
+    pub id: GangId,
+    /// Where its row is.
+    pub gang: GangOrd,
+}
 
 /// Gangs that are alike.
 #[derive(Clone, Debug)]
@@ -52,9 +63,9 @@ fn rounded_up(span: Millis) -> Millis {
     Millis(span.0.checked_next_multiple_of(1 << step).unwrap_or(u64::MAX))
 }
 
-/// How long a gang runs at most, or is predicted to; `None` when nobody knows.
+/// How long a gang runs at most when it starts now, or is predicted to; `None` when nobody knows.
 pub fn span(row: &GangRow) -> Option<Millis> {
-    let predicted = row.predicted.map(rounded_up);
+    let predicted = row.predicted.map(|all| rounded_up(all.minus(row.attained.done)));
     [row.time_limit, predicted].into_iter().flatten().min()
 }
 
@@ -73,7 +84,7 @@ impl Pending {
     }
 
     /// Puts a gang in; the number of its bucket.
-    pub fn add(&mut self, row: &GangRow, ord: GangOrd) -> usize {
+    pub fn add(&mut self, row: &GangRow, place: Place) -> usize {
         let key = Self::key(row);
         let number = match self.numbers.get(&key) {
             Some(number) => *number,
@@ -94,7 +105,6 @@ impl Pending {
             }
         };
         let gangs = &mut self.buckets[number].gangs;
-        let place = (row.queued, row.id, ord);
         match gangs.back() {
             Some(last) if *last > place => {
                 let at = gangs.partition_point(|other| *other < place);

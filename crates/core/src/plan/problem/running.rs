@@ -1,19 +1,22 @@
 //! Placed gangs in the orders that the planner asks for.
 
 use crate::model::Class;
+use crate::plan::policy::order::Standing;
 use crate::snapshot::{GangOrd, GangRow, PlacedGang};
 use crate::units::Timestamp;
 use std::collections::BTreeSet;
 
 /// How a running gang is found among those that may be evicted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Rank {
+pub struct Evictable {
     /// Promise.
     pub class: Class,
-    /// Queue by ordinal.
-    pub queue: usize,
+    /// Its line: its queue by ordinal, or 0 when all are one.
+    pub line: usize,
     /// 0..=1000.
     pub priority: u16,
+    /// Its level under the order policy, or more.
+    pub level: u32,
     /// Which.
     pub gang: GangOrd,
 }
@@ -23,7 +26,8 @@ pub struct Rank {
 pub struct Entry {
     end: Option<Timestamp>,
     since: Timestamp,
-    rank: Option<Rank>,
+    evictable: Option<Evictable>,
+    until: Timestamp,
     elastic: bool,
     leaving: bool,
     spare: bool,
@@ -37,7 +41,9 @@ pub struct Running {
     /// Unknown ends, oldest first.
     pub open: BTreeSet<(Timestamp, GangOrd)>,
     /// Those that may be evicted by somebody at some time.
-    pub ranks: BTreeSet<Rank>,
+    pub evictable: BTreeSet<Evictable>,
+    /// When the level of one of those changes.
+    pub changes: BTreeSet<(Timestamp, GangOrd)>,
     /// Those whose number of ranks may change.
     pub elastic: BTreeSet<GangOrd>,
     /// Those that are stopping or shrinking.
@@ -48,13 +54,22 @@ pub struct Running {
 
 impl Running {
     /// Puts a gang in.
-    pub fn add(&mut self, row: &GangRow, placed: &PlacedGang, gang: GangOrd) -> Entry {
-        let evictable = row.preemptible && row.class != Class::Critical && !placed.stopping;
-        let rank = Rank { class: row.class, queue: row.queue.0 as usize, priority: row.priority, gang };
+    pub fn add(
+        &mut self,
+        row: &GangRow,
+        placed: &PlacedGang,
+        gang: GangOrd,
+        line: usize,
+        standing: Standing,
+    ) -> Entry {
+        let may_go = row.preemptible && row.class != Class::Critical && !placed.stopping;
+        let evictable =
+            Evictable { class: row.class, line, priority: row.priority, level: standing.bound, gang };
         let entry = Entry {
             end: if placed.stopping { Some(Timestamp(0)) } else { placed.expected_end },
             since: placed.since,
-            rank: evictable.then_some(rank),
+            evictable: may_go.then_some(evictable),
+            until: if may_go { standing.until } else { Timestamp::NEVER },
             elastic: row.size.min < row.size.max && !placed.stopping,
             leaving: placed.stopping || placed.shrinking.is_some(),
             spare: row.class == Class::Spare && !placed.stopping,
@@ -63,7 +78,10 @@ impl Running {
             Some(end) => self.ends.insert((end, gang)),
             None => self.open.insert((entry.since, gang)),
         };
-        self.ranks.extend(entry.rank);
+        self.evictable.extend(entry.evictable);
+        if entry.until != Timestamp::NEVER {
+            self.changes.insert((entry.until, gang));
+        }
         for (is, set) in [
             (entry.elastic, &mut self.elastic),
             (entry.leaving, &mut self.leaving),
@@ -82,11 +100,24 @@ impl Running {
             Some(end) => self.ends.remove(&(end, gang)),
             None => self.open.remove(&(entry.since, gang)),
         };
-        if let Some(rank) = &entry.rank {
-            self.ranks.remove(rank);
+        if let Some(evictable) = &entry.evictable {
+            self.evictable.remove(evictable);
+        }
+        if entry.until != Timestamp::NEVER {
+            self.changes.remove(&(entry.until, gang));
         }
         self.elastic.remove(&gang);
         self.leaving.remove(&gang);
         self.spare.remove(&gang);
+    }
+
+    /// Those whose level has changed by now.
+    pub fn due(&self, now: Timestamp) -> Vec<GangOrd> {
+        self.changes.range(..=(now, GangOrd(u32::MAX))).map(|(_, gang)| *gang).collect()
+    }
+
+    /// When the next level changes; [`Timestamp::NEVER`] when none does.
+    pub fn next_change(&self) -> Timestamp {
+        self.changes.first().map_or(Timestamp::NEVER, |(at, _)| *at)
     }
 }

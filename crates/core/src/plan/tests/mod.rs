@@ -1,6 +1,7 @@
 //! What the planner does, as scenarios and as properties.
 
 mod explanations;
+mod orders;
 mod properties;
 mod scenarios;
 
@@ -16,6 +17,7 @@ const SECOND: u64 = 1000;
 
 /// One planner on one world; every plan is checked, and made a second time by a planner that has seen nothing.
 struct Pool {
+    settings: Settings,
     world: World,
     planner: Planner,
     now: u64,
@@ -23,7 +25,11 @@ struct Pool {
 
 impl Pool {
     fn new(world: World) -> Self {
-        Self { world, planner: Planner::new(Settings::default()), now: 1000 * SECOND }
+        Self::with(world, Settings::default())
+    }
+
+    fn with(world: World, settings: Settings) -> Self {
+        Self { planner: Planner::new(settings.clone()), settings, world, now: 1000 * SECOND }
     }
 
     fn at(&self) -> Timestamp {
@@ -35,7 +41,7 @@ impl Pool {
         let at = self.at();
         let plan = self.planner.plan(&self.world.snapshot, at);
         assert_eq!(check_plan(&self.world.snapshot, &plan), Vec::new(), "{plan:#?}");
-        let fresh = Planner::new(Settings::default()).plan(&self.world.snapshot, at);
+        let fresh = Planner::new(self.settings.clone()).plan(&self.world.snapshot, at);
         let (kept, fresh) = (sorted(&plan), sorted(&fresh));
         let differ: Vec<_> = kept.iter().zip(&fresh).filter(|(a, b)| a != b).collect();
         assert!(kept.len() == fresh.len() && differ.is_empty(), "kept state changes the plan: {differ:#?}");

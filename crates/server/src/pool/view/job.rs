@@ -10,7 +10,7 @@ use pond_core::engine::{self, Attempt, Gang, Job, Live, Phase, Task, TaskState};
 use pond_core::event::Exit;
 use pond_core::ids::{GangId, JobId, TaskId};
 use pond_core::model;
-use pond_core::plan::{Explanation, Verdict};
+use pond_core::plan::{Explanation, HoldReason, Verdict};
 use pond_core::snapshot::NodeOrd;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 #[must_use]
 pub fn state(gang: &Gang) -> State {
     match gang.state() {
+        engine::State::Pending if gang.hold.as_ref().is_some_and(never_ends) => State::Infeasible,
         engine::State::Held | engine::State::Pending => State::Waiting,
         engine::State::Starting => State::Starting,
         engine::State::Running => State::Running,
@@ -27,6 +28,15 @@ pub fn state(gang: &Gang) -> State {
         engine::State::Succeeded => State::Succeeded,
         engine::State::Failed => State::Failed,
         engine::State::Stopped | engine::State::Cancelled => State::Stopped,
+    }
+}
+
+/// Whether nothing that comes free would ever be enough. A pool that has no node yet may still get one.
+fn never_ends(reason: &HoldReason) -> bool {
+    match reason {
+        HoldReason::Infeasible(funnel) => funnel.nodes > 0,
+        HoldReason::OverQueueLimit { .. } => true,
+        _ => false,
     }
 }
 
@@ -234,7 +244,10 @@ pub fn why(sight: &Sight<'_>, job: JobId, index: Option<u32>) -> Option<WhyView>
     let job = sight.engine.job(job)?;
     let gang = match index {
         Some(index) => job.gang(index)?,
-        None => job.gangs.iter().find(|gang| state(gang) == State::Waiting).or_else(|| job.gangs.first())?,
+        None => {
+            let waits = |gang: &&Gang| matches!(state(gang), State::Waiting | State::Infeasible);
+            job.gangs.iter().find(waits).or_else(|| job.gangs.first())?
+        }
     };
     let explained = sight.planner.explain(sight.engine.snapshot(), gang.id, sight.now);
     Some(explained.map_or_else(|| plain_why(gang), |explanation| explanation_view(&explanation)))
@@ -261,10 +274,11 @@ fn bare_why(gang: String, state: State, reason: Option<String>) -> WhyView {
         gang,
         verdict: match state {
             state if state.is_over() => "over",
-            State::Waiting | State::Paused => "waiting",
+            State::Waiting | State::Infeasible | State::Paused => "waiting",
             _ => "placed",
         }
         .to_owned(),
+        infeasible: state == State::Infeasible,
         sentence,
         reason: None,
         nodes: 0,
@@ -291,6 +305,7 @@ pub fn explanation_view(explanation: &Explanation) -> WhyView {
             Verdict::NeedsAdmin => "needs_admin",
         }
         .to_owned(),
+        infeasible: explanation.reason.as_ref().is_some_and(never_ends),
         sentence: explanation.sentence.clone(),
         reason: explanation.reason.as_ref().and_then(|reason| serde_json::to_value(reason).ok()),
         nodes: explanation.funnel.nodes,

@@ -3,7 +3,7 @@
 use super::job::state;
 use super::{amounts, word};
 use crate::api::types::{
-    Amounts, DeviceView, Health, HolderView, NodeView, QueueAmounts, QueueBody, QueueView, StatusView,
+    Amounts, DeviceView, Health, HolderView, NodeView, QueueAmounts, QueueBody, QueueView, State, StatusView,
 };
 use crate::pool::inbox::{Condition, Conditions, Sight};
 use pond_core::ids::QueuePath;
@@ -100,17 +100,18 @@ fn device(sight: &Sight<'_>, place: usize, node: &NodeRow, row: &DeviceRow, ordi
 #[must_use]
 pub fn queues(sight: &Sight<'_>) -> Vec<QueueView> {
     let snapshot = sight.engine.snapshot();
-    let mut waiting: BTreeMap<QueueOrd, u64> = BTreeMap::new();
-    for gang in snapshot.gangs.iter().flatten() {
-        if !matches!(gang.phase, GangPhase::Placed(_)) {
-            *waiting.entry(gang.queue).or_default() += 1;
-        }
+    let mut waiting: BTreeMap<(QueueOrd, bool), u64> = BTreeMap::new();
+    for row in snapshot.gangs.iter().flatten().filter(|row| !matches!(row.phase, GangPhase::Placed(_))) {
+        let gang = sight.engine.gang(row.id);
+        let never = gang.is_some_and(|gang| state(gang) == State::Infeasible);
+        *waiting.entry((row.queue, never)).or_default() += 1;
     }
+    let count = |place, never| waiting.get(&(QueueOrd(place), never)).copied().unwrap_or(0);
     let rows = snapshot.queues.iter().zip(0_u32..);
-    rows.map(|(row, place)| queue(row, waiting.get(&QueueOrd(place)).copied().unwrap_or(0))).collect()
+    rows.map(|(row, place)| queue(row, count(place, false), count(place, true))).collect()
 }
 
-fn queue(row: &QueueRow, waiting: u64) -> QueueView {
+fn queue(row: &QueueRow, waiting: u64, infeasible: u64) -> QueueView {
     QueueView {
         path: row.spec.path.to_string(),
         settings: QueueBody {
@@ -121,6 +122,7 @@ fn queue(row: &QueueRow, waiting: u64) -> QueueView {
         },
         used: used(&row.used),
         waiting,
+        infeasible,
         history: row.history,
     }
 }

@@ -1,6 +1,13 @@
-//! First come, first served over all queues, after class and priority. Where not to use it: with users who compete.
+//! First come, first served: the place in line decides and nothing else.
+//!
+//! With `backfill: none` the head blocks everybody behind it; with `easy` this is EASY backfill (Lifka, "The ANL/IBM SP
+//! scheduling system", JSSPP 1995), with `conservative` that of Mu'alem and Feitelson (IEEE TPDS 2001).
+//!
+//! Where not to use it: where short work must not wait behind long work and somebody knows which is which.
 
-/// The queue that holds the one line of all, while there is somebody in it.
-pub fn next(live: &[u32]) -> Option<usize> {
-    live.first().is_some_and(|count| *count > 0).then_some(0)
+use super::Rank;
+
+/// The same for everybody.
+pub const fn rank() -> Rank {
+    Rank { level: 0, key: 0 }
 }

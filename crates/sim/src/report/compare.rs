@@ -121,16 +121,18 @@ pub struct Difference {
 }
 
 impl Difference {
+    /// By how much the second run is lower or higher, in percent of the first: `12.3 %`. `None`: the first is 0.
+    #[must_use]
+    pub fn change(&self) -> Option<String> {
+        let tenths =
+            (u128::from(self.difference.unsigned_abs()) * 1000).checked_div(u128::from(self.first))?;
+        Some(format!("{}.{} %", tenths / 10, tenths % 10))
+    }
+
     /// The verdict in words: `"12.3 % lower, distinguishable"`.
     #[must_use]
     pub fn words(&self) -> String {
-        let change = match self.first {
-            0 => String::new(),
-            first => {
-                let tenths = u128::from(self.difference.unsigned_abs()) * 1000 / u128::from(first);
-                format!("{}.{} % ", tenths / 10, tenths % 10)
-            }
-        };
+        let change = self.change().map_or_else(String::new, |change| change + " ");
         let side = if self.difference < 0 { "lower" } else { "higher" };
         match self.verdict {
             Verdict::Lower | Verdict::Higher => format!("{change}{side}, distinguishable"),

@@ -4,6 +4,7 @@
 //! a report of the same outcome is the same, byte by byte, everywhere.
 
 mod compare;
+mod html;
 mod number;
 mod sheet;
 mod spread;
@@ -12,7 +13,8 @@ mod summary;
 mod tests;
 
 pub use compare::{Bootstrap, Comparison, Difference, Metric, Verdict, compare};
-pub use number::{grouped, hours, percent, ratio, seconds, thousandths};
+pub use html::{Page, Run};
+pub use number::{grouped, hours, percent, ratio, seconds, span, thousandths};
 pub use sheet::{jobs_csv, series_csv, summaries_csv};
 pub use spread::Spread;
 pub use summary::{Figures, SizeClass, Summary, slowdown_milli};

@@ -20,6 +20,22 @@ pub fn seconds(ms: u64) -> String {
     if ms < 9_950 && ms != 0 { decimals(ms.saturating_add(50) / 100, 1) } else { grouped(rounded(ms, 1000)) }
 }
 
+/// Milliseconds in the largest unit that leaves a number of at least 1: `45 s`, `2.5 h`, `3.1 d`.
+#[must_use]
+pub fn span(ms: u64) -> String {
+    let (unit, name) = match ms {
+        0..60_000 => (1000, "s"),
+        60_000..3_600_000 => (60_000, "min"),
+        3_600_000..86_400_000 => (3_600_000, "h"),
+        _ => (86_400_000, "d"),
+    };
+    let tenths = rounded(ms.saturating_mul(10), unit);
+    let short = decimals(tenths, 1);
+    let short =
+        if tenths >= 1000 { grouped(rounded(tenths, 10)) } else { short.trim_end_matches(".0").to_owned() };
+    format!("{short} {name}")
+}
+
 /// Milliseconds times thousandths of devices as device-hours with one decimal: `1,234.5`.
 #[must_use]
 pub fn hours(device_ms_milli: u128) -> String {
@@ -68,6 +84,10 @@ mod tests {
         );
         assert_eq!(["1.00", "12.35", "999.99", "1,000"], [1000, 12_345, 999_994, 1_000_000].map(thousandths));
         assert_eq!((percent(975_499), ratio(975_500)), ("97.5".to_owned(), "0.976".to_owned()));
+        assert_eq!(
+            ["0 s", "1.5 s", "59 s", "2.5 min", "10 h", "1.5 d", "150 d"],
+            [0, 1_500, 59_000, 150_000, 36_000_000, 129_600_000, 12_960_000_000].map(span)
+        );
         // Two devices for half an hour.
         assert_eq!(hours(2_000 * 1_800_000), "1.0");
     }

@@ -1,7 +1,7 @@
 //! Reports of small outcomes made by hand, with figures worked out on paper.
 
 use super::*;
-use crate::outcome::{Fate, JobOutcome, Outcome, Point};
+use crate::outcome::{Fate, JobOutcome, Outcome, Point, Stay};
 use crate::workload::Ending;
 use pond_core::units::{Millis, Timestamp};
 
@@ -186,4 +186,93 @@ fn sheets_have_a_row_for_each_job_and_quote_what_must_be_quoted() {
     let all: Vec<&str> = summaries.lines().skip(1).collect();
     assert_eq!(all.len(), 3);
     assert!(all[0].starts_with("\"fifo, loud\",0,all,2,4500,"), "{}", all[0]);
+}
+
+fn stay(node: u32, job: u64, share_milli: u64, start_s: u64, end_s: u64) -> Stay {
+    Stay { node, job, share_milli, start: Timestamp(start_s * 1000), end: Timestamp(end_s * 1000) }
+}
+
+/// Two runs with series, stays and names that try to break out of the page.
+fn pair() -> [Outcome; 2] {
+    [("fifo <b>", 500), ("las", 100)].map(|(name, slower)| {
+        let mut run = month(name, |day, at| slower + (day * 7 + at * 13) % 40);
+        run.nodes = vec!["node\u{1b}\"&0".to_owned(), "node1".to_owned()];
+        let point = |at: u64| Point {
+            at: Timestamp(at * 3_600_000),
+            pending: at % 7,
+            pending_devices_milli: at % 7 * 2000,
+            devices_milli: 16_000,
+            granted_devices_milli: 12_000,
+            fragmented_devices_milli: at % 4 * 1000,
+            ..Point::default()
+        };
+        run.series = (0..720).map(point).collect();
+        run.stays =
+            vec![stay(0, 1, 500, 0, 9000), stay(0, 2, 500, 100, 7000), stay(1, 3, 1000, 50, 2_000_000)];
+        run
+    })
+}
+
+fn page(runs: &[Outcome], labels: &[&str]) -> String {
+    let summaries: Vec<Summary> = runs.iter().map(Summary::of).collect();
+    let comparisons: Vec<Comparison> =
+        runs.iter().skip(1).map(|run| compare(&runs[0], run, Bootstrap::default())).collect();
+    let runs: Vec<Run<'_>> = (0..runs.len())
+        .map(|at| Run { label: labels[at], outcome: &runs[at], summary: &summaries[at] })
+        .collect();
+    Page { title: "Small & <odd>", about: "two nodes", runs: &runs, comparisons: &comparisons }.html()
+}
+
+#[test]
+fn a_page_is_well_formed_names_every_drawing_and_fetches_nothing() {
+    let html = page(&pair(), &["fifo <b>", "las"]);
+    let options = roxmltree::ParsingOptions { allow_dtd: true, ..Default::default() };
+    let document = roxmltree::Document::parse_with_options(&html, options).expect("the page is well-formed");
+    let text = |node: roxmltree::Node<'_, '_>| node.text().unwrap_or_default().to_owned();
+    let drawings: Vec<_> = document
+        .descendants()
+        .filter(|node| node.has_tag_name("svg") && node.attribute("role") == Some("img"))
+        .collect();
+    // Two intervals, two distributions, one size, two of the line, two pools, two timelines.
+    assert_eq!(drawings.len(), 11);
+    let mut ids = std::collections::BTreeSet::new();
+    for node in document.descendants() {
+        assert!(!node.has_tag_name("script") && !node.has_tag_name("link"));
+        let links = node.attributes().filter(|attribute| ["src", "href"].contains(&attribute.name())).count();
+        assert_eq!(links, 0);
+        if let Some(id) = node.attribute("id") {
+            assert!(ids.insert(id.to_owned()), "{id} is there twice");
+        }
+    }
+    for drawing in drawings {
+        for part in ["title", "desc"] {
+            let named = drawing.children().find(|child| child.has_tag_name(part)).map(text);
+            assert!(named.is_some_and(|words| !words.is_empty()), "{part}");
+        }
+    }
+    assert!(!html.contains("://"), "nothing is fetched");
+    let curves = document.descendants().filter(|node| node.attribute("class") == Some("curve r1 d0 run1"));
+    assert_eq!(curves.count(), 4);
+}
+
+#[test]
+fn a_page_says_what_the_figures_say_and_says_it_the_same_each_time() {
+    let runs = pair();
+    let html = page(&runs, &["fifo", "las"]);
+    assert_eq!(html, page(&runs, &["fifo", "las"]));
+    // 100 + 19.5 + 100 s on average against 500 + 19.5 + 100, to a tenth.
+    assert!(
+        html.contains("<b>las</b> has the lowest mean completion time: 220 s (3.7 min), 64.5 % lower than <b>fifo</b>, more than chance explains."),
+        "{}",
+        html.lines().find(|line| line.contains("\"lead\"")).unwrap_or_default()
+    );
+    assert!(html.contains("75.0 % allocated"));
+    let alone = page(&runs[..1], &["fifo"]);
+    assert!(!alone.contains("more than chance") && alone.contains("Under <b>fifo</b> a job takes 620 s"));
+}
+
+#[test]
+fn a_page_of_a_run_in_which_nothing_happened_is_still_a_page() {
+    let html = page(&[outcome("x", Vec::new())], &["x"]);
+    assert!(html.contains("No job came to an end.") && html.ends_with("</html>\n"));
 }

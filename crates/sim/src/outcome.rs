@@ -13,7 +13,7 @@ pub enum Fate {
     TimedOut,
     /// It was given up after faults.
     GivenUp,
-    /// It fits no node and no queue's limit, ever.
+    /// It fits no node or no queue's limit, ever, or the pool does not take it at all.
     Infeasible,
     /// The simulation ended before it did.
     Unfinished,
@@ -36,7 +36,7 @@ pub struct JobOutcome {
     pub cpu_milli: u64,
     /// Submitted.
     pub submit: Timestamp,
-    /// First start.
+    /// When it first got a place.
     pub start: Option<Timestamp>,
     /// End.
     pub end: Option<Timestamp>,
@@ -129,6 +129,8 @@ pub struct Counts {
     pub violations: u64,
     /// Decisions that were stale when they were to be carried out.
     pub stale: u64,
+    /// Tasks that were started while an older generation of them still ran; anything but 0 is a defect.
+    pub doubled: u64,
 }
 
 /// What came of a simulation. Equal for equal inputs, byte by byte.

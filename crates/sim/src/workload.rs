@@ -50,7 +50,8 @@ pub struct SimJob {
     pub predicted: Option<Millis>,
     /// How it ends.
     pub ending: Ending,
-    /// The job (by [`Self::id`]) that must end before this one is submitted, and the time between the two.
+    /// The job (by [`Self::id`]) that must end before this one is submitted, and the time between the two; `submit` only
+    /// gives the order then.
     pub after: Option<(u64, Millis)>,
     /// How its speed depends on where and with how many tasks it runs: place in [`Workload::profiles`].
     pub profile: Option<u32>,
@@ -70,6 +71,24 @@ pub struct Profile {
     pub device_busy: u64,
     /// Memory it uses on each device, in bytes.
     pub device_memory: u64,
+    /// CPU it uses on average, in thousandths of what it asked for; `None`: all of it. Told only where samples are asked for.
+    pub cpu_busy: Option<u64>,
+}
+
+impl Profile {
+    /// Speed with so many tasks against that with one, in thousandths.
+    #[must_use]
+    pub fn scaled(&self, tasks: u32) -> u64 {
+        let above = self.scaling.partition_point(|(count, _)| *count < tasks);
+        match (above.checked_sub(1).and_then(|at| self.scaling.get(at)), self.scaling.get(above)) {
+            (None, None) => u64::from(tasks) * 1000,
+            (None, Some((_, speed))) | (Some((_, speed)), None) => *speed,
+            (Some((low, from)), Some((high, to))) => {
+                let (part, whole) = (u64::from(tasks - low), u64::from(high - low));
+                if to >= from { from + (to - from) * part / whole } else { from - (from - to) * part / whole }
+            }
+        }
+    }
 }
 
 /// Jobs in the order of their submission.
@@ -85,6 +104,9 @@ pub struct Workload {
     pub shapes: Vec<Vec<Shape>>,
     /// Speed profiles by place.
     pub profiles: Vec<Profile>,
+    /// Speed of a job with the first profile beside one with the second on one device, in thousandths of its speed alone.
+    /// Of pairs that are not here, two that are busy for more than the device together share it in proportion.
+    pub interference: BTreeMap<(u32, u32), u64>,
     /// Ascending by `(submit, id)`.
     pub jobs: Vec<SimJob>,
     names: Names,
@@ -133,6 +155,17 @@ impl Workload {
         intern(&mut self.names.profiles, &mut self.profiles, profile)
     }
 
+    /// Speed of a job with profile `own` beside one with profile `other` on the same device, in thousandths of its speed alone.
+    #[must_use]
+    pub fn beside(&self, own: Option<u32>, other: Option<u32>) -> u64 {
+        let measured = own.zip(other).and_then(|pair| self.interference.get(&pair));
+        let busy = |at: Option<u32>| {
+            let profile = at.and_then(|at| self.profiles.get(at as usize));
+            profile.map_or(0, |profile| profile.device_busy)
+        };
+        measured.copied().unwrap_or_else(|| 1_000_000 / busy(own).saturating_add(busy(other)).max(1000))
+    }
+
     /// Puts the jobs into the order of their submission. Call it once, after the last job was added.
     pub fn sort(&mut self) {
         self.jobs.sort_by_key(|job| (job.submit, job.id));
@@ -157,4 +190,33 @@ pub struct Cluster {
     /// Queues beside the root and `default`; parents before children. Queues that jobs name and that are missing
     /// here are made without guarantee or limit.
     pub queues: Vec<QueueSpec>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scaling_goes_by_straight_lines() {
+        let profile = Profile { scaling: vec![(1, 1000), (2, 1900), (4, 3400)], ..Profile::default() };
+        assert_eq!([1, 2, 3, 4, 9].map(|tasks| profile.scaled(tasks)), [1000, 1900, 2650, 3400, 3400]);
+        assert_eq!(Profile::default().scaled(3), 3000);
+    }
+
+    #[test]
+    fn neighbours_share_a_device_in_proportion_unless_measured() {
+        let mut workload = Workload::new("pairs");
+        let half =
+            workload.profile(Profile { name: "half".to_owned(), device_busy: 500, ..Profile::default() });
+        let whole =
+            workload.profile(Profile { name: "whole".to_owned(), device_busy: 1000, ..Profile::default() });
+        assert_eq!(workload.beside(Some(half), Some(half)), 1000);
+        assert_eq!(workload.beside(Some(half), Some(whole)), 666);
+        workload.interference.insert((half, whole), 840);
+        assert_eq!(
+            (workload.beside(Some(half), Some(whole)), workload.beside(Some(whole), Some(half))),
+            (840, 666)
+        );
+        assert_eq!(workload.beside(None, Some(whole)), 1000);
+    }
 }

@@ -1,8 +1,8 @@
 //! Traces in, results out.
 //!
-//! Built so far: readers for the Helios and openb traces ([`trace`]), the rules of the published Helios/Lucid
-//! simulator ([`conformance`]) and the published packing experiment on openb ([`packing`]): the yardsticks for
-//! everything that will be simulated on the real engine.
+//! A [`workload`] and a cluster go into the [`simulator`], which drives the pool's own engine and planner; an
+//! [`outcome`] comes out, and a [`report`] of it. Beside it stand the yardsticks: the rules of the published Helios/Lucid
+//! simulator ([`conformance`]) and the published packing experiment on openb ([`packing`]).
 //! Pure but for [`trace`], which reads from whatever it is handed.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
@@ -12,5 +12,6 @@ pub mod outcome;
 pub mod packing;
 pub mod random;
 pub mod report;
+pub mod simulator;
 pub mod trace;
 pub mod workload;

@@ -14,4 +14,5 @@ pub mod random;
 pub mod report;
 pub mod simulator;
 pub mod trace;
+pub mod tune;
 pub mod workload;

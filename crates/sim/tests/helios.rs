@@ -6,22 +6,12 @@ use pond_sim::conformance::{Outcome, Policy, run};
 use pond_sim::trace::{TraceJob, helios};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::PathBuf;
+
+mod real;
+use real::traces;
 
 /// Seconds from the trace's epoch, 2020-04-01 00:02:31, to 2020-09-01 00:00:00.
 const SEPTEMBER_S: i64 = 153 * 86_400 - 151;
-
-fn traces() -> Option<PathBuf> {
-    let folder = std::env::var_os("POND_TRACES").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/traces")),
-        PathBuf::from,
-    );
-    if folder.join("expected").is_dir() {
-        return Some(folder);
-    }
-    eprintln!("skipped: no traces in {}; set POND_TRACES to their folder", folder.display());
-    None
-}
 
 type Expected = BTreeMap<(String, String), Vec<Outcome>>;
 

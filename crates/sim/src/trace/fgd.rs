@@ -1,7 +1,7 @@
 //! The published results of the packing experiment (Weng et al., ATC 2023): mean and deviation over ten seeds.
 
-use super::Reading;
-use super::table::read;
+use super::table::{Style, read};
+use super::{BadRowReason, Reading};
 use crate::packing::Figure;
 use std::io::Read;
 
@@ -18,18 +18,19 @@ pub struct PublishedRow {
 
 /// Columns `workload, sc_policy` and, for each percent, `alloc@95_mean, alloc@95_std`.
 pub fn published(input: impl Read) -> Reading<PublishedRow> {
-    read(input, |row| {
-        let figure =
-            |mean, deviation| Ok(Figure { mean: row.decimal(mean)?, deviation: row.decimal(deviation)? });
+    read(input, Style::CSV, |row| {
+        let figure = |mean, deviation| -> Result<Figure, BadRowReason> {
+            Ok(Figure { mean: row.decimal(mean)?, deviation: row.decimal(deviation)? })
+        };
         Ok(PublishedRow {
-            workload: row.text("workload")?.to_owned(),
-            policy: row.text("sc_policy")?.to_owned(),
+            workload: row.text(&["workload"])?.to_owned(),
+            policy: row.text(&["sc_policy"])?.to_owned(),
             allocated: [
-                figure("alloc@95_mean", "alloc@95_std")?,
-                figure("alloc@100_mean", "alloc@100_std")?,
-                figure("alloc@110_mean", "alloc@110_std")?,
-                figure("alloc@120_mean", "alloc@120_std")?,
-                figure("alloc@130_mean", "alloc@130_std")?,
+                figure(&["alloc@95_mean"], &["alloc@95_std"])?,
+                figure(&["alloc@100_mean"], &["alloc@100_std"])?,
+                figure(&["alloc@110_mean"], &["alloc@110_std"])?,
+                figure(&["alloc@120_mean"], &["alloc@120_std"])?,
+                figure(&["alloc@130_mean"], &["alloc@130_std"])?,
             ],
         })
     })

@@ -1,10 +1,23 @@
-//! Readers of public traces. A bad row is reported with its line and the reason, counted, never dropped in silence.
+//! Readers of traces: public ones, those of other schedulers, and the pool's own history.
+//!
+//! Each reader takes bytes from whatever it is handed and gives typed rows ([`Reading`]); most rows become a
+//! [`Workload`](crate::workload::Workload) and the machines of the trace ([`Jobs`]). A row that cannot be used is
+//! told with its line and the reason, and counted; nothing is dropped in silence. What each format holds, what is
+//! used of it and what is left out: `docs/traces.md`.
 
 pub mod fgd;
 pub mod helios;
+mod jobs;
+mod lines;
 pub mod openb;
+pub mod swf;
 mod table;
+pub mod time;
+pub mod unpack;
 
+pub use jobs::{Jobs, Machine, Note};
+
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// One job of a trace of GPU jobs; times in whole seconds.
@@ -44,14 +57,63 @@ pub enum BadRowReason {
     Malformed {
         /// Which column.
         column: &'static str,
-        /// What it holds.
+        /// What it holds; shortened to 80 characters.
         text: String,
         /// What it should hold.
         wanted: &'static str,
     },
-    /// Not CSV at all: quotes that do not close, bytes that are not text.
-    #[error("the row is not CSV: {0}")]
-    NotCsv(String),
+    /// A quote that does not close.
+    #[error("a quote is opened and never closed")]
+    OpenQuote,
+    /// More columns than the header names: a separator inside a value.
+    #[error("the row has {found} columns where the header names {named}")]
+    TooWide {
+        /// Columns of the row.
+        found: usize,
+        /// Columns of the header.
+        named: usize,
+    },
+    /// Bytes that are not UTF-8.
+    #[error("the line is not text")]
+    NotText,
+    /// A line longer than any that the formats have.
+    #[error("the line has more than {0} bytes")]
+    TooLong(usize),
+    /// A line that is not one JSON object of the format.
+    #[error("not an entry of this format: {0}")]
+    NotJson(String),
+    /// Good, but nothing that can be replayed.
+    #[error("{0}")]
+    LeftOut(#[from] LeftOut),
+}
+
+/// Why a row that is right in itself is no job that could be replayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub enum LeftOut {
+    /// It was cancelled, or refused, before it had a place.
+    #[error("the job never ran")]
+    NeverRan,
+    /// It still ran, or waited, when the trace was taken.
+    #[error("the job had not ended")]
+    NotEnded,
+    /// No submission, start or end from which a run time follows.
+    #[error("the job's times are not known")]
+    NoTimes,
+    /// It ends before it starts, or starts before it is submitted.
+    #[error("the job's times run backwards")]
+    Backwards,
+    /// It asked for nothing: no processor, no device.
+    #[error("the job asks for nothing")]
+    NoSize,
+    /// A part of a job that has a row of its own.
+    #[error("a part of a job that has a row of its own")]
+    Part,
+    /// The number of an earlier row.
+    #[error("an earlier row has the same number")]
+    Double,
+    /// Its amounts are beyond any machine.
+    #[error("the job asks for more than any machine has")]
+    TooLarge,
 }
 
 impl fmt::Display for BadRow {
@@ -60,11 +122,93 @@ impl fmt::Display for BadRow {
     }
 }
 
+/// The input ended before its end: a gzip file cut short, a disk that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the input breaks off after line {line}: {why}")]
+pub struct Broken {
+    /// The last whole line.
+    pub line: u64,
+    /// What the system says.
+    pub why: String,
+}
+
 /// What was read of a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading<T> {
     /// Usable rows, in the order of the file.
     pub rows: Vec<T>,
+    /// The line of each of [`Self::rows`], from 1.
+    pub lines: Vec<u64>,
     /// Rows left out.
     pub bad: Vec<BadRow>,
+    /// Set when there was more that could not be read; the rows up to there are whole.
+    pub broken: Option<Broken>,
+}
+
+impl<T> Default for Reading<T> {
+    fn default() -> Self {
+        Self { rows: Vec::new(), lines: Vec::new(), bad: Vec::new(), broken: None }
+    }
+}
+
+impl<T> Reading<T> {
+    fn take(&mut self, line: u64, row: Result<T, BadRowReason>) {
+        match row {
+            Ok(row) => {
+                self.rows.push(row);
+                self.lines.push(line);
+            }
+            Err(reason) => self.bad.push(BadRow { line, reason }),
+        }
+    }
+}
+
+/// One line of [`summary`]: how often something was wrong, and the first time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tally {
+    /// How many rows.
+    pub count: u64,
+    /// The first of them, as an example.
+    pub first: BadRow,
+}
+
+/// Bad rows by what is wrong with them (the column, not its text), most frequent first.
+#[must_use]
+pub fn summary(bad: &[BadRow]) -> Vec<Tally> {
+    let mut kinds: BTreeMap<(u8, &str), Tally> = BTreeMap::new();
+    for row in bad {
+        let tally =
+            kinds.entry(kind_of(&row.reason)).or_insert_with(|| Tally { count: 0, first: row.clone() });
+        tally.count += 1;
+    }
+    let mut all: Vec<Tally> = kinds.into_values().collect();
+    all.sort_by_key(|tally| (std::cmp::Reverse(tally.count), tally.first.line));
+    all
+}
+
+const fn kind_of(reason: &BadRowReason) -> (u8, &str) {
+    match reason {
+        BadRowReason::Missing(column) => (0, column),
+        BadRowReason::Malformed { column, .. } => (1, column),
+        BadRowReason::OpenQuote => (2, ""),
+        BadRowReason::TooWide { .. } => (3, ""),
+        BadRowReason::NotText => (4, ""),
+        BadRowReason::TooLong(_) => (5, ""),
+        BadRowReason::NotJson(_) => (6, ""),
+        BadRowReason::LeftOut(why) => (16 + *why as u8, ""),
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} × like {}", self.count, self.first)
+    }
+}
+
+/// At most 80 characters of what was found, for a message.
+fn excerpt(text: &str) -> String {
+    match text.char_indices().nth(80) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }

@@ -1,93 +1,193 @@
-//! Rows of a CSV file by column name, with typed complaints.
+//! Rows of a table by column name, with typed complaints.
 
-use super::{BadRow, BadRowReason, Reading};
+use super::lines::{Fields, Line, Lines};
+use super::{BadRow, BadRowReason, Reading, excerpt, time};
 use std::io::Read;
+
+/// A column by the names it goes by; the first is the one in messages.
+pub(super) type Column = &'static [&'static str];
+
+/// How a table is written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Style {
+    pub separator: char,
+    /// Whether double quotes hold values together.
+    pub quoted: bool,
+    /// Names of columns when the file has no header.
+    pub header: Option<&'static [&'static str]>,
+}
+
+impl Style {
+    /// Comma-separated values under a header.
+    pub const CSV: Self = Self { separator: ',', quoted: true, header: None };
+}
+
+/// Names of columns, as written; they are compared without regard to case.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Header {
+    names: Vec<String>,
+}
+
+impl Header {
+    pub fn read(fields: &Fields) -> Self {
+        Self { names: fields.iter().map(str::to_owned).collect() }
+    }
+
+    /// The place of a column under any of its names.
+    pub fn find(&self, column: Column) -> Option<usize> {
+        column.iter().find_map(|name| self.names.iter().position(|known| known.eq_ignore_ascii_case(name)))
+    }
+
+    pub fn has(&self, column: Column) -> bool {
+        self.find(column).is_some()
+    }
+}
 
 /// One row under its header.
 pub(super) struct Row<'a> {
-    header: &'a csv::StringRecord,
-    record: &'a csv::StringRecord,
+    header: &'a Header,
+    fields: &'a Fields,
 }
 
-impl Row<'_> {
+/// A complaint about the text of a column.
+pub(super) fn malformed(column: &'static str, text: &str, wanted: &'static str) -> BadRowReason {
+    BadRowReason::Malformed { column, text: excerpt(text), wanted }
+}
+
+impl<'a> Row<'a> {
     /// The text of a column.
-    pub(super) fn text(&self, column: &'static str) -> Result<&str, BadRowReason> {
-        let at = self.header.iter().position(|name| name == column);
-        at.and_then(|at| self.record.get(at)).ok_or(BadRowReason::Missing(column))
+    pub fn text(&self, column: Column) -> Result<&'a str, BadRowReason> {
+        let value = self.header.find(column).and_then(|at| self.fields.get(at));
+        value.ok_or(BadRowReason::Missing(column[0]))
     }
 
-    fn parsed<T: std::str::FromStr>(
-        &self,
-        column: &'static str,
-        wanted: &'static str,
-    ) -> Result<T, BadRowReason> {
-        let text = self.text(column)?.trim();
-        text.parse().map_err(|_why| BadRowReason::Malformed { column, text: text.to_owned(), wanted })
+    /// Whether the header names the column.
+    pub fn has(&self, column: Column) -> bool {
+        self.header.has(column)
     }
 
-    pub(super) fn number(&self, column: &'static str) -> Result<u64, BadRowReason> {
-        self.parsed(column, "a whole number of 0 or more")
+    /// The first value, whatever its name.
+    pub fn first(&self) -> &'a str {
+        self.fields.get(0).unwrap_or_default()
     }
 
-    pub(super) fn signed(&self, column: &'static str) -> Result<i64, BadRowReason> {
-        self.parsed(column, "a whole number")
+    /// All values with their names.
+    pub fn named(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.header.names.iter().map(String::as_str).zip(self.fields.iter())
     }
 
-    pub(super) fn small(&self, column: &'static str) -> Result<u32, BadRowReason> {
-        self.parsed(column, "a count of at most 4,294,967,295")
+    /// The text of a column that may be missing or empty.
+    pub fn optional(&self, column: Column) -> Option<&'a str> {
+        self.text(column).ok().filter(|text| !text.is_empty())
     }
 
-    pub(super) fn decimal(&self, column: &'static str) -> Result<f64, BadRowReason> {
-        self.parsed(column, "a decimal number")
+    pub fn decimal(&self, column: Column) -> Result<f64, BadRowReason> {
+        self.read(column, "a decimal number")
     }
 
-    /// The text of a column that may be missing; empty then.
-    pub(super) fn optional(&self, column: &'static str) -> &str {
-        self.text(column).unwrap_or_default().trim()
+    fn read<T: std::str::FromStr>(&self, column: Column, wanted: &'static str) -> Result<T, BadRowReason> {
+        let text = self.text(column)?;
+        text.parse().map_err(|_why| malformed(column[0], text, wanted))
+    }
+
+    pub fn number(&self, column: Column) -> Result<u64, BadRowReason> {
+        self.read(column, "a whole number of 0 or more")
+    }
+
+    pub fn signed(&self, column: Column) -> Result<i64, BadRowReason> {
+        self.read(column, "a whole number")
+    }
+
+    /// A count that may be written with a decimal point (`8.0`).
+    pub fn small(&self, column: Column) -> Result<u32, BadRowReason> {
+        let text = self.text(column)?;
+        let whole = text.split_once('.').filter(|(_, rest)| rest.bytes().all(|digit| digit == b'0'));
+        let digits = whole.map_or(text, |(digits, _)| digits);
+        digits.parse().map_err(|_why| malformed(column[0], text, "a count of at most 4,294,967,295"))
     }
 
     /// Seconds that may be written with a decimal point (`46520.0`); a fraction of a second is refused.
-    pub(super) fn whole_seconds(&self, column: &'static str) -> Result<u64, BadRowReason> {
-        let text = self.text(column)?.trim();
-        let malformed =
-            || BadRowReason::Malformed { column, text: text.to_owned(), wanted: "a whole number of seconds" };
+    pub fn whole_seconds(&self, column: Column) -> Result<u64, BadRowReason> {
+        let text = self.text(column)?;
+        let bad = || malformed(column[0], text, "a whole number of seconds");
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
         if fraction.bytes().any(|digit| digit != b'0') {
-            return Err(malformed());
+            return Err(bad());
         }
-        whole.parse().map_err(|_why| malformed())
+        whole.parse().map_err(|_why| bad())
+    }
+
+    /// Seconds with or without a fraction, in milliseconds.
+    pub fn millis(&self, column: Column) -> Result<i64, BadRowReason> {
+        let text = self.text(column)?;
+        time::read_thousandths(text).ok_or_else(|| malformed(column[0], text, "a number of seconds"))
+    }
+
+    /// A date and time, in milliseconds since 1970 in the trace's own time zone; `None` when it is empty or unknown.
+    pub fn moment(&self, column: Column) -> Result<Option<i64>, BadRowReason> {
+        let text = self.text(column)?;
+        if time::is_unknown(text) {
+            return Ok(None);
+        }
+        time::read_moment(text).map(Some).ok_or_else(|| malformed(column[0], text, "a date and time"))
     }
 }
 
 /// Reads every row with `one`; rows it refuses are kept aside with their line.
-pub(super) fn read<T>(input: impl Read, one: impl Fn(&Row) -> Result<T, BadRowReason>) -> Reading<T> {
-    let mut reader = csv::ReaderBuilder::new().comment(Some(b'#')).flexible(true).from_reader(input);
-    let mut reading = Reading { rows: Vec::new(), bad: Vec::new() };
-    let header = match reader.headers() {
-        Ok(header) => header.clone(),
-        Err(why) => {
-            reading.bad.push(BadRow { line: 1, reason: BadRowReason::NotCsv(why.to_string()) });
-            return reading;
-        }
-    };
-    for result in reader.records() {
-        match result {
-            Ok(record) => {
-                let line = record.position().map_or(0, csv::Position::line);
-                match one(&Row { header: &header, record: &record }) {
-                    Ok(row) => reading.rows.push(row),
-                    Err(reason) => reading.bad.push(BadRow { line, reason }),
-                }
+pub(super) fn read<T>(
+    input: impl Read,
+    style: Style,
+    mut one: impl FnMut(&Row) -> Result<T, BadRowReason>,
+) -> Reading<T> {
+    let mut lines = Lines::new(input);
+    let mut header =
+        style.header.map(|names| Header { names: names.iter().map(|&name| name.to_owned()).collect() });
+    let mut fields = Fields::default();
+    let mut reading = Reading::default();
+    while let Some(Line { number: line, text }) = lines.next() {
+        let text = match text {
+            Ok(text) if text.trim().is_empty() || text.starts_with('#') => continue,
+            Ok(text) => text,
+            Err(reason) => {
+                reading.bad.push(BadRow { line, reason });
+                continue;
             }
-            Err(why) => {
-                let line = why.position().map_or(0, csv::Position::line);
-                let fatal = why.is_io_error();
-                reading.bad.push(BadRow { line, reason: BadRowReason::NotCsv(why.to_string()) });
-                if fatal {
-                    break;
-                }
+        };
+        let split = split(&mut fields, &text, style, &mut lines);
+        let Some(header) = &header else {
+            match split {
+                Ok(()) => header = Some(Header::read(&fields)),
+                Err(reason) => reading.bad.push(BadRow { line, reason }),
             }
-        }
+            continue;
+        };
+        let row = split.and_then(|()| {
+            let (found, named) = (fields.len(), header.names.len());
+            let blank_tail = (named..found).all(|at| fields.get(at).is_none_or(str::is_empty));
+            if blank_tail {
+                one(&Row { header, fields: &fields })
+            } else {
+                Err(BadRowReason::TooWide { found, named })
+            }
+        });
+        reading.take(line, row);
     }
+    reading.broken = lines.into_broken();
     reading
+}
+
+fn split(
+    fields: &mut Fields,
+    text: &str,
+    style: Style,
+    lines: &mut Lines<impl Read>,
+) -> Result<(), BadRowReason> {
+    let one_line = fields.split(text, style.separator, style.quoted);
+    match (one_line, style.quoted) {
+        (Err(BadRowReason::OpenQuote), true) => {
+            let whole = lines.joined(text).ok_or(BadRowReason::OpenQuote)?;
+            fields.split(&whole, style.separator, true)
+        }
+        (result, _) => result,
+    }
 }

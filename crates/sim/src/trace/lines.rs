@@ -1,0 +1,201 @@
+//! Lines of a text, with their numbers, and a column-wise split that a stray quote cannot carry away.
+//!
+//! A reader of whole CSV documents takes an opened quote as the start of a value that may span the rest of the file;
+//! here a value may span a few lines, and if the quote does not close by then one line is bad and the next is read afresh.
+
+use super::{BadRow, BadRowReason, Broken, Reading};
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read};
+
+/// The longest line, in bytes. The longest known, of a request with 128,000 tokens, has about 2,000.
+pub(super) const LONGEST: usize = 1 << 20;
+/// The most lines that one quoted value spans.
+const SPAN: usize = 16;
+
+/// One line without its end.
+pub(super) struct Line {
+    /// From 1.
+    pub number: u64,
+    /// Its text, or why it has none.
+    pub text: Result<String, BadRowReason>,
+}
+
+/// Lines of an input; ends of lines are `\n` or `\r\n`, a byte order mark is left out.
+pub(super) struct Lines<R: Read> {
+    input: BufReader<R>,
+    number: u64,
+    ahead: VecDeque<Line>,
+    broken: Option<Broken>,
+}
+
+impl<R: Read> Lines<R> {
+    pub fn new(input: R) -> Self {
+        Self {
+            input: BufReader::with_capacity(1 << 16, input),
+            number: 0,
+            ahead: VecDeque::new(),
+            broken: None,
+        }
+    }
+
+    /// Why the input ended before its end.
+    pub fn into_broken(self) -> Option<Broken> {
+        self.broken
+    }
+
+    /// The next line; `None` at the end, and where the input breaks off.
+    pub fn next(&mut self) -> Option<Line> {
+        self.ahead.pop_front().or_else(|| self.fetch())
+    }
+
+    /// The next lines that belong to one value, were the quote of `line` to close in them.
+    pub fn joined(&mut self, line: &str) -> Option<String> {
+        let mut whole = line.to_owned();
+        for at in 0..SPAN {
+            if self.ahead.len() <= at {
+                let line = self.fetch()?;
+                self.ahead.push_back(line);
+            }
+            let Some(Line { text: Ok(text), .. }) = self.ahead.get(at) else { return None };
+            whole.push('\n');
+            whole.push_str(text);
+            if quotes(&whole).is_multiple_of(2) {
+                self.ahead.drain(..=at);
+                return Some(whole);
+            }
+        }
+        None
+    }
+
+    fn fetch(&mut self) -> Option<Line> {
+        if self.broken.is_some() {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        let read = self.input.by_ref().take(LONGEST as u64 + 1).read_until(b'\n', &mut bytes);
+        match read {
+            Ok(0) => return None,
+            Ok(_) => {}
+            Err(why) => {
+                self.broken = Some(Broken { line: self.number, why: why.to_string() });
+                return None;
+            }
+        }
+        self.number += 1;
+        let number = self.number;
+        if bytes.len() > LONGEST {
+            self.skip_rest();
+            return Some(Line { number, text: Err(BadRowReason::TooLong(LONGEST)) });
+        }
+        while bytes.last().is_some_and(|&end| end == b'\n' || end == b'\r') {
+            bytes.pop();
+        }
+        if number == 1 && bytes.starts_with("\u{feff}".as_bytes()) {
+            bytes.drain(..3);
+        }
+        let text = String::from_utf8(bytes).map_err(|_not_text| BadRowReason::NotText);
+        Some(Line { number, text })
+    }
+
+    fn skip_rest(&mut self) {
+        loop {
+            let (used, ended) = match self.input.fill_buf() {
+                Ok([]) => return,
+                Ok(bytes) => match bytes.iter().position(|&byte| byte == b'\n') {
+                    Some(at) => (at + 1, true),
+                    None => (bytes.len(), false),
+                },
+                Err(why) => {
+                    self.broken = Some(Broken { line: self.number, why: why.to_string() });
+                    return;
+                }
+            };
+            self.input.consume(used);
+            if ended {
+                return;
+            }
+        }
+    }
+}
+
+fn quotes(text: &str) -> usize {
+    text.bytes().filter(|&byte| byte == b'"').count()
+}
+
+/// Reads every line with `one`; lines of blanks are passed over, `None` stands for a line that holds no row.
+pub(super) fn read_lines<T>(
+    input: impl Read,
+    mut one: impl FnMut(u64, &str) -> Option<Result<T, BadRowReason>>,
+) -> Reading<T> {
+    let mut lines = Lines::new(input);
+    let mut reading = Reading::default();
+    while let Some(Line { number, text }) = lines.next() {
+        match text {
+            Ok(text) if text.trim().is_empty() => {}
+            Ok(text) => {
+                if let Some(row) = one(number, &text) {
+                    reading.take(number, row);
+                }
+            }
+            Err(reason) => reading.bad.push(BadRow { line: number, reason }),
+        }
+    }
+    reading.broken = lines.into_broken();
+    reading
+}
+
+/// The values of one row, one after the other.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fields {
+    text: String,
+    ends: Vec<usize>,
+}
+
+impl Fields {
+    /// Splits a row. With `quoted`, a value may stand in double quotes, in which a doubled quote is one.
+    pub fn split(&mut self, row: &str, separator: char, quoted: bool) -> Result<(), BadRowReason> {
+        self.text.clear();
+        self.ends.clear();
+        let mut rest = row.chars().peekable();
+        let mut inside = false;
+        let mut at_start = true;
+        while let Some(c) = rest.next() {
+            if inside {
+                if c != '"' {
+                    self.text.push(c);
+                } else if rest.peek() == Some(&'"') {
+                    rest.next();
+                    self.text.push('"');
+                } else {
+                    inside = false;
+                }
+            } else if c == separator {
+                self.ends.push(self.text.len());
+                at_start = true;
+                continue;
+            } else if c == '"' && quoted && at_start {
+                inside = true;
+            } else {
+                self.text.push(c);
+            }
+            at_start &= c == ' ' && !inside;
+        }
+        self.ends.push(self.text.len());
+        if inside { Err(BadRowReason::OpenQuote) } else { Ok(()) }
+    }
+
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The value at a place, without blanks around it.
+    pub fn get(&self, at: usize) -> Option<&str> {
+        let end = *self.ends.get(at)?;
+        let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        Some(self.text[start..end].trim())
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        (0..self.len()).filter_map(|at| self.get(at))
+    }
+}

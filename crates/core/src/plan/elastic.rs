@@ -53,7 +53,7 @@ impl Solver<'_> {
     }
 
     /// The highest class of which a gang is blocked that may take ranks back.
-    pub fn blocked(&self) -> Option<Class> {
+    fn blocked(&self) -> Option<Class> {
         let waits = |fate: &Fate| matches!(fate, Fate::Room(_) | Fate::Kept(_) | Fate::Evicting(_));
         let buckets = self.runs.iter().enumerate().filter(|(_, run)| run.fate.as_ref().is_some_and(waits));
         let classes = buckets.map(|(bucket, _)| self.problem.pending.buckets[bucket].key.class);

@@ -1,4 +1,4 @@
-//! Eviction: a place for a gang that may not wait, at the price of the fewest whole gangs and the least lost work.
+//! Eviction: a place for a gang that may not wait, at the price of the fewest whole gangs, of those that stand last, and of the least lost work.
 //!
 //! Who may evict whom is said in [`super::rights`].
 
@@ -6,7 +6,7 @@ use super::problem::pending::{Key, Place};
 use super::problem::pool::{Pool, Want};
 use super::problem::profile::copies;
 use super::problem::shape::signed;
-use super::rights::{Right, Taker, Victim};
+use super::rights::{Price, Right, Taker, Victim};
 use super::solve::{Fate, Fit, Solver};
 use super::{Decision, PreemptCause};
 use crate::ids::GangId;
@@ -30,8 +30,8 @@ const MOST_ELASTIC: usize = 64;
 /// A gang that others are leaving for, in the order of the line.
 type Waiting = (Reverse<(Class, u16)>, Place, Vec<GangOrd>);
 
-/// One choice of victims on a node: how many, how much work is lost, where, who.
-type Choice = (usize, u64, usize, Vec<GangOrd>);
+/// One choice of victims on a node: how many, at what price, where, who.
+type Choice = (usize, Price, usize, Vec<GangOrd>);
 
 impl Solver<'_> {
     /// Gives gangs the places that others are leaving for them, or keeps those until they are free.
@@ -276,7 +276,7 @@ impl Solver<'_> {
         choices
     }
 
-    /// The fewest victims on a node, and of those the least lost work, with which one more task fits there.
+    /// The fewest victims on a node, and of those the cheapest, with which one more task fits there.
     fn choice(
         &mut self,
         taker: &Taker<'_>,
@@ -287,7 +287,7 @@ impl Solver<'_> {
     ) -> Option<Choice> {
         let snapshot = self.snapshot;
         let row = snapshot.node(NodeOrd(u32::try_from(node).unwrap_or(u32::MAX)));
-        let mut here: Vec<(u64, GangOrd)> = Vec::new();
+        let mut here: Vec<(Price, GangOrd)> = Vec::new();
         for gang in row.gangs.iter().filter(|gang| !gone.contains(gang)) {
             self.looked_at += 1;
             if !known.contains_key(gang) {
@@ -295,17 +295,15 @@ impl Solver<'_> {
                 known.insert(*gang, victim);
             }
             if let Some(Some(victim)) = known.get(gang) {
-                here.push((victim.lost, *gang));
+                here.push((victim.price, *gang));
             }
         }
         here.sort_unstable();
         let base = self.problem.pool.copies(variant, node, u32::MAX);
         let picked = self.fewest(variant, node, base, &here)?;
-        let lost = here
-            .iter()
-            .filter(|(_, gang)| picked.contains(gang))
-            .fold(0_u64, |sum, (lost, _)| sum.saturating_add(*lost));
-        Some((picked.len(), lost, node, picked))
+        let prices = here.iter().filter(|(_, gang)| picked.contains(gang)).map(|(price, _)| *price);
+        let price = prices.reduce(Price::and)?;
+        Some((picked.len(), price, node, picked))
     }
 
     fn fits_without(&mut self, variant: usize, node: usize, base: u32, gone: &[GangOrd]) -> bool {
@@ -329,7 +327,7 @@ impl Solver<'_> {
         variant: usize,
         node: usize,
         base: u32,
-        here: &[(u64, GangOrd)],
+        here: &[(Price, GangOrd)],
     ) -> Option<Vec<GangOrd>> {
         let gangs: Vec<GangOrd> = here.iter().map(|(_, gang)| *gang).collect();
         if gangs.is_empty() || !self.fits_without(variant, node, base, &gangs) {
@@ -340,10 +338,10 @@ impl Solver<'_> {
                 return Some(vec![*gang]);
             }
         }
-        let mut best: Option<(u64, Vec<GangOrd>)> = None;
-        for (at, (lost, gang)) in here.iter().enumerate().take(32) {
-            for (other_lost, other) in here.iter().take(at) {
-                let sum = lost.saturating_add(*other_lost);
+        let mut best: Option<(Price, Vec<GangOrd>)> = None;
+        for (at, (price, gang)) in here.iter().enumerate().take(32) {
+            for (other_price, other) in here.iter().take(at) {
+                let sum = price.and(*other_price);
                 if best.as_ref().is_none_or(|(least, _)| sum < *least)
                     && self.fits_without(variant, node, base, &[*other, *gang])
                 {
@@ -401,7 +399,7 @@ impl Solver<'_> {
         if chosen.len() < 2 {
             return;
         }
-        chosen.sort_by_key(|victim| (Reverse(victim.lost), victim.gang));
+        chosen.sort_by_key(|victim| (Reverse(victim.price), victim.gang));
         let mut at = 0;
         while at < chosen.len() {
             let gang = chosen[at].gang;

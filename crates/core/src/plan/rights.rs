@@ -22,6 +22,7 @@ use crate::model::Class;
 use crate::queue::Amounts;
 use crate::snapshot::{GangOrd, GangRow, PlacedGang};
 use crate::units::{Millis, Timestamp};
+use std::cmp::Reverse;
 
 /// A blocked gang that looks for victims.
 #[derive(Clone, Copy, Debug)]
@@ -47,12 +48,27 @@ pub(super) enum Right {
     Reclaim,
 }
 
+/// What an eviction costs; the cheapest goes. Who stands last under the order policy, then who loses the least work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Price {
+    /// The level, of an eviction by [`Right::Order`]; otherwise above all levels.
+    pub level: Reverse<u32>,
+    /// Work that would be lost: dominant share × milliseconds.
+    pub lost: u64,
+}
+
+impl Price {
+    /// Of both: as dear as the dearer.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self { level: self.level.max(other.level), lost: self.lost.saturating_add(other.lost) }
+    }
+}
+
 /// A gang that could go.
 #[derive(Clone, Debug)]
 pub(super) struct Victim {
     pub gang: GangOrd,
-    /// Work that would be lost: dominant share × milliseconds.
-    pub lost: u64,
+    pub price: Price,
     pub right: Right,
     pub amounts: Amounts,
     pub queue: usize,
@@ -102,7 +118,12 @@ impl Solver<'_> {
         }
         let (share, _) = self.tree.dominant(&amounts);
         let lost = self.now.since(saved).0.saturating_mul(share.max(1));
-        Some(Victim { gang, lost, right, amounts, queue })
+        let level = match right {
+            Right::Order => self.problem.level(self.snapshot, gang),
+            Right::Priority | Right::Reclaim => u32::MAX,
+        };
+        let price = Price { level: Reverse(level), lost };
+        Some(Victim { gang, price, right, amounts, queue })
     }
 
     /// The first right that the gang may have; [`Right::Reclaim`] is still to be checked.

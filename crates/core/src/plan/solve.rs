@@ -124,6 +124,8 @@ pub(super) struct Solver<'a> {
     pub new_ends: Vec<(Timestamp, usize)>,
     /// Where the line stands still: behind the first blocked gang, when nobody may pass it.
     stop: Option<(Reverse<Class>, Head)>,
+    /// The lowest level of a gang that is blocked and for which nobody is on the way out.
+    lowest_blocked: Option<u32>,
 }
 
 /// A gang that is being explained.
@@ -188,6 +190,7 @@ impl<'a> Solver<'a> {
             promised: Vec::new(),
             focus: None,
             stop: None,
+            lowest_blocked: None,
         }
     }
 
@@ -296,6 +299,10 @@ impl Solver<'_> {
             let fate = if victims == 0 { fate.clone() } else { Fate::Evicting(victims) };
             self.fates.insert(gang, fate);
             return true;
+        }
+        if key.class != Class::Spare {
+            let level = head.rank.level;
+            self.lowest_blocked = Some(self.lowest_blocked.map_or(level, |lowest| lowest.min(level)));
         }
         if self.reserve(gang, head.gang, key) {
             self.fates.insert(gang, fate.clone());
@@ -447,8 +454,10 @@ impl Solver<'_> {
 
     /// Has a plan made when a running gang's level rises, while somebody waits who could then evict it.
     fn wait_for_levels(&mut self) {
-        if self.problem.ranker.rises() && self.blocked().is_some() {
-            self.again = self.again.min(self.problem.running.next_change());
+        if let (true, Some(level)) = (self.problem.ranker.rises(), self.lowest_blocked) {
+            // Who is one level below those that may be evicted rises among them.
+            let from = self.problem.ranker.evicts_from(level).saturating_sub(1);
+            self.again = self.again.min(self.problem.running.next_change(from));
         }
     }
 

@@ -4,7 +4,7 @@ use crate::model::Class;
 use crate::plan::policy::order::Standing;
 use crate::snapshot::{GangOrd, GangRow, PlacedGang};
 use crate::units::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How a running gang is found among those that may be evicted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,8 +42,8 @@ pub struct Running {
     pub open: BTreeSet<(Timestamp, GangOrd)>,
     /// Those that may be evicted by somebody at some time.
     pub evictable: BTreeSet<Evictable>,
-    /// When the level of one of those changes.
-    pub changes: BTreeSet<(Timestamp, GangOrd)>,
+    /// When the level of one of those changes, by the level it has.
+    changes: BTreeMap<u32, BTreeSet<(Timestamp, GangOrd)>>,
     /// Those whose number of ranks may change.
     pub elastic: BTreeSet<GangOrd>,
     /// Those that are stopping or shrinking.
@@ -80,7 +80,7 @@ impl Running {
         };
         self.evictable.extend(entry.evictable);
         if entry.until != Timestamp::NEVER {
-            self.changes.insert((entry.until, gang));
+            self.changes.entry(standing.bound).or_default().insert((entry.until, gang));
         }
         for (is, set) in [
             (entry.elastic, &mut self.elastic),
@@ -102,9 +102,9 @@ impl Running {
         };
         if let Some(evictable) = &entry.evictable {
             self.evictable.remove(evictable);
-        }
-        if entry.until != Timestamp::NEVER {
-            self.changes.remove(&(entry.until, gang));
+            if let Some(changes) = self.changes.get_mut(&evictable.level) {
+                changes.remove(&(entry.until, gang));
+            }
         }
         self.elastic.remove(&gang);
         self.leaving.remove(&gang);
@@ -113,11 +113,15 @@ impl Running {
 
     /// Those whose level has changed by now.
     pub fn due(&self, now: Timestamp) -> Vec<GangOrd> {
-        self.changes.range(..=(now, GangOrd(u32::MAX))).map(|(_, gang)| *gang).collect()
+        let due = |changes: &BTreeSet<(Timestamp, GangOrd)>| -> Vec<GangOrd> {
+            changes.range(..=(now, GangOrd(u32::MAX))).map(|(_, gang)| *gang).collect()
+        };
+        self.changes.values().flat_map(due).collect()
     }
 
-    /// When the next level changes; [`Timestamp::NEVER`] when none does.
-    pub fn next_change(&self) -> Timestamp {
-        self.changes.first().map_or(Timestamp::NEVER, |(at, _)| *at)
+    /// When the next of those at this level or above changes it; [`Timestamp::NEVER`] when none does.
+    pub fn next_change(&self, level: u32) -> Timestamp {
+        let firsts = self.changes.range(level..).filter_map(|(_, changes)| changes.first());
+        firsts.map(|(at, _)| *at).min().unwrap_or(Timestamp::NEVER)
     }
 }

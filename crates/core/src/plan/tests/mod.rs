@@ -1,5 +1,6 @@
 //! What the planner does, as scenarios and as properties.
 
+mod drain;
 mod explanations;
 mod orders;
 mod properties;

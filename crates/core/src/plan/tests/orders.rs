@@ -9,12 +9,12 @@ use crate::units::Millis;
 
 const ROOT: QueueOrd = QueueOrd(0);
 
-fn by(order: OrderPolicy) -> Settings {
+pub(super) fn by(order: OrderPolicy) -> Settings {
     Settings { order, calm: Millis::ZERO, ..Settings::default() }
 }
 
 /// Nodes of eight devices.
-fn nodes(count: usize, settings: Settings) -> Pool {
+pub(super) fn nodes(count: usize, settings: Settings) -> Pool {
     let mut world = World::new();
     for _ in 0..count {
         world.node(64, 512, &vec![World::gpu("V100", 32); 8], &[]);
@@ -22,7 +22,7 @@ fn nodes(count: usize, settings: Settings) -> Pool {
     Pool::with(world, settings)
 }
 
-fn on(devices: u32) -> Ask {
+pub(super) fn on(devices: u32) -> Ask {
     let mut one: Shape = shape(1, 1);
     one.devices.push(gpus(devices));
     Ask::new(one).saves()
@@ -259,4 +259,17 @@ fn what_was_saved_need_not_run_again() {
     pool.run();
     let end = pool.world.placed(long).and_then(|placed| placed.expected_end);
     assert_eq!(end, Some(Timestamp(pool.now + 400 * SECOND)));
+}
+
+#[test]
+fn who_stands_last_is_evicted_though_another_would_lose_less() {
+    let mut pool = nodes(2, by(OrderPolicy::Las));
+    let settled = pool.add(on(8));
+    pool.run();
+    pool.now += 3000 * SECOND;
+    let recent = pool.add(on(8));
+    pool.run();
+    pool.now += 30 * SECOND;
+    pool.add(on(8));
+    assert_eq!(evicted(&pool.plan()), [settled], "not {recent}");
 }

@@ -59,9 +59,15 @@ fn job(chance: &mut Chance) -> JobSpec {
 
 fn machine(at: u64) -> NodeSpec {
     let gpu = World::gpu("NVIDIA H100 80GB HBM3", 80);
-    let (cores, gib, devices) = if at.is_multiple_of(4) { (96, 1024, vec![gpu; 8]) } else { (64, 256, Vec::new()) };
+    let (cores, gib, devices) =
+        if at.is_multiple_of(4) { (96, 1024, vec![gpu; 8]) } else { (64, 256, Vec::new()) };
     let capacity = Resources { disk: pond_core::units::Bytes(1 << 40), ..host(cores, gib) };
-    NodeSpec { name: NodeName(format!("n{at}")), capacity, devices, labels: std::collections::BTreeMap::new() }
+    NodeSpec {
+        name: NodeName(format!("n{at}")),
+        capacity,
+        devices,
+        labels: std::collections::BTreeMap::new(),
+    }
 }
 
 type Finished = Rc<RefCell<Vec<JobId>>>;
@@ -199,7 +205,8 @@ fn run(gangs: u64) {
     let mut go = |machines: &mut Machines, watch: &mut Watch| {
         drive(&mut engine, &mut planner, machines, &mut journal, watch).expect("nothing is kept");
         let rows = engine.snapshot().gangs.iter().flatten();
-        let placed = rows.filter(|row| matches!(row.phase, pond_core::snapshot::GangPhase::Placed(_))).count();
+        let placed =
+            rows.filter(|row| matches!(row.phase, pond_core::snapshot::GangPhase::Placed(_))).count();
         (placed, engine.jobs().count())
     };
     let (running, jobs) = go(&mut machines, &mut watch);
@@ -222,7 +229,8 @@ fn run(gangs: u64) {
 }
 
 fn main() {
-    let asked: Vec<u64> = std::env::args().filter_map(|text| text.replace(['_', ','], "").parse().ok()).collect();
+    let asked: Vec<u64> =
+        std::env::args().filter_map(|text| text.replace(['_', ','], "").parse().ok()).collect();
     let sizes = if asked.is_empty() { vec![1_000, 10_000, 100_000] } else { asked };
     sizes.into_iter().for_each(run);
 }

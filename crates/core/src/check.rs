@@ -3,7 +3,7 @@
 //! Independent of the planner: it reads the snapshot and the plan, and shares with it only how a device share is counted.
 
 use crate::event::DeviceGrant;
-use crate::ids::{GangId, Generation, NodeName};
+use crate::ids::{GangId, Generation};
 use crate::model::{Class, DeviceRequest, ShareMode};
 use crate::plan::{Decision, Placement, Plan, PreemptCause, model_matches};
 use crate::queue::{Amounts, DIMS, RUNNING, device_grant, dimension};
@@ -21,7 +21,7 @@ pub mod rule {
     pub const PHASE: &str = "phase";
     /// At most one decision a gang, but for limits.
     pub const UNIQUE: &str = "unique";
-    /// Every gang that waits has a decision.
+    /// Every gang that waits and changed since the plan before has a decision.
     pub const ANSWERED: &str = "answered";
     /// Decisions about a placed gang name its present generation.
     pub const GENERATION: &str = "generation";
@@ -65,7 +65,6 @@ struct Taken {
 
 struct Check<'a> {
     snapshot: &'a Snapshot,
-    nodes: BTreeMap<&'a NodeName, NodeOrd>,
     taken: BTreeMap<NodeOrd, Taken>,
     queues: BTreeMap<QueueOrd, Amounts>,
     found: Vec<Violation>,
@@ -73,16 +72,10 @@ struct Check<'a> {
 
 /// Checks a plan against the snapshot it was made from; empty when it is sound.
 ///
-/// Costs one pass over gangs and nodes and the size of the plan, with logarithms.
+/// Costs the size of the plan and of what was touched, with logarithms.
 #[must_use]
 pub fn check_plan(snapshot: &Snapshot, plan: &Plan) -> Vec<Violation> {
-    let mut check = Check {
-        snapshot,
-        nodes: named_nodes(snapshot, plan),
-        taken: BTreeMap::new(),
-        queues: BTreeMap::new(),
-        found: Vec::new(),
-    };
+    let mut check = Check { snapshot, taken: BTreeMap::new(), queues: BTreeMap::new(), found: Vec::new() };
     if plan.epoch != snapshot.epoch {
         check.report(
             rule::EPOCH,
@@ -93,27 +86,15 @@ pub fn check_plan(snapshot: &Snapshot, plan: &Plan) -> Vec<Violation> {
     let mut by_gang: Vec<(GangId, &Decision)> =
         plan.decisions.iter().map(|decision| (gang_of(decision), decision)).collect();
     by_gang.sort_by_key(|(gang, _)| *gang);
-    let rows = check.rows(&by_gang);
+    check.answers(&by_gang);
     for (gang, decision) in &by_gang {
-        match rows.get(gang) {
+        match snapshot.gang_ord(*gang).and_then(|ord| snapshot.gang(ord)) {
             Some(row) => check.decision(row, decision),
             None => check.report(rule::PHASE, Some(*gang), "there is no such gang".to_owned()),
         }
     }
     check.totals();
     check.found
-}
-
-/// The nodes that the plan names.
-fn named_nodes<'a>(snapshot: &'a Snapshot, plan: &Plan) -> BTreeMap<&'a NodeName, NodeOrd> {
-    let mut wanted: BTreeSet<&NodeName> = BTreeSet::new();
-    for decision in &plan.decisions {
-        if let Decision::Place { tasks, .. } | Decision::Grow { tasks, .. } = decision {
-            wanted.extend(tasks.iter().map(|task| &task.node));
-        }
-    }
-    let named = (0_u32..).zip(&snapshot.nodes).filter(|(_, row)| wanted.contains(&row.name));
-    named.map(|(at, row)| (&row.name, NodeOrd(at))).collect()
 }
 
 const fn gang_of(decision: &Decision) -> GangId {
@@ -135,25 +116,23 @@ impl<'a> Check<'a> {
         self.found.push(Violation { rule, detail });
     }
 
-    /// The rows of gangs with a decision; says which are missing an answer or have two.
-    fn rows(&mut self, by_gang: &[(GangId, &Decision)]) -> BTreeMap<GangId, &'a GangRow> {
-        let mut rows = BTreeMap::new();
-        for row in self.snapshot.gangs.iter().flatten() {
-            let first = by_gang.partition_point(|(gang, _)| *gang < row.id);
-            let own = by_gang[first..].iter().take_while(|(gang, _)| *gang == row.id);
-            let own = own.filter(|(_, decision)| !matches!(decision, Decision::Limit { .. })).count();
-            if by_gang.get(first).is_some_and(|(gang, _)| *gang == row.id) {
-                rows.insert(row.id, row);
-            }
-            match (&row.phase, own) {
-                (GangPhase::Pending | GangPhase::Held(_), 0) => {
-                    self.report(rule::ANSWERED, Some(row.id), "it waits and nothing was decided".to_owned());
-                }
-                (_, 0 | 1) => {}
-                (_, count) => self.report(rule::UNIQUE, Some(row.id), format!("{count} decisions")),
+    /// Says which gangs are missing an answer or have two.
+    fn answers(&mut self, by_gang: &[(GangId, &Decision)]) {
+        let counts = |decision: &Decision| !matches!(decision, Decision::Limit { .. });
+        for own in by_gang.chunk_by(|one, next| one.0 == next.0) {
+            let count = own.iter().filter(|(_, decision)| counts(decision)).count();
+            if count > 1 {
+                self.report(rule::UNIQUE, Some(own[0].0), format!("{count} decisions"));
             }
         }
-        rows
+        let snapshot = self.snapshot;
+        let touched = snapshot.touched.gangs.iter().filter_map(|ord| snapshot.gang(*ord));
+        let all = snapshot.gangs.iter().flatten().filter(|_| snapshot.touched.all);
+        for row in touched.chain(all).filter(|row| row.phase == GangPhase::Pending) {
+            if by_gang.binary_search_by_key(&row.id, |(gang, _)| *gang).is_err() {
+                self.report(rule::ANSWERED, Some(row.id), "it waits and nothing was decided".to_owned());
+            }
+        }
     }
 
     fn decision(&mut self, row: &'a GangRow, decision: &Decision) {
@@ -249,7 +228,7 @@ impl<'a> Check<'a> {
             if task.rank != rank {
                 self.report(rule::WHOLE, Some(row.id), format!("rank {} where {rank} belongs", task.rank));
             }
-            let Some(node) = self.nodes.get(&task.node).copied() else {
+            let Some(node) = self.snapshot.node_ord(&task.node) else {
                 self.report(rule::OPEN, Some(row.id), format!("there is no node {}", task.node));
                 continue;
             };

@@ -146,17 +146,17 @@ fn plan(
     let mut plan = planner.plan(engine.snapshot(), now);
     let violations = sift(engine, &mut plan);
     engine.thin(&mut plan);
-    let record = if plan.decisions.is_empty() {
-        None
-    } else {
-        let entry = Entry::Plan(plan.to_owned());
-        let record = Record { seq: journal.last() + 1, at: now, actor: Actor::Pool, entry };
-        journal.append(std::slice::from_ref(&record))?;
-        Some(record)
-    };
-    let mut committed = engine.commit(now, &plan);
+    if plan.decisions.is_empty() {
+        let committed = engine.commit(now, &plan);
+        observer.planned(None, &committed, &violations);
+        return Ok(committed.effects);
+    }
+    let record = Record { seq: journal.last() + 1, at: now, actor: Actor::Pool, entry: Entry::Plan(plan) };
+    journal.append(std::slice::from_ref(&record))?;
+    let Entry::Plan(plan) = &record.entry else { return Ok(Vec::new()) };
+    let mut committed = engine.commit(now, plan);
     let effects = std::mem::take(&mut committed.effects);
-    observer.planned(record.as_ref(), &committed, &violations);
+    observer.planned(Some(&record), &committed, &violations);
     Ok(effects)
 }
 

@@ -262,6 +262,10 @@ pub struct Snapshot {
     pub demands: Vec<Vec<Shape>>,
     /// Gangs by ordinal; `None` where vacated.
     pub gangs: Vec<Option<GangRow>>,
+    /// Where each node stands.
+    pub node_ords: BTreeMap<NodeName, NodeOrd>,
+    /// Where each gang stands.
+    pub gang_ords: BTreeMap<GangId, GangOrd>,
     /// Cleared by the engine after each plan it commits.
     pub touched: Touched,
 }
@@ -290,6 +294,16 @@ impl Snapshot {
     #[must_use]
     pub fn demand(&self, ord: DemandOrd) -> &[Shape] {
         &self.demands[ord.0 as usize]
+    }
+    /// Where the node of this name stands.
+    #[must_use]
+    pub fn node_ord(&self, name: &NodeName) -> Option<NodeOrd> {
+        self.node_ords.get(name).copied()
+    }
+    /// Where the gang stands, unless it is over.
+    #[must_use]
+    pub fn gang_ord(&self, gang: GangId) -> Option<GangOrd> {
+        self.gang_ords.get(&gang).copied()
     }
     /// The gang at this ordinal, unless it is gone.
     #[must_use]

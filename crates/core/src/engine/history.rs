@@ -133,6 +133,18 @@ impl History {
 /// Factors are in 1/2^62, so that a second of a day's half-life is not rounded away.
 const ONE: u32 = 62;
 
+/// `2^-(1/2^i)` for i from 1.
+const ROOTS: [u128; 32] = {
+    let mut roots = [0; 32];
+    let (mut at, mut root) = (0, 1_u128 << (ONE - 1));
+    while at < roots.len() {
+        root = (root << ONE).isqrt();
+        roots[at] = root;
+        at += 1;
+    }
+    roots
+};
+
 /// `2^-(span/half_life)`.
 fn decay(span: Millis, half_life: Millis) -> u64 {
     let half = half_life.0.max(1);
@@ -143,9 +155,7 @@ fn decay(span: Millis, half_life: Millis) -> u64 {
     // The fraction of a half-life in 1/2^32, then one factor 2^-(1/2^i) per bit.
     let fraction = (u128::from(span.0 % half) << 32) / u128::from(half);
     let mut factor = 1_u128 << ONE;
-    let mut root = 1_u128 << (ONE - 1);
-    for bit in (0..32).rev() {
-        root = (root << ONE).isqrt();
+    for (bit, root) in (0..32).rev().zip(ROOTS) {
         if (fraction >> bit) & 1 == 1 {
             factor = (factor * root) >> ONE;
         }

@@ -61,7 +61,6 @@ pub struct Rows {
     free_gangs: BTreeSet<u32>,
     demands: BTreeMap<Vec<Shape>, Interned>,
     free_demands: BTreeSet<u32>,
-    nodes: BTreeMap<NodeName, NodeOrd>,
     queues: BTreeMap<QueuePath, QueueOrd>,
     marked_nodes: Vec<u64>,
     marked_gangs: Vec<u64>,
@@ -93,7 +92,7 @@ impl Rows {
 
     /// Where a node stands.
     pub fn node_ord(&self, name: &NodeName) -> Option<NodeOrd> {
-        self.nodes.get(name).copied()
+        self.snapshot.node_ord(name)
     }
 
     /// Where a queue stands.
@@ -116,7 +115,7 @@ impl Rows {
     /// Adds a node behind all others.
     pub fn add_node(&mut self, row: NodeRow) -> NodeOrd {
         let ord = NodeOrd(ordinal(self.snapshot.nodes.len()));
-        self.nodes.insert(NodeName::from(row.name.as_str()), ord);
+        self.snapshot.node_ords.insert(NodeName::from(row.name.as_str()), ord);
         self.snapshot.nodes.push(row);
         self.touch_node(ord);
         ord
@@ -156,6 +155,7 @@ impl Rows {
                 GangOrd(ordinal(self.snapshot.gangs.len() - 1))
             }
         };
+        self.snapshot.gang_ords.insert(row.id, ord);
         self.snapshot.gangs[index(ord.0)] = Some(row);
         self.touch_gang(ord);
         ord
@@ -168,12 +168,15 @@ impl Rows {
             self.snapshot.gangs.push(None);
         }
         self.free_gangs.remove(&ord.0);
+        self.snapshot.gang_ords.insert(row.id, ord);
         self.snapshot.gangs[index(ord.0)] = Some(row);
     }
 
     /// Takes a gang's row out.
     pub fn drop_gang(&mut self, ord: GangOrd) {
-        self.snapshot.gangs[index(ord.0)] = None;
+        if let Some(row) = self.snapshot.gangs[index(ord.0)].take() {
+            self.snapshot.gang_ords.remove(&row.id);
+        }
         self.free_gangs.insert(ord.0);
         self.touch_gang(ord);
     }

@@ -1,13 +1,14 @@
-//! From the work on a plan to its decisions: names for ordinals, a reason for everybody who waits.
+//! From the work on a plan to its decisions: names for ordinals, and a reason for everybody whose reason is another than before.
+//!
+//! The reason that was given last is kept: for a bucket as a whole, and for gangs [apart](super::problem::pending::Pending::apart)
+//! from it. So a plan costs what changed, and a plan of a pool in which nothing happened is empty.
 
-use super::problem::pending::Place;
 use super::problem::pool::Seat;
 use super::solve::{Fate, Solver};
 use super::{Decision, Funnel, HoldReason, Placement};
-use crate::ids::GangId;
 use crate::queue::dimension;
-use crate::snapshot::{GangOrd, GangPhase, Held, NodeOrd};
-use std::collections::BTreeMap;
+use crate::snapshot::{GangOrd, Held, NodeOrd};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The reason of a gang that is not offered.
@@ -20,32 +21,22 @@ pub(super) fn held_reason(held: &Held) -> HoldReason {
     }
 }
 
-/// Funnels made so far in a plan: by variant and tasks needed.
-struct Funnels {
-    made: BTreeMap<(usize, u32), Arc<Funnel>>,
-    changed: Vec<usize>,
-}
+/// Funnels of the empty pool made so far in a plan: by variant and tasks needed.
+type Funnels = BTreeMap<(usize, u32), Arc<Funnel>>;
 
 impl Solver<'_> {
     /// All decisions: changes to running gangs first, then starts, then reasons.
     pub fn decisions(&mut self) -> Vec<Decision> {
-        let waiting: usize = self.problem.pending.buckets.iter().map(|bucket| bucket.gangs.len()).sum();
         let mut decisions = std::mem::take(&mut self.changes);
-        decisions.reserve(waiting + self.problem.held.len());
         for started in &self.started {
             let Some(gang) = self.id(started.gang) else { continue };
             let tasks = self.placements(&started.seats, 0);
             let alternative = u32::try_from(started.alternative).unwrap_or(u32::MAX);
             decisions.push(Decision::Place { gang, alternative, tasks });
         }
-        self.hold_pending(&mut decisions);
-        for gang in &self.problem.held {
-            if let Some(row) = self.snapshot.gang(*gang)
-                && let GangPhase::Held(held) = &row.phase
-            {
-                decisions.push(Decision::Hold { gang: row.id, reason: held_reason(held) });
-            }
-        }
+        let mut funnels = Funnels::new();
+        self.hold_buckets(&mut decisions, &mut funnels);
+        self.hold_single(&mut decisions, &mut funnels);
         decisions
     }
 
@@ -59,52 +50,88 @@ impl Solver<'_> {
         (first..).zip(seats).map(placement).collect()
     }
 
-    fn hold_pending(&mut self, decisions: &mut Vec<Decision>) {
-        let mut funnels = Funnels { made: BTreeMap::new(), changed: self.problem.pool.changed() };
+    /// New reasons of whole buckets.
+    fn hold_buckets(&mut self, decisions: &mut Vec<Decision>, funnels: &mut Funnels) {
         for bucket in 0..self.runs.len() {
             let (next, fate) = (self.runs[bucket].next, self.runs[bucket].fate.take());
             let needed = self.problem.pending.buckets[bucket].key.size.min;
-            let common = fate.map(|fate| self.reason(&fate, needed, &mut funnels));
-            let gangs = &self.problem.pending.buckets[bucket].gangs;
-            let special = !self.fates.is_empty() || !self.dealt.is_empty();
-            let waits = |(at, place): (usize, &Place)| {
-                let own = special && self.fates.contains_key(&place.gang);
-                let started = special && !own && self.dealt.contains(&place.gang);
-                (own || at >= next && !started).then_some((place.gang, place.id))
-            };
-            let all: Vec<(GangOrd, GangId)> = gangs.iter().enumerate().filter_map(waits).collect();
-            for (ord, gang) in all {
-                let own = self.fates.get(&ord).cloned().map(|fate| self.reason(&fate, needed, &mut funnels));
-                if let Some(reason) = own.or_else(|| common.clone()) {
-                    decisions.push(Decision::Hold { gang, reason });
+            let Some(reason) = fate.map(|fate| self.reason(&fate, needed, funnels)) else { continue };
+            let pending = &mut self.problem.pending;
+            let row = &mut pending.buckets[bucket];
+            if row.told.as_ref() == Some(&reason) {
+                continue;
+            }
+            let before = row.told.replace(reason.clone());
+            for (at, place) in row.gangs.iter().enumerate() {
+                let single = self.fates.contains_key(&place.gang) || self.dealt.contains(&place.gang);
+                if at < next || single {
+                    pending.apart.entry(place.gang).or_insert_with(|| before.clone());
+                } else if pending.apart.remove(&place.gang) != Some(Some(reason.clone())) {
+                    decisions.push(Decision::Hold { gang: place.id, reason: reason.clone() });
                 }
             }
         }
     }
 
-    /// Why a pending gang waits; `None` when it starts.
-    pub fn reason_of(&mut self, gang: GangOrd) -> Option<HoldReason> {
+    /// New reasons of gangs that are told something else than their bucket, or nothing yet.
+    fn hold_single(&mut self, decisions: &mut Vec<Decision>, funnels: &mut Funnels) {
+        let mut gangs: BTreeSet<GangOrd> = self.problem.pending.apart.keys().copied().collect();
+        gangs.extend(self.fates.keys());
+        if gangs.is_empty() {
+            return;
+        }
+        for started in &self.started {
+            // Gone from here when it starts; and if it does not, what it was told is still true.
+            gangs.remove(&started.gang);
+        }
+        for gang in gangs {
+            let Some((bucket, place)) = self.problem.bucket(gang).zip(self.problem.place(gang)) else {
+                continue;
+            };
+            let row = &self.problem.pending.buckets[bucket];
+            let (told, needed) = (row.told.clone(), row.key.size.min);
+            let own = self.fates.get(&gang).cloned().map(|fate| self.reason(&fate, needed, funnels));
+            let Some(reason) = own.or_else(|| told.clone()) else { continue };
+            let apart = &mut self.problem.pending.apart;
+            if apart.get(&gang).unwrap_or(&told).as_ref() != Some(&reason) {
+                decisions.push(Decision::Hold { gang: place.id, reason: reason.clone() });
+            }
+            if told.as_ref() == Some(&reason) {
+                apart.remove(&gang);
+            } else {
+                apart.insert(gang, Some(reason));
+            }
+        }
+    }
+
+    /// What is in the way of a pending gang; `None` when it starts.
+    pub fn fate_of(&self, gang: GangOrd) -> Option<&Fate> {
         let bucket = self.problem.bucket(gang)?;
         if self.started.iter().any(|started| started.gang == gang) {
             return None;
         }
-        let fate = self.fates.get(&gang).or(self.runs[bucket].fate.as_ref()).cloned()?;
-        let needed = self.problem.pending.buckets[bucket].key.size.min;
-        let mut funnels = Funnels { made: BTreeMap::new(), changed: self.problem.pool.changed() };
-        Some(self.reason(&fate, needed, &mut funnels))
+        self.fates.get(&gang).or(self.runs[bucket].fate.as_ref())
     }
 
-    fn reason(&mut self, fate: &Fate, needed: u32, funnels: &mut Funnels) -> HoldReason {
-        let mut funnel = |variant: usize| {
-            let pool = &mut self.problem.pool;
-            let changed = &funnels.changed;
-            let made = funnels.made.entry((variant, needed));
-            Arc::clone(made.or_insert_with(|| Arc::new(pool.funnel(variant, needed, changed))))
-        };
+    /// Why a pending gang waits, with the numbers of this moment; `None` when it starts.
+    pub fn reason_of(&mut self, gang: GangOrd) -> Option<HoldReason> {
+        let fate = self.fate_of(gang)?.clone();
+        if let Fate::Kept(kept) = fate {
+            return Some(HoldReason::Reserved { gang: kept.gang, until: kept.until });
+        }
+        let needed = self.problem.pending.buckets[self.problem.bucket(gang)?].key.size.min;
+        Some(self.reason(&fate, needed, &mut Funnels::new()))
+    }
+
+    fn reason(&self, fate: &Fate, needed: u32, funnels: &mut Funnels) -> HoldReason {
         match fate {
-            Fate::Kept(kept) => HoldReason::Reserved { gang: kept.gang, until: kept.until },
-            Fate::Room(variant) => HoldReason::NoRoom(funnel(*variant)),
-            Fate::Infeasible(variant) => HoldReason::Infeasible(funnel(*variant)),
+            Fate::Kept(_) | Fate::Room(_) => HoldReason::NoRoom,
+            Fate::Infeasible(variant) => {
+                let made = funnels.entry((*variant, needed));
+                let funnel =
+                    made.or_insert_with(|| Arc::new(self.problem.pool.empty_funnel(*variant, needed)));
+                HoldReason::Infeasible(Arc::clone(funnel))
+            }
             Fate::Evicting(victims) => HoldReason::AwaitingEviction { victims: *victims },
             Fate::Limit(hit) => {
                 let queue = self.snapshot.queues[hit.queue].spec.path.clone();
@@ -112,7 +139,7 @@ impl Solver<'_> {
                 if hit.never() {
                     HoldReason::OverQueueLimit { queue, dimension, limit, asked }
                 } else {
-                    HoldReason::QueueLimit { queue, dimension, used: hit.used, limit, asked }
+                    HoldReason::QueueLimit { queue, dimension, limit, asked }
                 }
             }
         }

@@ -46,7 +46,7 @@ impl Solver<'_> {
         }
         let mut waiting: Vec<Waiting> = Vec::new();
         for (id, victims) in victims {
-            let Some(gang) = self.problem.ids.get(&id).copied() else { continue };
+            let Some(gang) = self.snapshot.gang_ord(id) else { continue };
             if let Some(place) = self.problem.place(gang)
                 && let Some(row) = self.snapshot.gang(gang)
             {

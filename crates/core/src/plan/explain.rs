@@ -4,7 +4,7 @@ use super::emit::held_reason;
 use super::policy::order::{Head, Line};
 use super::problem::Problem;
 use super::sentence::{placed_sentence, waiting_sentence};
-use super::solve::{Focus, Solver};
+use super::solve::{Fate, Focus, Solver};
 use super::{Explanation, Funnel, HoldReason, Verdict, WhatIf};
 use crate::ids::GangId;
 use crate::model::{Class, Resources};
@@ -26,7 +26,7 @@ pub(super) fn explain(
     gang: GangId,
     now: Timestamp,
 ) -> Option<Explanation> {
-    let ord = *problem.ids.get(&gang)?;
+    let ord = snapshot.gang_ord(gang)?;
     let row = snapshot.gang(ord)?;
     let asked = snapshot.demand(row.demand).first().map_or(Resources::ZERO, |shape| shape.request);
     let mut explanation = Explanation {
@@ -50,7 +50,7 @@ pub(super) fn explain(
             explanation.verdict = if *held == Held::Paused { Verdict::NeedsYou } else { Verdict::Waiting };
             explanation.reason = Some(held_reason(held));
             explanation.predicted_start = if let Held::Backoff(until) = held { Some(*until) } else { None };
-            explanation.sentence = waiting_sentence(snapshot, row, &explanation, now);
+            explanation.sentence = waiting_sentence(snapshot, row, &explanation, None, now);
         }
         GangPhase::Pending => explain_pending(problem, snapshot, settings, (ord, row), now, &mut explanation),
     }
@@ -90,18 +90,20 @@ fn explain_pending(
         };
         explanation.what_ifs = focus.what_ifs.into_iter().filter(sooner).collect();
     }
+    let used =
+        solver.fate_of(ord).and_then(|fate| if let Fate::Limit(hit) = fate { Some(hit.used) } else { None });
     explanation.reason = solver.reason_of(ord);
     solver.problem.pool.reset();
     explanation.verdict = match &explanation.reason {
         Some(HoldReason::Infeasible(_)) => Verdict::NeedsYou,
         Some(HoldReason::OverQueueLimit { .. }) => Verdict::NeedsAdmin,
-        Some(HoldReason::NoRoom(_)) if !open => Verdict::NeedsAdmin,
+        Some(HoldReason::NoRoom) if !open => Verdict::NeedsAdmin,
         _ => Verdict::Waiting,
     };
     if let Some(HoldReason::QueueLimit { queue, .. }) = &explanation.reason {
         explanation.predicted_start = limit_release(snapshot, queue, now);
     }
-    explanation.sentence = waiting_sentence(snapshot, row, explanation, now);
+    explanation.sentence = waiting_sentence(snapshot, row, explanation, used, now);
 }
 
 /// When the first gang under a queue at its limit is expected to end: the next moment at which the limit may let one in.

@@ -106,7 +106,7 @@ pub enum Decision {
         /// Its new CPU limit.
         cpu: MilliCpu,
     },
-    /// Leave a gang waiting, for this reason.
+    /// Leave a gang waiting, for this reason. Said when the reason is another than the one said last.
     Hold {
         /// Which gang.
         gang: GangId,
@@ -190,23 +190,23 @@ pub struct Funnel {
     pub needed: u32,
 }
 
-/// Why a gang waits.
+/// Why a gang waits. What is recorded of it holds no number that moves while others start and end: [`Planner::explain`]
+/// has those.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HoldReason {
-    /// Would not fit if the pool were empty: never without a change of the request or of the pool.
+    /// Would not fit if the pool were empty: never without a change of the request or of the pool. The funnel is
+    /// that of the empty pool.
     Infeasible(Arc<Funnel>),
-    /// Would fit if the pool were empty; now it is too full.
-    NoRoom(Arc<Funnel>),
+    /// Would fit if the pool were empty; now it is too full, or what is free is kept for others.
+    NoRoom,
     /// Its queue, or one above, is at its limit.
     QueueLimit {
         /// Which queue.
         queue: crate::ids::QueuePath,
         /// In what.
         dimension: Dimension,
-        /// Used now, in the dimension's base unit.
-        used: u64,
-        /// The limit.
+        /// The limit, in the dimension's base unit.
         limit: u64,
         /// Asked for.
         asked: u64,
@@ -222,7 +222,8 @@ pub enum HoldReason {
         /// Asked for.
         asked: u64,
     },
-    /// There is room, kept for a gang ahead that would otherwise be delayed.
+    /// There is room, kept for a gang ahead that would otherwise be delayed. Only an [`Explanation`] says so: what
+    /// is recorded is [`Self::NoRoom`], which does not change with every start.
     Reserved {
         /// For whom.
         gang: GangId,

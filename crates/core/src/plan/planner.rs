@@ -6,23 +6,31 @@ use crate::ids::GangId;
 use crate::snapshot::{Settings, Snapshot};
 use crate::units::Timestamp;
 
-/// Makes plans. What it keeps between two plans only saves work: a new planner makes the same plan of the same snapshot.
+/// Makes plans. What it keeps between two plans only saves work: a new planner makes the same plan of the same snapshot, but
+/// that it gives every reason anew, and reasons that are known already change nothing.
 #[derive(Clone, Debug)]
 pub struct Planner {
     settings: Settings,
     problem: Option<Problem>,
+    /// The epoch of the last plan: its reasons count as known once that plan was carried out.
+    told: u64,
 }
 
 impl Planner {
     /// A planner with these settings.
     #[must_use]
     pub const fn new(settings: Settings) -> Self {
-        Self { settings, problem: None }
+        Self { settings, problem: None, told: 0 }
     }
 
     /// What to do now.
     #[must_use]
     pub fn plan(&mut self, snapshot: &Snapshot, now: Timestamp) -> Plan {
+        if snapshot.touched.since < self.told {
+            // Nobody carried the last plan out: what it said was not heard.
+            self.problem = None;
+        }
+        self.told = snapshot.epoch;
         let problem = match &mut self.problem {
             Some(problem) => {
                 problem.update(snapshot, &self.settings, now);

@@ -133,11 +133,12 @@ fn advice(explanation: &Explanation, otherwise: &str) -> String {
     }
 }
 
-/// Of a gang that waits.
+/// Of a gang that waits; `used` of what its queue has a limit of.
 pub(super) fn waiting_sentence(
     snapshot: &Snapshot,
     row: &GangRow,
     explanation: &Explanation,
+    used: Option<u64>,
     now: Timestamp,
 ) -> String {
     let asks = asks(snapshot.demand(row.demand).first(), row.size.min);
@@ -154,12 +155,12 @@ pub(super) fn waiting_sentence(
                 most(snapshot, funnel).unwrap_or_else(|| "ask for less, or add a node".to_owned());
             format!("{asks}, which this pool can never give: {lost}; {}.", advice(explanation, &otherwise))
         }
-        Some(HoldReason::NoRoom(_)) => {
+        Some(HoldReason::NoRoom) => {
             format!("{asks}, and {} of {} tasks fit now: {lost}; {when}.", funnel.placeable, funnel.needed)
         }
-        Some(HoldReason::QueueLimit { queue, dimension, used, limit, asked }) => format!(
+        Some(HoldReason::QueueLimit { queue, dimension, limit, asked }) => format!(
             "Queue {queue} uses {} of its limit of {} and it asks for {} more; wait for a job of the queue to end, or have the limit raised.",
-            amount(*dimension, *used),
+            amount(*dimension, used.unwrap_or(*limit)),
             amount(*dimension, *limit),
             amount(*dimension, *asked)
         ),

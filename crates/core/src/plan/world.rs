@@ -1,6 +1,6 @@
 //! A pool in miniature for tests and benches of the planner: builds snapshots and carries plans out at once, without the engine.
 
-use super::{Decision, Placement, Plan, PreemptCause};
+use super::{Decision, HoldReason, Placement, Plan, PreemptCause};
 use crate::event::DeviceGrant;
 use crate::ids::{GangId, Generation, JobId, NodeName, QueuePath, UserName};
 use crate::model::{
@@ -22,11 +22,11 @@ pub const GIB: u64 = 1 << 30;
 pub struct World {
     /// The snapshot.
     pub snapshot: Snapshot,
-    names: BTreeMap<NodeName, NodeOrd>,
+    /// The reason that was given last for each gang that wants a place.
+    pub reasons: BTreeMap<GangId, HoldReason>,
     paths: BTreeMap<QueuePath, QueueOrd>,
     demands: BTreeMap<Vec<Shape>, DemandOrd>,
     vacant: Vec<GangOrd>,
-    ids: BTreeMap<GangId, GangOrd>,
     jobs: u64,
     generations: u64,
 }
@@ -200,7 +200,7 @@ impl World {
             labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
             gangs: Vec::new(),
         });
-        self.names.insert(name, ord);
+        self.snapshot.node_ords.insert(name, ord);
         self.snapshot.touched.all = true;
         ord
     }
@@ -238,7 +238,7 @@ impl World {
             GangOrd(u32::try_from(self.snapshot.gangs.len() - 1).expect("few gangs"))
         });
         self.snapshot.gangs[ord.0 as usize] = Some(row);
-        self.ids.insert(id, ord);
+        self.snapshot.gang_ords.insert(id, ord);
         self.touch(ord);
         id
     }
@@ -251,7 +251,7 @@ impl World {
     /// The row of a gang that is not finished.
     #[must_use]
     pub fn gang(&self, id: GangId) -> Option<&GangRow> {
-        self.ids.get(&id).and_then(|ord| self.snapshot.gang(*ord))
+        self.snapshot.gang_ord(id).and_then(|ord| self.snapshot.gang(ord))
     }
 
     /// The place of a gang, if it has one.
@@ -265,7 +265,7 @@ impl World {
 
     /// Every gang that has a place, ascending by id.
     pub fn running(&self) -> impl Iterator<Item = (&GangRow, &PlacedGang)> {
-        let rows = self.ids.values().filter_map(|ord| self.snapshot.gang(*ord));
+        let rows = self.snapshot.gang_ords.values().filter_map(|ord| self.snapshot.gang(*ord));
         rows.filter_map(|row| match &row.phase {
             GangPhase::Placed(placed) => Some((row, placed)),
             _ => None,
@@ -283,7 +283,7 @@ impl World {
     /// # Panics
     /// When there is no such gang.
     pub fn edit(&mut self, id: GangId, edit: impl FnOnce(&mut GangRow)) {
-        let ord = self.ids[&id];
+        let ord = self.snapshot.gang_ords[&id];
         edit(self.snapshot.gangs[ord.0 as usize].as_mut().expect("the gang is there"));
         self.touch(ord);
     }
@@ -360,7 +360,7 @@ impl World {
         let request = self.snapshot.demand(row.demand)[alternative as usize].request;
         let placed = |placement: &Placement| Placed {
             rank: placement.rank,
-            node: self.names[&placement.node],
+            node: self.snapshot.node_ords[&placement.node],
             request,
             devices: placement.devices.clone(),
             busy_p95: request.cpu,
@@ -371,7 +371,8 @@ impl World {
 
     /// Puts a gang where a decision says.
     pub fn place(&mut self, id: GangId, alternative: u32, placements: &[Placement], now: Timestamp) {
-        let ord = self.ids[&id];
+        let ord = self.snapshot.gang_ords[&id];
+        self.reasons.remove(&id);
         let tasks = self.tasks(ord, alternative, placements);
         self.account(ord, alternative, &tasks, true, false);
         self.generations += 1;
@@ -397,14 +398,14 @@ impl World {
 
     /// Frees the place of a gang and takes it from the pool, or puts it back in line when it was evicted.
     pub fn end(&mut self, id: GangId) {
-        let ord = self.ids[&id];
+        let ord = self.snapshot.gang_ords[&id];
         let Some(placed) = self.placed(id).cloned() else { return };
         self.account(ord, placed.alternative, &placed.tasks, false, placed.frozen.is_some());
         if placed.stopping && placed.evicted_for.is_some() {
             self.edit(id, |row| row.phase = GangPhase::Pending);
         } else {
             self.snapshot.gangs[ord.0 as usize] = None;
-            self.ids.remove(&id);
+            self.snapshot.gang_ords.remove(&id);
             self.vacant.push(ord);
             self.touch(ord);
         }
@@ -428,7 +429,7 @@ impl World {
     }
 
     fn shrink(&mut self, id: GangId, to: u32) {
-        let ord = self.ids[&id];
+        let ord = self.snapshot.gang_ords[&id];
         let Some(placed) = self.placed(id).cloned() else { return };
         self.account(ord, placed.alternative, &placed.tasks, false, false);
         let tasks: Vec<Placed> = placed.tasks.into_iter().filter(|task| task.rank < to).collect();
@@ -487,9 +488,17 @@ impl World {
                     let own = placed.tasks.iter_mut().filter(|own| own.rank == task.rank);
                     own.for_each(|own| own.cpu_limit = *cpu);
                 }),
-                Decision::Hold { .. } => {}
+                Decision::Hold { gang, reason } => drop(self.reasons.insert(*gang, reason.clone())),
             }
         }
+    }
+
+    /// Leaves reasons out of a plan that are known, as the engine does.
+    pub fn thin(&self, plan: &mut Plan) {
+        plan.decisions.retain(|decision| match decision {
+            Decision::Hold { gang, reason } => self.reasons.get(gang) != Some(reason),
+            _ => true,
+        });
     }
 
     /// Adds what a gang held up to now to what it attained.
@@ -522,7 +531,7 @@ impl World {
     }
 
     fn grow(&mut self, id: GangId, placements: &[Placement]) {
-        let ord = self.ids[&id];
+        let ord = self.snapshot.gang_ords[&id];
         let Some(alternative) = self.placed(id).map(|placed| placed.alternative) else { return };
         let tasks = self.tasks(ord, alternative, placements);
         self.account(ord, alternative, &tasks, true, false);

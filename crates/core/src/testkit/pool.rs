@@ -255,7 +255,17 @@ impl Observer for Seen {
         self.turns += 1;
         self.broken.extend(check_snapshot(engine));
         self.broken.extend(engine.meter().check(now));
+        self.broken.extend(unanswered(engine));
     }
+}
+
+/// Gangs that wait though no plan is due and nobody knows why.
+fn unanswered(engine: &Engine) -> Vec<Violation> {
+    let gangs = engine.jobs().flat_map(|job| &job.gangs).filter(|_| !engine.wants_plan());
+    let silent = gangs.filter(|gang| gang.state() == State::Pending && gang.hold.is_none());
+    let violation =
+        |gang: &Gang| Violation { rule: "answered", detail: format!("{} waits without a reason", gang.id) };
+    silent.map(violation).collect()
 }
 
 /// A pool in memory: engine, planner, machines, history.

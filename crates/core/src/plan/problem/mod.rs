@@ -10,7 +10,6 @@ pub mod running;
 pub mod shape;
 
 use super::policy::order::{Facts, Ranker, asked};
-use crate::ids::GangId;
 use crate::model::Shape;
 use crate::queue::{Amounts, RUNNING};
 use crate::snapshot::{
@@ -21,7 +20,7 @@ use pending::{Pending, Place};
 use pool::Pool;
 use running::{Entry, Running};
 use shape::compile;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Variants of demands that are gone and may pile up before everything is built anew.
 const MOST_STALE_VARIANTS: usize = 1000;
@@ -30,9 +29,8 @@ const MOST_STALE_VARIANTS: usize = 1000;
 #[derive(Clone, Debug)]
 enum Seen {
     Nowhere,
-    Held(GangId),
     Pending(usize, Place),
-    Running(GangId, Entry, Box<Amounts>),
+    Running(Entry, Box<Amounts>),
 }
 
 /// The numbers of a demand's variants: per alternative, for others and for `spare`.
@@ -47,10 +45,6 @@ pub struct Problem {
     pub pending: Pending,
     /// Gangs that have one.
     pub running: Running,
-    /// Gangs that may not have one yet.
-    pub held: BTreeSet<GangOrd>,
-    /// Every gang by its id.
-    pub ids: BTreeMap<GangId, GangOrd>,
     /// What all nodes that are not lost have.
     pub total: Amounts,
     /// The order policy.
@@ -106,8 +100,6 @@ impl Problem {
             pool: Pool::new(&snapshot.nodes, label_keys.clone(), settings.placement, settings.lend_margin),
             pending: Pending::default(),
             running: Running::default(),
-            held: BTreeSet::new(),
-            ids: BTreeMap::new(),
             total: parts.iter().fold(Amounts::ZERO, |sum, part| sum.plus(part)),
             ranker: Ranker::new(settings),
             now,
@@ -179,26 +171,13 @@ impl Problem {
         }
         match std::mem::replace(&mut self.seen[at], Seen::Nowhere) {
             Seen::Nowhere => {}
-            Seen::Held(id) => {
-                self.held.remove(&ord);
-                self.forget(id, ord);
-            }
-            Seen::Pending(bucket, place) => {
-                self.pending.remove(bucket, &place);
-                self.forget(place.id, ord);
-            }
-            Seen::Running(id, entry, _) => {
-                self.running.remove(&entry, ord);
-                self.forget(id, ord);
-            }
+            Seen::Pending(bucket, place) => self.pending.remove(bucket, &place),
+            Seen::Running(entry, _) => self.running.remove(&entry, ord),
         }
         let Some(row) = snapshot.gang(ord) else { return true };
-        self.ids.insert(row.id, ord);
         self.seen[at] = match &row.phase {
-            GangPhase::Held(_) => {
-                self.held.insert(ord);
-                Seen::Held(row.id)
-            }
+            // The engine knows why.
+            GangPhase::Held(_) => Seen::Nowhere,
             GangPhase::Pending => {
                 let facts = self.facts(snapshot, row, 0);
                 let rank = self.ranker.rank(&facts);
@@ -211,7 +190,7 @@ impl Problem {
                 let standing = self.ranker.standing(&self.facts(snapshot, row, rate), rate);
                 let line = self.ranker.line(row.queue.0 as usize);
                 let entry = self.running.add(row, placed, ord, line, standing);
-                Seen::Running(row.id, entry, Box::new(amounts))
+                Seen::Running(entry, Box::new(amounts))
             }
         };
         self.read_demand(snapshot, row.demand.0 as usize)
@@ -227,13 +206,6 @@ impl Problem {
     pub fn level(&self, snapshot: &Snapshot, gang: GangOrd) -> u32 {
         let Some(row) = snapshot.gang(gang) else { return 0 };
         self.ranker.rank(&self.facts(snapshot, row, self.amounts(gang).rate())).level
-    }
-
-    fn forget(&mut self, id: GangId, ord: GangOrd) {
-        // The row of another gang may have taken the id's place in the same tick.
-        if self.ids.get(&id) == Some(&ord) {
-            self.ids.remove(&id);
-        }
     }
 
     /// Whether the demand asks for no label that the pool does not know yet.
@@ -255,7 +227,7 @@ impl Problem {
     /// What a running gang counts for.
     pub fn amounts(&self, gang: GangOrd) -> Amounts {
         match self.seen.get(gang.0 as usize) {
-            Some(Seen::Running(_, _, amounts)) => **amounts,
+            Some(Seen::Running(_, amounts)) => **amounts,
             _ => Amounts::ZERO,
         }
     }

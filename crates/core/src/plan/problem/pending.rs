@@ -2,6 +2,7 @@
 
 use crate::ids::GangId;
 use crate::model::{Class, GangSize};
+use crate::plan::HoldReason;
 use crate::plan::policy::order::Rank;
 use crate::snapshot::{GangOrd, GangRow, NodeOrd};
 use crate::units::{Millis, Timestamp};
@@ -46,6 +47,8 @@ pub struct Bucket {
     pub key: Key,
     /// First in line first.
     pub gangs: VecDeque<Place>,
+    /// The reason that was last given for those who wait here, but for those [`Pending::apart`].
+    pub told: Option<HoldReason>,
 }
 
 /// All pending gangs.
@@ -53,6 +56,8 @@ pub struct Bucket {
 pub struct Pending {
     /// By number; empty ones wait for reuse.
     pub buckets: Vec<Bucket>,
+    /// Gangs for whom another reason was last given than for their bucket, or none yet.
+    pub apart: BTreeMap<GangOrd, Option<HoldReason>>,
     numbers: BTreeMap<Key, usize>,
     unused: Vec<usize>,
 }
@@ -89,7 +94,7 @@ impl Pending {
         let number = match self.numbers.get(&key) {
             Some(number) => *number,
             None => {
-                let bucket = Bucket { key: key.clone(), gangs: VecDeque::new() };
+                let bucket = Bucket { key: key.clone(), gangs: VecDeque::new(), told: None };
                 let number = match self.unused.pop() {
                     Some(number) => {
                         self.buckets[number] = bucket;
@@ -104,6 +109,7 @@ impl Pending {
                 number
             }
         };
+        self.apart.insert(place.gang, None);
         let gangs = &mut self.buckets[number].gangs;
         match gangs.back() {
             Some(last) if *last > place => {
@@ -117,6 +123,7 @@ impl Pending {
 
     /// Takes a gang out.
     pub fn remove(&mut self, number: usize, place: &Place) {
+        self.apart.remove(&place.gang);
         let bucket = &mut self.buckets[number];
         if let Ok(at) = bucket.gangs.binary_search(place) {
             bucket.gangs.remove(at);

@@ -659,18 +659,10 @@ impl Pool {
 
     /// Tasks that empty nodes would take, closed nodes included when `closed`; at most `cap`.
     pub fn capacity(&self, variant: usize, closed: bool, cap: u32) -> u32 {
-        let mut total = 0_u32;
-        for profile in &self.profile {
-            let profile = *profile as usize;
-            let open = self.profiles[profile].state == Standing::Ready;
-            if open || closed {
-                total = total.saturating_add(self.variants[variant].matches[profile].copies);
-            }
-            if total >= cap {
-                return cap;
-            }
-        }
-        total
+        let matches = self.variants[variant].matches.iter().zip(&self.profiles).zip(&self.profile_sizes);
+        let there = matches.filter(|((_, profile), _)| closed || profile.state == Standing::Ready);
+        let copies = there.map(|((matching, _), nodes)| u64::from(matching.copies) * u64::from(*nodes));
+        copies.fold(0_u64, u64::saturating_add).min(u64::from(cap)) as u32
     }
 
     /// Nodes changed since the last reset.
@@ -696,25 +688,38 @@ impl Pool {
             placeable += self.copies(variant, node, needed - placeable);
             from = node + 1;
         }
+        let mut removed = self.removed(variant);
         let v = &self.variants[variant];
-        let mut removed: BTreeMap<(u8, Constraint), u32> = BTreeMap::new();
-        for (matching, count) in v.matches.iter().zip(&self.profile_sizes).filter(|(_, count)| **count > 0) {
-            if let Some(constraint) = &matching.fails {
-                *removed.entry((order(constraint), constraint.clone())).or_default() += count;
-            }
-        }
         for (code, dimension) in FULL.iter().enumerate() {
             removed.insert((6, Constraint::TooFull(*dimension)), v.counts[code + 1]);
         }
         if let Some(slot) = v.shape.slots.first() {
             removed.insert((7, Constraint::TooFull(Dimension::Device(slot.kind))), v.counts[4]);
         }
-        let removed = removed
-            .into_iter()
-            .filter(|(_, count)| *count > 0)
-            .map(|((_, constraint), count)| (constraint, count));
-        let nodes = u32::try_from(self.len()).unwrap_or(u32::MAX);
-        Funnel { nodes, removed: removed.collect(), placeable: placeable.min(needed), needed }
+        self.to_funnel(removed, placeable.min(needed), needed)
+    }
+
+    /// The same of a pool in which nothing runs.
+    pub fn empty_funnel(&self, variant: usize, needed: u32) -> Funnel {
+        self.to_funnel(self.removed(variant), self.capacity(variant, true, needed), needed)
+    }
+
+    /// Nodes lost at constraints that do not depend on what runs.
+    fn removed(&self, variant: usize) -> BTreeMap<(u8, Constraint), u32> {
+        let matches = self.variants[variant].matches.iter().zip(&self.profile_sizes);
+        let mut removed: BTreeMap<(u8, Constraint), u32> = BTreeMap::new();
+        for (matching, count) in matches.filter(|(_, count)| **count > 0) {
+            if let Some(constraint) = &matching.fails {
+                *removed.entry((order(constraint), constraint.clone())).or_default() += count;
+            }
+        }
+        removed
+    }
+
+    fn to_funnel(&self, removed: BTreeMap<(u8, Constraint), u32>, placeable: u32, needed: u32) -> Funnel {
+        let lost = removed.into_iter().filter(|(_, count)| *count > 0);
+        let removed = lost.map(|((_, constraint), count)| (constraint, count)).collect();
+        Funnel { nodes: u32::try_from(self.len()).unwrap_or(u32::MAX), removed, placeable, needed }
     }
 }
 

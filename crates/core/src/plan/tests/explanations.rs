@@ -15,7 +15,7 @@ fn node(cores: u64, gib: u64) -> Pool {
 }
 
 impl Pool {
-    fn why(&self, id: GangId) -> Explanation {
+    pub(super) fn why(&self, id: GangId) -> Explanation {
         self.planner.explain(&self.world.snapshot, id, self.at()).unwrap()
     }
     fn ask(&mut self, ask: Ask) -> GangId {

@@ -10,7 +10,7 @@ use super::world::World;
 use super::{Decision, HoldReason, Plan, Planner};
 use crate::check::check_plan;
 use crate::ids::GangId;
-use crate::snapshot::Settings;
+use crate::snapshot::{GangPhase, Settings};
 use crate::units::Timestamp;
 
 /// A second, in milliseconds.
@@ -40,13 +40,24 @@ impl Pool {
     /// Plans and carries out; victims are still there.
     fn plan(&mut self) -> Plan {
         let at = self.at();
-        let plan = self.planner.plan(&self.world.snapshot, at);
+        let mut plan = self.planner.plan(&self.world.snapshot, at);
         assert_eq!(check_plan(&self.world.snapshot, &plan), Vec::new(), "{plan:#?}");
-        let fresh = Planner::new(self.settings.clone()).plan(&self.world.snapshot, at);
+        let mut fresh = Planner::new(self.settings.clone()).plan(&self.world.snapshot, at);
+        assert_eq!(check_plan(&self.world.snapshot, &fresh), Vec::new(), "{fresh:#?}");
+        self.world.thin(&mut fresh);
+        self.world.thin(&mut plan);
         let (kept, fresh) = (sorted(&plan), sorted(&fresh));
         let differ: Vec<_> = kept.iter().zip(&fresh).filter(|(a, b)| a != b).collect();
-        assert!(kept.len() == fresh.len() && differ.is_empty(), "kept state changes the plan: {differ:#?}");
+        assert!(
+            kept.len() == fresh.len() && differ.is_empty(),
+            "kept state changes the plan: {differ:#?}, {kept:#?} not {fresh:#?}"
+        );
         self.world.apply(&plan, at);
+        let waiting =
+            self.world.snapshot.gangs.iter().flatten().filter(|row| row.phase == GangPhase::Pending);
+        for row in waiting {
+            assert!(self.world.reasons.contains_key(&row.id), "{} waits and nobody knows why", row.id);
+        }
         plan
     }
 

@@ -114,7 +114,8 @@ fn behind(backfill: Backfill) -> (Pool, [GangId; 4], Plan) {
 fn backfill_decides_who_passes_a_blocked_gang() {
     let (pool, gangs, plan) = behind(Backfill::None);
     assert_eq!(pool.running_of(&gangs), [false; 4], "the line stands still");
-    assert_eq!(reason(&plan, gangs[3]), Some(&HoldReason::Reserved { gang: gangs[0], until: None }));
+    assert_eq!(reason(&plan, gangs[3]), Some(&HoldReason::NoRoom));
+    assert_eq!(pool.why(gangs[3]).reason, Some(HoldReason::Reserved { gang: gangs[0], until: None }));
     for reserving in [Backfill::Easy, Backfill::Conservative] {
         let (pool, gangs, _) = behind(reserving);
         assert_eq!(pool.running_of(&gangs), [false, false, false, true], "{reserving:?}: who ends in time");

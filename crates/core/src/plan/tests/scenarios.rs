@@ -36,7 +36,8 @@ fn places_what_fits_and_says_why_the_rest_waits() {
     let giant = pool.submit(ROOT, Ask::new(shape(8, 4)));
     let plan = pool.plan();
     assert!(pool.runs(first));
-    let Some(HoldReason::NoRoom(funnel)) = reason(&plan, second) else { panic!("{plan:?}") };
+    assert_eq!(reason(&plan, second), Some(&HoldReason::NoRoom));
+    let funnel = pool.why(second).funnel;
     assert_eq!((funnel.nodes, &funnel.removed[..]), (1, &[(Constraint::TooFull(Dimension::Cpu), 1)][..]));
     let Some(HoldReason::Infeasible(funnel)) = reason(&plan, giant) else { panic!("{plan:?}") };
     assert_eq!(funnel.removed, [(Constraint::TooSmall(Dimension::Cpu), 1)]);
@@ -47,7 +48,9 @@ fn held_gangs_are_answered_and_not_placed() {
     let mut pool = one_node(4, 16);
     let id = pool.submit(ROOT, Ask::new(shape(1, 1)));
     pool.world.edit(id, |row| row.phase = GangPhase::Held(Held::Paused));
-    assert_eq!(reason(&pool.plan(), id), Some(&HoldReason::Paused));
+    assert_eq!(pool.plan().decisions, [], "the engine knows why it holds a gang back");
+    assert_eq!(pool.why(id).reason, Some(HoldReason::Paused));
+    assert!(!pool.runs(id));
 }
 
 #[test]
@@ -101,7 +104,8 @@ fn labels_and_closed_nodes_are_respected() {
     let mut ssd = shape(1, 1);
     ssd.labels.insert("disk".to_owned(), "ssd".to_owned());
     let id = pool.submit(ROOT, Ask::new(ssd));
-    let Some(HoldReason::NoRoom(funnel)) = reason(&pool.plan(), id).cloned() else { panic!() };
+    assert_eq!(reason(&pool.plan(), id), Some(&HoldReason::NoRoom));
+    let funnel = pool.why(id).funnel;
     assert_eq!(funnel.removed, [(Constraint::NotReady, 1), (Constraint::Label("disk=ssd".to_owned()), 1)]);
     pool.world.edit_node(closed, |row| row.state = NodeState::Ready);
     pool.run();
@@ -192,9 +196,11 @@ fn limits_hold_and_say_which() {
     let plan = pool.plan();
     assert!(pool.runs(ids[0]) && pool.runs(ids[1]));
     assert!(
-        matches!(reason(&plan, ids[2]), Some(HoldReason::QueueLimit { used: 3000, limit: 3000, .. })),
+        matches!(reason(&plan, ids[2]), Some(HoldReason::QueueLimit { limit: 3000, asked: 1000, .. })),
         "{plan:?}"
     );
+    let sentence = pool.why(ids[2]).sentence;
+    assert!(sentence.starts_with("Queue q uses 3 cores of its limit of 3 cores"), "{sentence}");
     assert!(matches!(
         reason(&plan, ids[3]),
         Some(HoldReason::OverQueueLimit { limit: 3000, asked: 4000, .. })
@@ -330,10 +336,11 @@ fn short_gangs_fill_the_gap_and_long_ones_do_not_delay_a_reservation() {
     let large = pool.submit(ROOT, Ask::new(shape(8, 1)).limit(100));
     let long = pool.submit(ROOT, Ask::new(shape(2, 1)).limit(200));
     let short = pool.submit(ROOT, Ask::new(shape(2, 1)).limit(50));
+    let until = Some(Timestamp(1100 * SECOND));
+    assert_eq!(pool.why(long).reason, Some(HoldReason::Reserved { gang: large, until }));
     let plan = pool.plan();
     assert!(pool.runs(short));
-    let until = Some(Timestamp(1100 * SECOND));
-    assert_eq!(reason(&plan, long), Some(&HoldReason::Reserved { gang: large, until }));
+    assert_eq!(reason(&plan, long), Some(&HoldReason::NoRoom));
     pool.pass(99);
     pool.run();
     assert!(pool.runs(large) && !pool.runs(running));
@@ -422,4 +429,26 @@ fn past_use_counts() {
     pool.run();
     assert!(!pool.runs(first) && pool.runs(second));
     assert_eq!(host(1, 1).cpu, MilliCpu(1000));
+}
+
+#[test]
+fn a_plan_says_what_changed_and_not_who_still_waits() {
+    let mut pool = one_node(8, 64);
+    let first = pool.submit(ROOT, Ask::new(shape(4, 1)).priority(900));
+    for at in 0..300 {
+        let ask =
+            Ask::new(shape(1 + at % 5, 1 + at % 7)).priority(if at.is_multiple_of(9) { 700 } else { 500 });
+        pool.submit(ROOT, if at.is_multiple_of(11) { ask.tasks(3, 3) } else { ask.limit(100 + at % 13) });
+    }
+    pool.run();
+    assert_eq!(pool.plan().decisions, [], "nothing happened");
+    let new = pool.submit(ROOT, Ask::new(shape(3, 1)).limit(70));
+    let plan = pool.plan();
+    assert_eq!(plan.decisions, [Decision::Hold { gang: new, reason: HoldReason::NoRoom }]);
+    pool.now += SECOND;
+    assert!(pool.runs(first));
+    pool.world.end(first);
+    let plan = pool.plan();
+    assert!(acts(&plan) > 0, "somebody takes the place");
+    assert_eq!(plan.decisions.len(), acts(&plan), "and of {} others nothing is said", pool.world.pending());
 }

@@ -11,7 +11,7 @@ pub fn hold(reason: &HoldReason) -> String {
     match reason {
         HoldReason::Infeasible(funnel) if funnel.nodes == 0 => "the pool has no node yet".to_owned(),
         HoldReason::Infeasible(_) => "fits no node of this pool, even empty".to_owned(),
-        HoldReason::NoRoom(_) => "waits for room".to_owned(),
+        HoldReason::NoRoom => "waits for room".to_owned(),
         HoldReason::QueueLimit { queue, dimension: what, .. } => {
             format!("queue {queue} is at its {} limit", dimension(what))
         }

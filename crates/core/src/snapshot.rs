@@ -417,6 +417,8 @@ pub enum OrderPolicy {
     Las,
     /// Geometric levels of predicted rest × devices, preemptive.
     Srsf,
+    /// Who takes longest for its length, waiting included, first; preemptive after a lease.
+    Themis,
 }
 
 /// Parameters of the order policies.
@@ -431,11 +433,22 @@ pub struct Ranking {
     pub base: u64,
     /// A gang is evicted for one that stands so many levels before it, at least 1. Default 1.
     pub gap: u32,
+    /// Under Themis a gang keeps its place for so long, in milliseconds. Default 20 minutes.
+    pub lease: Millis,
+    /// How often ranks are taken that change while a gang waits, in milliseconds, at least 1. Default one minute.
+    pub round: Millis,
 }
 
 impl Default for Ranking {
     fn default() -> Self {
-        Self { unpredicted: Millis(3_600_000), tiresias_threshold: 18_000, base: 4, gap: 1 }
+        Self {
+            unpredicted: Millis(3_600_000),
+            tiresias_threshold: 18_000,
+            base: 4,
+            gap: 1,
+            lease: Millis(1_200_000),
+            round: Millis(60_000),
+        }
     }
 }
 

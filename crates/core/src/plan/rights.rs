@@ -111,7 +111,10 @@ impl Solver<'_> {
         if right == Right::Reclaim && !self.tree.reclaims(taker.key.queue, &taker.asked, queue, &amounts) {
             return None;
         }
-        let (saved, preemptible_at) = (placed.saved, protected_until(row, placed, self.settings.calm));
+        let (saved, mut preemptible_at) = (placed.saved, protected_until(row, placed, self.settings.calm));
+        if right == Right::Order {
+            preemptible_at = preemptible_at.max(placed.since.after(self.problem.ranker.lease()));
+        }
         if preemptible_at > self.now {
             self.again = self.again.min(preemptible_at);
             return None;

@@ -452,8 +452,11 @@ impl Solver<'_> {
         self.started.push(Started { gang, bucket, alternative, variant, seats, end });
     }
 
-    /// Has a plan made when a running gang's level rises, while somebody waits who could then evict it.
+    /// Has a plan made when a running gang's level rises, or one that waits falls, while somebody waits.
     fn wait_for_levels(&mut self) {
+        if self.lowest_blocked.is_some() {
+            self.again = self.again.min(self.problem.ranker.next_round(self.now));
+        }
         if let (true, Some(level)) = (self.problem.ranker.rises(), self.lowest_blocked) {
             // Who is one level below those that may be evicted rises among them.
             let from = self.problem.ranker.evicts_from(level).saturating_sub(1);

@@ -124,18 +124,22 @@ impl Problem {
 
     /// Reads what was touched; everything when that is not enough.
     pub fn update(&mut self, snapshot: &Snapshot, settings: &Settings, now: Timestamp) {
-        self.now = now;
+        self.pass_time(snapshot, now);
         if snapshot.touched.all || self.epoch < snapshot.touched.since || !self.try_update(snapshot) {
             *self = Self::new(snapshot, settings, now);
         }
         self.epoch = snapshot.epoch;
-        self.pass_time(snapshot, now);
     }
 
-    /// Reads the gangs again whose level is another by now.
+    /// Reads the gangs again whose rank is another by now.
     pub fn pass_time(&mut self, snapshot: &Snapshot, now: Timestamp) {
+        let new_round = self.ranker.round_of(now) != self.ranker.round_of(self.now);
         self.now = now;
-        for gang in self.running.due(now) {
+        let mut again = self.running.due(now);
+        if new_round {
+            again.extend(self.pending.all());
+        }
+        for gang in again {
             self.read_gang(snapshot, gang);
         }
     }
@@ -179,7 +183,8 @@ impl Problem {
             // The engine knows why.
             GangPhase::Held(_) => Seen::Nowhere,
             GangPhase::Pending => {
-                let facts = self.facts(snapshot, row, 0);
+                let mut facts = self.facts(snapshot, row, 0);
+                facts.now = self.ranker.round_of(self.now);
                 let rank = self.ranker.rank(&facts);
                 let place = Place { rank, queued: row.queued, id: row.id, gang: ord };
                 Seen::Pending(self.pending.add(row, place), place)

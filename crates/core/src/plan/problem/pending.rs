@@ -121,6 +121,11 @@ impl Pending {
         number
     }
 
+    /// Every gang.
+    pub fn all(&self) -> impl Iterator<Item = GangOrd> + '_ {
+        self.buckets.iter().flat_map(|bucket| &bucket.gangs).map(|place| place.gang)
+    }
+
     /// Takes a gang out.
     pub fn remove(&mut self, number: usize, place: &Place) {
         self.apart.remove(&place.gang);

@@ -8,8 +8,8 @@ use crate::testkit::Chance;
 use crate::units::Millis;
 use std::collections::BTreeMap;
 
-const PREEMPTIVE: [OrderPolicy; 4] =
-    [OrderPolicy::Tiresias, OrderPolicy::Las, OrderPolicy::Srsf, OrderPolicy::Srtf];
+const PREEMPTIVE: [OrderPolicy; 5] =
+    [OrderPolicy::Tiresias, OrderPolicy::Las, OrderPolicy::Srsf, OrderPolicy::Srtf, OrderPolicy::Themis];
 
 /// A gang to come: at which second, devices a rank, ranks, seconds it runs, what is predicted, whether it saves.
 #[derive(Clone, Copy, Debug)]

@@ -274,3 +274,22 @@ fn who_stands_last_is_evicted_though_another_would_lose_less() {
     pool.add(on(8));
     assert_eq!(evicted(&pool.plan()), [settled], "not {recent}");
 }
+
+#[test]
+fn who_was_held_up_longest_for_its_length_is_next_after_a_lease() {
+    let mut pool = nodes(1, by(OrderPolicy::Themis));
+    let long = pool.add(on(8).predicted(10_000));
+    pool.run();
+    pool.now += 10 * SECOND;
+    let short = pool.add(on(8).predicted(100));
+    let longer = pool.add(on(8).predicted(1000));
+    pool.now += 300 * SECOND;
+    // It waited three times its length by now; the one that runs has its lease until 1,200 s.
+    let plan = pool.plan();
+    assert!(evicted(&plan).is_empty());
+    assert!(plan.again.is_some_and(|again| again.0 <= pool.now + 60 * SECOND), "the next round");
+    pool.now += 890 * SECOND;
+    let plan = pool.plan();
+    assert_eq!(evicted(&plan), [long]);
+    assert_eq!(reason(&plan, short), Some(&HoldReason::AwaitingEviction { victims: 1 }), "not {longer}");
+}

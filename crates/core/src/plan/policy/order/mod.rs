@@ -1,8 +1,8 @@
 //! Order policies, one a file: which gang is tried next, and who goes before whom so far that it may take its place.
 //!
 //! Classes come one after the other. The [`QueuePolicy`] chooses the queue; inside it higher priority goes first, then the
-//! policy's [`Rank`], then place in line. A rank is a function of [`Facts`] of one gang. While a gang waits its facts stay, so its
-//! rank is computed once, when its row is read.
+//! policy's [`Rank`], then place in line. A rank is a function of [`Facts`] of one gang. Under most policies it stays while a gang
+//! waits, and is computed once, when its row is read; under those that look at the clock, anew each round.
 
 mod fair_share;
 mod fifo;
@@ -12,6 +12,7 @@ mod sjf;
 mod smallest;
 mod srsf;
 mod srtf;
+mod themis;
 mod tiresias;
 
 use crate::ids::GangId;
@@ -38,6 +39,8 @@ pub struct Rank {
 /// What a policy may know of a gang.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts {
+    /// Its place in line.
+    pub queued: Timestamp,
     /// Its prediction, else its time limit, else [`Ranking::unpredicted`].
     pub predicted: Millis,
     /// Thousandths of devices that its smallest start asks for, of cores when it asks for no device.
@@ -54,6 +57,7 @@ impl Facts {
     /// Of a row; `rate` is what a placed gang holds, in the unit of `asked`.
     pub fn of(row: &GangRow, asked: u64, rate: u64, now: Timestamp, ranking: &Ranking) -> Self {
         let mut facts = Self {
+            queued: row.queued,
             predicted: row.predicted.or(row.time_limit).unwrap_or(ranking.unpredicted),
             asked,
             service: row.attained.service,
@@ -140,6 +144,7 @@ impl Ranker {
             OrderPolicy::Tiresias => tiresias::rank(facts, &self.ranking),
             OrderPolicy::Las => las::rank(facts, &self.ranking),
             OrderPolicy::Srsf => srsf::rank(facts, &self.ranking),
+            OrderPolicy::Themis => themis::rank(facts),
         }
     }
 
@@ -150,19 +155,50 @@ impl Ranker {
             OrderPolicy::Tiresias => tiresias::standing(facts, rate, &self.ranking),
             OrderPolicy::Las => las::standing(facts, rate, &self.ranking),
             OrderPolicy::Srsf => srsf::standing(facts, &self.ranking),
+            OrderPolicy::Themis => themis::standing(facts),
             _ => Standing::for_ever(0),
         }
     }
 
     /// Whether a gang may be evicted for one of a lower level.
     pub const fn preempts(&self) -> bool {
-        use OrderPolicy::{Las, Srsf, Srtf, Tiresias};
-        matches!(self.policy, Srtf | Tiresias | Las | Srsf)
+        use OrderPolicy::{Las, Srsf, Srtf, Themis, Tiresias};
+        matches!(self.policy, Srtf | Tiresias | Las | Srsf | Themis)
     }
 
     /// Whether a running gang's level rises as time goes by, so that it may be evicted later though not now.
     pub const fn rises(&self) -> bool {
         matches!(self.policy, OrderPolicy::Tiresias | OrderPolicy::Las)
+    }
+
+    /// Whether the rank of a gang changes while it waits.
+    const fn looks_at_the_clock(&self) -> bool {
+        matches!(self.policy, OrderPolicy::Themis)
+    }
+
+    /// The moment at which who waits is looked at: the start of the round, or the very beginning where it does not matter.
+    pub fn round_of(&self, now: Timestamp) -> Timestamp {
+        if !self.looks_at_the_clock() {
+            return Timestamp(0);
+        }
+        Timestamp(now.0 - now.0 % self.ranking.round.0.max(1))
+    }
+
+    /// When the next round begins.
+    pub fn next_round(&self, now: Timestamp) -> Timestamp {
+        if self.looks_at_the_clock() {
+            self.round_of(now).after(self.ranking.round)
+        } else {
+            Timestamp::NEVER
+        }
+    }
+
+    /// How long a gang keeps its place whatever its level.
+    pub const fn lease(&self) -> Millis {
+        match self.policy {
+            OrderPolicy::Themis => self.ranking.lease,
+            _ => Millis::ZERO,
+        }
     }
 
     /// The lowest level that a gang of this level may evict.

@@ -228,6 +228,22 @@ fn an_elastic_job_is_faster_with_more_tasks() {
 }
 
 #[test]
+fn a_change_of_size_is_paid_for_at_once_also_when_ranks_leave_slowly() {
+    let mut workload = Workload::new("resize");
+    let job = add(&mut workload, 0, 60, cores(1));
+    job.size = GangSize { min: 1, max: 4 };
+    add(&mut workload, 5, 100, cores(3)).class = Class::Critical;
+    let settings = SimSettings {
+        resize_pause: Millis::from_secs(20),
+        stops_in: Millis::from_secs(10),
+        ..SimSettings::default()
+    };
+    let outcome = run(&cluster(1, 4, 0), &workload, &settings);
+    // Of 60 s, 20 s are done at 5 s; then it stands still until 25 s; one task needs 40 s for the rest.
+    assert_eq!((times(&outcome.jobs[0]), times(&outcome.jobs[1])), ((0, 65), (15, 115)));
+}
+
+#[test]
 fn slow_starts_delay_the_work() {
     let mut workload = Workload::new("startup");
     add(&mut workload, 0, 100, cores(1));

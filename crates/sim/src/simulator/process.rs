@@ -128,10 +128,7 @@ impl World<'_> {
         rank.started = now;
         rank.sampled = now;
         let node = rank.node;
-        if run.begun && run.work.moves() {
-            run.work.add_pause(now, self.scene.settings.resize_pause);
-            run.stale_end = true;
-        }
+        run.stale_end |= run.work.interrupt(now, self.scene.settings.resize_pause);
         let task = id.gang(0).task(at);
         self.tell(node, Report::Started { task, generation, address: None, ports: Vec::new() });
         self.share(job, at);
@@ -213,8 +210,8 @@ impl World<'_> {
         } else if let Some(run) = &mut self.runs[job as usize]
             && !run.halted
         {
-            run.work.add_pause(self.now, settings.resize_pause);
-            run.stale_end = true;
+            run.stale_end |= run.work.interrupt(self.now, settings.resize_pause);
+            self.refresh(job);
         }
         let wait = settings.stops_in.max(saves).min(grace);
         let signal = if grace.is_zero() { 9 } else { 15 };

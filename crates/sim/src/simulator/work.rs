@@ -63,11 +63,6 @@ impl Work {
         self.left
     }
 
-    /// Whether it goes on now.
-    pub const fn moves(&self) -> bool {
-        self.speed > 0
-    }
-
     /// Time lost in all attempts that have ended.
     pub const fn lost(&self) -> Millis {
         self.lost
@@ -77,6 +72,17 @@ impl Work {
     pub fn add_pause(&mut self, now: Timestamp, pause: Millis) {
         self.settle(now);
         self.pause = self.pause.plus(pause);
+    }
+
+    /// Stands still for this long at least, because the number of its tasks changes; not before it has moved at all.
+    /// Returns whether the end moved.
+    pub fn interrupt(&mut self, now: Timestamp, pause: Millis) -> bool {
+        self.settle(now);
+        let moves = !self.ran.is_zero() && pause > self.pause;
+        if moves {
+            self.pause = pause;
+        }
+        moves
     }
 
     /// Goes on at another speed. Returns whether that is another one than before.

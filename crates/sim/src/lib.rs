@@ -1,13 +1,14 @@
 //! Traces in, results out.
 //!
 //! A [`workload`] and a cluster go into the [`simulator`], which drives the pool's own engine and planner; an
-//! [`outcome`] comes out, and a [`report`] of it. Beside it stand the yardsticks: the rules of the published Helios/Lucid
+//! [`outcome`] comes out, and a [`report`] of it; [`experiment`] has the pieces of the protocol. Beside it stand the yardsticks: the rules of the published Helios/Lucid
 //! simulator ([`conformance`]) and the published packing experiment on openb ([`packing`]).
 //! Pure but for [`trace`], which reads from whatever it is handed.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod conformance;
+pub mod experiment;
 pub mod outcome;
 pub mod packing;
 pub mod random;

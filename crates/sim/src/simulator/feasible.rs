@@ -59,7 +59,7 @@ impl EmptyPool {
         if let Some(known) = self.known.get(&ask) {
             return *known;
         }
-        let submit = Event::Request(Request::Submit(scene.spec(job)));
+        let submit = Event::Request(Request::Submit(scene.spec(job, None)));
         let Ok(taken) = self.engine.handle(Timestamp(0), &Actor::Pool, submit) else { return false };
         let Reply::Submitted(id) = taken.reply else { return false };
         let plan = self.planner.plan(self.engine.snapshot(), Timestamp(0));

@@ -33,6 +33,7 @@ pub use settings::{
     Startup,
 };
 
+use crate::experiment::{Given, Predictor};
 use crate::outcome::{Fate, JobOutcome, Outcome};
 use crate::random::Random;
 use crate::workload::{Cluster, SimJob, Workload};
@@ -123,11 +124,25 @@ pub fn simulate(
     settings: &SimSettings,
     progress: &mut dyn FnMut(Progress) -> Control,
 ) -> Result<Outcome, SimError> {
+    simulate_with(cluster, workload, settings, &mut Given, progress)
+}
+
+/// As [`simulate`], with predictions by somebody who sees what ends.
+///
+/// # Errors
+/// As [`simulate`].
+pub fn simulate_with(
+    cluster: &Cluster,
+    workload: &Workload,
+    settings: &SimSettings,
+    predictor: &mut dyn Predictor,
+    progress: &mut dyn FnMut(Progress) -> Control,
+) -> Result<Outcome, SimError> {
     let scene = Scene::new(cluster, workload, settings)?;
     let rows = workload.jobs.iter().map(|job| row(workload, job)).collect();
     let desk = RefCell::new(Desk::new(rows));
     let mut recorder = Recorder::new(&scene, &desk);
-    let mut world = World::new(&scene, &desk, progress);
+    let mut world = World::new(&scene, &desk, predictor, progress);
     let mut engine = Engine::new(settings.engine.clone());
     let mut planner = Planner::new(settings.engine.plan.clone());
     let driven = drive(&mut engine, &mut planner, &mut world, &mut Forgetful(0), &mut recorder);

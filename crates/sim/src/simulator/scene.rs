@@ -68,7 +68,7 @@ impl<'a> Scene<'a> {
     }
 
     /// The job as its user submits it.
-    pub fn spec(&self, job: &SimJob) -> Box<JobSpec> {
+    pub fn spec(&self, job: &SimJob, predicted: Option<Millis>) -> Box<JobSpec> {
         let workload = self.workload;
         let settings = self.settings;
         let saves = match settings.checkpointing {
@@ -90,7 +90,7 @@ impl<'a> Scene<'a> {
             preemptible: settings.preemptible,
             min_runtime: settings.min_runtime,
             time_limit: job.limit.map(|limit| limit.max(Millis(1))),
-            predicted: job.predicted,
+            predicted,
             grace: settings.grace,
             retry: Retry {
                 on: vec![RetryOn::NodeFailure, RetryOn::Preempted, RetryOn::DeviceError],

@@ -7,6 +7,7 @@ use super::line::Line;
 use super::run::Run;
 use super::scene::Scene;
 use super::{Control, Progress};
+use crate::experiment::Predictor;
 use crate::outcome::Fate;
 use pond_core::event::{Actor, Effect, Event, Exit, Report, Request, Target};
 use pond_core::ids::{Generation, JobId};
@@ -78,6 +79,7 @@ pub(super) struct World<'a> {
     /// The moment of the next point.
     measure: Timestamp,
     empty: Option<EmptyPool>,
+    predictor: &'a mut dyn Predictor,
     progress: &'a mut dyn FnMut(Progress) -> Control,
 }
 
@@ -85,6 +87,7 @@ impl<'a> World<'a> {
     pub fn new(
         scene: &'a Scene<'a>,
         desk: &'a RefCell<Desk>,
+        predictor: &'a mut dyn Predictor,
         progress: &'a mut dyn FnMut(Progress) -> Control,
     ) -> Self {
         let jobs = &scene.workload.jobs;
@@ -113,6 +116,7 @@ impl<'a> World<'a> {
             cancelled: false,
             measure: Timestamp::NEVER,
             empty: None,
+            predictor,
             progress,
         };
         world.open();
@@ -170,7 +174,8 @@ impl<'a> World<'a> {
 
     fn submit(&mut self, at: u32) {
         let job = self.scene.job(at);
-        let spec = self.scene.spec(job);
+        let predicted = self.predictor.predict(job);
+        let spec = self.scene.spec(job, predicted);
         let user = Actor::User { name: spec.user.clone(), from: String::new() };
         {
             let mut desk = self.desk.borrow_mut();
@@ -194,6 +199,7 @@ impl<'a> World<'a> {
             (std::mem::take(&mut desk.over), std::mem::take(&mut desk.doubtful))
         };
         for (at, id) in over {
+            self.predictor.over(self.scene.job(at), &self.desk.borrow().rows[at as usize]);
             self.left = self.left.saturating_sub(1);
             self.clear_attempt(at);
             self.runs[at as usize] = None;

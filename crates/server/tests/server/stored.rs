@@ -123,7 +123,6 @@ fn state_of_every_format_is_opened_and_gone_on_with() {
 }
 
 fn goes_on(file: &Path) {
-    println!("{}", file.display());
     let state = Folder::new();
     std::fs::copy(file, state.path().join("pond.db")).unwrap();
     let pool = Pool::start(state.path());

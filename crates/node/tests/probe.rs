@@ -8,6 +8,7 @@ use pond_node::probe::{Doctor, MachineConfig, State, doctor, node, scan_pci};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 /// What a trial could leave on the machine.
 fn traces(state: &Path) -> BTreeSet<String> {
@@ -25,12 +26,17 @@ fn traces(state: &Path) -> BTreeSet<String> {
     found
 }
 
+/// One trial at a time, so that what is looked for afterwards is nobody else's.
+static TRIAL: Mutex<()> = Mutex::new(());
+
 #[test]
 fn the_doctor_tries_everything_and_leaves_nothing() {
     let state = tempfile::tempdir().unwrap();
     let before = traces(state.path());
+    let alone = TRIAL.lock().unwrap_or_else(PoisonError::into_inner);
     let table = doctor(state.path());
     assert_eq!(traces(state.path()), before);
+    drop(alone);
     let mut total = 0;
     for row in &table.rows {
         let took = row.took_us / 1000;
@@ -62,6 +68,7 @@ fn the_doctor_tries_everything_and_leaves_nothing() {
 fn trials_may_run_beside_each_other() {
     let state = tempfile::tempdir().unwrap();
     std::thread::scope(|scope| {
+        let _alone = TRIAL.lock().unwrap_or_else(PoisonError::into_inner);
         let tables: Vec<_> = (0..3).map(|_| scope.spawn(|| doctor(state.path()))).collect();
         let states: Vec<Vec<(String, State)>> = tables
             .into_iter()
@@ -75,6 +82,7 @@ fn trials_may_run_beside_each_other() {
 
 #[test]
 fn a_folder_that_cannot_be_written_is_said() {
+    let _alone = TRIAL.lock().unwrap_or_else(PoisonError::into_inner);
     let table = doctor(Path::new("/proc/nowhere"));
     assert_eq!(table.worst(), State::Missing);
     assert!(table.rows[0].detail.contains("/proc/nowhere"), "{table:?}");

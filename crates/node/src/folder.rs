@@ -130,6 +130,12 @@ impl Folder {
         Self(of_task(state, task).join(generation.0.to_string()))
     }
 
+    /// The state folder it is in.
+    #[must_use]
+    pub fn state(&self) -> &Path {
+        self.0.ancestors().nth(4).unwrap_or(&self.0)
+    }
+
     /// What the launcher is to do.
     #[must_use]
     pub fn launch(&self) -> PathBuf {

@@ -6,13 +6,16 @@
 //!
 //! Seams inside the crate:
 //! - `image::prepare` makes a root's read-only folders ready and returns them with the image's config;
-//! - [`net::Network`] hands out a [`net::TaskNet`] before the start (addresses are known by then); the launcher,
-//!   single-threaded, carries it out with [`net::attach`] and undoes it with [`net::detach`];
+//! - [`net::Network`] hands out a [`net::TaskNet`] before the start (addresses are known by then); the launcher
+//!   carries it out with [`net::attach`], the task's first process with [`net::set_up`], and the launcher undoes it
+//!   with [`net::detach`];
+//! - `ground` is the mount namespace that containers are copies of, with the layer that hides what no task may see;
 //! - `probe::node` describes the machine, `probe::doctor` what it can do.
 
 pub mod agent;
 pub mod cgroup;
 pub mod folder;
+mod ground;
 pub mod image;
 pub mod launcher;
 pub mod logs;

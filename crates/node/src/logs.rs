@@ -58,19 +58,16 @@ pub struct Writer {
     files: u32,
     number: u64,
     written: u64,
-    data: File,
-    index: File,
+    /// Data and index; none before the first write, for many tasks say nothing.
+    open: Option<(File, File)>,
 }
 
 impl Writer {
     /// Begins in `dir`, which has no logs yet.
-    ///
-    /// # Errors
-    /// The disk is full.
-    pub fn create(dir: &Path, file_bytes: u64, files: u32) -> io::Result<Self> {
-        let (data, idx) = (append(&file(dir, 0))?, append(&index(dir, 0))?);
+    #[must_use]
+    pub fn new(dir: &Path, file_bytes: u64, files: u32) -> Self {
         let (file_bytes, files) = (file_bytes.max(4096), files.max(1));
-        Ok(Self { dir: dir.to_path_buf(), file_bytes, files, number: 0, written: 0, data, index: idx })
+        Self { dir: dir.to_path_buf(), file_bytes, files, number: 0, written: 0, open: None }
     }
 
     /// Adds what came at one moment.
@@ -81,17 +78,20 @@ impl Writer {
         if self.written >= self.file_bytes {
             self.rotate()?;
         }
-        self.data.write_all(bytes)?;
+        let (data, index) = match &mut self.open {
+            Some(open) => open,
+            none => none.insert(pair(&self.dir, self.number)?),
+        };
+        data.write_all(bytes)?;
         let len = u32::try_from(bytes.len()).map_err(io::Error::other)?;
-        self.index.write_all(&entry(at_ms, len, stream))?;
+        index.write_all(&entry(at_ms, len, stream))?;
         self.written += u64::from(len);
         Ok(())
     }
 
     fn rotate(&mut self) -> io::Result<()> {
         let next = self.number + 1;
-        self.data = append(&file(&self.dir, next))?;
-        self.index = append(&index(&self.dir, next))?;
+        self.open = Some(pair(&self.dir, next)?);
         self.number = next;
         self.written = 0;
         if let Some(oldest) = next.checked_sub(u64::from(self.files)) {
@@ -102,6 +102,9 @@ impl Writer {
     }
 }
 
-fn append(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path)
+fn pair(dir: &Path, number: u64) -> io::Result<(File, File)> {
+    let append = |path: PathBuf| OpenOptions::new().create(true).append(true).open(path);
+    // Whoever sees the data finds its index.
+    let entries = append(index(dir, number))?;
+    Ok((append(file(dir, number))?, entries))
 }

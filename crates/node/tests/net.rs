@@ -4,7 +4,7 @@
 
 use pond_core::ids::{GangId, Generation, JobId, TaskId};
 use pond_core::model::PortSpec;
-use pond_node::net::{Network, Settings, TaskNet, attach, connect, detach};
+use pond_node::net::{Network, Settings, TaskNet, attach, connect, detach, set_up};
 use proptest::prelude::*;
 use rustix::fs::{Mode, OFlags};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
@@ -141,6 +141,7 @@ impl Attached {
         let net = network.plan(task, GEN, size, ports).unwrap();
         let holder = Holder::new();
         attach(&net, holder.pid()).unwrap();
+        holder.inside(|| set_up(&net)).unwrap();
         Self { net, holder }
     }
 
@@ -431,6 +432,7 @@ fn connecting_is_quick() {
                 let begin = Instant::now();
                 let net = network.plan(task(job, 0), GEN, size, &[]).unwrap();
                 attach(&net, holder.pid()).unwrap();
+                holder.inside(|| set_up(&net)).unwrap();
                 times.push(begin.elapsed());
                 Attached { net, holder }.end(network, task(job, 0));
             }

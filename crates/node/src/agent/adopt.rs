@@ -131,6 +131,7 @@ impl Inner {
         for thread in threads {
             tolerate(thread.join());
         }
+        self.spawner.close();
         if how == Shutdown::Stop {
             if let Some(network) = &self.network {
                 network.close();

@@ -1,4 +1,4 @@
-//! From the engine's `Launch` to the launcher's order: environment, limits, devices, what is hidden.
+//! From the engine's `Launch` to the launcher's order: environment, limits, devices.
 
 use super::{Config, Inner};
 use crate::cgroup::Limits;
@@ -45,77 +45,6 @@ pub(super) fn resized(before: &Limits, request: Resources, burst: Resources) -> 
         memory: most(burst.memory.0, request.memory.0),
         ..before.clone()
     }
-}
-
-/// Paths of the machine no task on the host's root may see: credentials, the pool's own state, what other
-/// runtimes keep. A name that does not exist is hidden all the same when its folder does.
-pub(super) fn hidden(state: &Path) -> Vec<PathBuf> {
-    const FIXED: &[&str] = &[
-        "/boot",
-        "/etc/crypttab",
-        "/etc/gshadow",
-        "/etc/gshadow-",
-        "/etc/krb5.keytab",
-        "/etc/kubernetes",
-        "/etc/letsencrypt",
-        "/etc/shadow",
-        "/etc/shadow-",
-        "/etc/ssl/private",
-        "/etc/sudoers",
-        "/etc/sudoers.d",
-        "/etc/wireguard",
-        "/var/lib/containerd",
-        "/var/lib/containers",
-        "/var/lib/docker",
-        "/var/lib/kubelet",
-        "/var/lib/pond",
-        "/var/lib/private",
-        "/var/log",
-        "/var/spool/cron",
-    ];
-    const IN_HOMES: &[&str] = &[
-        ".aws",
-        ".azure",
-        ".bash_history",
-        ".cache/huggingface/token",
-        ".cargo/credentials",
-        ".cargo/credentials.toml",
-        ".config/gcloud",
-        ".config/gh",
-        ".config/rclone",
-        ".docker",
-        ".git-credentials",
-        ".gnupg",
-        ".kube",
-        ".local/state/pond",
-        ".netrc",
-        ".npmrc",
-        ".pgpass",
-        ".pypirc",
-        ".python_history",
-        ".ssh",
-        ".vault-token",
-    ];
-    let mut paths: Vec<PathBuf> = FIXED.iter().map(PathBuf::from).collect();
-    let keys = fs::read_dir("/etc/ssh").into_iter().flatten().flatten();
-    paths.extend(keys.map(|entry| entry.path()).filter(|path| {
-        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("ssh_host_"))
-    }));
-    let homes = fs::read_dir("/home").into_iter().flatten().flatten().map(|entry| entry.path());
-    for home in homes.chain([PathBuf::from("/root")]) {
-        paths.extend(IN_HOMES.iter().map(|name| home.join(name)));
-    }
-    paths.extend(fs::canonicalize(state));
-    paths.sort();
-    paths.dedup();
-    // A path below a hidden one is hidden with it.
-    let mut kept: Vec<PathBuf> = Vec::new();
-    for path in paths {
-        if !kept.iter().any(|above| path.starts_with(above)) {
-            kept.push(path);
-        }
-    }
-    kept
 }
 
 /// Rules of the v1 devices controller for these files: `c 195:0 rw`.
@@ -196,7 +125,6 @@ impl Inner {
             hostname: crate::hostname(launch.allocation.task),
             lowers: rootfs.lowers.clone(),
             userxattr: rootfs.userxattr,
-            hidden: if run.image == Image::Host { hidden(&self.config.state_dir) } else { Vec::new() },
             volumes: run.volumes.clone(),
             devices,
             shm,

@@ -2,6 +2,7 @@
 
 use super::{Inner, Live};
 use crate::folder::{Claim, Ended, Folder, StartFailure, now};
+use crate::ground::Ground;
 use crate::image::Rootfs;
 use crate::launcher::layer;
 use crate::launcher::spec::LaunchSpec;
@@ -10,10 +11,9 @@ use crate::tolerate;
 use pond_core::event::{Exit, Launch, Report};
 use pond_core::model::{Class, Image, Isolation};
 use std::fs;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A start that did not come to a launcher.
@@ -73,6 +73,14 @@ impl Inner {
             .map_err(|why| node_fault(format!("cannot make the task's folder: {why}")))?;
         let secrets = self.secrets(launch)?;
         let rootfs = self.rootfs(launch, cancel)?;
+        let ground = match launch.run.isolation {
+            Isolation::Process => None,
+            Isolation::Container => Some(self.grounds.of(&rootfs.lowers).map_err(|why| {
+                node_fault(format!(
+                    "cannot make the mounts containers stand on: {why}; is the pool run as root?"
+                ))
+            })?),
+        };
         let net = self.plan_net(launch)?;
         if launch.keep_layer {
             keep_layer(folder).map_err(|why| node_fault(format!("cannot take the kept layer: {why}")))?;
@@ -96,14 +104,15 @@ impl Inner {
             disk: 0,
         };
         self.state().live.insert((task, generation), live);
-        let mut launcher = spawn(&self.config.launcher, folder, &secrets)
+        let launched = self
+            .spawner
+            .launch(folder, &secrets, ground.as_deref().map(Ground::namespace))
             .map_err(|why| node_fault(format!("cannot start the launcher: {why}")))?;
-        if wait_started(&mut launcher) {
+        if launched.wait_started() {
             self.started(folder, &spec);
         }
-        let pid = i32::try_from(launcher.id()).unwrap_or(0);
         self.watch
-            .add(pid, task, generation)
+            .add_opened(launched.pidfd, task, generation)
             .map_err(|why| node_fault(format!("cannot watch the launcher: {why}")))
     }
 
@@ -198,34 +207,4 @@ fn keep_layer(folder: &Folder) -> io::Result<()> {
         return Ok(());
     }
     Ok(())
-}
-
-fn spawn(
-    launcher: &[std::ffi::OsString],
-    folder: &Folder,
-    secrets: &[(String, String)],
-) -> io::Result<Child> {
-    let (program, args) = launcher.split_first().ok_or(io::ErrorKind::InvalidInput)?;
-    let mut child = Command::new(program)
-        .args(args)
-        .arg("task")
-        .arg(&folder.0)
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .current_dir("/")
-        .spawn()?;
-    // A launcher that never gets the whole of this never claims the task.
-    if let Some(mut stdin) = child.stdin.take() {
-        tolerate(stdin.write_all(&serde_json::to_vec(secrets)?));
-    }
-    Ok(child)
-}
-
-/// Waits until the task runs or its launcher is gone.
-fn wait_started(launcher: &mut Child) -> bool {
-    let Some(stdout) = launcher.stdout.take() else { return false };
-    let mut line = String::new();
-    BufReader::new(stdout).read_line(&mut line).is_ok_and(|len| len > 0)
 }

@@ -6,11 +6,10 @@ use crate::tolerate;
 use pond_core::event::{Exit, Report};
 use pond_core::ids::{Generation, TaskId};
 use rustix::event::{PollFd, PollFlags, epoll};
-use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
+use rustix::process::{Pid, PidfdFlags};
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -47,7 +46,11 @@ impl Watch {
     /// Watches the process until it ends.
     pub(crate) fn add(&self, pid: i32, task: TaskId, generation: Generation) -> io::Result<()> {
         let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidInput)?;
-        let fd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+        self.add_opened(rustix::process::pidfd_open(pid, PidfdFlags::empty())?, task, generation)
+    }
+
+    /// Watches the process behind a descriptor until it ends.
+    pub(crate) fn add_opened(&self, fd: OwnedFd, task: TaskId, generation: Generation) -> io::Result<()> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let key = seen.next;
         seen.next += 1;
@@ -74,11 +77,7 @@ pub(super) fn run(inner: Arc<Inner>) {
         for event in &events {
             let key = event.data.u64();
             let Some((task, generation, fd)) = inner.watch.take(key) else { continue };
-            // Our own child is reaped; an adopted launcher is somebody else's.
-            tolerate(rustix::process::waitid(
-                WaitId::PidFd(fd.as_fd()),
-                WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
-            ));
+            drop(fd);
             inner.launcher_ended(task, generation);
         }
     }
@@ -90,14 +89,7 @@ pub(super) fn wait_for(pid: i32, most: Duration) -> bool {
     let Ok(fd) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { return true };
     let timeout = rustix::time::Timespec::try_from(most).ok();
     let mut fds = [PollFd::new(&fd, PollFlags::IN)];
-    let ended = rustix::event::poll(&mut fds, timeout.as_ref()).is_ok_and(|ready| ready > 0);
-    if ended {
-        tolerate(rustix::process::waitid(
-            WaitId::PidFd(fd.as_fd()),
-            WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
-        ));
-    }
-    ended
+    rustix::event::poll(&mut fds, timeout.as_ref()).is_ok_and(|ready| ready > 0)
 }
 
 impl Inner {
@@ -139,7 +131,6 @@ impl Inner {
         if let Some(net) = net.or_else(|| super::adopt::read_spec(folder)?.container?.net) {
             tolerate(crate::net::detach(&net));
         }
-        tolerate(fs::remove_file(folder.socket()));
         let at = now();
         let started = folder.started().map_or(at, |started| started.at);
         let ended = Ended { started, at: at.max(started), exit: Exit::Lost, failed: None };

@@ -46,8 +46,8 @@ fn enter(folder: &Folder) -> io::Result<PathBuf> {
             if !(folder.layer().exists() || folder.layer_image().exists()) {
                 return Err(ended);
             }
-            sys::unshare(libc::CLONE_NEWNS)?;
-            root::isolate().map_err(io::Error::other)?;
+            root::isolate(None).map_err(io::Error::other)?;
+            crate::ground::lay_here(folder.state(), &container.lowers)?;
             // One at a time: two overlays must not share a writable layer. Held until this process ends.
             let lock = File::open(folder.launch())?;
             rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;

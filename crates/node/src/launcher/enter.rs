@@ -395,7 +395,7 @@ impl Running {
         if !rustix::event::poll(&mut fds, Some(&none)).is_ok_and(|ready| ready > 0) {
             return;
         }
-        match super::keeper::receive(channel.as_fd()) {
+        match init::receive_told(channel.as_fd()) {
             Ok(Some((Told::Terminal, fd))) => {
                 self.master = fd.filter(|fd| set_nonblocking(fd.as_fd()).is_ok());
             }

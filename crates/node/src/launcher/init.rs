@@ -17,14 +17,17 @@ use crate::tolerate;
 use pond_core::event::Exit;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags};
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags,
+};
 use rustix::process::{WaitOptions, WaitStatus};
 use rustix::pty::OpenptFlags;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs;
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice, IoSliceMut, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -65,6 +68,8 @@ pub struct Inherited {
     pub output: Option<(OwnedFd, OwnedFd)>,
     /// Secrets for the environment.
     pub secrets: Vec<(String, String)>,
+    /// The mount namespace a container's root is built in; closed by the command's start.
+    pub ground: Option<OwnedFd>,
 }
 
 /// Sends one message, with a descriptor when there is one.
@@ -100,6 +105,26 @@ pub fn receive(channel: BorrowedFd<'_>) -> io::Result<Option<Order>> {
     Ok(Some(serde_json::from_slice(&buffer[..len])?))
 }
 
+/// Takes one message of a first process, with the descriptor that came with it.
+///
+/// # Errors
+/// The channel is broken.
+pub(super) fn receive_told(channel: BorrowedFd<'_>) -> io::Result<Option<(Told, Option<OwnedFd>)>> {
+    let mut buffer = [0_u8; 8192];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut parts = [IoSliceMut::new(&mut buffer)];
+    let got = rustix::net::recvmsg(channel, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    if got.bytes == 0 {
+        return Ok(None);
+    }
+    let fd = ancillary.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+        _ => None,
+    });
+    Ok(Some((serde_json::from_slice(&buffer[..got.bytes])?, fd)))
+}
+
 /// Runs as the first process; never returns.
 pub fn run(folder: &Folder, spec: &LaunchSpec, inherited: Inherited) -> ! {
     let failed = match start(folder, spec, &inherited) {
@@ -128,7 +153,7 @@ fn start<'a>(folder: &Folder, spec: &'a LaunchSpec, inherited: &'a Inherited) ->
     tolerate(rustix::process::setsid());
     let layer = match &spec.container {
         Some(container) => Some(
-            root::build(folder, spec, container)
+            root::build(folder, spec, container, inherited.ground.as_ref().map(AsFd::as_fd))
                 .map_err(|why| Told::Failed(why.to_string(), !why.job_fault))?,
         ),
         None => None,
@@ -140,6 +165,10 @@ fn start<'a>(folder: &Folder, spec: &'a LaunchSpec, inherited: &'a Inherited) ->
     match receive(inherited.channel.as_fd()) {
         Ok(Some(Order::Go)) => {}
         _ => sys::exit_now(1),
+    }
+    if let Some(net) = spec.container.as_ref().and_then(|container| container.net.as_ref()) {
+        crate::net::set_up(net)
+            .map_err(|why| Told::Failed(format!("cannot connect the network: {why}"), true))?;
     }
     for mut door in &inherited.doors {
         door.write_all(b"0").map_err(|why| fault("join the control groups", &why))?;

@@ -17,16 +17,14 @@ use crate::tolerate;
 use pond_core::event::Exit;
 use pond_core::frame::Frame;
 use rustix::event::{PollFd, PollFlags};
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType,
-};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::WaitOptions;
 use rustix::termios::Winsize;
 use std::fs::{self, File};
-use std::io::{self, IoSliceMut, Read, Write};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -40,9 +38,13 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// Output kept for those who attach later.
 const SCROLLBACK: usize = 16 << 10;
 
-/// Runs a task from its claim to its end.
-pub fn run(folder: &Folder) -> ExitCode {
-    let Some((spec, secrets)) = read_order(folder) else { return ExitCode::from(65) };
+/// Runs a task from its claim to its end. Behind `agent` comes which one, and its secrets; `ground` is the mount
+/// namespace that containers are built in.
+pub fn run(agent: UnixStream, ground: Option<OwnedFd>) -> ExitCode {
+    let Some((folder, secrets)) = read_order(&agent) else { return ExitCode::from(65) };
+    let folder = &folder;
+    let spec = fs::read(folder.launch()).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    let Some(spec): Option<LaunchSpec> = spec else { return ExitCode::from(65) };
     let claim = match folder.take_claim() {
         Ok(claim) => claim,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return ExitCode::from(CLAIMED),
@@ -53,7 +55,7 @@ pub fn run(folder: &Folder) -> ExitCode {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let group = spec.pool.group(&spec.group);
     let at = now();
-    let outcome = Keeper::start(folder, &spec, &group, secrets, &claim);
+    let outcome = Keeper::start(folder, &spec, &group, Given { secrets, ground, agent, claim: &claim });
     let (exit, failed) = match outcome {
         Ok(mut keeper) => keeper.work(),
         Err(failure) => (Exit::Lost, Some(failure)),
@@ -63,18 +65,24 @@ pub fn run(folder: &Folder) -> ExitCode {
     let started = folder.started().map_or(at, |started| started.at);
     let ended = Ended { started, at: now().max(started), exit, failed };
     let recorded = folder.record_ended(&ended);
-    clean(folder, &spec, &group);
+    clean(&spec, &group);
     if recorded.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(74) }
 }
 
-fn read_order(folder: &Folder) -> Option<(LaunchSpec, Vec<(String, String)>)> {
-    let spec = serde_json::from_slice(&fs::read(folder.launch()).ok()?).ok()?;
-    let mut secrets = Vec::new();
-    io::stdin().read_to_end(&mut secrets).ok()?;
-    let secrets = serde_json::from_slice(&secrets).ok()?;
-    let null = File::open("/dev/null").ok()?;
-    rustix::stdio::dup2_stdin(null).ok()?;
-    Some((spec, secrets))
+fn read_order(mut agent: &UnixStream) -> Option<(Folder, Vec<(String, String)>)> {
+    let mut text = Vec::new();
+    agent.read_to_end(&mut text).ok()?;
+    let (folder, secrets): (PathBuf, _) = serde_json::from_slice(&text).ok()?;
+    Some((Folder(folder), secrets))
+}
+
+/// What a launcher has besides its order.
+struct Given<'a> {
+    secrets: Vec<(String, String)>,
+    ground: Option<OwnedFd>,
+    /// Waits for the start.
+    agent: UnixStream,
+    claim: &'a File,
 }
 
 fn reap_all() {
@@ -90,14 +98,13 @@ fn reap_all() {
     }
 }
 
-/// Removes everything but the task's folder. Its mount point and scripts stay in there until the purge: on a disk
-/// mounted with `discard` every block that is freed waits for the device.
-fn clean(folder: &Folder, spec: &LaunchSpec, group: &Group) {
+/// Removes everything but the task's folder. Its scripts and its socket stay in there until the purge: a name that
+/// goes costs the disk more than one that stays.
+fn clean(spec: &LaunchSpec, group: &Group) {
     if let Some(net) = spec.container.as_ref().and_then(|container| container.net.as_ref()) {
         tolerate(crate::net::detach(net));
     }
     tolerate(group.remove());
-    tolerate(fs::remove_file(folder.socket()));
 }
 
 struct Output {
@@ -112,6 +119,8 @@ struct Keeper<'a> {
     secrets: Vec<(String, String)>,
     init: i32,
     channel: Option<OwnedFd>,
+    /// Waits for the start.
+    agent: Option<UnixStream>,
     outputs: Vec<Output>,
     master: Option<OwnedFd>,
     layer: Option<OwnedFd>,
@@ -155,11 +164,10 @@ impl<'a> Keeper<'a> {
         folder: &'a Folder,
         spec: &'a LaunchSpec,
         group: &'a Group,
-        secrets: Vec<(String, String)>,
-        claim: &File,
+        given: Given<'_>,
     ) -> Result<Self, StartFailure> {
-        let writer = Writer::create(&folder.0, spec.logs.file_bytes, spec.logs.files)
-            .map_err(|why| failure("open the log", &why))?;
+        let Given { secrets, ground, agent, claim } = given;
+        let writer = Writer::new(&folder.0, spec.logs.file_bytes, spec.logs.files);
         group.create(&spec.limits).map_err(|why| failure("set the limits", &why))?;
         let (mine, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
@@ -167,7 +175,7 @@ impl<'a> Keeper<'a> {
         let (outputs, output) = if spec.tty { (Vec::new(), None) } else { output_pipes()? };
         let doors = group.doors().map_err(|why| failure("open the control groups", &why))?;
         let v2 = group.v2_door().map_err(|why| failure("open the control group", &why))?;
-        let inherited = Inherited { channel: theirs, doors, output, secrets };
+        let inherited = Inherited { channel: theirs, doors, output, secrets, ground };
         let flags = match &spec.container {
             None => 0,
             Some(container) if container.net.is_some() => {
@@ -180,7 +188,7 @@ impl<'a> Keeper<'a> {
             Side::Child => {
                 // The lock on the claim belongs to the launcher alone: this copy must not outlive it.
                 sys::close(claim.as_fd());
-                drop(mine);
+                drop((mine, agent));
                 init::run(folder, spec, inherited)
             }
             Side::Parent(pid) => pid,
@@ -194,6 +202,7 @@ impl<'a> Keeper<'a> {
             secrets,
             init,
             channel: Some(mine),
+            agent: Some(agent),
             outputs,
             master: None,
             layer: None,
@@ -420,7 +429,7 @@ impl<'a> Keeper<'a> {
 
     fn listen_to_init(&mut self) {
         let Some(channel) = &self.channel else { return };
-        let (told, fd) = match receive(channel.as_fd()) {
+        let (told, fd) = match init::receive_told(channel.as_fd()) {
             Ok(Some(message)) => message,
             Ok(None) | Err(_) => {
                 self.channel = None;
@@ -459,11 +468,9 @@ impl<'a> Keeper<'a> {
             init_began: process_began(self.init).unwrap_or(0),
         };
         tolerate(self.folder.record_started(&started));
-        // The agent waits for this line; when it is gone, nobody does.
-        let mut agent = io::stdout();
-        tolerate(agent.write_all(b"started\n").and_then(|()| agent.flush()));
-        if let Ok(null) = fs::OpenOptions::new().write(true).open("/dev/null") {
-            tolerate(rustix::stdio::dup2_stdout(null));
+        // When the agent is gone, nobody waits for this line.
+        if let Some(mut agent) = self.agent.take() {
+            tolerate(agent.write_all(b"started\n"));
         }
     }
 
@@ -571,24 +578,4 @@ fn listen(folder: &Folder) -> io::Result<UnixListener> {
     let listener = UnixListener::bind(path)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
-}
-
-/// Takes one message of a first process, with the descriptor that came with it.
-///
-/// # Errors
-/// The channel is broken.
-pub(super) fn receive(channel: BorrowedFd<'_>) -> io::Result<Option<(Told, Option<OwnedFd>)>> {
-    let mut buffer = [0_u8; 8192];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut parts = [IoSliceMut::new(&mut buffer)];
-    let got = rustix::net::recvmsg(channel, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
-    if got.bytes == 0 {
-        return Ok(None);
-    }
-    let fd = ancillary.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-        _ => None,
-    });
-    Ok(Some((serde_json::from_slice(&buffer[..got.bytes])?, fd)))
 }

@@ -1,8 +1,8 @@
 //! The process that stands by one task from its start to its end, and outlives the server.
 //!
-//! The `pond` binary executed again with a hidden first argument. It has one thread, because a process with
-//! threads cannot clone itself into namespaces safely. It belongs to a session of its own and to nobody's
-//! terminal; the server may die and come back while it works.
+//! A fork of the pool's [spawner], which is the `pond` binary executed again with a hidden first argument. It has
+//! one thread, because a process with threads cannot clone itself into namespaces safely. It belongs to a session
+//! of its own and to nobody's terminal; the server may die and come back while it works.
 
 pub mod control;
 pub(crate) mod copy;
@@ -12,6 +12,7 @@ mod keeper;
 pub(crate) mod layer;
 mod privileges;
 mod root;
+pub(crate) mod spawner;
 pub mod spec;
 pub mod sys;
 
@@ -23,12 +24,12 @@ use std::process::ExitCode;
 /// The first argument that makes the `pond` binary a launcher.
 pub const ARG: &str = "__launch";
 
-/// Runs as a launcher; `args` are those after [`ARG`]. The caller has done nothing else yet: no threads.
+/// Runs as a launcher, or as what becomes one; `args` are those after [`ARG`]. The caller has done nothing else yet: no threads.
 #[must_use]
 pub fn main(args: &[OsString]) -> ExitCode {
     let words: Vec<&str> = args.iter().filter_map(|arg| arg.to_str()).collect();
     match words.as_slice() {
-        ["task", folder] => keeper::run(&Folder(PathBuf::from(folder))),
+        ["spawn", _state] => spawner::run(),
         ["enter", folder] => enter::run(&Folder(PathBuf::from(folder))),
         ["copy-out", folder, path] => copy::out(&Folder(PathBuf::from(folder)), path),
         ["copy-in", folder, path] => copy::into(&Folder(PathBuf::from(folder)), path),

@@ -1,7 +1,7 @@
 //! A container's root: built by the container's first process in its own mount namespace.
 //!
-//! Overlay layers, the topmost first: the task's writable layer; a small one in memory with what the pool
-//! puts in (`/etc/hosts`, mount points) and hides (whiteouts); the image, or the machine's own root.
+//! Overlay layers, the topmost first: the task's writable layer; the one of the pool's [ground] with what it puts
+//! in (mount points) and hides (whiteouts); the image, or the machine's own root.
 //! Other filesystems of the machine (`/home`, ...) get an overlay of their own at their place.
 //! What is hidden and why: `docs/decisions/0040-host-root.md`.
 
@@ -9,14 +9,15 @@ use super::layer;
 use super::spec::{Container, LaunchSpec, OUT};
 use super::sys;
 use crate::folder::Folder;
+use crate::ground;
 use crate::tolerate;
 use rustix::fs::{CWD, FileType, Mode};
 use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
 /// Which step of building the root failed.
@@ -48,80 +49,6 @@ impl<T, E: Into<io::Error>> Step<T> for std::result::Result<T, E> {
     }
 }
 
-/// A filesystem of the machine below `/`.
-struct Submount {
-    target: PathBuf,
-    is_dir: bool,
-}
-
-/// Kinds that a container has of its own, or that are no place for files.
-const OWN_KINDS: &[&str] = &[
-    "proc",
-    "sysfs",
-    "devtmpfs",
-    "devpts",
-    "mqueue",
-    "cgroup",
-    "cgroup2",
-    "tmpfs",
-    "ramfs",
-    "securityfs",
-    "debugfs",
-    "tracefs",
-    "configfs",
-    "fusectl",
-    "pstore",
-    "bpf",
-    "autofs",
-    "binfmt_misc",
-    "hugetlbfs",
-    "rpc_pipefs",
-    "nsfs",
-    "efivarfs",
-    "overlay",
-];
-
-/// Undoes `\040` and the like in the mount table.
-fn unescape(text: &str) -> PathBuf {
-    let mut out = Vec::new();
-    let mut bytes = text.as_bytes();
-    while let Some((&first, rest)) = bytes.split_first() {
-        let code = rest.get(..3).and_then(|code| std::str::from_utf8(code).ok());
-        match code.and_then(|code| u8::from_str_radix(code, 8).ok()).filter(|_| first == b'\\') {
-            Some(byte) => {
-                out.push(byte);
-                bytes = &rest[3..];
-            }
-            None => {
-                out.push(first);
-                bytes = rest;
-            }
-        }
-    }
-    PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(out))
-}
-
-fn submounts(hidden: &[PathBuf]) -> Vec<Submount> {
-    let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let special = ["/proc", "/sys", "/dev", "/run", "/"].map(Path::new);
-    let mut found: Vec<Submount> = Vec::new();
-    for line in table.lines() {
-        let mut parts = line.split(' ').skip(1);
-        let (Some(target), Some(kind)) = (parts.next(), parts.next()) else { continue };
-        let target = unescape(target);
-        let below = |dir: &Path| target.starts_with(dir) && (dir != Path::new("/") || target == dir);
-        let skip = OWN_KINDS.contains(&kind)
-            || special.iter().any(|dir| below(dir))
-            || hidden.iter().any(|dir| below(dir))
-            || found.iter().any(|known| known.target == target);
-        if !skip && let Ok(meta) = fs::symlink_metadata(&target) {
-            found.push(Submount { is_dir: meta.is_dir(), target });
-        }
-    }
-    found.sort_by(|a, b| a.target.cmp(&b.target));
-    found
-}
-
 /// Escapes a path for overlay's option string.
 fn option(path: &Path) -> String {
     path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:").replace(',', "\\,")
@@ -133,7 +60,7 @@ fn mount_overlay(lowers: &[PathBuf], writable: &Path, target: &Path, userxattr: 
     let top = lowers.last().map_or(Path::new("/"), PathBuf::as_path);
     if !upper.exists() {
         fs::create_dir(&upper).step("make", &upper)?;
-        like(top, &upper).step("set the owner of", &upper)?;
+        ground::like(top, &upper).step("set the owner of", &upper)?;
     }
     let lower: Vec<String> = lowers.iter().map(|path| option(path)).collect();
     let mut options =
@@ -155,78 +82,8 @@ fn forget_volatile(work: &Path) {
     tolerate(fs::remove_dir_all(work.join("work/incompat")));
 }
 
-/// Gives `copy` the owner and mode of `model`.
-fn like(model: &Path, copy: &Path) -> io::Result<()> {
-    let meta = fs::metadata(model)?;
-    std::os::unix::fs::chown(copy, Some(meta.uid()), Some(meta.gid()))?;
-    fs::set_permissions(copy, meta.permissions())
-}
-
 fn mount_tmpfs(target: &Path, options: &str) -> Result<()> {
-    let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    let text = CString::new(options).map_err(io::Error::other).step("mount", target)?;
-    rustix::mount::mount(c"tmpfs", target, c"tmpfs", flags, text.as_c_str()).step("mount memory at", target)
-}
-
-/// Makes `dir` and its parents inside the layer `at`, each with the owner and mode it has in `below`.
-/// A parent that is a symlink in `below` ends the walk with `None`: a layer cannot follow it.
-fn mirror(at: &Path, below: &[PathBuf], dir: &Path) -> io::Result<Option<PathBuf>> {
-    let whole = at.join(dir.strip_prefix("/").unwrap_or(dir));
-    if whole.is_dir() {
-        return Ok(Some(whole));
-    }
-    let mut path = at.to_path_buf();
-    let mut walked = PathBuf::new();
-    for part in dir.components().filter(|part| matches!(part, std::path::Component::Normal(_))) {
-        walked.push(part);
-        path.push(part);
-        let model = below.iter().map(|root| root.join(&walked)).find(|path| path.symlink_metadata().is_ok());
-        if let Some(model) = &model
-            && !model.symlink_metadata()?.is_dir()
-        {
-            return Ok(None);
-        }
-        if !path.exists() {
-            fs::create_dir(&path)?;
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
-            if let Some(model) = &model {
-                like(model, &path)?;
-            }
-        }
-    }
-    Ok(Some(path))
-}
-
-/// Hides `path` in the layer `at`: a character device 0:0 is overlay's sign for "deleted".
-fn white_out(at: &Path, path: &Path) -> io::Result<()> {
-    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
-    if !dir.is_dir() {
-        return Ok(());
-    }
-    let Some(dir) = mirror(at, &[PathBuf::from("/")], dir)? else { return Ok(()) };
-    match rustix::fs::mknodat(CWD, dir.join(name), FileType::CharacterDevice, Mode::empty(), 0) {
-        Err(rustix::io::Errno::EXIST) | Ok(()) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// The layer in memory: what the pool puts in and what it hides.
-fn inject(at: &Path, container: &Container, below: &[PathBuf]) -> io::Result<()> {
-    like(below.first().map_or(Path::new("/"), PathBuf::as_path), at)?;
-    for dir in ["proc", "sys", "dev", "run"] {
-        mirror(at, below, Path::new(dir))?;
-    }
-    if let Some(etc) = mirror(at, below, Path::new("etc"))? {
-        fs::write(etc.join("hosts"), &container.hosts)?;
-        fs::write(etc.join("hostname"), format!("{}\n", container.hostname))?;
-        fs::write(etc.join("resolv.conf"), fs::read("/etc/resolv.conf").unwrap_or_default())?;
-    }
-    if container.lowers.is_empty() {
-        for path in &container.hidden {
-            white_out(at, path)?;
-        }
-    }
-    Ok(())
+    ground::mount_memory(target, options).step("mount memory at", target)
 }
 
 /// A volume or file of the machine, taken before its paths go out of sight.
@@ -262,56 +119,38 @@ fn put(taken: &Taken, target: &Path, read_only: bool) -> Result<()> {
         .step("mount at", target)
 }
 
-/// Mounts the overlays of root and submounts at `<folder>/root`. Used again to look at an ended task's files.
+/// Mounts the overlays of root and submounts over the ground that lies in this mount namespace, and returns where.
+/// Used again to look at an ended task's files.
 ///
 /// # Errors
 /// The first step that failed.
 pub fn mount_layers(folder: &Folder, container: &Container, writable: &Path) -> Result<PathBuf> {
-    let root = folder.0.join("root");
+    let ground = ground::place(folder.state());
+    let root = ground.join("root");
     let host = [PathBuf::from("/")];
     let below: &[PathBuf] = if container.lowers.is_empty() { &host } else { &container.lowers };
-    fs::create_dir_all(&root).step("make", &root)?;
-    // The injected layer is mounted where the root will be; the overlay keeps its own hold of it.
-    mount_tmpfs(&root, "mode=755,size=4m")?;
-    inject(&root, container, below).step("prepare", &root)?;
-    let lowers: Vec<PathBuf> = [root.clone()].into_iter().chain(below.iter().cloned()).collect();
-    mount_overlay(&lowers, &writable.join("root"), &root, container.userxattr)?;
+    let lowers: Vec<PathBuf> =
+        [ground::layer_over(&ground, Path::new("/"))].into_iter().chain(below.iter().cloned()).collect();
+    mount_overlay(&lowers, writable, &root, container.userxattr)?;
     if !container.lowers.is_empty() {
         return Ok(root);
     }
-    for mount in submounts(&container.hidden) {
+    for mount in ground::submounts() {
         let inside = root.join(mount.target.strip_prefix("/").unwrap_or(&mount.target));
-        let layer = writable.join(mount.target.to_string_lossy().replace('/', "%"));
-        let made = mount.is_dir
-            && fs::create_dir_all(&layer).is_ok()
-            && mount_submount(&mount.target, &layer, &inside, container).is_ok();
-        if !made && inside.symlink_metadata().is_ok() {
+        if inside.symlink_metadata().is_err() {
+            // Hidden, or below something that is.
+            continue;
+        }
+        let layer = writable.join(ground::escaped(&mount.target));
+        let over = Some(ground::layer_over(&ground, &mount.target)).filter(|layer| layer.exists());
+        let lowers: Vec<PathBuf> = over.into_iter().chain([mount.target.clone()]).collect();
+        if !(mount.is_dir && mount_overlay(&lowers, &layer, &inside, false).is_ok()) {
             // Filesystems that cannot be a lower layer, and single files: as they are, read-only.
             let taken = take(&mount.target)?;
             put(&taken, &inside, true)?;
         }
     }
     Ok(root)
-}
-
-fn mount_submount(source: &Path, layer: &Path, inside: &Path, container: &Container) -> Result<()> {
-    let hidden: Vec<&PathBuf> = container.hidden.iter().filter(|path| path.starts_with(source)).collect();
-    if hidden.is_empty() {
-        return mount_overlay(&[source.to_path_buf()], layer, inside, false);
-    }
-    mount_tmpfs(inside, "mode=755,size=1m")?;
-    like(source, inside).step("prepare", inside)?;
-    for path in hidden {
-        let Ok(rest) = path.strip_prefix(source) else { continue };
-        let (Some(dir), Some(name)) = (rest.parent(), rest.file_name()) else { continue };
-        if source.join(dir).is_dir()
-            && let Some(dir) = mirror(inside, &[source.to_path_buf()], dir).step("prepare", inside)?
-        {
-            rustix::fs::mknodat(CWD, dir.join(name), FileType::CharacterDevice, Mode::empty(), 0)
-                .step("hide", path)?;
-        }
-    }
-    mount_overlay(&[inside.to_path_buf(), source.to_path_buf()], layer, inside, false)
 }
 
 /// Makes `root` the root of this mount namespace and lets go of the machine's.
@@ -325,13 +164,19 @@ pub fn pivot(root: &Path) -> Result<()> {
     rustix::process::chdir(c"/").step("enter", "/")
 }
 
-/// Cuts this mount namespace off from the machine's.
+/// Makes a mount namespace of this process's own, cut off from the machine's: a copy of the one behind `ground`, or
+/// of the one it is in.
 ///
 /// # Errors
 /// Not permitted.
-pub fn isolate() -> Result<()> {
+pub fn isolate(ground: Option<BorrowedFd<'_>>) -> Result<()> {
+    let place = || PathBuf::from("/");
+    if let Some(ground) = ground {
+        sys::setns(ground, libc::CLONE_NEWNS as u32).step("enter the ground of", place())?;
+    }
+    sys::unshare(libc::CLONE_NEWNS).step("copy the mounts of", place())?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    rustix::mount::mount_change(c"/", private).step("isolate", "/")
+    rustix::mount::mount_change(c"/", private).step("isolate", place())
 }
 
 /// Files of `/proc` that tell about the machine, or change it.
@@ -440,8 +285,14 @@ fn mount_dev(shm: u64, granted: &[Granted]) -> Result<()> {
 ///
 /// # Errors
 /// The first step that failed.
-pub fn build(folder: &Folder, spec: &LaunchSpec, container: &Container) -> Result<File> {
-    isolate()?;
+pub fn build(
+    folder: &Folder,
+    spec: &LaunchSpec,
+    container: &Container,
+    ground: Option<BorrowedFd<'_>>,
+) -> Result<File> {
+    isolate(ground)?;
+    let resolver = fs::read("/etc/resolv.conf").unwrap_or_default();
     let devices = granted(&container.devices)?;
     let writable = layer::open(folder, container.disk_template.as_deref())
         .step("open the writable layer", folder.layer())?;
@@ -455,6 +306,7 @@ pub fn build(folder: &Folder, spec: &LaunchSpec, container: &Container) -> Resul
     mount_proc()?;
     mount_sys()?;
     mount_tmpfs(Path::new("/run"), "mode=755,size=10%")?;
+    own_files(container, &resolver).step("write", ground::OWN)?;
     for (volume, taken) in container.volumes.iter().zip(&volumes) {
         put(taken, Path::new(&volume.target), volume.read_only)?;
     }
@@ -465,6 +317,14 @@ pub fn build(folder: &Folder, spec: &LaunchSpec, container: &Container) -> Resul
         std::os::unix::fs::chown(OUT, Some(uid), Some(gid)).job_step("hand over", OUT)?;
     }
     Ok(measured)
+}
+
+fn own_files(container: &Container, resolver: &[u8]) -> io::Result<()> {
+    let dir = Path::new(ground::OWN);
+    fs::create_dir(dir)?;
+    let name = format!("{}\n", container.hostname);
+    let contents = [container.hosts.as_bytes(), name.as_bytes(), resolver];
+    ground::OWN_FILES.iter().zip(contents).try_for_each(|(name, text)| fs::write(dir.join(name), text))
 }
 
 /// Where a file of the machine goes: the contents of a folder named with a trailing `/` or `/.`, or of the

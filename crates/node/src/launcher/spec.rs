@@ -65,8 +65,6 @@ pub struct Container {
     pub lowers: Vec<PathBuf>,
     /// Whether overlay must be mounted with `userxattr`: the image store belongs to a user.
     pub userxattr: bool,
-    /// Paths of the machine that nobody may see, when the root is the machine's own.
-    pub hidden: Vec<PathBuf>,
     /// Folders of the machine made visible.
     pub volumes: Vec<Volume>,
     /// Device files of the machine that were granted.
@@ -83,7 +81,7 @@ pub struct Container {
     pub disk_template: Option<PathBuf>,
 }
 
-/// Where a container leaves its results; made before its command runs.
+/// Where a container leaves its results; there before its command runs.
 pub const OUT: &str = "/pond/out";
 
 /// How logs are kept.

@@ -21,9 +21,8 @@ fn check(answer: libc::c_long) -> io::Result<libc::c_long> {
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
 }
 
-/// The namespaces a container has of its own, as `clone3` flags.
-pub const CONTAINER_NAMESPACES: u64 =
-    (libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC) as u64;
+/// The namespaces a container has of its own, as `clone3` flags; that of its mounts it makes itself.
+pub const CONTAINER_NAMESPACES: u64 = (libc::CLONE_NEWPID | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC) as u64;
 /// A network namespace of its own.
 pub const NETWORK_NAMESPACE: u64 = libc::CLONE_NEWNET as u64;
 /// A view of the control groups that starts at its own.
@@ -50,6 +49,43 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Side> {
         0 => Side::Child,
         pid => Side::Parent(pid as i32),
     })
+}
+
+/// Which side of a fork this is, when the parent wants to know of the child's end.
+pub enum Watched {
+    /// The process that forked, with a descriptor that becomes readable when the child ends.
+    Parent(OwnedFd),
+    /// The new process.
+    Child,
+}
+
+/// Like [`fork`], with a descriptor of the child that no later process can take the place of.
+pub fn fork_watched() -> io::Result<Watched> {
+    let mut pidfd: libc::c_int = -1;
+    // SAFETY: an all-zero `clone_args` is valid; the size passed is that of the struct.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = libc::CLONE_PIDFD as u64;
+    args.exit_signal = libc::SIGCHLD as u64;
+    args.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
+    // SAFETY: the process has one thread, so the child may run any code; no memory is shared (no CLONE_VM). The
+    // kernel writes a new descriptor to `pidfd` in the parent, which nobody else owns.
+    unsafe {
+        match check(libc::syscall(
+            libc::SYS_clone3,
+            std::ptr::from_mut(&mut args),
+            size_of::<libc::clone_args>(),
+        ))? {
+            0 => Ok(Watched::Child),
+            _ => Ok(Watched::Parent(OwnedFd::from_raw_fd(pidfd))),
+        }
+    }
+}
+
+/// Children of this process leave no trace when they end; their own children do again after [`default_signals`].
+pub fn forget_children() -> io::Result<()> {
+    // SAFETY: an action without a handler has no code to run.
+    let before = unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    if before == libc::SIG_ERR { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Plain fork.
@@ -232,8 +268,9 @@ pub fn close(fd: BorrowedFd<'_>) {
     unsafe { libc::close(fd.as_raw_fd()) };
 }
 
-/// Enters these namespaces of the process behind `pidfd`. A thread of many may enter a network only.
-pub fn setns(pidfd: BorrowedFd<'_>, spaces: u32) -> io::Result<()> {
+/// Enters these namespaces of the process behind a pidfd, or the one behind a descriptor of its own. A thread of
+/// many may enter a network only.
+pub fn setns(fd: BorrowedFd<'_>, spaces: u32) -> io::Result<()> {
     // SAFETY: no memory is involved; the kernel refuses what a process with threads may not do.
-    check(libc::c_long::from(unsafe { libc::setns(pidfd.as_raw_fd(), spaces as libc::c_int) })).map(drop)
+    check(libc::c_long::from(unsafe { libc::setns(fd.as_raw_fd(), spaces as libc::c_int) })).map(drop)
 }

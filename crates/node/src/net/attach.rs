@@ -14,7 +14,8 @@ use std::time::Duration;
 /// How long a connection to a task's port may take to be accepted.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// Connects the network namespace of process `pid`. Called by the launcher, which has one thread; may wait.
+/// Plugs a cable into the network namespace of process `pid`, which carries on with [`set_up`]. Called by the
+/// launcher; may wait.
 ///
 /// # Errors
 /// The step that failed; what was made stays for [`detach`].
@@ -25,8 +26,6 @@ pub fn attach(net: &TaskNet, pid: i32) -> Result<(), NetError> {
         plug_in(cable, address, namespace.as_fd())?;
         refuse_after_close(net, cable)?;
     }
-    namespace::inside(&namespace, || set_up_inside(net))
-        .map_err(NetError::step("set up the network namespace of", pid))?;
     if !net.note.as_os_str().is_empty() {
         let identity =
             namespace::identity(&namespace).map_err(NetError::step("identify the network of", pid))?;
@@ -87,7 +86,7 @@ fn plug_in(cable: &Cable, address: Ipv4Addr, namespace: BorrowedFd<'_>) -> Resul
         let bridge = ensure_bridge(&mut socket, cable)?;
         let made = socket.run(vec![
             link::new_veth(&cable.name, bridge, cable.mtu, namespace),
-            link::up_without_ipv6(&cable.name),
+            link::port_up(&cable.name, cable.isolated),
         ]);
         match made {
             Ok(()) => return finish(&mut socket, cable, address, bridge),
@@ -107,12 +106,7 @@ fn plug_in(cable: &Cable, address: Ipv4Addr, namespace: BorrowedFd<'_>) -> Resul
 }
 
 fn finish(socket: &mut Socket, cable: &Cable, address: Ipv4Addr, bridge: u32) -> Result<(), NetError> {
-    if cable.isolated {
-        let index = link::index_of(&cable.name).map_err(NetError::step("look for", &cable.name))?;
-        let request = link::isolate(index.unwrap_or(0));
-        return socket.run(vec![request]).map_err(|(_, why)| NetError::step("isolate", &cable.name)(why));
-    }
-    if cable.gateway.is_none() {
+    if cable.isolated || cable.gateway.is_none() {
         return Ok(());
     }
     let route = link::add_route(address, 32, bridge, &Via::Link);
@@ -145,12 +139,19 @@ pub(super) fn ensure_bridge(socket: &mut Socket, cable: &Cable) -> Result<u32, N
     Ok(index)
 }
 
-fn set_up_inside(net: &TaskNet) -> io::Result<()> {
+/// Sets up the network namespace of the calling thread, which [`attach`] has connected: by the task's first
+/// process, while it still may.
+///
+/// # Errors
+/// The step that failed.
+pub fn set_up(net: &TaskNet) -> Result<(), NetError> {
+    let step = |step| NetError::step(step, INSIDE);
     let mut requests: Vec<Request> = vec![link::up(LOOPBACK_INDEX)];
     match (&net.cable, net.address) {
         (Some(cable), Some(IpAddr::V4(address))) => {
             let (network, prefix) = cable.subnet;
-            let index = link::index_of(INSIDE)?.ok_or(Errno::NODEV)?;
+            let index = link::index_of(INSIDE).and_then(|index| index.ok_or(Errno::NODEV));
+            let index = index.map_err(step("look for"))?;
             requests.push(link::up_without_ipv6(INSIDE));
             requests.push(link::add_address(index, address, 32));
             if !cable.isolated {
@@ -163,7 +164,8 @@ fn set_up_inside(net: &TaskNet) -> io::Result<()> {
         (None, Some(IpAddr::V4(address))) => requests.push(link::add_address(LOOPBACK_INDEX, address, 32)),
         _ => {}
     }
-    Socket::route()?.run(requests).map_err(|(_, why)| why.into())
+    let mut socket = Socket::route().map_err(NetError::step("open", "netlink"))?;
+    socket.run(requests).map_err(|(_, why)| step("set up")(why))
 }
 
 /// Connects to a port of a running task, from inside its network namespace: also to what listens on its

@@ -8,7 +8,6 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 const NEW_LINK: u16 = 16;
 const DEL_LINK: u16 = 17;
 const GET_LINK: u16 = 18;
-const SET_LINK: u16 = 19;
 const NEW_ADDRESS: u16 = 20;
 const NEW_ROUTE: u16 = 24;
 const DEL_ROUTE: u16 = 25;
@@ -17,12 +16,13 @@ const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
-const IFLA_PROTINFO: u16 = 12;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
 const VETH_INFO_PEER: u16 = 1;
 const INET6: u16 = 10;
@@ -30,7 +30,6 @@ const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 const ADDR_GEN_NONE: u8 = 1;
 const IFF_UP: u32 = 1;
 const AF_INET: u8 = 2;
-const AF_BRIDGE: u8 = 7;
 
 fn ifinfo(family: u8, index: u32, up: bool) -> Vec<u8> {
     let flags = if up { IFF_UP } else { 0 };
@@ -74,21 +73,26 @@ pub(super) const INSIDE: &str = "eth0";
 /// The index of the loopback in every namespace.
 pub(super) const LOOPBACK_INDEX: u32 = 1;
 
-/// Makes a port reach the bridge itself and no other such port.
-pub(super) fn isolate(index: u32) -> Request {
-    Request::new(SET_LINK, 0, &ifinfo(AF_BRIDGE, index, false))
-        .nest(IFLA_PROTINFO, |r| r.put(IFLA_BRPORT_ISOLATED, &[1]))
-}
-
 pub(super) fn up(index: u32) -> Request {
     Request::new(NEW_LINK, 0, &ifinfo(0, index, true))
 }
 
 /// Up, and without an IPv6 address of its own: the machine must not be reachable over IPv6 by accident.
 pub(super) fn up_without_ipv6(name: &str) -> Request {
-    Request::new(NEW_LINK, 0, &ifinfo(0, 0, true))
-        .put_text(IFLA_IFNAME, name)
-        .nest(IFLA_AF_SPEC, |r| r.nest(INET6, |r| r.put(IFLA_INET6_ADDR_GEN_MODE, &[ADDR_GEN_NONE])))
+    without_ipv6(Request::new(NEW_LINK, 0, &ifinfo(0, 0, true)).put_text(IFLA_IFNAME, name))
+}
+
+/// The same for a port of a bridge, which reaches the bridge itself and no other such port when it is isolated.
+pub(super) fn port_up(name: &str, isolated: bool) -> Request {
+    let port = without_ipv6(Request::new(NEW_LINK, 0, &ifinfo(0, 0, true)).put_text(IFLA_IFNAME, name));
+    port.nest(IFLA_LINKINFO, |r| {
+        r.put_text(IFLA_INFO_SLAVE_KIND, "bridge")
+            .nest(IFLA_INFO_SLAVE_DATA, |r| r.put(IFLA_BRPORT_ISOLATED, &[u8::from(isolated)]))
+    })
+}
+
+fn without_ipv6(request: Request) -> Request {
+    request.nest(IFLA_AF_SPEC, |r| r.nest(INET6, |r| r.put(IFLA_INET6_ADDR_GEN_MODE, &[ADDR_GEN_NONE])))
 }
 
 pub(super) fn delete(name: &str) -> Request {

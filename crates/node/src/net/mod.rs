@@ -26,7 +26,7 @@ mod nft;
 mod outward;
 mod trial;
 
-pub use attach::{attach, connect, detach};
+pub use attach::{attach, connect, detach, set_up};
 pub use network::{Network, Settings};
 pub(crate) use trial::trial;
 

@@ -44,6 +44,5 @@ fn try_links(other: std::os::fd::BorrowedFd<'_>) -> io::Result<()> {
     let mut run = |requests| socket.run(requests).map_err(|(_, why)| io::Error::from(why));
     run(vec![link::new_bridge("pdtrial", [2, 0, 0, 0, 0, 1], 1500), link::up_without_ipv6("pdtrial")])?;
     let index = |name| link::index_of(name)?.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound));
-    run(vec![link::new_veth("pvtrial", index("pdtrial")?, 1500, other), link::up_without_ipv6("pvtrial")])?;
-    run(vec![link::isolate(index("pvtrial")?)])
+    run(vec![link::new_veth("pvtrial", index("pdtrial")?, 1500, other), link::port_up("pvtrial", true)])
 }

@@ -137,7 +137,6 @@ impl Archive {
                 path: self.path.clone(),
                 what: what.to_owned(),
                 source,
-                writer: schema::writer(&db).unwrap_or_default(),
             })
         })
         .collect()

@@ -10,7 +10,6 @@ mod farm;
 mod full;
 mod jobs;
 mod size;
-mod stored;
 mod streams;
 
 use client::Client;

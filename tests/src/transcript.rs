@@ -136,6 +136,10 @@ fn notes(text: &str, name: &str) -> Vec<String> {
 }
 
 fn missing(need: &str) -> Option<String> {
+    let runs_cc = || {
+        let run = std::process::Command::new("cc").arg("--version").stdout(Stdio::null()).status();
+        run.is_ok_and(|status| status.success())
+    };
     let imports = |module: &str| {
         let mut python = std::process::Command::new("/usr/bin/python3");
         let run = python.args(["-c", &format!("import {module}")]).stderr(Stdio::null()).status();
@@ -143,6 +147,7 @@ fn missing(need: &str) -> Option<String> {
     };
     match need {
         "root" => (!is_root()).then(|| "containers with limits need root".to_owned()),
+        "cc" => (!runs_cc()).then(|| "there is no C compiler (`cc`)".to_owned()),
         module => (!imports(module)).then(|| format!("python3 cannot import {module}")),
     }
 }

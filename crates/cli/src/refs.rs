@@ -1,9 +1,9 @@
-//! What people call jobs: an id, a name, `@last`; with `[7]` an array element, with `.3` a rank.
+//! What people call jobs: an id, a name, `@last` (their own newest); with `[7]` an array element, with `.3` a rank.
 
 use crate::client::Client;
 use crate::error::CliError;
 use pond_core::ids::{JobId, TaskId};
-use pond_server::api::types::{JobPage, JobQuery, JobSummary};
+use pond_server::api::types::{JobPage, JobQuery, JobSummary, WhoView};
 
 /// A job, and which part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +89,8 @@ pub fn find(client: &Client, text: &str, careful: Careful) -> Result<JobRef, Cli
         return Ok(of(job));
     }
     if parts.name == "@last" {
-        return newest(client, JobQuery { limit: Some(1), ..JobQuery::default() })?
+        let who: WhoView = client.get("/whoami", &())?;
+        return newest(client, JobQuery { limit: Some(1), user: Some(who.user), ..JobQuery::default() })?
             .first()
             .map(|job| of(job.id))
             .ok_or_else(|| CliError::NoSuch { kind: "job", name: text.to_owned() });

@@ -127,8 +127,8 @@ impl<'a> Check<'a> {
         }
         let snapshot = self.snapshot;
         let touched = snapshot.touched.gangs.iter().filter_map(|ord| snapshot.gang(*ord));
-        let all = snapshot.gangs.iter().flatten().filter(|_| snapshot.touched.all);
-        for row in touched.chain(all).filter(|row| row.phase == GangPhase::Pending) {
+        let all = if snapshot.touched.all { &snapshot.gangs[..] } else { &[] };
+        for row in touched.chain(all.iter().flatten()).filter(|row| row.phase == GangPhase::Pending) {
             if by_gang.binary_search_by_key(&row.id, |(gang, _)| *gang).is_err() {
                 self.report(rule::ANSWERED, Some(row.id), "it waits and nothing was decided".to_owned());
             }

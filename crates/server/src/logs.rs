@@ -41,6 +41,8 @@ struct Open {
 struct Begun {
     at_ms: Option<u64>,
     bytes: Vec<u8>,
+    /// A part of it was given out.
+    open: bool,
 }
 
 /// Reads one task's output from where it was left.
@@ -50,6 +52,8 @@ pub struct Tail {
     attempt: Option<u32>,
     tail: Option<u64>,
     grep: Option<String>,
+    since_ms: u64,
+    parts: bool,
     open: Option<Open>,
     begun: [Begun; 2],
 }
@@ -72,6 +76,8 @@ impl Tail {
             attempt: query.attempt,
             tail: query.tail,
             grep: query.grep.clone(),
+            since_ms: query.since_ms.unwrap_or(0),
+            parts: query.parts == Some(true) && query.grep.is_none(),
             open: None,
             begun: [Begun::default(), Begun::default()],
         }
@@ -104,7 +110,12 @@ impl Tail {
             for error in [false, true] {
                 self.end_line(error, &mut gained.lines);
             }
+        } else if self.parts {
+            for error in [false, true] {
+                self.part_of_line(error, &mut gained.lines);
+            }
         }
+        gained.lines.retain(|line| line.at_ms.is_none_or(|at| at >= self.since_ms));
         if let Some(text) = &self.grep {
             gained.lines.retain(|line| line.line.contains(text.as_str()));
         }
@@ -173,16 +184,36 @@ impl Tail {
 
     fn end_line(&mut self, error: bool, lines: &mut Vec<LogLine>) {
         let begun = std::mem::take(&mut self.begun[usize::from(error)]);
-        if begun.bytes.is_empty() {
+        if begun.bytes.is_empty() && !begun.open {
             return;
         }
         let bytes = begun.bytes.strip_suffix(b"\n").unwrap_or(&begun.bytes);
-        lines.push(LogLine {
+        lines.push(self.line(error, begun.at_ms, bytes, false));
+    }
+
+    /// What has come of a line that has no end yet, but for a character of which only a part has come.
+    fn part_of_line(&mut self, error: bool, lines: &mut Vec<LogLine>) {
+        let begun = &mut self.begun[usize::from(error)];
+        let whole = match std::str::from_utf8(&begun.bytes) {
+            Err(why) if why.error_len().is_none() => why.valid_up_to(),
+            _ => begun.bytes.len(),
+        };
+        if whole == 0 {
+            return;
+        }
+        begun.open = true;
+        let (at_ms, part) = (begun.at_ms, begun.bytes.drain(..whole).collect::<Vec<u8>>());
+        lines.push(self.line(error, at_ms, &part, true));
+    }
+
+    fn line(&self, error: bool, at_ms: Option<u64>, bytes: &[u8], open: bool) -> LogLine {
+        LogLine {
             task: self.task.to_string(),
             stream: if error { "stderr" } else { "stdout" }.to_owned(),
-            at_ms: begun.at_ms,
+            at_ms,
             line: String::from_utf8_lossy(bytes).into_owned(),
-        });
+            open,
+        }
     }
 }
 

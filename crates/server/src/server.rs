@@ -13,7 +13,7 @@ use crate::feed::Feed;
 use crate::http::{self, TlsError};
 use crate::pool::drive::{self, Drive, DriveError, said};
 use crate::pool::inbox::{Condition, Handle, Message};
-use crate::pool::start::{self, Parts, ReplayError};
+use crate::pool::start::{self, Parts};
 use crate::pool::tally::Tallies;
 use crate::secrets::Secrets;
 use crate::state::{StateDir, StateError};
@@ -92,9 +92,6 @@ pub enum ServerError {
     /// The database cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The pool's state cannot be made up again.
-    #[error(transparent)]
-    Replay(#[from] ReplayError),
     /// TLS cannot be had.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -177,7 +174,7 @@ impl Opened {
     /// Starts to serve. `reports` come from the substrate behind `access`.
     ///
     /// # Errors
-    /// When the pool's state cannot be made up again, or the address cannot be listened on.
+    /// When the address cannot be listened on, or the system gives no thread.
     pub fn start(self, access: Arc<dyn Access>, reports: Receiver<Report>) -> Result<Server, ServerError> {
         let (sender, inbox) = mpsc::channel();
         let condition = Arc::new(Condition::default());
@@ -199,7 +196,7 @@ impl Opened {
                 settings: self.config.settings,
                 keep_finished: self.config.keep_finished,
             },
-        )?;
+        );
         let (stop, stopped) = watch::channel(false);
         let shared: Shared = Arc::new(Inner {
             gate: Gate { hosts: self.config.hosts, tokens: self.tokens, body_time: self.config.body_time },

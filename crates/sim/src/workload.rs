@@ -58,7 +58,8 @@ pub struct SimJob {
 }
 
 /// How the speed of a job depends on the devices and the number of its tasks. All factors in thousandths.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct Profile {
     /// For people: the model that is trained.
     pub name: String,

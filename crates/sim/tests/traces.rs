@@ -1,7 +1,7 @@
 //! Readers on the real files: every row is accounted for. Without the files each test says so and passes.
 
 use pond_sim::trace::unpack::unpack;
-use pond_sim::trace::{helios, openb, summary, swf};
+use pond_sim::trace::{Content, Format, Loaded, helios, open, openb, requests, serving, summary, swf};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -116,6 +116,92 @@ fn openb_gives_nodes_pods_and_their_lives() {
         );
         if name == "default" {
             assert_eq!(pods.rows.len(), 8152);
+        }
+    }
+}
+
+fn loaded(folder: &Path, name: &str, format: Format) -> Loaded {
+    let loaded = open(&folder.join(name), None).unwrap_or_else(|why| panic!("{name}: {why}"));
+    assert_eq!(loaded.format, format, "{name}");
+    for tally in loaded.summary() {
+        eprintln!("{name}: {tally}");
+    }
+    loaded
+}
+
+#[test]
+fn every_file_is_told_and_loaded_by_its_first_bytes() {
+    let Some(folder) = traces() else { return };
+    let jobs = [
+        ("helios/venus_jobs_apr_aug.csv.gz", Format::Helios, 99_707),
+        ("helios/venus_2vc_sept.csv", Format::Helios, 1867),
+        ("swf/NASA-iPSC-1993-3.1-cln.swf.gz", Format::Swf, 18_239),
+        ("openb/openb_pod_list_default.csv.gz", Format::Openb, 8152),
+        ("openb", Format::Openb, 8152 + 1523),
+        ("serving/v2025_disaggregated_DLRM_trace.csv.gz", Format::Dlrm, 23_871),
+    ];
+    for (name, format, rows) in jobs {
+        let loaded = loaded(&folder, name, format);
+        assert_eq!(loaded.rows, rows, "{name}");
+        let jobs = loaded.into_jobs().expect(name);
+        let devices: usize = jobs.cluster.nodes.iter().map(|node| node.devices.len()).sum();
+        eprintln!(
+            "{name}: {} jobs, {} nodes, {devices} devices, {:?}",
+            jobs.workload.jobs.len(),
+            jobs.cluster.nodes.len(),
+            jobs.notes
+        );
+        assert!(!jobs.workload.jobs.is_empty() && !jobs.cluster.nodes.is_empty());
+    }
+    for (name, format, rows) in [
+        ("serving/AzureLLMInferenceTrace_conv.csv.gz", Format::Azure, 19_366),
+        ("serving/mooncake_conversation_trace.jsonl.gz", Format::Mooncake, 12_031),
+    ] {
+        let Content::Requests(requests) = loaded(&folder, name, format).content else { panic!("{name}") };
+        assert_eq!(requests.len(), rows, "{name}");
+        let rates = requests::rates(&requests, 60_000);
+        assert_eq!(rates.iter().map(|rate| rate.requests).sum::<u64>(), rows as u64);
+        let (known, blocks) =
+            rates.iter().fold((0, 0), |(k, b), rate| (k + rate.known_blocks, b + rate.blocks));
+        eprintln!("{name}: {} minutes, {known} of {blocks} blocks known", rates.len());
+    }
+    for (name, rows) in [
+        ("serving/v2026_genai_qps.tar.gz", 24_627),
+        ("serving/v2026_genai_pod_gpu_duty_cycle_anon.tar.gz", 157_417),
+    ] {
+        let loaded = loaded(&folder, name, Format::Genai);
+        assert_eq!(loaded.rows, rows, "{name}");
+        let Content::Series(values) = loaded.content else { panic!("{name}") };
+        assert!(!serving::totals(&values, 3_600_000).is_empty());
+    }
+}
+
+#[test]
+fn speeds_become_profiles_and_pairs() {
+    let Some(folder) = traces() else { return };
+    let speeds = |name: &str, format| match loaded(&folder, name, format).content {
+        Content::Speeds { profiles, pairs } => (profiles, pairs),
+        _ => panic!("{name}"),
+    };
+    let (_, pairs) = speeds("helios/pair_interference.csv", Format::Interference);
+    assert_eq!(pairs.len(), 1388);
+    assert_eq!((pairs[0].first_milli, pairs[0].second_milli, pairs[0].device_busy), (983, 1034, 647));
+    let (profiles, pairs) = speeds("throughput/gavel_throughputs.json.gz", Format::Gavel);
+    assert_eq!(profiles.len(), 26);
+    let resnet = profiles.iter().find(|profile| profile.name == "ResNet-18 (batch size 16)").unwrap();
+    eprintln!("{resnet:?}, {} pairs", pairs.len());
+    assert_eq!(resnet.models.keys().collect::<Vec<_>>(), ["k80", "p100", "v100"]);
+    assert!(resnet.models["k80"] < 500 && resnet.models.values().max() == Some(&1000));
+    assert_eq!(resnet.scaling[0], (1, 1000));
+    for (name, models) in [
+        ("throughput/pollux_workloads_and_profiles.tar.gz", 6),
+        ("throughput/sia_workloads_and_profiles.tar.gz", 7),
+    ] {
+        let (profiles, _) = speeds(name, Format::Pollux);
+        assert_eq!(profiles.len(), models);
+        for profile in &profiles {
+            eprintln!("{profile:?}");
+            assert!(profile.scaling.windows(2).all(|pair| pair[0].0 < pair[1].0));
         }
     }
 }

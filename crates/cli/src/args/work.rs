@@ -11,7 +11,7 @@ pub struct PsArgs {
     #[arg(short, long)]
     pub all: bool,
     /// Only this state: running, waiting, failed, ...
-    #[arg(long, conflicts_with = "all")]
+    #[arg(long)]
     pub state: Option<String>,
     /// Only this project (queue)
     #[arg(short, long, value_name = "QUEUE")]

@@ -9,7 +9,7 @@ use crate::refs::{Careful, JobRef, find};
 use crate::verbs::Ctx;
 use crate::verbs::list::jobs;
 use pond_core::units::Bytes;
-use pond_server::api::types::{ActionBody, JobDetail, JobQuery, JobSummary, NodeView, State};
+use pond_server::api::types::{ActionBody, JobDetail, JobQuery, JobSummary, NodeView, State, WhoView};
 
 /// Jobs that are looked through at most.
 const MOST: u32 = 10_000;
@@ -18,7 +18,7 @@ const MOST: u32 = 10_000;
 fn chosen(client: &Client, given: &Given, scope: &str) -> Result<Vec<JobSummary>, CliError> {
     let mut users = given.list("user");
     if given.has("me") {
-        users.extend(std::env::var("USER"));
+        users.push(client.get::<WhoView>("/whoami", &())?.user);
     }
     let query = JobQuery {
         state: Some(scope.to_owned()),
@@ -109,6 +109,7 @@ const fn queue_title(letter: char) -> &'static str {
         'T' => "STATE",
         'M' => "TIME",
         'l' => "TIME_LIMIT",
+        'L' => "TIME_LEFT",
         'D' => "NODES",
         'C' => "CPUS",
         'm' => "MIN_MEMORY",
@@ -138,7 +139,8 @@ fn queue_field(letter: char, job: &JobSummary) -> String {
         't' => short.to_owned(),
         'T' => long.to_owned(),
         'M' => span(ran_ms(job)),
-        'l' => "UNLIMITED".to_owned(),
+        'l' => job.time_limit_ms.map_or_else(|| "UNLIMITED".to_owned(), span),
+        'L' => left(job),
         'D' => tasks(job).to_string(),
         'C' => (job.request.cpu_milli.div_ceil(1000) * tasks(job)).to_string(),
         'm' => Bytes(job.request.memory_bytes).to_string(),
@@ -152,6 +154,12 @@ fn queue_field(letter: char, job: &JobSummary) -> String {
         'q' => crate::verbs::list::class_text(job.class).to_owned(),
         _ => String::new(),
     }
+}
+
+/// How much of its time limit a job has left; all of it before it runs.
+fn left(job: &JobSummary) -> String {
+    let left = job.time_limit_ms.map(|limit| limit.saturating_sub(ran_ms(job)));
+    left.map_or_else(|| "UNLIMITED".to_owned(), span)
 }
 
 /// `2026-11-24T08:00:00`.

@@ -29,7 +29,9 @@ pub fn logs(ctx: &Ctx, args: &LogsArgs) -> Done {
     stream.query.tail = args.tail;
     stream.query.grep = args.grep.clone();
     stream.query.follow = args.follow.then_some(true);
-    stream.since_ms = args.since.as_deref().map(parse_when).transpose()?;
+    stream.query.since_ms = args.since.as_deref().map(parse_when).transpose()?;
+    // A line in parts would be in nobody's way but a program's.
+    stream.query.parts = (args.follow && !ctx.out.format.is_data()).then_some(true);
     stream.timestamps = args.timestamps;
     stream.prefix = stream.prefix && stream.query.rank.is_none();
     if args.follow {
@@ -46,8 +48,6 @@ pub struct Stream<'a> {
     job: JobRef,
     /// Which lines.
     pub query: LogQuery,
-    /// Only lines from then on.
-    pub since_ms: Option<u64>,
     /// The moment before each line.
     pub timestamps: bool,
     /// The task before each line.
@@ -56,6 +56,8 @@ pub struct Stream<'a> {
     pub apart: bool,
     /// Lines shown, by task: after a break the same ones are not shown again.
     seen: BTreeMap<String, u64>,
+    /// Of our output and our error output: the task and stream of the line that was begun last and has no end yet.
+    open: [Option<(String, String)>; 2],
     began: Option<Box<dyn FnMut() + Send + 'a>>,
 }
 
@@ -70,11 +72,11 @@ impl<'a> Stream<'a> {
             client,
             job,
             query: LogQuery { index: job.index, json: Some(true), ..LogQuery::default() },
-            since_ms: None,
             timestamps: false,
             prefix: several,
             apart: false,
             seen: BTreeMap::new(),
+            open: [None, None],
             began: None,
         }
     }
@@ -131,6 +133,12 @@ impl<'a> Stream<'a> {
         *connected = true;
         let mut reader = BufReader::with_capacity(64 * 1024, stream);
         let (mut stdout, mut stderr) = (io::BufWriter::new(io::stdout()), io::BufWriter::new(io::stderr()));
+        // A line that was cut off by a break comes again, whole.
+        for (place, to) in [&mut stdout as &mut dyn Write, &mut stderr].into_iter().enumerate() {
+            if self.open[place].take().is_some() {
+                to.write_all(b"\n").map_err(|why| CliError::io("writing the output", why))?;
+            }
+        }
         let mut text = Vec::new();
         loop {
             if reader.buffer().is_empty() {
@@ -144,20 +152,19 @@ impl<'a> Stream<'a> {
                 Ok(_) => {}
                 Err(why) => return Err(self.broke(&why)),
             }
-            // A line that was cut off by a break comes again with the next connection.
             let Ok(line) = serde_json::from_slice::<LogLine>(&text) else { continue };
             if let Some(left) = skip.get_mut(&line.task).filter(|left| **left > 0) {
-                *left -= 1;
+                *left -= u64::from(!line.open);
                 continue;
             }
-            *self.seen.entry(line.task.clone()).or_default() += 1;
+            *self.seen.entry(line.task.clone()).or_default() += u64::from(!line.open);
             if let Some(mut began) = self.began.take() {
                 began();
             }
             if self.apart && line.stream == "stderr" {
-                self.write(&mut stderr, &line)?;
+                self.write(&mut stderr, 1, &line)?;
             } else {
-                self.write(&mut stdout, &line)?;
+                self.write(&mut stdout, 0, &line)?;
             }
         }
         flush(&mut stdout)?;
@@ -168,13 +175,34 @@ impl<'a> Stream<'a> {
         CliError::Unreachable { address: self.client.base().to_owned(), why: why.to_string() }
     }
 
-    fn write(&self, to: &mut impl Write, line: &LogLine) -> Result<(), CliError> {
-        if self.since_ms.is_some_and(|since| line.at_ms.is_some_and(|at| at < since)) {
-            return Ok(());
-        }
+    fn write(&mut self, to: &mut impl Write, place: usize, line: &LogLine) -> Result<(), CliError> {
         if self.out.format.is_data() {
             return self.out.entry(line);
         }
+        let mut text = String::new();
+        let goes_on = match self.open[place].take() {
+            None => false,
+            Some((task, stream)) if task == line.task && stream == line.stream => true,
+            Some(_) => {
+                // Another one speaks up in the middle of a line.
+                text.push('\n');
+                false
+            }
+        };
+        if !goes_on {
+            text.push_str(&self.before(line));
+        }
+        text.push_str(&line.line);
+        if line.open {
+            self.open[place] = Some((line.task.clone(), line.stream.clone()));
+        } else {
+            text.push('\n');
+        }
+        to.write_all(text.as_bytes()).map_err(|why| CliError::io("writing the output", why))
+    }
+
+    /// What stands before a line: the moment, the task.
+    fn before(&self, line: &LogLine) -> String {
         let mut text = String::new();
         if let Some(at) = line.at_ms.filter(|_| self.timestamps) {
             text.push_str(&moment(at));
@@ -184,9 +212,7 @@ impl<'a> Stream<'a> {
             let rank = line.task.parse::<TaskId>().map_or(0, |task| task.rank.max(task.gang.index));
             text.push_str(&self.out.paint(Style::of_rank(rank), &format!("{} | ", line.task)));
         }
-        text.push_str(&line.line);
-        text.push('\n');
-        to.write_all(text.as_bytes()).map_err(|why| CliError::io("writing the output", why))
+        text
     }
 }
 

@@ -180,6 +180,7 @@ fn copy(ctx: &Ctx, client: &Client, id: JobRef, job: &JobSummary) -> Result<(), 
     };
     let mut stream = Stream::new(ctx, client.clone(), id, job);
     stream.query.follow = Some(true);
+    stream.query.parts = (!ctx.out.format.is_data()).then_some(true);
     stream.apart = true;
     let flag = Arc::clone(&began);
     stream.before_first_line(move || flag.store(true, Ordering::Relaxed));

@@ -14,6 +14,7 @@ use crate::model::Class;
 use crate::snapshot::GangOrd;
 use crate::units::Timestamp;
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 /// Who grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,8 +36,11 @@ struct Grower {
 impl Solver<'_> {
     /// Hands out extra ranks.
     pub fn extras(&mut self) {
-        let blocked = self.blocked();
         let mut growers = self.growers();
+        if growers.is_empty() {
+            return;
+        }
+        let blocked = self.blocked();
         growers.retain(|grower| blocked.is_none_or(|class| class < grower.order.0.0.0));
         growers.sort_by_key(|grower| grower.order);
         let mut active: Vec<usize> = (0..growers.len()).collect();
@@ -53,16 +57,16 @@ impl Solver<'_> {
     }
 
     /// The highest class of which a gang is blocked that may take ranks back.
-    fn blocked(&self) -> Option<Class> {
-        let waits = |fate: &Fate| matches!(fate, Fate::Room(_) | Fate::Kept(_) | Fate::Evicting(_));
-        let buckets = self.runs.iter().enumerate().filter(|(_, run)| run.fate.as_ref().is_some_and(waits));
-        let classes = buckets.map(|(bucket, _)| self.problem.pending.buckets[bucket].key.class);
-        let single = self
-            .fates
-            .iter()
-            .filter(|(_, fate)| waits(fate))
-            .filter_map(|(gang, _)| self.snapshot.gang(*gang));
-        classes.chain(single.map(|row| row.class)).filter(|class| *class != Class::Spare).max()
+    fn blocked(&mut self) -> Option<Class> {
+        let started: BTreeSet<GangOrd> = self.started.iter().map(|started| started.gang).collect();
+        [Class::Critical, Class::Standard].into_iter().find(|class| {
+            (0..self.problem.pending.buckets.len()).any(|bucket| {
+                let row = &self.problem.pending.buckets[bucket];
+                row.key.class == *class
+                    && row.gangs.iter().any(|place| !started.contains(&place.gang))
+                    && matches!(self.waiting_fate(bucket), Fate::Room(_))
+            })
+        })
     }
 
     fn growers(&mut self) -> Vec<Grower> {

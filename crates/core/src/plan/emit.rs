@@ -3,9 +3,11 @@
 //! The reason that was given last is kept: for a bucket as a whole, and for gangs [apart](super::problem::pending::Pending::apart)
 //! from it. So a plan costs what changed, and a plan of a pool in which nothing happened is empty.
 
+use super::problem::pending::Key;
 use super::problem::pool::Seat;
 use super::solve::{Fate, Solver};
 use super::{Decision, Funnel, HoldReason, Placement};
+use crate::model::Class;
 use crate::queue::dimension;
 use crate::snapshot::{GangOrd, Held, NodeOrd};
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,11 +54,17 @@ impl Solver<'_> {
 
     /// New reasons of whole buckets.
     fn hold_buckets(&mut self, decisions: &mut Vec<Decision>, funnels: &mut Funnels) {
-        for bucket in 0..self.runs.len() {
-            let (next, fate) = (self.runs[bucket].next, self.runs[bucket].fate.take());
+        self.unsettle();
+        for bucket in self.problem.pending.unsettled.iter().copied().collect::<Vec<usize>>() {
+            let next = self.runs.get(&bucket).map_or(0, |run| run.next);
+            if next == self.problem.pending.buckets[bucket].gangs.len() {
+                continue;
+            }
+            let fate = self.waiting_fate(bucket);
             let needed = self.problem.pending.buckets[bucket].key.size.min;
-            let Some(reason) = fate.map(|fate| self.reason(&fate, needed, funnels)) else { continue };
+            let reason = self.reason(&fate, needed, funnels);
             let pending = &mut self.problem.pending;
+            pending.unsettled.remove(&bucket);
             let row = &mut pending.buckets[bucket];
             if row.told.as_ref() == Some(&reason) {
                 continue;
@@ -73,10 +81,57 @@ impl Solver<'_> {
         }
     }
 
+    /// Marks buckets whose reason may be another: all when nodes are others than they were, those under a limit that is used
+    /// otherwise than at the last plan.
+    fn unsettle(&mut self) {
+        let limits = self.tree.limited();
+        let pending = &mut self.problem.pending;
+        let live = pending.buckets.iter().enumerate().filter(|(_, bucket)| !bucket.gangs.is_empty());
+        if pending.reshaped != self.problem.pool.reshaped || pending.limits.len() != limits.len() {
+            pending.unsettled.extend(live.map(|(at, _)| at));
+        } else if pending.limits != limits {
+            let moved: Vec<usize> = pending
+                .limits
+                .iter()
+                .zip(&limits)
+                .filter(|(old, new)| old != new)
+                .map(|(_, new)| new.0)
+                .collect();
+            let under = |queue: usize| moved.iter().any(|above| self.tree.is_under(queue, *above));
+            let below: Vec<bool> = (0..self.snapshot.queues.len()).map(under).collect();
+            pending.unsettled.extend(live.filter(|(_, bucket)| below[bucket.key.queue]).map(|(at, _)| at));
+        }
+        (pending.reshaped, pending.limits) = (self.problem.pool.reshaped, limits);
+    }
+
+    /// What is in the way of those of a bucket who wait, as things stand at the end of the plan.
+    pub fn waiting_fate(&mut self, bucket: usize) -> Fate {
+        let Key { class, queue, demand, size, .. } = self.problem.pending.buckets[bucket].key;
+        let mut nearest: Option<Fate> = None;
+        for alternative in 0..self.problem.alternatives(demand) {
+            let variant = self.problem.variant(demand, alternative, class == Class::Spare);
+            let fate = if self.problem.pool.capacity(variant, true, size.min) < size.min {
+                Fate::Infeasible(variant)
+            } else {
+                self.tree
+                    .hit(queue, &self.asked(variant, size.min, 1))
+                    .map_or(Fate::Room(variant), Fate::Limit)
+            };
+            if nearest.as_ref().is_none_or(|nearest| fate.distance() < nearest.distance()) {
+                nearest = Some(fate);
+            }
+        }
+        nearest.unwrap_or(Fate::Infeasible(0))
+    }
+
     /// New reasons of gangs that are told something else than their bucket, or nothing yet.
     fn hold_single(&mut self, decisions: &mut Vec<Decision>, funnels: &mut Funnels) {
+        let evicting = |gang: &GangOrd, fates: &BTreeMap<GangOrd, Fate>| match fates.get(gang) {
+            Some(Fate::Evicting(victims)) => Some(Fate::Evicting(*victims)),
+            _ => None,
+        };
         let mut gangs: BTreeSet<GangOrd> = self.problem.pending.apart.keys().copied().collect();
-        gangs.extend(self.fates.keys());
+        gangs.extend(self.fates.keys().filter(|gang| evicting(gang, &self.fates).is_some()));
         if gangs.is_empty() {
             return;
         }
@@ -90,7 +145,7 @@ impl Solver<'_> {
             };
             let row = &self.problem.pending.buckets[bucket];
             let (told, needed) = (row.told.clone(), row.key.size.min);
-            let own = self.fates.get(&gang).cloned().map(|fate| self.reason(&fate, needed, funnels));
+            let own = evicting(&gang, &self.fates).map(|fate| self.reason(&fate, needed, funnels));
             let Some(reason) = own.or_else(|| told.clone()) else { continue };
             let apart = &mut self.problem.pending.apart;
             if apart.get(&gang).unwrap_or(&told).as_ref() != Some(&reason) {
@@ -110,7 +165,7 @@ impl Solver<'_> {
         if self.started.iter().any(|started| started.gang == gang) {
             return None;
         }
-        self.fates.get(&gang).or(self.runs[bucket].fate.as_ref())
+        self.fates.get(&gang).or(self.runs.get(&bucket)?.fate.as_ref())
     }
 
     /// Why a pending gang waits, with the numbers of this moment; `None` when it starts.

@@ -94,7 +94,7 @@ impl Solver<'_> {
             self.no_more.insert(gang);
         }
         self.leave_future();
-        self.runs[bucket].forget_domains();
+        self.run(bucket).forget_domains();
     }
 
     /// Everybody who is on the way out.
@@ -160,7 +160,7 @@ impl Solver<'_> {
 
     /// Makes room for a blocked gang; how many others must go. None, and a place all the same, when enough are leaving as it is.
     pub fn evict(&mut self, gang: GangOrd, bucket: usize, key: &Key, level: u32) -> Option<u32> {
-        if key.class == Class::Spare || self.runs[bucket].no_victims || self.no_more.contains(&gang) {
+        if key.class == Class::Spare || self.run(bucket).no_victims || self.no_more.contains(&gang) {
             return None;
         }
         if self.looked_at > MOST_LOOKS || self.changes.len() > MOST_CHANGES {
@@ -185,7 +185,7 @@ impl Solver<'_> {
             }
             let trial = self.problem.pool.trial();
             self.enter_future();
-            self.runs[bucket].forget_domains();
+            self.run(bucket).forget_domains();
             let mut count = self.seat_in_future(bucket, key, variant);
             if count.is_none() && shrinks {
                 count = self.shrink_others(id, bucket, key, variant);
@@ -195,12 +195,12 @@ impl Solver<'_> {
             }
             self.leave_future();
             self.problem.pool.forget_trial(trial, &[variant]);
-            self.runs[bucket].forget_domains();
+            self.run(bucket).forget_domains();
             if count.is_some() {
                 return count;
             }
         }
-        self.runs[bucket].no_victims = true;
+        self.run(bucket).no_victims = true;
         None
     }
 
@@ -240,7 +240,7 @@ impl Solver<'_> {
         if enough {
             self.spare_some(variant, need, &mut chosen);
             let want = Want { variant, end: self.end(key), avoid: &[] };
-            self.runs[bucket].forget_domains();
+            self.run(bucket).forget_domains();
             if let Some(seats) = self.seat_gang(bucket, &want, need, &mut None) {
                 self.go(taker.id, key, Fit { alternative: 0, variant, seats }, &chosen);
                 return u32::try_from(chosen.len()).ok();
@@ -456,7 +456,7 @@ impl Solver<'_> {
         if enough {
             self.return_ranks(variant, need, &mut lenders);
             let want = Want { variant, end: self.end(key), avoid: &[] };
-            self.runs[bucket].forget_domains();
+            self.run(bucket).forget_domains();
             if let Some(seats) = self.seat_gang(bucket, &want, need, &mut None) {
                 return Some(self.lend_ranks(id, key, Fit { alternative: 0, variant, seats }, &lenders));
             }

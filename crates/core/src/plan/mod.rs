@@ -16,6 +16,7 @@ mod sentence;
 mod solve;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod what_if;
 #[cfg(any(test, feature = "testkit"))]
 pub mod world;

@@ -54,11 +54,38 @@ struct Sweep {
 }
 
 impl Solver<'_> {
-    /// Keeps a place for a blocked gang, if it is its turn to have one.
-    pub fn reserve(&mut self, gang: GangOrd, id: GangId, key: &Key) -> bool {
+    /// Whether a blocked gang is one of those for whom a place is kept. The place itself is found when somebody might take it:
+    /// until then it changes nothing.
+    pub fn reserve(&mut self, gang: GangOrd, key: &Key) -> bool {
         if self.reserved >= self.settings.most_reservations() || key.class == Class::Spare {
             return false;
         }
+        let need = key.size.min;
+        let may = (0..self.problem.alternatives(key.demand)).any(|alternative| {
+            let variant = self.problem.variant(key.demand, alternative, false);
+            self.tree.hit(key.queue, &self.asked(variant, need, 1)).is_none()
+                && self.problem.pool.capacity(variant, false, need) >= need
+        });
+        if may {
+            self.reserved += 1;
+            self.owed.push((gang, key.clone()));
+            if self.is_explaining() {
+                self.pay();
+            }
+        }
+        may
+    }
+
+    /// Finds the places that are to be kept, before somebody else is tried.
+    pub fn pay(&mut self) {
+        for (gang, key) in std::mem::take(&mut self.owed) {
+            if let Some(id) = self.id(gang) {
+                self.keep_place(gang, id, &key);
+            }
+        }
+    }
+
+    fn keep_place(&mut self, gang: GangOrd, id: GangId, key: &Key) {
         for alternative in 0..self.problem.alternatives(key.demand) {
             let variant = self.problem.variant(key.demand, alternative, false);
             let need = key.size.min;
@@ -71,11 +98,9 @@ impl Solver<'_> {
             if let Some(start) = self.sweep(&mut sweep, gang) {
                 self.keep(sweep, id, start, key.span);
                 self.starts.insert(gang, start);
-                self.reserved += 1;
-                return true;
+                return;
             }
         }
-        false
     }
 
     /// When a gang of that variant would fit, without keeping the place.
@@ -126,9 +151,8 @@ impl Solver<'_> {
             }
         }
         let queued = self.snapshot.gang(gang).map_or(self.now, |row| row.queued);
-        let patient_until = queued.after(self.settings.patience);
-        if self.now < patient_until {
-            self.again = self.again.min(patient_until);
+        // Nobody can start for its patience running out: there is no need to plan again just then.
+        if self.now < queued.after(self.settings.patience) {
             return None;
         }
         for leaver in self.unknown_leavers() {

@@ -7,11 +7,12 @@
 //! ```
 //! Everything is tried on the problem's own state, which is put back at the end: the plan is only a value.
 
-use super::policy::order::{Head, Line};
+use super::policy::order::Head;
 use super::problem::Problem;
 use super::problem::pending::Key;
 use super::problem::pool::{KeptFor, Seat, Want};
 use super::reserve::Promise;
+use super::turns::Turns;
 use super::{Decision, Plan, WhatIf};
 use crate::ids::GangId;
 use crate::model::{Class, ShareMode};
@@ -38,7 +39,7 @@ pub(super) enum Fate {
 
 impl Fate {
     /// What is told of several alternatives: the one closest to a start.
-    const fn distance(&self) -> u8 {
+    pub const fn distance(&self) -> u8 {
         match self {
             Self::Evicting(_) => 0,
             Self::Kept(_) => 1,
@@ -95,7 +96,13 @@ pub(super) struct Solver<'a> {
     pub now: Timestamp,
     pub problem: &'a mut Problem,
     pub tree: Tree,
-    pub runs: Vec<Run>,
+    pub runs: BTreeMap<usize, Run>,
+    /// Variants that somebody waits with and that have a node left, and maybe some that have none any more.
+    pub fitting: Vec<usize>,
+    /// Tasks and ends, by variant, for which there was no room.
+    pub failed: BTreeMap<usize, Vec<(u32, Timestamp)>>,
+    /// Blocked gangs whose place is still to be found and kept.
+    pub owed: Vec<(GangOrd, Key)>,
     /// Gangs whose reason is not that of their bucket.
     pub fates: BTreeMap<GangOrd, Fate>,
     pub started: Vec<Started>,
@@ -157,6 +164,21 @@ pub(super) fn solve(problem: &mut Problem, snapshot: &Snapshot, settings: &Setti
     Plan { epoch: snapshot.epoch, at: now, decisions, again }
 }
 
+/// Makes the plan with a turn for everybody, whether it can change anything or not: what [`solve`] leaves out is tested by this.
+#[cfg(test)]
+pub(super) fn solve_in_full(
+    problem: &mut Problem,
+    snapshot: &Snapshot,
+    settings: &Settings,
+    now: Timestamp,
+) -> Vec<Decision> {
+    let mut solver = Solver::new(problem, snapshot, settings, now);
+    solver.focus = Some(Focus::new(GangOrd(u32::MAX)));
+    solver.serve_all();
+    solver.extras();
+    solver.decisions()
+}
+
 impl<'a> Solver<'a> {
     /// Nothing done yet.
     pub fn new(
@@ -166,14 +188,16 @@ impl<'a> Solver<'a> {
         now: Timestamp,
     ) -> Self {
         let tree = Tree::new(&snapshot.queues, &problem.total, settings.half_life);
-        let runs = vec![Run::default(); problem.pending.buckets.len()];
         Self {
             snapshot,
             settings,
             now,
             problem,
             tree,
-            runs,
+            runs: BTreeMap::new(),
+            fitting: Vec::new(),
+            failed: BTreeMap::new(),
+            owed: Vec::new(),
             fates: BTreeMap::new(),
             started: Vec::new(),
             changes: Vec::new(),
@@ -199,6 +223,12 @@ impl<'a> Solver<'a> {
         self.lend();
         self.read_future();
         self.settle();
+        for variant in self.problem.pending.users.keys() {
+            self.problem.pool.sync(*variant);
+            if self.problem.pool.may_fit(*variant) {
+                self.fitting.push(*variant);
+            }
+        }
         for class in [Class::Critical, Class::Standard, Class::Spare] {
             self.serve(class);
         }
@@ -207,10 +237,10 @@ impl<'a> Solver<'a> {
 
 impl Solver<'_> {
     /// The first gang of a bucket that was not dealt with.
-    fn head(&self, bucket: usize) -> Option<Head> {
-        let run = &self.runs[bucket];
+    pub fn head(&self, bucket: usize) -> Option<Head> {
+        let next = self.runs.get(&bucket).map_or(0, |run| run.next);
         let bucket_row = &self.problem.pending.buckets[bucket];
-        let place = bucket_row.gangs.iter().skip(run.next).find(|place| !self.is_dealt(place.gang))?;
+        let place = bucket_row.gangs.iter().skip(next).find(|place| !self.is_dealt(place.gang))?;
         Some(Head::of(place, bucket_row.key.priority, bucket))
     }
 
@@ -219,50 +249,100 @@ impl Solver<'_> {
             || (!self.fates.is_empty() && self.fates.contains_key(&gang))
     }
 
+    /// How far a bucket has come.
+    pub fn run(&mut self, bucket: usize) -> &mut Run {
+        self.runs.entry(bucket).or_default()
+    }
+
+    /// Whether the rest of a bucket waits.
+    pub fn is_over(&self, bucket: usize) -> bool {
+        self.runs.get(&bucket).is_some_and(|run| run.fate.is_some())
+    }
+
+    /// Whether one gang is to be explained, so that everybody has a turn.
+    pub const fn is_explaining(&self) -> bool {
+        self.focus.is_some()
+    }
+
     /// Serves everybody of one class.
     ///
     /// Ends: each turn deals with one gang, or with the whole rest of a bucket.
     fn serve(&mut self, class: Class) {
-        let mut line = Line::new(self.settings.queues, self.snapshot.queues.len());
-        for bucket in 0..self.runs.len() {
-            if self.problem.pending.buckets[bucket].key.class == class
-                && let Some(head) = self.head(bucket)
-            {
-                line.push(&self.tree, self.problem.pending.buckets[bucket].key.queue, head);
-            }
-        }
-        while let Some(head) = line.pop(&self.tree) {
-            let key = self.problem.pending.buckets[head.bucket].key.clone();
-            if let Some((_, first)) = self.stop.filter(|stop| *stop < (Reverse(class), head)) {
-                let kept = KeptFor { gang: first.gang, until: None };
-                self.runs[head.bucket].fate = Some(Fate::Kept(kept));
+        let mut turns = Turns::new(self, class);
+        let one_line = self.problem.ranker.one_line;
+        while self.may_anybody_start() || turns.evicts() || self.is_explaining() {
+            let Some(line) = turns.line(&self.tree, one_line) else { return };
+            let Some(head) = self.next_head(&mut turns, line) else {
+                turns.close(&self.tree, line);
+                continue;
+            };
+            if self.stop.is_some_and(|stop| stop < (Reverse(class), head)) && !self.is_explaining() {
+                turns.close(&self.tree, line);
                 continue;
             }
-            if self.serve_head(&head, &key)
+            if self.turn(&head, turns.may_evict(line, &head))
                 && let Some(next) = self.head(head.bucket)
             {
-                line.push(&self.tree, key.queue, next);
+                turns.push(line, next);
             }
         }
     }
 
-    /// Deals with the gang at the head of a bucket; whether the next of the bucket is worth trying.
-    fn serve_head(&mut self, head: &Head, key: &Key) -> bool {
-        let gangs = &self.problem.pending.buckets[head.bucket].gangs;
-        // Gangs between were dealt with one by one.
-        while gangs[self.runs[head.bucket].next].id != head.gang {
-            self.runs[head.bucket].next += 1;
+    /// Whether some shape that somebody waits with has a node left.
+    fn may_anybody_start(&mut self) -> bool {
+        while self.fitting.last().is_some_and(|variant| !self.problem.pool.may_fit(*variant)) {
+            self.fitting.pop();
         }
-        let gang = gangs[self.runs[head.bucket].next].gang;
+        !self.fitting.is_empty()
+    }
+
+    /// Deals with the gang at the head of a bucket; whether the next of the bucket is worth a turn.
+    fn turn(&mut self, head: &Head, may_evict: bool) -> bool {
+        let key = self.problem.pending.buckets[head.bucket].key.clone();
+        if let Some((_, first)) = self.stop.filter(|stop| *stop < (Reverse(key.class), *head)) {
+            let kept = KeptFor { gang: first.gang, until: None };
+            self.run(head.bucket).fate = Some(Fate::Kept(kept));
+            return false;
+        }
+        let gang = self.come_to(head);
+        if self.is_explaining() || may_evict || self.may_start(head.bucket) {
+            self.pay();
+            return self.serve_head(gang, head, &key);
+        }
+        let fate = self.waiting_fate(head.bucket);
+        if matches!(fate, Fate::Room(_)) {
+            self.stop_behind(head.bucket, gang);
+            if self.reserve(gang, &key) {
+                self.fates.insert(gang, fate);
+                return true;
+            }
+        }
+        self.run(head.bucket).fate = Some(fate);
+        false
+    }
+
+    /// Brings a bucket to its head: gangs between were dealt with one by one.
+    fn come_to(&mut self, head: &Head) -> GangOrd {
+        let gangs = &self.problem.pending.buckets[head.bucket].gangs;
+        let run = self.runs.entry(head.bucket).or_default();
+        while gangs[run.next].id != head.gang {
+            run.next += 1;
+        }
+        gangs[run.next].gang
+    }
+
+    /// Deals with the gang at the head of a bucket; whether the next of the bucket is worth trying.
+    fn serve_head(&mut self, gang: GangOrd, head: &Head, key: &Key) -> bool {
         match self.attempt(head.bucket, key) {
             Ok(fit) => {
-                self.runs[head.bucket].next += 1;
+                self.run(head.bucket).next += 1;
                 self.start(gang, head.bucket, key, fit);
                 true
             }
             Err(fate) => {
                 let blocked = matches!(fate, Fate::Room(_) | Fate::Kept(_));
                 if blocked {
+                    self.note_failure(head.bucket);
                     self.stop_behind(head.bucket, gang);
                 }
                 // Before a place is kept for it, which would be in its own way.
@@ -275,9 +355,21 @@ impl Solver<'_> {
                     self.look(bucket, key, &fate, |_| given_up);
                 }
                 if !goes_on {
-                    self.runs[head.bucket].fate = Some(fate);
+                    self.run(head.bucket).fate = Some(fate);
                 }
                 goes_on
+            }
+        }
+    }
+
+    /// Remembers that so many tasks for so long have no room.
+    fn note_failure(&mut self, bucket: usize) {
+        let row = &self.problem.pending.buckets[bucket];
+        let failure = (row.key.size.min, self.end(&row.key));
+        for variant in &row.variants {
+            let known = self.failed.entry(*variant).or_default();
+            if !known.iter().any(|(count, end)| *count <= failure.0 && *end <= failure.1) {
+                known.push(failure);
             }
         }
     }
@@ -304,7 +396,7 @@ impl Solver<'_> {
             let level = head.rank.level;
             self.lowest_blocked = Some(self.lowest_blocked.map_or(level, |lowest| lowest.min(level)));
         }
-        if self.reserve(gang, head.gang, key) {
+        if self.reserve(gang, key) {
             self.fates.insert(gang, fate.clone());
             return true;
         }
@@ -325,7 +417,7 @@ impl Solver<'_> {
 
     /// Forgets which domains are too full for a bucket.
     pub fn forget_domains(&mut self, bucket: usize) {
-        self.runs[bucket].forget_domains();
+        self.run(bucket).forget_domains();
     }
 
     /// When a gang that starts now ends.
@@ -397,7 +489,7 @@ impl Solver<'_> {
                 if avoid.is_empty() {
                     break;
                 }
-                self.runs[bucket].dead.clear();
+                self.run(bucket).dead.clear();
             }
             if let Some(kept) = kept {
                 return Err(Fate::Kept(kept));
@@ -423,7 +515,7 @@ impl Solver<'_> {
             pool.seat(want, &seat);
             return Some(vec![seat]);
         }
-        let dead = &mut self.runs[bucket].dead;
+        let dead = &mut self.runs.entry(bucket).or_default().dead;
         dead.resize(pool.domains.len(), false);
         for (domain, dead) in dead.iter_mut().enumerate() {
             if *dead {

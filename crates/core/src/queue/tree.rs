@@ -176,6 +176,14 @@ impl Tree {
         first
     }
 
+    /// Queues with a limit: which, what they use with what is leaving, and the limit.
+    #[must_use]
+    pub fn limited(&self) -> Vec<(usize, Amounts, Amounts)> {
+        let limited = |queue: &Queue| queue.limit.0.iter().any(|part| *part != UNSAID);
+        let all = self.queues.iter().enumerate().filter(|(_, queue)| limited(queue));
+        all.map(|(at, queue)| (at, queue.used.plus(&queue.leaving), queue.limit)).collect()
+    }
+
     /// Counts amounts as used, by the queue and all above.
     pub fn charge(&mut self, queue: usize, amounts: &Amounts) {
         self.change(queue, |used| used.plus(amounts));

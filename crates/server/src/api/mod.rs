@@ -31,6 +31,7 @@
 //! | PUT, DELETE `tokens/{name}` | [`types::TokenBody`] | 201 [`types::NewToken`]; 204 |
 //! | GET `health` (no token) | | [`types::Health`] |
 //! | GET `version` | | [`types::Version`] |
+//! | GET `whoami` | | [`types::WhoView`] |
 //! | POST `shutdown` | [`types::ShutdownBody`] | 202 |
 //!
 //! Beside it: `/metrics`, `/api/v1/openapi.json`, and `/`, a plain page that needs no token on loopback.
@@ -200,6 +201,7 @@ pub fn routes(shared: Shared) -> Router {
         .route("/tokens/{name}", put(keys::set_token).merge(delete(keys::remove_token)))
         .route("/health", get(pool::health))
         .route("/version", get(pool::version))
+        .route("/whoami", get(pool::whoami))
         .route("/shutdown", post(pool::shutdown))
         .route("/openapi.json", get(openapi::document));
     Router::new()

@@ -18,7 +18,7 @@ use utoipa::{Modify, OpenApi};
         pool::queues, pool::queue, pool::set_queue, pool::remove_queue, usage::usage,
         keys::secrets, keys::secret, keys::set_secret, keys::remove_secret,
         keys::tokens, keys::set_token, keys::remove_token,
-        pool::health, pool::version, pool::shutdown, document
+        pool::health, pool::version, pool::whoami, pool::shutdown, document
     ),
     components(schemas(Problem, types::EventView, types::LogLine)),
     security(("token" = [])),

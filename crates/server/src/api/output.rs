@@ -54,11 +54,14 @@ fn wanted(detail: &JobDetail, query: &LogQuery) -> (BTreeSet<TaskId>, bool) {
     let tasks = gangs.flat_map(|gang| {
         // Before its first attempt a gang shows no tasks; rank 0 will be there.
         let known = gang.tasks.iter().filter_map(|task| task.id.parse().ok());
-        let gang_id: Option<TaskId> = gang.id.parse().ok();
-        known.chain(gang_id).collect::<Vec<TaskId>>()
+        let first: Option<TaskId> = gang.id.parse().ok();
+        match query.rank {
+            // A rank that an elastic gang has given up is not among its tasks, and its output is kept.
+            Some(rank) => first.map(|task| TaskId { rank, ..task }).into_iter().collect(),
+            None => known.chain(first).collect::<Vec<TaskId>>(),
+        }
     });
-    let tasks = tasks.filter(|task| query.rank.is_none_or(|rank| task.rank == rank)).take(MOST_TASKS);
-    (tasks.collect(), detail.summary.state.is_over())
+    (tasks.take(MOST_TASKS).collect(), detail.summary.state.is_over())
 }
 
 async fn pump(

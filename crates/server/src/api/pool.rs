@@ -4,7 +4,8 @@ use super::Shared;
 use super::extract::{Body1, Name, short};
 use super::guard::Caller;
 use super::types::{
-    DeviceView, Health, LabelBody, NodeView, Problem, QueueBody, QueueView, ShutdownBody, StatusView, Version,
+    DeviceView, Health, LabelBody, NodeView, Problem, QueueBody, QueueView, ShutdownBody, StatusView,
+    Version, WhoView,
 };
 use crate::pool::inbox::Conditions;
 use crate::pool::view::machine as view;
@@ -36,6 +37,12 @@ pub async fn version(Extract(shared): Extract<Shared>, _caller: Caller) -> Json<
         started_ms: shared.started_ms,
         pid: std::process::id(),
     })
+}
+
+/// Whom the token stands for.
+#[utoipa::path(get, path = "/api/v1/whoami", tag = "pool", responses((status = 200, body = WhoView)))]
+pub async fn whoami(caller: Caller) -> Json<WhoView> {
+    Json(WhoView { user: caller.principal.user.to_string(), admin: caller.principal.admin })
 }
 
 /// The pool in one object.

@@ -213,6 +213,9 @@ pub struct JobSummary {
     /// When all of it was over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_ms: Option<u64>,
+    /// How long it may run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_limit_ms: Option<u64>,
     /// Once over: what `pond run` and `pond wait` end with. 0 when all succeeded, else the code of the first
     /// task that failed, 128 + its signal, or 137 for out of memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -530,6 +533,11 @@ pub struct LogQuery {
     pub tail: Option<u64>,
     /// Only lines that contain this text.
     pub grep: Option<String>,
+    /// Only lines from this moment on; lines of which it is not known when they came are given.
+    pub since_ms: Option<u64>,
+    /// `true`, with `json`: a line that has begun and has no end yet is given as far as it goes, with `open` set, and
+    /// then the rest of it: prompts, progress bars. Not with `grep`.
+    pub parts: Option<bool>,
     /// `true`: lines of `application/x-ndjson`, each a [`LogLine`].
     pub json: Option<bool>,
 }
@@ -546,6 +554,9 @@ pub struct LogLine {
     pub at_ms: Option<u64>,
     /// The line without its end; bytes that are not UTF-8 are replaced.
     pub line: String,
+    /// More of the line is to come, in the next entry of the same task and stream.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub open: bool,
 }
 
 /// Which entries of the event log.
@@ -922,6 +933,15 @@ pub struct Version {
     pub started_ms: u64,
     /// Its process.
     pub pid: u32,
+}
+
+/// Whom the token of a request stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WhoView {
+    /// The user.
+    pub user: String,
+    /// Whether they may administer the pool.
+    pub admin: bool,
 }
 
 /// The pool in one object: what `status` shows.

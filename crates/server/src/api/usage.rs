@@ -59,8 +59,9 @@ fn jobs(sight: &Sight<'_>) -> Vec<UsageRow> {
 /// What the meter says of a job, when it ever ran.
 #[must_use]
 pub fn of_job(sight: &Sight<'_>, job: &Job) -> Option<UsageRow> {
-    let bill = sight.engine.meter().of_job(job.id)?;
-    Some(row(job.id.to_string(), bill, &Bill::default()))
+    let meter = sight.engine.meter();
+    let charged = meter.of_job(job.id)?;
+    Some(row(job.id.to_string(), charged, meter.credit_of(job.id).unwrap_or(&Bill::default())))
 }
 
 fn row(key: String, charged: &Bill, credited: &Bill) -> UsageRow {

@@ -151,9 +151,8 @@ impl Condition {
 /// The refusal while the journal cannot be written.
 #[must_use]
 pub fn read_only(why: &str) -> Problem {
-    Problem::unavailable("read_only", format!("the pool takes in nothing new: {why}")).with_next(
-        "free space on the disk of the state folder; running tasks go on, and the pool goes on by itself",
-    )
+    Problem::unavailable("read_only", format!("the pool takes in nothing new: {why}"))
+        .with_next("make room there; running tasks go on meanwhile")
 }
 
 fn stopping() -> Problem {

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::feed::Feed;
 use crate::secrets::Secrets;
 use crate::store::{Found, Store, Write};
-use pond_core::engine::{Engine, EngineImage, Reply, Settings};
+use pond_core::engine::{Engine, Reply, Settings};
 use pond_core::event::{Actor, Event, Request};
 use pond_core::ids::{JobId, TaskId};
 use pond_core::plan::Planner;
@@ -21,14 +21,6 @@ use pond_core::units::Timestamp;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-
-/// Why the state of the pool cannot be made up again.
-#[derive(Debug, thiserror::Error)]
-pub enum ReplayError {
-    /// The image is not one.
-    #[error("the pool's saved state cannot be read: {0}; restore pond.db from a backup")]
-    Image(#[from] serde_json::Error),
-}
 
 /// What the drive thread is given beside what was found.
 pub struct Parts {
@@ -55,20 +47,17 @@ pub struct Parts {
 }
 
 /// Makes up the state of the pool again.
-///
-/// # Errors
-/// When the image cannot be read.
-pub fn start(found: Found, parts: Parts) -> Result<Drive, ReplayError> {
-    let (mut engine, from) = match &found.image {
-        Some((record, body)) => {
-            let image: EngineImage = serde_json::from_slice(body)?;
-            (Engine::restore(image, parts.settings.clone()), *record)
-        }
+#[must_use]
+pub fn start(found: Found, parts: Parts) -> Drive {
+    let (mut engine, from) = match found.image {
+        Some((record, image)) => (Engine::restore(image, parts.settings.clone()), record),
         None => (Engine::new(parts.settings.clone()), 0),
     };
     let last_record = found.records.last().map_or(from, |record| record.seq);
     let mut ledger =
         Ledger::new(parts.store, parts.feed, parts.tallies.clone(), last_record, found.last_event);
+    // From here on it is ours: what the engine has taken in, this version can write and read.
+    ledger.add(Write::Writer);
     for record in found.records {
         replay(&mut engine, &mut ledger, record, found.told);
     }
@@ -94,7 +83,7 @@ pub fn start(found: Found, parts: Parts) -> Result<Drive, ReplayError> {
         node: None,
         samples: BTreeMap::new(),
     };
-    Ok(Drive { planner: Planner::new(parts.settings.plan), engine, desk })
+    Drive { planner: Planner::new(parts.settings.plan), engine, desk }
 }
 
 /// Takes in one line of history again. Its effects were carried out when it was new, or the node's inventory will show

@@ -137,6 +137,7 @@ impl Archive {
                 path: self.path.clone(),
                 what: what.to_owned(),
                 source,
+                writer: schema::writer(&db).unwrap_or_default(),
             })
         })
         .collect()

@@ -18,6 +18,7 @@ pub use archive::{Archive, JobFilter};
 
 use crate::api::types::{EventView, JobDetail, JobSummary, TokenView};
 use crate::auth::TokenHash;
+use pond_core::engine::EngineImage;
 use pond_core::substrate::Record;
 use pond_core::units::Timestamp;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
@@ -46,7 +47,10 @@ pub enum StoreError {
         source: rusqlite::Error,
     },
     /// A newer version of the program has written it.
-    #[error("{path} has format {found}, this version reads up to {known}; use the version that wrote it")]
+    #[error(
+        "{path} has format {found}, written by {}; this version reads up to {known}: use that one, or a newer one",
+        named(.writer)
+    )]
     TooNew {
         /// The file.
         path: PathBuf,
@@ -54,9 +58,16 @@ pub enum StoreError {
         found: i64,
         /// The last format known.
         known: i64,
+        /// The version that wrote it, when it says.
+        writer: Option<String>,
     },
     /// A row does not hold what was written.
-    #[error("{path}: {what} cannot be read: {source}; restore the file from a backup")]
+    #[error(
+        "{path}: {what}, written by {}, cannot be read by this version ({}): {source}; see \
+         `What is stored` in docs/operations.md",
+        named(.writer),
+        env!("CARGO_PKG_VERSION")
+    )]
     BadRow {
         /// The file.
         path: PathBuf,
@@ -64,7 +75,14 @@ pub enum StoreError {
         what: String,
         /// What is wrong with it.
         source: serde_json::Error,
+        /// The version that started on the file last, when it says.
+        writer: Option<String>,
     },
+}
+
+/// A version in a message.
+fn named(writer: &Option<String>) -> String {
+    writer.as_ref().map_or_else(|| "an early version".to_owned(), |version| format!("pond {version}"))
 }
 
 impl StoreError {
@@ -105,6 +123,8 @@ pub enum Write {
     },
     /// A line of history that must not be replayed.
     Unrecord(u64),
+    /// That this version has taken the database over.
+    Writer,
     /// What an idempotency key stands for.
     Key {
         /// The user and the key.
@@ -161,8 +181,8 @@ pub struct KeyUse {
 /// What was found at opening.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// The engine's image, as JSON, and the history line it stands after.
-    pub image: Option<(u64, Vec<u8>)>,
+    /// The engine's image, and the history line it stands after.
+    pub image: Option<(u64, EngineImage)>,
     /// History after the image.
     pub records: Vec<Record>,
     /// The last moment known.
@@ -218,12 +238,14 @@ impl Store {
         let from = image.as_ref().map_or(0, |image| image.0);
         let records = self.records(from)?;
         let at = image.as_ref().map_or(0, |image| image.1);
+        let image =
+            image.map(|(record, _, body)| Ok((record, self.parse(&body, || "the state".to_owned())?)));
         let last = Timestamp(records.last().map_or(at, |record| record.at.0.max(at)));
         let number = |sql: &str| -> Result<u64, StoreError> {
             self.db.query_row(sql, [], |row| row.get(0)).map(count).map_err(self.failed("read counters"))
         };
         Ok(Found {
-            image: image.map(|(record, _, body)| (record, body)),
+            image: image.transpose()?,
             records,
             last,
             told: number("SELECT COALESCE(MAX(record), 0) FROM events")?.max(from),
@@ -244,13 +266,22 @@ impl Store {
         let mut records = Vec::new();
         for row in rows {
             let (seq, body) = row.map_err(failed)?;
-            records.push(serde_json::from_slice(&body).map_err(|source| StoreError::BadRow {
-                path: self.path.clone(),
-                what: format!("journal line {seq}"),
-                source,
-            })?);
+            records.push(self.parse(&body, || format!("line {seq} of the journal"))?);
         }
         Ok(records)
+    }
+
+    fn parse<T: serde::de::DeserializeOwned>(
+        &self,
+        body: &[u8],
+        what: impl FnOnce() -> String,
+    ) -> Result<T, StoreError> {
+        serde_json::from_slice(body).map_err(|source| StoreError::BadRow {
+            path: self.path.clone(),
+            what: what(),
+            source,
+            writer: schema::writer(&self.db).unwrap_or_default(),
+        })
     }
 
     fn tokens(&self) -> Result<Vec<(TokenHash, TokenView)>, StoreError> {
@@ -353,6 +384,12 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> rusqlite::Result<u64> {
         Write::Archive(job) => archive_job(tx, &job.detail)?,
         Write::Unrecord(seq) => {
             tx.execute("DELETE FROM log WHERE seq = ?1", [whole(*seq)])?;
+        }
+        Write::Writer => {
+            tx.execute(
+                "INSERT OR REPLACE INTO meta (key, value) VALUES ('writer', ?1)",
+                [env!("CARGO_PKG_VERSION")],
+            )?;
         }
         Write::Forget { job, .. } => {
             tx.prepare_cached("DELETE FROM jobs WHERE id = ?1")?.execute([whole(*job)])?;

@@ -1,13 +1,17 @@
 //! Tables of the database and how it is opened.
 
 use super::StoreError;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use std::path::Path;
 use std::time::Duration;
 
-/// The format this version writes.
-const FORMAT: i64 = 1;
+/// The format this version writes. How formats follow each other: docs/decisions/0061-what-is-stored-is-read-by-later-builds.md.
+pub(super) const FORMAT: i64 = 2;
 
+/// What makes of each format the next one: the first makes format 2 of format 1.
+const STEPS: [&str; 1] = ["CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);"];
+
+/// The tables of a new database.
 const TABLES: &str = "
 CREATE TABLE log (seq INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE image (id INTEGER PRIMARY KEY CHECK (id = 1), record INTEGER NOT NULL, at INTEGER NOT NULL, body BLOB NOT NULL);
@@ -24,6 +28,7 @@ CREATE INDEX keys_by_record ON keys (record);
 CREATE INDEX keys_by_age ON keys (at);
 CREATE TABLE tokens (name TEXT PRIMARY KEY, user TEXT NOT NULL, admin INTEGER NOT NULL, hash BLOB NOT NULL, at INTEGER NOT NULL);
 CREATE TABLE secrets (name TEXT PRIMARY KEY, sealed BLOB NOT NULL, at INTEGER NOT NULL);
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 ";
 
 /// Opens the database for its one writer.
@@ -42,16 +47,49 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     db.pragma_update(None, "cache_size", -2000).map_err(failed)?;
     db.pragma_update(None, "journal_size_limit", 16 << 20).map_err(failed)?;
     let found: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
-    if found > FORMAT {
-        return Err(StoreError::TooNew { path: path.to_owned(), found, known: FORMAT });
+    let steps = match usize::try_from(found) {
+        Ok(0) => std::slice::from_ref(&TABLES),
+        Ok(found) if found <= STEPS.len() + 1 => &STEPS[found - 1..],
+        _ => {
+            let writer = writer(&db).map_err(failed)?;
+            return Err(StoreError::TooNew { path: path.to_owned(), found, known: FORMAT, writer });
+        }
+    };
+    if steps.is_empty() {
+        return Ok(db);
     }
-    if found == 0 {
-        let tx = db.transaction().map_err(failed)?;
-        tx.execute_batch(TABLES).map_err(failed)?;
-        tx.pragma_update(None, "user_version", FORMAT).map_err(failed)?;
-        tx.commit().map_err(failed)?;
+    if found > 0 {
+        keep_a_copy(&db, path, found).map_err(failed)?;
     }
+    let tx = db.transaction().map_err(failed)?;
+    for step in steps {
+        tx.execute_batch(step).map_err(failed)?;
+    }
+    tx.pragma_update(None, "user_version", FORMAT).map_err(failed)?;
+    tx.commit().map_err(failed)?;
     Ok(db)
+}
+
+/// The version of `pond` that started on this database last; formats before the second do not say.
+pub(super) fn writer(db: &Connection) -> rusqlite::Result<Option<String>> {
+    let known = db.table_exists(None, "meta")?;
+    let sql = "SELECT value FROM meta WHERE key = 'writer'";
+    if known { db.query_row(sql, [], |row| row.get(0)).optional() } else { Ok(None) }
+}
+
+/// `pond.db.format-1`: the way back to the version before. One that is there already is whole and stays.
+fn keep_a_copy(db: &Connection, path: &Path, format: i64) -> rusqlite::Result<()> {
+    let kept = path.with_extension(format!("db.format-{format}"));
+    if kept.exists() {
+        return Ok(());
+    }
+    let draft = path.with_extension("db.new");
+    let failed = |why: std::io::Error| rusqlite::Error::ToSqlConversionFailure(Box::new(why));
+    // Of a copy that a crash cut short.
+    std::fs::remove_file(&draft).unwrap_or_default();
+    make_private(&draft).map_err(failed)?;
+    db.execute("VACUUM INTO ?1", [draft.to_string_lossy()])?;
+    std::fs::rename(&draft, &kept).map_err(failed)
 }
 
 /// Opens the database for reading beside the writer.

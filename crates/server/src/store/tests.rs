@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::testing::TempDir;
+use pond_core::engine::{Engine, Settings};
 use pond_core::event::{Actor, Event};
 use pond_core::substrate::Entry;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 fn record(seq: u64) -> Write {
     Write::Record(Record { seq, at: Timestamp(seq), actor: Actor::Pool, entry: Entry::Event(Event::Tick) })
@@ -59,6 +61,8 @@ fn a_newer_format_is_refused() {
     drop(store);
     let refusal = Store::open(dir.path()).unwrap_err();
     assert!(matches!(refusal, StoreError::TooNew { found: 99, .. }), "{refusal}");
+    let next = "has format 99, written by an early version; this version reads up to 2: use that one, or a newer one";
+    assert!(refusal.to_string().ends_with(next), "{refusal}");
 }
 
 #[test]
@@ -66,11 +70,50 @@ fn an_image_replaces_the_journal_before_it() {
     let dir = TempDir::new();
     let mut store = Store::open(dir.path()).unwrap();
     store.commit(&[record(1), record(2), record(3)]).unwrap();
-    store.commit(&[Write::Image { record: 2, at: Timestamp(2), body: b"{}".to_vec() }]).unwrap();
+    let image = Engine::new(Settings::default()).save();
+    let body = serde_json::to_vec(&image).unwrap();
+    store.commit(&[Write::Image { record: 2, at: Timestamp(2), body }]).unwrap();
     let found = store.found().unwrap();
-    assert_eq!(found.image, Some((2, b"{}".to_vec())));
+    assert_eq!(found.image, Some((2, image)));
     assert_eq!(found.records.iter().map(|record| record.seq).collect::<Vec<_>>(), [3]);
     assert_eq!((found.last, found.told), (Timestamp(3), 2));
+}
+
+/// What a build with other fields than ours would leave.
+#[test]
+fn a_state_that_cannot_be_read_names_who_wrote_it_and_stays() {
+    let dir = TempDir::new();
+    let mut store = Store::open(dir.path()).unwrap();
+    let body = br#"{"epoch": 7}"#.to_vec();
+    store.commit(&[Write::Writer, Write::Image { record: 2, at: Timestamp(2), body }]).unwrap();
+    let refusal = store.found().unwrap_err().to_string();
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(refusal.contains(&format!("the state, written by pond {version}, cannot be read")), "{refusal}");
+    assert!(refusal.contains("docs/operations.md"), "{refusal}");
+    let kept: i64 = store.db.query_row("SELECT record FROM image", [], |row| row.get(0)).unwrap();
+    assert_eq!(kept, 2);
+}
+
+#[test]
+fn an_older_format_is_brought_up_to_date_and_a_copy_kept() {
+    let dir = TempDir::new();
+    let mut store = Store::open(dir.path()).unwrap();
+    store.commit(&[record(1), record(2)]).unwrap();
+    store.db.execute_batch("DROP TABLE meta; PRAGMA user_version = 1").unwrap();
+    drop(store);
+    let mut store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.found().unwrap().records.len(), 2);
+    store.commit(&[Write::Writer]).unwrap();
+    assert_eq!(schema::writer(&store.db).unwrap().as_deref(), Some(env!("CARGO_PKG_VERSION")));
+    drop(store);
+    let kept = dir.path().join("pond.db.format-1");
+    assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
+    // The way back: the copy in the database's place is what the version before had.
+    fs::rename(&kept, dir.path().join("pond.db")).unwrap();
+    let db = Connection::open(dir.path().join("pond.db")).unwrap();
+    let found: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    let lines: i64 = db.query_row("SELECT COUNT(*) FROM log", [], |row| row.get(0)).unwrap();
+    assert_eq!((found, lines), (1, 2));
 }
 
 #[test]

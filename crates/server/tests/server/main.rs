@@ -10,6 +10,7 @@ mod farm;
 mod full;
 mod jobs;
 mod size;
+mod stored;
 mod streams;
 
 use client::Client;

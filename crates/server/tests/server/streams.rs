@@ -268,3 +268,37 @@ fn open_streams_end_when_the_server_does() {
     logs.rest();
     while session.read().is_ok() {}
 }
+
+/// A prompt or a progress bar has no end of line when it is to be seen.
+#[test]
+fn a_line_is_given_in_parts_when_asked_for() {
+    let folder = Folder::new();
+    let pool = Pool::start(folder.path());
+    let id = pool.client.run(&["sleep"]);
+    let task: TaskId = id.to_string().parse().unwrap();
+    pool.client.await_state(id, "running");
+    let path = format!("/api/v1/jobs/{id}/logs?follow=true&json=true&parts=true");
+    let mut open = Open::new(&pool.client, &path, &[]);
+    pool.farm.log(task, "name? ");
+    open.until(r#""line":"name? ","open":true}"#);
+    pool.farm.log(task, "bob\nlast");
+    open.until(r#""line":"bob"}"#);
+    open.until(r#""line":"last","open":true}"#);
+    pool.farm.end(task, Generation(1), Exit::Code(0));
+    assert!(open.rest().ends_with("\"line\":\"\"}\n"));
+    let whole = pool.client.get(&format!("/api/v1/jobs/{id}/logs?parts=true")).expect(200).text();
+    assert_eq!(whole, "name? bob\nlast\n");
+}
+
+#[test]
+fn lines_before_a_moment_stay_away() {
+    let folder = Folder::new();
+    let pool = Pool::start(folder.path());
+    let id = pool.client.run(&["say", "early"]);
+    pool.client.await_state(id, "succeeded");
+    let get = |query: &str| pool.client.get(&format!("/api/v1/jobs/{id}/logs?{query}")).expect(200).text();
+    let line: serde_json::Value = serde_json::from_str(&get("json=true")).unwrap();
+    let at = line["at_ms"].as_u64().unwrap();
+    assert_eq!(get(&format!("since_ms={at}")), "early\n");
+    assert_eq!(get(&format!("since_ms={}", at + 1)), "");
+}

@@ -3,7 +3,7 @@
 
 use super::jobs::{Builder, Draft, Zero, guaranteed, shape, split_evenly};
 use super::table::{Column, Row, Style, malformed, read};
-use super::{BadRowReason, Jobs, LeftOut, Machine, Note, Reading, TraceJob, time};
+use super::{BadRowReason, Jobs, LeftOut, Machine, Note, Reading, TraceJob, read_state, time};
 use crate::workload::{Cluster, Ending};
 use std::io::Read;
 
@@ -146,16 +146,6 @@ fn read_submit(row: &Row) -> Result<(i64, bool), BadRowReason> {
         .parse()
         .map_err(|_why| malformed(column::SUBMIT[0], text, "a date and time, or microseconds"))?;
     Ok((micros.div_euclid(1000), false))
-}
-
-/// How a state of Slurm, in any of the spellings traces have, ends a job. A word that is not known is an end like any other.
-pub(super) fn read_state(text: &str) -> Ending {
-    let word = text.split([' ', '+']).next().unwrap_or_default().to_ascii_uppercase();
-    match word.as_str() {
-        "CANCELLED" | "CANCELED" | "KILLED" | "REVOKED" => Ending::Cancelled,
-        "FAILED" | "TIMEOUT" | "NODE_FAIL" | "BOOT_FAIL" | "OUT_OF_MEMORY" | "DEADLINE" => Ending::Failed,
-        _ => Ending::Completed,
-    }
 }
 
 /// Virtual clusters and how many nodes each has.

@@ -116,21 +116,43 @@ impl Builder {
         *self.jobs.notes.entry(note).or_default() += 1;
     }
 
-    /// Takes a job in, or says why not.
-    pub fn add(&mut self, draft: Draft) {
+    /// Takes a job in, or leaves it out and says why; whether it was taken.
+    pub fn add(&mut self, draft: Draft) -> bool {
+        match self.judge(&draft) {
+            Some(why) => {
+                self.leave_out(draft.line, why);
+                false
+            }
+            None => {
+                self.take(draft);
+                true
+            }
+        }
+    }
+
+    /// Changes the job that was taken last.
+    pub fn last(&mut self, change: impl FnOnce(&mut Workload, &mut SimJob)) {
+        if let Some(mut job) = self.jobs.workload.jobs.pop() {
+            change(&mut self.jobs.workload, &mut job);
+            self.jobs.workload.jobs.push(job);
+        }
+    }
+
+    fn judge(&mut self, draft: &Draft) -> Option<LeftOut> {
         if draft.tasks == 0 || draft.shapes.is_empty() {
-            return self.leave_out(draft.line, LeftOut::NoSize);
+            return Some(LeftOut::NoSize);
         }
         let too_large = |shape: &Shape| shape.request.cpu.0 > MOST || shape.request.memory.0 > MOST;
         if draft.shapes.iter().any(too_large) || draft.tasks > 100_000 {
-            return self.leave_out(draft.line, LeftOut::TooLarge);
+            return Some(LeftOut::TooLarge);
         }
         if draft.start_ms.is_some_and(|start| start < draft.submit_ms) {
-            return self.leave_out(draft.line, LeftOut::Backwards);
+            return Some(LeftOut::Backwards);
         }
-        if !self.ids.insert(draft.id) {
-            return self.leave_out(draft.line, LeftOut::Double);
-        }
+        (!self.ids.insert(draft.id)).then_some(LeftOut::Double)
+    }
+
+    fn take(&mut self, draft: Draft) {
         let limit = match draft.limit_ms.filter(|&limit| limit > 0) {
             Some(limit) if limit < draft.duration_ms => {
                 self.note(Note::LimitRaised);
@@ -158,6 +180,35 @@ impl Builder {
         workload.jobs.push(job);
         self.submits.push(draft.submit_ms);
         self.starts.push(draft.start_ms);
+    }
+
+    /// The smallest pool that could have run all jobs when they ran: for each device model as many equal machines as
+    /// the most that was in use at once asks for. A job whose start is not known counts from its submission.
+    pub fn smallest(&mut self, queues: Vec<QueueSpec>) -> Cluster {
+        self.note(Note::MadeUpMachines);
+        let mut groups: BTreeMap<&str, Group> = BTreeMap::new();
+        let workload = &self.jobs.workload;
+        for ((job, submit), start) in workload.jobs.iter().zip(&self.submits).zip(&self.starts) {
+            let Some(shape) = workload.shapes.get(job.shape as usize).and_then(|all| all.first()) else {
+                continue;
+            };
+            let device = shape.devices.first();
+            let group =
+                groups.entry(device.and_then(|asked| asked.model.as_deref()).unwrap_or("")).or_default();
+            let whole = device.map_or(0, |asked| u64::from(asked.count));
+            let part = device.map_or(0, |asked| u64::from(asked.count) * asked.compute.0);
+            let each = [shape.request.cpu.0, shape.request.memory.0, whole * 1000];
+            let held = [shape.request.cpu.0, shape.request.memory.0, part];
+            let begin = start.unwrap_or(*submit);
+            let end = begin.saturating_add_unsigned(job.duration.0);
+            group.holds(each, held.map(|amount| i128::from(amount) * i128::from(job.size.min)), begin, end);
+            group.widest = group.widest.max(job.size.min);
+        }
+        let mut nodes = Vec::new();
+        for (model, group) in groups {
+            group.nodes(model, &mut nodes);
+        }
+        Cluster { nodes, queues }
     }
 
     /// The workload, in the order of submission.
@@ -189,6 +240,63 @@ impl Builder {
         jobs.zero_ms = calendar;
         jobs.cluster = cluster;
         jobs
+    }
+}
+
+/// Jobs that ask for one model, to find the machines they need: CPU in thousandths, memory in bytes, devices in thousandths.
+#[derive(Default)]
+struct Group {
+    most_each: [u64; 3],
+    changes: Vec<(i64, [i128; 3])>,
+    widest: u32,
+}
+
+impl Group {
+    fn holds(&mut self, each: [u64; 3], held: [i128; 3], begin: i64, end: i64) {
+        for (most, amount) in self.most_each.iter_mut().zip(each) {
+            *most = amount.max(*most);
+        }
+        self.changes.push((begin, held));
+        self.changes.push((end, held.map(|amount| -amount)));
+    }
+
+    fn nodes(mut self, model: &str, nodes: &mut Vec<NodeSpec>) {
+        // What ends at a moment is free for what begins then.
+        self.changes.sort_unstable();
+        let (mut now, mut peak) = ([0_i128; 3], [0_i128; 3]);
+        for (_, change) in &self.changes {
+            for at in 0..3 {
+                now[at] += change[at];
+                peak[at] = peak[at].max(now[at]);
+            }
+        }
+        // Usual machines: eight devices at most, so that smaller jobs share one.
+        let gpus = self.most_each[2].div_ceil(1000).max(if peak[2] > 8000 { 8 } else { 0 });
+        let scale = gpus.max(1) / self.most_each[2].div_ceil(1000).max(1);
+        let each = [
+            self.most_each[0].max(1000).saturating_mul(scale),
+            self.most_each[1].max(1 << 30).saturating_mul(scale),
+            gpus * 1000,
+        ];
+        let needed = (0..3)
+            .filter(|&at| each[at] > 0)
+            .map(|at| u64::try_from(peak[at]).unwrap_or(0).div_ceil(each[at]));
+        let count =
+            needed.max().unwrap_or(1).max(u64::from(self.widest).div_ceil(scale.max(1))).clamp(1, 1_000_000);
+        let machine = Machine {
+            name: "n".to_owned(),
+            cpu_milli: each[0],
+            memory: each[1],
+            gpus: u32::try_from(gpus).unwrap_or(0),
+            gpu: (
+                if model.is_empty() { "GPU" } else { model }.to_owned(),
+                super::openb::device_memory(model),
+            ),
+            partition: String::new(),
+        };
+        for _ in 0..count {
+            nodes.push(machine.node(nodes.len()));
+        }
     }
 }
 
@@ -246,6 +354,12 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// The machine under a name of its own.
+    #[must_use]
+    pub fn named(&self, name: &str) -> NodeSpec {
+        NodeSpec { name: NodeName::from(name), ..self.node(0) }
+    }
+
     /// The machine with this number.
     #[must_use]
     pub fn node(&self, number: usize) -> NodeSpec {

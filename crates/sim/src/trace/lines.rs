@@ -144,6 +144,87 @@ pub(super) fn read_lines<T>(
     reading
 }
 
+/// Reads every object `{…}` of a JSON array, or of lines, with `one`; text between objects is passed over. A line is where
+/// an object begins. An object that is not closed at the end, or is longer than 16 MiB, is told.
+pub(super) fn read_objects<T>(input: impl Read, one: impl Fn(&str) -> Result<T, BadRowReason>) -> Reading<T> {
+    let mut reading = Reading::default();
+    let mut object = Object::default();
+    let mut input = BufReader::with_capacity(1 << 16, input);
+    let mut line = 1;
+    loop {
+        let used = match input.fill_buf() {
+            Ok([]) => break,
+            Ok(bytes) => {
+                for &byte in bytes {
+                    if let Some(text) = object.push(byte, line) {
+                        let row = text.and_then(|text| one(&text));
+                        reading.take(object.line, row);
+                    }
+                    line += u64::from(byte == b'\n');
+                }
+                bytes.len()
+            }
+            Err(why) => {
+                reading.broken = Some(Broken { line, why: why.to_string() });
+                return reading;
+            }
+        };
+        input.consume(used);
+    }
+    if object.depth > 0 {
+        reading.broken = Some(Broken {
+            line,
+            why: format!("the entry that begins in line {} is not closed", object.line),
+        });
+    }
+    reading
+}
+
+/// The longest object, in bytes.
+const LARGEST: usize = 16 << 20;
+
+/// An object on its way in.
+#[derive(Default)]
+struct Object {
+    bytes: Vec<u8>,
+    line: u64,
+    depth: u32,
+    quoted: bool,
+    escaped: bool,
+}
+
+impl Object {
+    /// Takes a byte; the object's text when it closes it.
+    fn push(&mut self, byte: u8, line: u64) -> Option<Result<String, BadRowReason>> {
+        if self.depth == 0 {
+            if byte != b'{' {
+                return None;
+            }
+            self.line = line;
+            self.bytes.clear();
+        }
+        if self.bytes.len() <= LARGEST {
+            self.bytes.push(byte);
+        }
+        match byte {
+            _ if self.escaped => self.escaped = false,
+            b'\\' if self.quoted => self.escaped = true,
+            b'"' => self.quoted = !self.quoted,
+            _ if self.quoted => {}
+            b'{' => self.depth += 1,
+            b'}' => self.depth -= 1,
+            _ => {}
+        }
+        if self.depth > 0 {
+            return None;
+        }
+        if self.bytes.len() > LARGEST {
+            return Some(Err(BadRowReason::TooLong(LARGEST)));
+        }
+        Some(String::from_utf8(std::mem::take(&mut self.bytes)).map_err(|_not_text| BadRowReason::NotText))
+    }
+}
+
 /// The values of one row, one after the other.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fields {

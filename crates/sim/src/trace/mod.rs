@@ -5,18 +5,32 @@
 //! told with its line and the reason, and counted; nothing is dropped in silence. What each format holds, what is
 //! used of it and what is left out: `docs/traces.md`.
 
+mod detect;
 pub mod fgd;
 pub mod helios;
+pub mod history;
 mod jobs;
+pub mod journal;
 mod lines;
+mod open;
 pub mod openb;
+pub mod pai;
+pub mod philly;
+pub mod profiles;
+pub mod requests;
+pub mod serving;
+pub mod slurm;
 pub mod swf;
 mod table;
 pub mod time;
 pub mod unpack;
+pub mod write;
 
+pub use detect::{Format, UnknownFormat, detect, names};
 pub use jobs::{Jobs, Machine, Note};
+pub use open::{Content, Loaded, Options, TraceError, open, open_with};
 
+use crate::workload::Ending;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -210,5 +224,16 @@ fn excerpt(text: &str) -> String {
     match text.char_indices().nth(80) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
+    }
+}
+
+/// How a state, in any of the spellings that traces have, ends a job. A word that is not known is an end like any other.
+fn read_state(text: &str) -> Ending {
+    let word = text.split([' ', '+']).next().unwrap_or_default().to_ascii_uppercase();
+    match word.as_str() {
+        "CANCELLED" | "CANCELED" | "CA" | "KILLED" | "REVOKED" => Ending::Cancelled,
+        "FAILED" | "F" | "TIMEOUT" | "TO" | "NODE_FAIL" | "NF" | "OOM" | "BOOT_FAIL" | "OUT_OF_MEMORY"
+        | "DEADLINE" => Ending::Failed,
+        _ => Ending::Completed,
     }
 }

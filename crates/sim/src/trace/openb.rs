@@ -6,7 +6,7 @@ use super::{BadRowReason, Jobs, LeftOut, Machine, Reading};
 use crate::workload::{Cluster, Ending};
 use std::io::Read;
 
-const CPU: Column = &["cpu_milli"];
+pub(super) const CPU: Column = &["cpu_milli"];
 const MEMORY: Column = &["memory_mib"];
 const PHASE: Column = &["pod_phase"];
 const SCHEDULED: Column = &["scheduled_time"];
@@ -129,7 +129,7 @@ fn read_phase(text: &str) -> Ending {
     }
 }
 
-/// The pods as jobs, on these nodes.
+/// The pods as jobs, on these nodes; without any on the smallest pool that could have run them.
 ///
 /// A pod runs from when it was scheduled to when it was deleted, whatever its phase; its queue is its quality of
 /// service. `gpu_milli` below 1000 is a share of a device's time; a `gpu_spec` of several models becomes as many
@@ -147,7 +147,7 @@ pub fn jobs(name: &str, lives: &Reading<OpenbLife>, nodes: &[OpenbNode]) -> Jobs
         };
         match spans {
             Err(why) => builder.leave_out(line, why),
-            Ok((start, span)) => builder.add(Draft {
+            Ok((start, span)) => drop(builder.add(Draft {
                 line,
                 id: number,
                 user: "",
@@ -160,10 +160,11 @@ pub fn jobs(name: &str, lives: &Reading<OpenbLife>, nodes: &[OpenbNode]) -> Jobs
                 tasks: 1,
                 shapes: shapes(&life.pod),
                 after: None,
-            }),
+            })),
         }
     }
-    builder.finish(Zero::Counted(None), cluster(nodes))
+    let cluster = if nodes.is_empty() { builder.smallest(Vec::new()) } else { cluster(nodes) };
+    builder.finish(Zero::Counted(None), cluster)
 }
 
 fn millis(seconds: u64) -> i64 {
@@ -191,9 +192,7 @@ pub fn cluster(nodes: &[OpenbNode]) -> Cluster {
             gpu: (node.model.clone(), device_memory(&node.model)),
             partition: String::new(),
         };
-        let mut spec = machine.node(0);
-        spec.name = pond_core::ids::NodeName::from(node.name.as_str());
-        spec
+        machine.named(&node.name)
     };
     Cluster { nodes: nodes.iter().map(node).collect(), queues: Vec::new() }
 }

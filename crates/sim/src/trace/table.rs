@@ -10,7 +10,8 @@ pub(super) type Column = &'static [&'static str];
 /// How a table is written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Style {
-    pub separator: char,
+    /// What may stand between values; the header's most frequent one does.
+    pub separators: &'static [char],
     /// Whether double quotes hold values together.
     pub quoted: bool,
     /// Names of columns when the file has no header.
@@ -19,7 +20,15 @@ pub(super) struct Style {
 
 impl Style {
     /// Comma-separated values under a header.
-    pub const CSV: Self = Self { separator: ',', quoted: true, header: None };
+    pub const CSV: Self = Self { separators: &[','], quoted: true, header: None };
+    /// What `sacct` prints: no quotes, a separator of the user's choice.
+    pub const SACCT: Self = Self { separators: &['|', ',', ';', '\t'], quoted: false, header: None };
+
+    fn separator(&self, header: &str) -> char {
+        let count = |separator: char| header.matches(separator).count();
+        // The first of the most frequent.
+        self.separators.iter().rev().copied().max_by_key(|&separator| count(separator)).unwrap_or(',')
+    }
 }
 
 /// Names of columns, as written; they are compared without regard to case.
@@ -79,6 +88,14 @@ impl<'a> Row<'a> {
     /// The text of a column that may be missing or empty.
     pub fn optional(&self, column: Column) -> Option<&'a str> {
         self.text(column).ok().filter(|text| !text.is_empty())
+    }
+
+    /// A decimal number in thousandths (`29.296875` is 29,297).
+    pub fn thousandths(&self, column: Column) -> Result<u64, BadRowReason> {
+        let text = self.text(column)?;
+        time::read_thousandths(text)
+            .and_then(|value| u64::try_from(value).ok())
+            .ok_or_else(|| malformed(column[0], text, "a number of 0 or more"))
     }
 
     pub fn decimal(&self, column: Column) -> Result<f64, BadRowReason> {
@@ -142,6 +159,7 @@ pub(super) fn read<T>(
     let mut lines = Lines::new(input);
     let mut header =
         style.header.map(|names| Header { names: names.iter().map(|&name| name.to_owned()).collect() });
+    let mut separator = None;
     let mut fields = Fields::default();
     let mut reading = Reading::default();
     while let Some(Line { number: line, text }) = lines.next() {
@@ -153,7 +171,8 @@ pub(super) fn read<T>(
                 continue;
             }
         };
-        let split = split(&mut fields, &text, style, &mut lines);
+        let separator = *separator.get_or_insert_with(|| style.separator(&text));
+        let split = split(&mut fields, &text, (separator, style.quoted), &mut lines);
         let Some(header) = &header else {
             match split {
                 Ok(()) => header = Some(Header::read(&fields)),
@@ -179,14 +198,14 @@ pub(super) fn read<T>(
 fn split(
     fields: &mut Fields,
     text: &str,
-    style: Style,
+    (separator, quoted): (char, bool),
     lines: &mut Lines<impl Read>,
 ) -> Result<(), BadRowReason> {
-    let one_line = fields.split(text, style.separator, style.quoted);
-    match (one_line, style.quoted) {
+    let one_line = fields.split(text, separator, quoted);
+    match (one_line, quoted) {
         (Err(BadRowReason::OpenQuote), true) => {
             let whole = lines.joined(text).ok_or(BadRowReason::OpenQuote)?;
-            fields.split(&whole, style.separator, true)
+            fields.split(&whole, separator, true)
         }
         (result, _) => result,
     }

@@ -10,7 +10,7 @@ pub mod running;
 pub mod shape;
 
 use super::policy::order::{Facts, Ranker, asked};
-use crate::model::Shape;
+use crate::model::{Class, Shape};
 use crate::queue::{Amounts, RUNNING};
 use crate::snapshot::{
     GangOrd, GangPhase, GangRow, NodeOrd, NodeRow, NodeState, PlacedGang, Settings, Snapshot,
@@ -20,9 +20,9 @@ use pending::{Pending, Place};
 use pool::Pool;
 use running::{Entry, Running};
 use shape::compile;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Variants of demands that are gone and may pile up before everything is built anew.
+/// Variants that nobody waits with and that may pile up before everything is built anew.
 const MOST_STALE_VARIANTS: usize = 1000;
 
 /// Where a gang was put.
@@ -52,7 +52,8 @@ pub struct Problem {
     now: Timestamp,
     seen: Vec<Seen>,
     demands: Vec<(Vec<Shape>, Variants)>,
-    stale_variants: usize,
+    /// Variants by what they stand for: a demand that comes back finds its own.
+    shapes: BTreeMap<(Shape, bool), usize>,
     places: Vec<[Option<String>; 3]>,
     parts: Vec<Amounts>,
     label_keys: BTreeSet<String>,
@@ -105,7 +106,7 @@ impl Problem {
             now,
             seen: Vec::with_capacity(snapshot.gangs.len()),
             demands: Vec::new(),
-            stale_variants: 0,
+            shapes: BTreeMap::new(),
             places: snapshot.nodes.iter().map(place).collect(),
             parts,
             label_keys,
@@ -145,7 +146,9 @@ impl Problem {
     }
 
     fn try_update(&mut self, snapshot: &Snapshot) -> bool {
-        if snapshot.nodes.len() != self.pool.len() || self.stale_variants > MOST_STALE_VARIANTS {
+        if snapshot.nodes.len() != self.pool.len()
+            || self.pool.variants.len() > 2 * self.pending.users.len() + MOST_STALE_VARIANTS
+        {
             return false;
         }
         let nodes: BTreeSet<NodeOrd> = snapshot.touched.nodes.iter().copied().collect();
@@ -159,6 +162,10 @@ impl Problem {
             self.parts[at] = part;
             self.pool.load(at, row);
         }
+        // A demand that was given to others has no gang of before any more when they are read.
+        for gang in &snapshot.touched.gangs {
+            self.forget_gang(*gang);
+        }
         for gang in &snapshot.touched.gangs {
             if !self.read_gang(snapshot, *gang) {
                 return false;
@@ -167,8 +174,7 @@ impl Problem {
         true
     }
 
-    /// Whether the gang's row could be read into what is there.
-    fn read_gang(&mut self, snapshot: &Snapshot, ord: GangOrd) -> bool {
+    fn forget_gang(&mut self, ord: GangOrd) {
         let at = ord.0 as usize;
         if at >= self.seen.len() {
             self.seen.resize(at + 1, Seen::Nowhere);
@@ -178,7 +184,14 @@ impl Problem {
             Seen::Pending(bucket, place) => self.pending.remove(bucket, &place),
             Seen::Running(entry, _) => self.running.remove(&entry, ord),
         }
+    }
+
+    /// Whether the gang's row could be read into what is there.
+    fn read_gang(&mut self, snapshot: &Snapshot, ord: GangOrd) -> bool {
+        self.forget_gang(ord);
+        let at = ord.0 as usize;
         let Some(row) = snapshot.gang(ord) else { return true };
+        let known = self.read_demand(snapshot, row.demand.0 as usize);
         self.seen[at] = match &row.phase {
             // The engine knows why.
             GangPhase::Held(_) => Seen::Nowhere,
@@ -187,7 +200,9 @@ impl Problem {
                 facts.now = self.ranker.round_of(self.now);
                 let rank = self.ranker.rank(&facts);
                 let place = Place { rank, queued: row.queued, id: row.id, gang: ord };
-                Seen::Pending(self.pending.add(row, place), place)
+                let variants = self.variants_of(row.demand.0 as usize, row.class == Class::Spare);
+                let line = self.ranker.line(row.queue.0 as usize);
+                Seen::Pending(self.pending.add(row, place, &variants, line), place)
             }
             GangPhase::Placed(placed) => {
                 let amounts = amounts_of(snapshot, placed);
@@ -198,7 +213,7 @@ impl Problem {
                 Seen::Running(entry, Box::new(amounts))
             }
         };
-        self.read_demand(snapshot, row.demand.0 as usize)
+        known
     }
 
     /// What the order policy may know of a gang; `rate` is what it holds, 0 while it waits.
@@ -223,7 +238,6 @@ impl Problem {
         if shapes == new {
             return true;
         }
-        self.stale_variants += variants.len();
         *variants = vec![[None; 2]; new.len()];
         shapes.clone_from(new);
         new.iter().flat_map(|shape| shape.labels.keys()).all(|key| self.label_keys.contains(key))
@@ -258,6 +272,10 @@ impl Problem {
         self.demands[demand].1.len()
     }
 
+    fn variants_of(&mut self, demand: usize, spare: bool) -> Vec<usize> {
+        (0..self.alternatives(demand)).map(|alternative| self.variant(demand, alternative, spare)).collect()
+    }
+
     /// The number of a variant, made when it is first asked for.
     pub fn variant(&mut self, demand: usize, alternative: usize, spare: bool) -> usize {
         let (shapes, variants) = &mut self.demands[demand];
@@ -265,8 +283,12 @@ impl Problem {
         if let Some(variant) = *slot {
             return variant;
         }
-        let compiled = compile(&shapes[alternative], &self.pool.models);
-        let variant = self.pool.add_variant(compiled, spare);
+        let pool = &mut self.pool;
+        let known = self.shapes.entry((shapes[alternative].clone(), spare));
+        let variant = *known.or_insert_with_key(|(shape, spare)| {
+            let compiled = compile(shape, &pool.models);
+            pool.add_variant(compiled, *spare)
+        });
         *slot = Some(variant);
         variant
     }

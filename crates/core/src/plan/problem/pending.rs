@@ -3,10 +3,11 @@
 use crate::ids::GangId;
 use crate::model::{Class, GangSize};
 use crate::plan::HoldReason;
-use crate::plan::policy::order::Rank;
+use crate::plan::policy::order::{Head, Rank};
+use crate::queue::Amounts;
 use crate::snapshot::{GangOrd, GangRow, NodeOrd};
 use crate::units::{Millis, Timestamp};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// What the gangs of a bucket have in common.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +50,19 @@ pub struct Bucket {
     pub gangs: VecDeque<Place>,
     /// The reason that was last given for those who wait here, but for those [`Pending::apart`].
     pub told: Option<HoldReason>,
+    /// Variants of its demand, by alternative.
+    pub variants: Vec<usize>,
+    line: usize,
+    head: Option<Head>,
+}
+
+/// First gangs of the buckets of one class and line, in their order.
+#[derive(Clone, Debug, Default)]
+pub struct Heads {
+    /// Of all buckets.
+    pub all: BTreeSet<Head>,
+    /// By variant; buckets with alternatives stand in several.
+    pub by_variant: BTreeMap<usize, BTreeSet<Head>>,
 }
 
 /// All pending gangs.
@@ -58,6 +72,16 @@ pub struct Pending {
     pub buckets: Vec<Bucket>,
     /// Gangs for whom another reason was last given than for their bucket, or none yet.
     pub apart: BTreeMap<GangOrd, Option<HoldReason>>,
+    /// Whoever waits, by class and line; none of them is empty.
+    pub lines: BTreeMap<(Class, usize), Heads>,
+    /// Limits of queues as the last reasons were given: which, used, limit.
+    pub limits: Vec<(usize, Amounts, Amounts)>,
+    /// [`super::pool::Pool::reshaped`] then.
+    pub reshaped: u64,
+    /// Buckets whose reason must be found anew.
+    pub unsettled: BTreeSet<usize>,
+    /// Buckets by variant.
+    pub users: BTreeMap<usize, usize>,
     numbers: BTreeMap<Key, usize>,
     unused: Vec<usize>,
 }
@@ -88,26 +112,12 @@ impl Pending {
         }
     }
 
-    /// Puts a gang in; the number of its bucket.
-    pub fn add(&mut self, row: &GangRow, place: Place) -> usize {
+    /// Puts a gang in; the number of its bucket. `variants` are those of its demand, `line` is that of its queue.
+    pub fn add(&mut self, row: &GangRow, place: Place, variants: &[usize], line: usize) -> usize {
         let key = Self::key(row);
         let number = match self.numbers.get(&key) {
             Some(number) => *number,
-            None => {
-                let bucket = Bucket { key: key.clone(), gangs: VecDeque::new(), told: None };
-                let number = match self.unused.pop() {
-                    Some(number) => {
-                        self.buckets[number] = bucket;
-                        number
-                    }
-                    None => {
-                        self.buckets.push(bucket);
-                        self.buckets.len() - 1
-                    }
-                };
-                self.numbers.insert(key, number);
-                number
-            }
+            None => self.open(key, variants, line),
         };
         self.apart.insert(place.gang, None);
         let gangs = &mut self.buckets[number].gangs;
@@ -118,6 +128,24 @@ impl Pending {
             }
             _ => gangs.push_back(place),
         }
+        self.find_head(number);
+        number
+    }
+
+    fn open(&mut self, key: Key, variants: &[usize], line: usize) -> usize {
+        let variants = variants.to_vec();
+        for variant in &variants {
+            *self.users.entry(*variant).or_default() += 1;
+        }
+        let number = self.unused.pop().unwrap_or(self.buckets.len());
+        self.numbers.insert(key.clone(), number);
+        let bucket = Bucket { key, gangs: VecDeque::new(), told: None, variants, line, head: None };
+        if number == self.buckets.len() {
+            self.buckets.push(bucket);
+        } else {
+            self.buckets[number] = bucket;
+        }
+        self.unsettled.insert(number);
         number
     }
 
@@ -133,9 +161,50 @@ impl Pending {
         if let Ok(at) = bucket.gangs.binary_search(place) {
             bucket.gangs.remove(at);
         }
-        if bucket.gangs.is_empty() {
+        let over = bucket.gangs.is_empty();
+        self.find_head(number);
+        if over {
+            let bucket = &self.buckets[number];
             self.numbers.remove(&bucket.key);
+            for variant in &bucket.variants {
+                if let Some(count) = self.users.get_mut(variant) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.users.remove(variant);
+                    }
+                }
+            }
+            self.unsettled.remove(&number);
             self.unused.push(number);
+        }
+    }
+
+    /// Brings the lines up to who is first in a bucket.
+    fn find_head(&mut self, number: usize) {
+        let bucket = &mut self.buckets[number];
+        let head = bucket.gangs.front().map(|place| Head::of(place, bucket.key.priority, number));
+        let before = std::mem::replace(&mut bucket.head, head);
+        if before == head {
+            return;
+        }
+        let at = (bucket.key.class, bucket.line);
+        let heads = self.lines.entry(at).or_default();
+        if let Some(before) = &before {
+            heads.all.remove(before);
+        }
+        heads.all.extend(head);
+        for variant in &bucket.variants {
+            let own = heads.by_variant.entry(*variant).or_default();
+            if let Some(before) = &before {
+                own.remove(before);
+            }
+            own.extend(head);
+            if own.is_empty() {
+                heads.by_variant.remove(variant);
+            }
+        }
+        if heads.all.is_empty() {
+            self.lines.remove(&at);
         }
     }
 }

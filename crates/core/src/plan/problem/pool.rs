@@ -120,6 +120,8 @@ pub struct Pool {
     pub domains: Vec<Bits>,
     /// Reservations.
     pub claims: Claims,
+    /// Counts nodes that became others than they were: opened, closed, relabelled, with other devices.
+    pub reshaped: u64,
 }
 
 fn profile_of(row: &NodeRow, facts: &[DeviceFacts], keys: &BTreeSet<String>, lend_margin: u64) -> Profile {
@@ -197,6 +199,7 @@ impl Pool {
             label_keys,
             domains: domains(rows),
             claims: Claims::new(n),
+            reshaped: 0,
         };
         for row in rows {
             pool.device_start.push(u32::try_from(pool.devices.len()).unwrap_or(u32::MAX));
@@ -264,6 +267,7 @@ impl Pool {
         if let Some(size) = self.profile_sizes.get_mut(self.profile[node] as usize) {
             *size -= 1;
         }
+        self.reshaped += u64::from(self.profile[node] != id);
         self.profile[node] = id;
         self.profile_sizes[id as usize] += 1;
         self.rescore(node);
@@ -413,6 +417,11 @@ impl Pool {
             self.read(variant, self.grown[at] as usize);
         }
         self.variants[variant].seen = end;
+    }
+
+    /// Whether the variant has a node that it may fit on, as of the last [`Self::sync`].
+    pub fn may_fit(&self, variant: usize) -> bool {
+        !self.variants[variant].fit.is_empty()
     }
 
     /// Whether an open node's kind goes with the variant at all.

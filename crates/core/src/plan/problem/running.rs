@@ -5,6 +5,7 @@ use crate::plan::policy::order::Standing;
 use crate::snapshot::{GangOrd, GangRow, PlacedGang};
 use crate::units::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 /// How a running gang is found among those that may be evicted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -109,6 +110,19 @@ impl Running {
         self.elastic.remove(&gang);
         self.leaving.remove(&gang);
         self.spare.remove(&gang);
+    }
+
+    /// From which priority on a waiting gang of this class and line may find somebody to evict by class, priority or level:
+    /// everybody, those above the lowest that runs, or nobody.
+    pub fn least_evictable(&self, class: Class, line: usize, by_level: bool) -> Option<Bound<u16>> {
+        let at = |class, line| Evictable { class, line, priority: 0, level: 0, gang: GangOrd(0) };
+        let lower = self.evictable.range(..at(class, 0)).next();
+        let own = self.evictable.range(at(class, line)..at(class, line + 1)).next();
+        match (lower, own) {
+            (Some(_), _) => Some(Bound::Unbounded),
+            (None, Some(_)) if by_level => Some(Bound::Unbounded),
+            (None, own) => own.map(|least| Bound::Excluded(least.priority)),
+        }
     }
 
     /// Those whose level has changed by now.

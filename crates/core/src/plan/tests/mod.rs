@@ -6,6 +6,8 @@ mod orders;
 mod properties;
 mod scenarios;
 
+use super::problem::Problem;
+use super::solve::solve_in_full;
 use super::world::World;
 use super::{Decision, HoldReason, Plan, Planner};
 use crate::check::check_plan;
@@ -44,6 +46,10 @@ impl Pool {
         assert_eq!(check_plan(&self.world.snapshot, &plan), Vec::new(), "{plan:#?}");
         let mut fresh = Planner::new(self.settings.clone()).plan(&self.world.snapshot, at);
         assert_eq!(check_plan(&self.world.snapshot, &fresh), Vec::new(), "{fresh:#?}");
+        let mut problem = Problem::new(&self.world.snapshot, &self.settings, at);
+        let mut full = solve_in_full(&mut problem, &self.world.snapshot, &self.settings, at);
+        full.retain(|decision| !matches!(decision, Decision::Hold { .. }));
+        assert_eq!(acts_of(&plan), full, "who was left out would have changed the plan");
         self.world.thin(&mut fresh);
         self.world.thin(&mut plan);
         let (kept, fresh) = (sorted(&plan), sorted(&fresh));

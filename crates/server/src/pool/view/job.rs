@@ -84,6 +84,7 @@ pub fn summary(sight: &Sight<'_>, job: &Job) -> JobSummary {
         submitted_ms: job.submitted.0,
         started_ms: job.gangs.iter().filter_map(first_start).min(),
         ended_ms: job.finished.map(|at| at.0),
+        time_limit_ms: job.spec.time_limit.map(|limit| limit.0),
         exit_code: job.exit_code(),
     }
 }

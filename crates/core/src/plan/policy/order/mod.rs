@@ -4,7 +4,7 @@
 //! policy's [`Rank`], then place in line. A rank is a function of [`Facts`] of one gang. Under most policies it stays while a gang
 //! waits, and is computed once, when its row is read; under those that look at the clock, anew each round.
 
-mod fair_share;
+pub mod fair_share;
 mod fifo;
 mod las;
 mod qssf;

@@ -13,6 +13,7 @@ pub mod event;
 pub mod frame;
 pub mod ids;
 pub mod meter;
+pub mod mix;
 pub mod model;
 pub mod plan;
 pub mod queue;

@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let pods = openb::pods(gz(&format!("{workload}.csv.gz"))?).rows;
         let cells = cells(workload, &nodes, &pods, &published, &draws);
         for row in cells.chunks(FRACTIONS.len()) {
-            write!(out, "{workload:27} {:16}", row[0].policy.published_name())?;
+            write!(out, "{workload:27} {:16}", row[0].policy.name())?;
             for cell in row {
                 write!(
                     out,

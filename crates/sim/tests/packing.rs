@@ -60,7 +60,7 @@ fn the_published_means_come_out_when_the_published_orders_go_in() {
     let pods = pods(gz(&format!("{workload}.csv.gz"))).rows;
     let mut rows = published(summary).rows;
     // One policy: the others would take a minute without optimisation.
-    rows.retain(|row| row.policy == Policy::GpuPacking.published_name());
+    rows.retain(|row| row.policy == Policy::GpuPacking.name());
     let cells = cells(workload, &nodes, &pods, &rows, &Draws::Published);
     assert_eq!(cells.len(), 5);
     for cell in cells {

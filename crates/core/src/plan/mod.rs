@@ -22,6 +22,7 @@ mod what_if;
 pub mod world;
 
 pub use planner::Planner;
+pub use policy::place::worth::GapWorth;
 pub(crate) use problem::shape::model_matches;
 
 use crate::event::DeviceGrant;

@@ -1,6 +1,7 @@
 //! One run: pods in a random order, one pass, nothing leaves.
 
 use super::cluster::{Cluster, Demand, Node};
+use super::expected::Expected;
 use super::fragment::TypicalPods;
 use super::policy::Policy;
 use crate::random::Random;
@@ -34,7 +35,8 @@ impl Asked {
         let mut pods: Vec<&OpenbPod> = pods.iter().collect();
         pods.sort_by(|a, b| a.name.cmp(&b.name));
         let asked: Vec<Demand> = pods.iter().map(|pod| cluster.demand(pod)).collect();
-        let typical = TypicalPods::of(asked.iter().zip(&pods).map(|(demand, pod)| (*demand, &*pod.models)));
+        let typical =
+            TypicalPods::of(asked.iter().zip(&pods).map(|(demand, pod)| (*demand, &*pod.models, 1)));
         let mut demands = asked.clone();
         demands.sort_unstable();
         demands.dedup();
@@ -168,14 +170,18 @@ pub fn run(cluster: &Cluster, workload: &Workload, policy: Policy) -> Outcome {
     let mut ties = Random::new(workload.seed, "ties");
     let mut kept = vec![vec![Kept::Unknown; nodes.len()]; workload.demands.len()];
     let mut outcome = Outcome { curve: Vec::new(), capacity_milli: cluster.capacity_milli() };
+    let mut expected = Expected::at_first(policy, &workload.typical);
     let (mut asked, mut granted) = (0, 0);
     for &ordinal in &workload.arrivals {
         let demand = &workload.demands[ordinal as usize];
+        if expected.arrive(demand) {
+            kept.iter_mut().for_each(|scores| scores.fill(Kept::Unknown));
+        }
         asked += demand.total_milli();
         let scores = &mut kept[ordinal as usize];
         for (node, score) in nodes.iter().zip(scores.iter_mut()) {
             if matches!(score, Kept::Unknown) {
-                *score = graded(node, demand, policy, &workload.typical);
+                *score = graded(node, demand, policy, &expected);
             }
         }
         if let Some((at, gpu)) = best(scores, policy, &mut ties) {
@@ -190,11 +196,11 @@ pub fn run(cluster: &Cluster, workload: &Workload, policy: Policy) -> Outcome {
     outcome
 }
 
-fn graded(node: &Node, demand: &Demand, policy: Policy, typical: &TypicalPods) -> Kept {
+fn graded(node: &Node, demand: &Demand, policy: Policy, expected: &Expected) -> Kept {
     if !node.fits(demand) {
         return Kept::Unfit;
     }
-    let (score, gpu) = policy.score(node, demand, typical);
+    let (score, gpu) = policy.score(node, demand, expected);
     Kept::Fit { score, gpu }
 }
 

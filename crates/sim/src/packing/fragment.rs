@@ -13,13 +13,16 @@ impl TypicalPods {
     /// Part of the pods that the typical ones cover: theirs and ours 0.95.
     pub const COVERAGE: f64 = 0.95;
 
+    /// From pods, the names of the models they accept, and how much each counts.
+    ///
     /// Counts (cpu, thousandths, GPUs, names of models), memory aside, most frequent first and of equally frequent
     /// ones the largest first, until 95 % are covered.
     #[must_use]
-    pub fn of<'a>(pods: impl Iterator<Item = (Demand, &'a [String])>) -> Self {
+    pub fn of<'a>(pods: impl Iterator<Item = (Demand, &'a [String], u64)>) -> Self {
         let mut counts: BTreeMap<(u64, u32, u32, &[String], ModelSet), u64> = BTreeMap::new();
-        for (pod, names) in pods {
-            *counts.entry((pod.cpu_milli, pod.gpu_milli, pod.gpus, names, pod.models)).or_default() += 1;
+        for (pod, names, weight) in pods {
+            let shape = (pod.cpu_milli, pod.gpu_milli, pod.gpus, names, pod.models);
+            *counts.entry(shape).or_default() += weight;
         }
         let wanted = counts.values().sum::<u64>() as f64 * Self::COVERAGE;
         let mut ranked: Vec<_> = counts.into_iter().collect();
@@ -73,7 +76,7 @@ mod tests {
             residents: BTreeMap::new(),
         };
         let fragment = |gpus, gpu_milli| {
-            let pods: [(Demand, &[String]); 1] = [(demand(gpus, gpu_milli), &[])];
+            let pods: [(Demand, &[String], u64); 1] = [(demand(gpus, gpu_milli), &[], 1)];
             TypicalPods::of(pods.into_iter()).fragment(&node).to_bits()
         };
         assert_eq!(fragment(1, 1000), 500.0_f64.to_bits());

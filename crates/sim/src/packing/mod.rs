@@ -6,6 +6,7 @@
 //! are the experiment's; a [`policy`] only scores what passed them, the best score wins.
 
 mod cluster;
+mod expected;
 mod experiment;
 mod fragment;
 pub mod policy;
@@ -15,4 +16,4 @@ pub use cluster::{Cluster, Demand, Node};
 pub use experiment::{Outcome, Workload, run};
 pub use fragment::TypicalPods;
 pub use policy::Policy;
-pub use table::{Cell, Draws, FRACTIONS, Figure, PUBLISHED_SEEDS, TOLERANCE, cells};
+pub use table::{Cell, Contest, Draws, FRACTIONS, Figure, PUBLISHED_SEEDS, TOLERANCE, cells, contest};

@@ -1,6 +1,6 @@
 //! The published table and ours beside it, as data.
 
-use super::{Cluster, Policy, Workload, run};
+use super::{Cluster, Outcome, Policy, Workload, run};
 use crate::random::lagged::Seeder;
 use crate::trace::fgd::PublishedRow;
 use crate::trace::openb::{OpenbNode, OpenbPod};
@@ -71,6 +71,21 @@ impl Cell {
     }
 }
 
+fn workloads(cluster: &Cluster, pods: &[OpenbPod], draws: &Draws) -> Vec<Workload> {
+    match draws {
+        Draws::Published => {
+            let seeder = Seeder::default();
+            let one = |seed| Workload::published(cluster, pods, 130, seeder.seeded(seed));
+            PUBLISHED_SEEDS.map(one).collect()
+        }
+        Draws::Ours(seeds) => seeds.clone().map(|seed| Workload::new(cluster, pods, 130, seed)).collect(),
+    }
+}
+
+fn granted(outcomes: &[Outcome], percent: u64) -> Figure {
+    Figure::of(&outcomes.iter().map(|outcome| outcome.granted_at(percent)).collect::<Vec<_>>())
+}
+
 /// All cells of one workload that were published, policies and percents ascending.
 #[must_use]
 pub fn cells(
@@ -81,25 +96,34 @@ pub fn cells(
     draws: &Draws,
 ) -> Vec<Cell> {
     let cluster = Cluster::new(nodes);
-    let workloads: Vec<Workload> = match draws {
-        Draws::Published => {
-            let seeder = Seeder::default();
-            let one = |seed| Workload::published(&cluster, pods, 130, seeder.seeded(seed));
-            PUBLISHED_SEEDS.map(one).collect()
-        }
-        Draws::Ours(seeds) => seeds.clone().map(|seed| Workload::new(&cluster, pods, 130, seed)).collect(),
-    };
+    let workloads = workloads(&cluster, pods, draws);
     let mut cells = Vec::new();
     for policy in Policy::PUBLISHED {
-        let row =
-            published.iter().find(|row| row.workload == workload && row.policy == policy.published_name());
+        let row = published.iter().find(|row| row.workload == workload && row.policy == policy.name());
         let Some(row) = row else { continue };
         let outcomes: Vec<_> = workloads.iter().map(|workload| run(&cluster, workload, policy)).collect();
         for (percent, published) in FRACTIONS.into_iter().zip(row.allocated) {
-            let runs: Vec<f64> = outcomes.iter().map(|outcome| outcome.granted_at(percent)).collect();
-            let workload = workload.to_owned();
-            cells.push(Cell { workload, policy, percent, ours: Figure::of(&runs), published });
+            let (workload, ours) = (workload.to_owned(), granted(&outcomes, percent));
+            cells.push(Cell { workload, policy, percent, ours, published });
         }
     }
     cells
+}
+
+/// Our policy beside FGD on the same arrivals, when 130 % of the GPUs had been asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Contest {
+    /// Percent granted under FGD, which is given the typical pods of the whole workload.
+    pub fgd: Figure,
+    /// Percent granted under ours, which learns the mix as it comes.
+    pub gaps: Figure,
+}
+
+/// Ours against FGD on one workload.
+#[must_use]
+pub fn contest(nodes: &[OpenbNode], pods: &[OpenbPod], draws: &Draws) -> Contest {
+    let cluster = Cluster::new(nodes);
+    let workloads = workloads(&cluster, pods, draws);
+    let runs = |policy| workloads.iter().map(|workload| run(&cluster, workload, policy)).collect::<Vec<_>>();
+    Contest { fgd: granted(&runs(Policy::Fgd), 130), gaps: granted(&runs(Policy::Gaps), 130) }
 }

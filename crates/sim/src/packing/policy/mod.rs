@@ -3,13 +3,14 @@
 mod best_fit;
 mod dot_product;
 mod fgd;
+mod gaps;
 mod gpu_clustering;
 mod gpu_packing;
 
 use super::cluster::{Demand, Node};
-use super::fragment::TypicalPods;
+use super::expected::Expected;
 
-/// A policy of the published comparison.
+/// A policy of the published comparison, or ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
     /// Any node that fits, any GPU of it that suffices.
@@ -24,16 +25,18 @@ pub enum Policy {
     BestFit,
     /// The steepest descent of fragmentation (Weng et al., ATC 2023).
     Fgd,
+    /// Our own: worth of gaps, then fragmentation, against the mix that came so far.
+    Gaps,
 }
 
 impl Policy {
-    /// The policies, in the order of the published table.
+    /// The published policies, in the order of their table.
     pub const PUBLISHED: [Self; 6] =
         [Self::Random, Self::DotProduct, Self::GpuClustering, Self::GpuPacking, Self::BestFit, Self::Fgd];
 
-    /// Its name in the published table.
+    /// Its name, as in the published table; ours has none there.
     #[must_use]
-    pub const fn published_name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Random => "01-Random",
             Self::DotProduct => "02-DotProd",
@@ -41,18 +44,20 @@ impl Policy {
             Self::GpuPacking => "04-GpuPacking",
             Self::BestFit => "05-BestFit",
             Self::Fgd => "06-FGD",
+            Self::Gaps => "Gaps",
         }
     }
 
     /// Score of a node that fits, and the GPU for a shared demand where the policy has a view on it.
-    pub(super) fn score(self, node: &Node, demand: &Demand, typical: &TypicalPods) -> (i64, Option<usize>) {
+    pub(super) fn score(self, node: &Node, demand: &Demand, expected: &Expected) -> (i64, Option<usize>) {
         match self {
             Self::Random => (0, None),
             Self::DotProduct => dot_product::score(node, demand),
             Self::GpuClustering => (gpu_clustering::score(node, demand), node.tightest(demand)),
             Self::GpuPacking => (gpu_packing::score(node, demand), node.tightest(demand)),
             Self::BestFit => (best_fit::score(node, demand), node.tightest(demand)),
-            Self::Fgd => fgd::score(node, demand, typical),
+            Self::Fgd => fgd::score(node, demand, expected),
+            Self::Gaps => gaps::score(node, demand, expected),
         }
     }
 }
@@ -63,3 +68,22 @@ const MAX_SCORE: i64 = 100;
 const MAX_CPU_MILLI: u64 = 128_000;
 /// GPUs of the largest node of the trace, in thousandths.
 const MAX_GPU_MILLI: u64 = 8000;
+
+/// The best score of all GPUs that a share could go to, and the first GPU that has it. For whole GPUs there is no choice.
+fn best_gpu(node: &Node, demand: &Demand, graded: impl Fn(Option<usize>) -> i64) -> (i64, Option<usize>) {
+    if !demand.is_shared() {
+        return (graded(None), None);
+    }
+    let mut best: Option<(i64, usize)> = None;
+    for (gpu, left) in node.gpus.iter().enumerate().filter(|&(_, &left)| left >= demand.gpu_milli) {
+        // GPUs with the same amount left are alike: only the first can be the first best.
+        if node.gpus[..gpu].contains(left) {
+            continue;
+        }
+        let score = graded(Some(gpu));
+        if best.is_none_or(|(top, _)| score > top) {
+            best = Some((score, gpu));
+        }
+    }
+    best.map_or((0, None), |(score, gpu)| (score, Some(gpu)))
+}

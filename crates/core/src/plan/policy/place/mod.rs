@@ -3,6 +3,7 @@
 
 mod pack;
 mod spread;
+pub mod worth;
 
 use crate::plan::problem::room::Free;
 use crate::snapshot::PlacementPolicy;

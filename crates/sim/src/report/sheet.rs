@@ -45,13 +45,13 @@ pub fn summaries_csv(summaries: &[Summary]) -> String {
         "jain_ppm",
     ];
     let rows = summaries.iter().flat_map(|run| {
-        let sizes = run.by_size.iter().map(|(size, figures)| (size.key(), figures));
-        std::iter::once(("all", &run.all)).chain(sizes).map(move |(size, figures)| {
-            let whole = |number: u64| if size == "all" { number.to_string() } else { String::new() };
+        let sizes = run.by_size.iter().map(|(size, figures)| (Some(size), figures));
+        std::iter::once((None, &run.all)).chain(sizes).map(move |(size, figures)| {
+            let whole = |number: u64| if size.is_none() { number.to_string() } else { String::new() };
             [
                 run.name.clone(),
                 run.seed.to_string(),
-                size.to_owned(),
+                size.map_or("all", |size| size.key()).to_owned(),
                 figures.jct_ms.count.to_string(),
                 figures.jct_ms.mean.to_string(),
                 figures.jct_ms.p50.to_string(),

@@ -6,9 +6,11 @@
 
 use crate::event::DeviceGrant;
 use crate::ids::{GangId, Generation, NodeName, UserName};
-use crate::model::{Class, Device, GangSize, QueueSpec, Resources, Shape};
+use crate::model::speed::{done_in, takes};
+use crate::model::{Class, Device, GangSize, QueueSpec, Resources, Shape, Speed};
 use crate::units::{Bytes, MilliCpu, Millis, Thousandths, Timestamp};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Place of a node in [`Snapshot::nodes`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -153,7 +155,7 @@ pub struct Attained {
     /// What it held, over all attempts: thousandths of a device × milliseconds. A gang without devices counts the
     /// thousandths of a core that it was guaranteed instead.
     pub service: u64,
-    /// How long it ran, over the attempts whose work it still has: those that ended with a save.
+    /// What it did, over the attempts whose work it still has, those that ended with a save: milliseconds at full speed.
     pub done: Millis,
 }
 
@@ -170,6 +172,10 @@ pub struct PlacedGang {
     pub saved: Timestamp,
     /// Since when what it holds is not yet in [`GangRow::attained`]: its start, or the last change of its ranks.
     pub metered: Timestamp,
+    /// What it did in this attempt up to then, in milliseconds at full speed.
+    pub worked: Millis,
+    /// How fast it works where it is, in thousandths of full speed.
+    pub speed: u64,
     /// Where it expects to end: its time limit or its prediction, whichever is earlier.
     pub expected_end: Option<Timestamp>,
     /// Its ranks.
@@ -182,6 +188,20 @@ pub struct PlacedGang {
     pub evicted_for: Option<GangId>,
     /// Its highest ranks are being ended; their place is free soon. Until then they are still in `tasks`.
     pub shrinking: Option<Shrinking>,
+}
+
+impl PlacedGang {
+    /// What it did in this attempt up to `now`, in milliseconds at full speed.
+    #[must_use]
+    pub fn done(&self, now: Timestamp) -> Millis {
+        self.worked.plus(done_in(now.since(self.metered.max(self.saved)), self.speed))
+    }
+
+    /// When it will have done that much in this attempt, in milliseconds at full speed.
+    #[must_use]
+    pub fn done_at(&self, work: Millis) -> Timestamp {
+        self.metered.max(self.saved).after(takes(work.minus(self.worked), self.speed))
+    }
 }
 
 /// A gang on its way to fewer ranks.
@@ -214,12 +234,14 @@ pub struct GangRow {
     pub queued: Timestamp,
     /// How long it runs at most.
     pub time_limit: Option<Millis>,
-    /// How long it is predicted to run, all attempts together.
+    /// How long it is predicted to run at full speed, all attempts together.
     pub predicted: Option<Millis>,
     /// What it has had of the pool; of a placed gang up to [`PlacedGang::metered`], and what it did before this attempt.
     pub attained: Attained,
     /// Whether it saves its work when it is evicted.
     pub saves: bool,
+    /// How its speed depends on its place; `None`: in proportion to its ranks.
+    pub speed: Option<Arc<Speed>>,
     /// Whether it may be evicted.
     pub preemptible: bool,
     /// Once placed, it is not evicted for this long.
@@ -419,6 +441,10 @@ pub enum OrderPolicy {
     Srsf,
     /// Who takes longest for its length, waiting included, first; preemptive after a lease.
     Themis,
+    /// Who got on least for its time in the pool, in its own speed, first; preemptive after a lease.
+    Gavel,
+    /// Fewest devices first, extra ranks where they speed up most.
+    Goodput,
 }
 
 /// Parameters of the order policies.
@@ -433,7 +459,7 @@ pub struct Ranking {
     pub base: u64,
     /// A gang is evicted for one that stands so many levels before it, at least 1. Default 1.
     pub gap: u32,
-    /// Under Themis a gang keeps its place for so long, in milliseconds. Default 20 minutes.
+    /// Under Themis and Gavel a gang keeps its place for so long, in milliseconds. Default 20 minutes.
     pub lease: Millis,
     /// How often ranks are taken that change while a gang waits, in milliseconds, at least 1. Default one minute.
     pub round: Millis,

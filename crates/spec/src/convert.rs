@@ -146,6 +146,7 @@ impl JobFile {
             min_runtime: span(self.min_runtime, Millis::ZERO),
             time_limit: self.time_limit.map(|limit| limit.0),
             predicted: None,
+            speed: None,
             grace: span(self.grace, Millis(10_000)),
             retry: retry(self.retry.as_ref()),
             checkpoint: self.checkpoint.as_ref().map(|checkpoint| Checkpoint {

@@ -10,6 +10,7 @@ use crate::model::{Class, Dependency, DeviceRequest, JobSpec, Resources, Shape, 
 use crate::snapshot::{Attained, GangPhase, GangRow, Held};
 use crate::units::{Millis, Thousandths};
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 /// The largest amounts of one task: a million cores, a pebibyte.
 const MAX_CPU: u64 = 1_000_000_000;
@@ -100,6 +101,8 @@ pub(super) fn check_spec(spec: &JobSpec) -> Handled<()> {
     let distinct: BTreeSet<JobId> = spec.after.iter().map(|after| after.job).collect();
     ensure(distinct.len() == spec.after.len(), "after", "names a job twice", "name each once")?;
     ensure(spec.time_limit != Some(Millis::ZERO), "time_limit", "is 0", "leave it out for no limit")?;
+    let sound = spec.speed.as_ref().is_none_or(crate::model::Speed::is_sound);
+    ensure(sound, "speed", "has a factor out of range or ranks out of order", "list ranks ascending")?;
     let signal = spec.checkpoint.as_ref().map_or(1, |save| save.signal);
     ensure((1..=64).contains(&signal), "checkpoint.signal", "is no signal", "use for example SIGUSR1")?;
     spec.shapes.iter().try_for_each(check_shape)
@@ -220,6 +223,7 @@ pub(super) fn gang_row(
         predicted: spec.predicted,
         attained: gang.attained,
         saves: spec.checkpoint.is_some(),
+        speed: spec.speed.clone().map(Arc::new),
         preemptible: spec.preemptible && spec.class != Class::Critical,
         min_runtime: spec.min_runtime,
         evictions: gang.evictions,

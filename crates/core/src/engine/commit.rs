@@ -10,7 +10,7 @@ use crate::meter::Hold;
 use crate::model::Class;
 use crate::plan::{Decision, HoldReason, Placement, Plan, PreemptCause};
 use crate::snapshot::{NodeOrd, Shrinking};
-use crate::units::{MilliCpu, Timestamp};
+use crate::units::{MilliCpu, Millis, Timestamp};
 
 type Step = Result<(), StaleReason>;
 
@@ -126,6 +126,7 @@ impl Engine {
             placed: now,
             started: None,
             metered: None,
+            worked: Millis::ZERO,
             deadline,
             tasks: Vec::new(),
             gone: Vec::new(),
@@ -229,11 +230,10 @@ impl Engine {
         let shape = shapes.get(live.alternative as usize).ok_or(StaleReason::Ranks)?;
         let limits = Limits { request: shape.request, burst: shape.burst };
         let seats = seats(self, shape, job.spec.class, rows.queue, tasks, false)?;
-        let now = self.now;
+        self.bank(id);
         let gang = self.gang_mut(id).ok_or(StaleReason::Gone)?;
         // A rank that left and comes back must not be taken for the one that left.
         gang.generation = Generation(generation.0.saturating_add(1));
-        gang.bank(now);
         let (generation, state) = (gang.generation, gang.state());
         self.remember(id, decision);
         self.seat(id, rows, generation, limits, tasks, seats);

@@ -17,7 +17,6 @@ use crate::event::{DeviceGrant, Exit};
 use crate::ids::{GangId, Generation, JobId, UserName};
 use crate::model::{DeviceKind, JobSpec, Resources, RunSpec, Shape, ShareMode};
 use crate::plan::{Decision, HoldReason, PreemptCause};
-use crate::queue::Amounts;
 use crate::snapshot::{Attained, Held, NodeOrd, Shrinking};
 use crate::units::{MilliCpu, Millis, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -179,6 +178,9 @@ pub struct Live {
     /// When its ranks changed last, up to which what it holds is in [`Gang::attained`]; `None`: they never did.
     #[serde(default)]
     pub metered: Option<Timestamp>,
+    /// What it did in this attempt up to then, in milliseconds at full speed.
+    #[serde(default)]
+    pub worked: Millis,
     /// What it was told: the latest moment at which it will still run.
     pub deadline: Option<Timestamp>,
     /// Its ranks, ascending.
@@ -422,19 +424,6 @@ impl Gang {
             Phase::Placed(live) => Some(live),
             _ => None,
         }
-    }
-
-    /// Adds what it held up to now to what it attained; before its ranks change.
-    pub(super) fn bank(&mut self, now: Timestamp) {
-        let Phase::Placed(live) = &mut self.phase else { return };
-        let mut held = Amounts::ZERO;
-        for task in &live.tasks {
-            held.0[0] = held.0[0].saturating_add(task.limits.request.cpu.0);
-            task.held.iter().for_each(|device| held.add_device(device.kind, device.share));
-        }
-        let span = now.since(live.metered.unwrap_or(live.placed));
-        self.attained.service = self.attained.service.saturating_add(held.rate().saturating_mul(span.0));
-        live.metered = Some(now);
     }
 
     pub(super) fn live_mut(&mut self) -> Option<&mut Live> {

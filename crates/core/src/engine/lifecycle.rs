@@ -96,9 +96,11 @@ impl Engine {
             Phase::Pending | Phase::Finished { .. } => GangPhase::Pending,
             Phase::Placed(live) => {
                 let rest = spec.predicted.map(|all| all.minus(gang.attained.done));
-                let span = [spec.time_limit, rest].into_iter().flatten().min();
-                let end = span.map(|span| live.started.unwrap_or(live.placed).after(span));
-                placed_row(live, gang.generation, end, spec.class)
+                let mut placed = placed_row(live, gang.generation, spec.class);
+                placed.speed = self.speed(live, spec);
+                let limit = spec.time_limit.map(|span| placed.saved.after(span));
+                placed.expected_end = limit.into_iter().chain(rest.map(|rest| placed.done_at(rest))).min();
+                GangPhase::Placed(placed)
             }
         }
     }
@@ -237,8 +239,8 @@ impl Engine {
         if live.tasks.iter().any(|task| task.rank >= shrinking.to && !task.has_ended()) {
             return;
         }
-        gang.bank(now);
-        let Some(live) = gang.live_mut() else { return };
+        self.bank(id);
+        let Some(live) = self.gang_mut(id).and_then(Gang::live_mut) else { return };
         let leave = live.tasks.partition_point(|task| task.rank < shrinking.to);
         let left = live.tasks.split_off(leave);
         live.shrinking = None;
@@ -276,17 +278,16 @@ impl Engine {
     /// Once every rank has ended, frees the place and decides what becomes of the gang.
     pub(super) fn conclude(&mut self, id: GangId, out: &mut Out) {
         let now = self.now;
+        if !self.gang(id).and_then(Gang::live).is_some_and(|live| live.tasks.iter().all(Task::has_ended)) {
+            return;
+        }
+        self.bank(id);
         let Some(job) = self.jobs.get_mut(&id.job) else { return };
         let class = job.spec.class;
         let saves = job.spec.checkpoint.is_some();
         let Some(gang) = job.gang_mut(id.index) else { return };
-        let Phase::Placed(live) = &gang.phase else { return };
-        if !live.tasks.iter().all(Task::has_ended) {
-            return;
-        }
         let Some(rows) = gang.rows else { return };
         let from = gang.state();
-        gang.bank(now);
         let Phase::Placed(live) = std::mem::replace(&mut gang.phase, Phase::Pending) else { return };
         let then = live.ending.map_or(Then::Finish(End::Succeeded), |ending| ending.then);
         let mut ranks = live.gone;
@@ -309,7 +310,7 @@ impl Engine {
         };
         let ran = live.started.map_or(Millis::ZERO, |started| now.since(started));
         if matches!(&then, Then::Evicted(_) if saves) || then == Then::Pause {
-            gang.attained.done = gang.attained.done.plus(ran);
+            gang.attained.done = gang.attained.done.plus(live.worked);
         }
         for task in &live.tasks {
             self.free_task(id, task, class, rows, lost);
@@ -558,11 +559,11 @@ impl Engine {
 
     /// Replaces the amounts of a task, in rows and meter.
     pub(super) fn relimit(&mut self, id: GangId, rank: u32, limits: Limits) {
+        self.bank(id);
         let Some(job) = self.jobs.get_mut(&id.job) else { return };
         let class = job.spec.class;
         let Some(gang) = job.gang_mut(id.index) else { return };
         let Some(rows) = gang.rows else { return };
-        gang.bank(self.now);
         let Some(live) = gang.live_mut() else { return };
         let Some(task) = live.tasks.iter_mut().find(|task| task.rank == rank) else { return };
         self.rows.account(task, class, rows.queue, false);

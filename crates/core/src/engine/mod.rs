@@ -21,6 +21,7 @@ mod job;
 mod lifecycle;
 mod manner;
 mod node;
+mod progress;
 mod refusal;
 mod report;
 mod room;

@@ -313,11 +313,11 @@ impl Engine {
 
     /// Takes a gang's ranks on a lost node out of its place, to be fenced when the node returns.
     fn lose_ranks(&mut self, id: GangId, ord: NodeOrd) {
+        self.bank(id);
         let Some(job) = self.jobs.get_mut(&id.job) else { return };
         let class = job.spec.class;
         let Some(gang) = job.gang_mut(id.index) else { return };
         let Some(rows) = gang.rows else { return };
-        gang.bank(self.now);
         let Some(live) = gang.live_mut() else { return };
         let (lost, kept) = std::mem::take(&mut live.tasks).into_iter().partition(|task| task.node == ord);
         live.tasks = kept;

@@ -5,13 +5,14 @@
 use super::job::{Live, Task, TaskState};
 use crate::event::DeviceGrant;
 use crate::ids::{NodeName, QueuePath};
+use crate::model::speed::FULL;
 use crate::model::{Class, Device, QueueSpec, Shape, ShareMode};
 use crate::plan::PreemptCause;
 use crate::snapshot::{
     DemandOrd, DeviceRow, GangOrd, GangPhase, GangRow, NodeOrd, NodeRow, Placed, PlacedGang, QueueOrd,
     QueueRow, Snapshot, Touched, Usage,
 };
-use crate::units::{MilliCpu, Thousandths, Timestamp};
+use crate::units::{MilliCpu, Thousandths};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -382,13 +383,8 @@ pub fn device_row(spec: Device) -> DeviceRow {
     DeviceRow { spec, healthy: true, free_compute: Thousandths::WHOLE, free_memory, mode: None }
 }
 
-/// The planner's view of a gang that has a place.
-pub fn placed_row(
-    live: &Live,
-    generation: crate::ids::Generation,
-    expected_end: Option<Timestamp>,
-    class: Class,
-) -> GangPhase {
+/// The planner's view of a gang that has a place, but for its speed and its expected end.
+pub fn placed_row(live: &Live, generation: crate::ids::Generation, class: Class) -> PlacedGang {
     let busy = |task: &Task| match class {
         Class::Spare => task.samples.p95().unwrap_or(task.limits.request.cpu),
         Class::Standard | Class::Critical => MilliCpu::ZERO,
@@ -409,17 +405,19 @@ pub fn placed_row(
         ) => Some(*beneficiary),
         _ => None,
     });
-    GangPhase::Placed(PlacedGang {
+    PlacedGang {
         generation,
         alternative: live.alternative,
         since: live.placed,
         saved: live.started.unwrap_or(live.placed),
         metered: live.metered.unwrap_or(live.placed),
-        expected_end,
+        worked: live.worked,
+        speed: FULL,
+        expected_end: None,
         tasks: tasks.collect(),
         frozen: live.frozen,
         stopping: live.ending.is_some(),
         evicted_for,
         shrinking: live.shrinking,
-    })
+    }
 }

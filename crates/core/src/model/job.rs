@@ -1,7 +1,7 @@
 //! What a user submits.
 
 use crate::ids::{JobId, QueuePath, UserName};
-use crate::model::{RunSpec, Shape};
+use crate::model::{RunSpec, Shape, Speed};
 use crate::units::Millis;
 use serde::{Deserialize, Serialize};
 
@@ -147,8 +147,10 @@ pub struct JobSpec {
     pub min_runtime: Millis,
     /// Run time after which it is stopped.
     pub time_limit: Option<Millis>,
-    /// How long each of its gangs is predicted to run, all its attempts together; `None`: nobody knows.
+    /// How long each of its gangs is predicted to run at full speed, all its attempts together; `None`: nobody knows.
     pub predicted: Option<Millis>,
+    /// How its speed depends on its place; `None`: on the number of its ranks alone, in proportion.
+    pub speed: Option<Speed>,
     /// Between the stop signal and the kill.
     pub grace: Millis,
     /// The budget of attempts.
@@ -182,6 +184,7 @@ impl JobSpec {
             min_runtime: Millis::ZERO,
             time_limit: None,
             predicted: None,
+            speed: None,
             grace: Millis(10_000),
             retry: Retry::default(),
             checkpoint: None,

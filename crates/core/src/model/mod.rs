@@ -5,6 +5,7 @@ pub mod node;
 pub mod queue;
 pub mod resources;
 pub mod run;
+pub mod speed;
 
 pub use job::{
     Checkpoint, Class, Dependency, GangSize, IdleAction, IdlePolicy, JobKind, JobSpec, Retry, RetryOn,
@@ -13,3 +14,4 @@ pub use node::{Device, DeviceKind, NodeSpec};
 pub use queue::{QueueLimits, QueueSpec};
 pub use resources::{DeviceRequest, Resources, Shape, ShareMode};
 pub use run::{Command, Image, Isolation, PortSpec, RunSpec, Volume};
+pub use speed::Speed;

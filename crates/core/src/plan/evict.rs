@@ -24,8 +24,6 @@ const MOST_NODES: usize = 64;
 const MOST_NODES_SEEN: usize = 1024;
 /// Decisions about running gangs in one plan beyond which nobody else is evicted.
 const MOST_CHANGES: usize = 256;
-/// Elastic gangs asked to give ranks back for one gang.
-const MOST_ELASTIC: usize = 64;
 
 /// A gang that others are leaving for, in the order of the line.
 type Waiting = (Reverse<(Class, u16)>, Place, Vec<GangOrd>);
@@ -132,7 +130,7 @@ impl Solver<'_> {
     }
 
     /// Gives back (-1) or takes again (1) what some tasks of a running gang hold.
-    fn move_tasks(&mut self, gang: GangOrd, which: impl Fn(&Placed) -> bool, sign: i64) {
+    pub fn move_tasks(&mut self, gang: GangOrd, which: impl Fn(&Placed) -> bool, sign: i64) {
         let snapshot = self.snapshot;
         let Some(row) = snapshot.gang(gang) else { return };
         let GangPhase::Placed(placed) = &row.phase else { return };
@@ -431,98 +429,8 @@ impl Solver<'_> {
         }
     }
 
-    fn charge_fit(&mut self, key: &Key, fit: &Fit) {
+    pub fn charge_fit(&mut self, key: &Key, fit: &Fit) {
         let taken = self.taken(fit.variant, &fit.seats, 1);
         self.tree.charge(key.queue, &taken);
-    }
-
-    /// Takes ranks above their minimum from elastic gangs, the fewest that will do.
-    fn shrink_others(&mut self, id: GangId, bucket: usize, key: &Key, variant: usize) -> Option<u32> {
-        let mut lenders = self.lenders(key);
-        if lenders.is_empty() {
-            return None;
-        }
-        let mark = self.problem.pool.mark();
-        let need = key.size.min;
-        let mut enough = false;
-        for (gang, most, to) in &mut lenders {
-            while *to < *most && !enough {
-                *most -= 1;
-                let rank = *most;
-                self.move_tasks(*gang, |task| task.rank == rank, -1);
-                enough = self.problem.pool.has_copies(variant, None, need);
-            }
-        }
-        if enough {
-            self.return_ranks(variant, need, &mut lenders);
-            let want = Want { variant, end: self.end(key), avoid: &[] };
-            self.run(bucket).forget_domains();
-            if let Some(seats) = self.seat_gang(bucket, &want, need, &mut None) {
-                return Some(self.lend_ranks(id, key, Fit { alternative: 0, variant, seats }, &lenders));
-            }
-        }
-        self.problem.pool.undo(mark);
-        None
-    }
-
-    /// Elastic gangs that may give ranks back: which, ranks now, ranks at least.
-    fn lenders(&self, key: &Key) -> Vec<(GangOrd, u32, u32)> {
-        let mut lenders = Vec::new();
-        for gang in self.problem.running.elastic.iter().filter(|gang| !self.decided.contains(gang)) {
-            let Some((row, placed)) = self.placed(*gang) else { continue };
-            let ranks = u32::try_from(placed.tasks.len()).unwrap_or(u32::MAX);
-            let free =
-                row.preemptible && row.class <= key.class && !placed.stopping && placed.shrinking.is_none();
-            if free && placed.frozen.is_none() && ranks > row.size.min {
-                lenders.push((*gang, ranks, row.size.min));
-            }
-        }
-        lenders.sort_by_key(|(gang, ranks, least)| (Reverse(ranks - least), *gang));
-        lenders.truncate(MOST_ELASTIC);
-        lenders
-    }
-
-    fn return_ranks(&mut self, variant: usize, need: u32, lenders: &mut [(GangOrd, u32, u32)]) {
-        for (gang, left, _) in lenders {
-            let ranks = self
-                .placed(*gang)
-                .map_or(0, |(_, placed)| u32::try_from(placed.tasks.len()).unwrap_or(u32::MAX));
-            while *left < ranks {
-                let rank = *left;
-                self.move_tasks(*gang, |task| task.rank == rank, 1);
-                if !self.problem.pool.has_copies(variant, None, need) {
-                    self.move_tasks(*gang, |task| task.rank == rank, -1);
-                    break;
-                }
-                *left += 1;
-            }
-        }
-    }
-
-    fn lend_ranks(
-        &mut self,
-        beneficiary: GangId,
-        key: &Key,
-        fit: Fit,
-        lenders: &[(GangOrd, u32, u32)],
-    ) -> u32 {
-        self.charge_fit(key, &fit);
-        let mut count = 0;
-        for (gang, left, _) in lenders {
-            let Some((row, placed)) = self.placed(*gang) else { continue };
-            if (*left as usize) < placed.tasks.len() {
-                let decision = Decision::Shrink {
-                    gang: row.id,
-                    generation: placed.generation,
-                    to: *left,
-                    beneficiary: Some(beneficiary),
-                };
-                self.changes.push(decision);
-                self.decided.insert(*gang);
-                self.future.push((*gang, *left));
-                count += 1;
-            }
-        }
-        count
     }
 }

@@ -141,6 +141,7 @@ impl Solver<'_> {
         let equal = key.class == row.class && key.priority == row.priority;
         let one_line = key.queue == queue || ranker.one_line && !self.tree.any_guarantee(queue);
         if ranker.preempts()
+            && !ranker.is_safe(row)
             && equal
             && one_line
             && self.problem.level(self.snapshot, gang) >= ranker.evicts_from(taker.level)

@@ -457,11 +457,19 @@ impl Solver<'_> {
         amounts
     }
 
-    /// Seats for a gang of the bucket in the first alternative that has them, or why not.
+    /// Seats for a gang of the bucket in the first alternative that has them, on the device model that is fastest for it, or why not.
     pub fn attempt(&mut self, bucket: usize, key: &Key) -> Result<Fit, Fate> {
         let spare = key.class == Class::Spare;
         let mut nearest: Option<Fate> = None;
         for alternative in 0..self.problem.alternatives(key.demand) {
+            for (_, variant) in
+                self.problem.variants_by_speed(key.speed.as_deref(), key.demand, alternative, spare)
+            {
+                if let Ok(seats) = self.attempt_variant(bucket, key, variant) {
+                    return Ok(Fit { alternative, variant, seats });
+                }
+                self.forget_domains(bucket);
+            }
             let variant = self.problem.variant(key.demand, alternative, spare);
             let fate = match self.attempt_variant(bucket, key, variant) {
                 Ok(seats) => return Ok(Fit { alternative, variant, seats }),

@@ -3,8 +3,9 @@
 use super::{Decision, HoldReason, Placement, Plan, PreemptCause};
 use crate::event::DeviceGrant;
 use crate::ids::{GangId, Generation, JobId, NodeName, QueuePath, UserName};
+use crate::model::speed::FULL;
 use crate::model::{
-    Class, Device, DeviceKind, DeviceRequest, GangSize, QueueSpec, Resources, Shape, ShareMode,
+    Class, Device, DeviceKind, DeviceRequest, GangSize, QueueSpec, Resources, Shape, ShareMode, Speed,
 };
 use crate::queue::{Amounts, device_share};
 use crate::snapshot::{
@@ -94,6 +95,7 @@ impl Ask {
             predicted: None,
             attained: Attained::default(),
             saves: false,
+            speed: None,
             preemptible: true,
             min_runtime: Millis::ZERO,
             evictions: 0,
@@ -378,21 +380,39 @@ impl World {
         self.generations += 1;
         let generation = Generation(self.generations);
         self.edit(id, |row| {
-            let rest = row.predicted.map(|all| all.minus(row.attained.done));
-            let span = [row.time_limit, rest].into_iter().flatten().min();
             row.phase = GangPhase::Placed(PlacedGang {
                 generation,
                 alternative,
                 since: now,
                 saved: now,
                 metered: now,
-                expected_end: span.map(|span| now.after(span)),
+                worked: Millis::ZERO,
+                speed: FULL,
+                expected_end: None,
                 tasks,
                 frozen: None,
                 stopping: false,
                 evicted_for: None,
                 shrinking: None,
             });
+        });
+        self.pace(id);
+    }
+
+    /// Says how fast a placed gang is, and when it expects to end.
+    fn pace(&mut self, id: GangId) {
+        let (Some(row), Some(placed)) = (self.gang(id), self.placed(id)) else { return };
+        let ranks = u32::try_from(placed.tasks.len()).expect("few ranks");
+        let models = placed.tasks.iter().flat_map(|task| {
+            let devices = &self.snapshot.node(task.node).devices;
+            task.devices.iter().map(|grant| devices[grant.device as usize].spec.model.as_str())
+        });
+        let speed = Speed::of(row.speed.as_deref(), row.size.min, ranks, models);
+        let rest = row.predicted.map(|all| all.minus(row.attained.done));
+        let limit = row.time_limit.map(|span| placed.saved.after(span));
+        self.change(id, |placed| {
+            placed.speed = speed;
+            placed.expected_end = limit.into_iter().chain(rest.map(|rest| placed.done_at(rest))).min();
         });
     }
 
@@ -439,6 +459,7 @@ impl World {
                 (placed.tasks, placed.shrinking) = (tasks, None);
             }
         });
+        self.pace(id);
     }
 
     fn change(&mut self, id: GangId, change: impl FnOnce(&mut PlacedGang)) {
@@ -478,7 +499,7 @@ impl World {
                     self.edit(*gang, |row| {
                         (row.evictions, row.last_evicted) = (row.evictions + 1, Some(now));
                         if let (GangPhase::Placed(placed), true) = (&row.phase, row.saves) {
-                            row.attained.done = row.attained.done.plus(now.since(placed.saved));
+                            row.attained.done = row.attained.done.plus(placed.worked);
                         }
                     });
                 }
@@ -513,9 +534,9 @@ impl World {
                 held.add_grant(spec.kind, grant, spec.memory);
             }
         }
-        let service = held.rate() * now.since(placed.metered).0;
+        let (service, worked) = (held.rate() * now.since(placed.metered).0, placed.done(now));
         self.edit(id, |row| row.attained.service += service);
-        self.change(id, |placed| placed.metered = now);
+        self.change(id, |placed| (placed.metered, placed.worked) = (now, worked));
     }
 
     fn freeze(&mut self, id: GangId, frozen: Option<Timestamp>) {
@@ -538,6 +559,7 @@ impl World {
         let queue = self.gang(id).map_or(QueueOrd(0), |row| row.queue);
         self.charge(queue, &Usage { running: 1, ..Usage::default() }, false);
         self.change(id, |placed| placed.tasks.extend(tasks));
+        self.pace(id);
     }
 }
 

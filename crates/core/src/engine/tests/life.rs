@@ -349,3 +349,21 @@ fn what_a_gang_holds_is_counted_over_evictions_and_what_it_saved_is_not_done_aga
     assert!(kept.service >= 30_000 * 1000 && lost.service >= 30_000 * 1000, "{kept:?} {lost:?}");
     assert!(kept.done >= secs(30) && lost.done == Millis::ZERO, "{kept:?} {lost:?}");
 }
+
+#[test]
+fn work_is_counted_at_the_speed_of_the_place() {
+    let mut plan = one().up_to(2).runs(secs(1000));
+    plan.spec.speed =
+        Some(crate::model::Speed { ranks: vec![(1, 1000), (2, 1500)], ..crate::model::Speed::default() });
+    plan.spec.predicted = Some(secs(300));
+    plan.spec.checkpoint = Some(crate::model::Checkpoint { dir: None, signal: 10, grace: secs(1) });
+    let pool = Pool::new().node("n1", cpus(2)).job("elastic", plan).run(secs(20));
+    let row = |pool: &Pool| pool.engine.snapshot().gangs.iter().flatten().next().cloned().unwrap();
+    let crate::snapshot::GangPhase::Placed(placed) = row(&pool).phase else { panic!("it runs") };
+    assert_eq!((placed.tasks.len(), placed.speed), (2, 1500));
+    assert_eq!(placed.expected_end.unwrap().0, 200_000);
+    let urgent = one().cpu(2).class(crate::model::Class::Critical).runs(secs(10));
+    let pool = pool.job("urgent", urgent).run(secs(5));
+    let done = pool.gang("elastic").attained.done;
+    assert!((secs(30)..secs(33)).contains(&done), "twenty seconds and a little at one and a half: {done}");
+}

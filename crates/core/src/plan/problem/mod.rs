@@ -10,7 +10,7 @@ pub mod running;
 pub mod shape;
 
 use super::policy::order::{Facts, Ranker, asked};
-use crate::model::{Class, Shape};
+use crate::model::{Class, Shape, Speed};
 use crate::queue::{Amounts, RUNNING};
 use crate::snapshot::{
     GangOrd, GangPhase, GangRow, NodeOrd, NodeRow, NodeState, PlacedGang, Settings, Snapshot,
@@ -20,6 +20,7 @@ use pending::{Pending, Place};
 use pool::Pool;
 use running::{Entry, Running};
 use shape::compile;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Variants that nobody waits with and that may pile up before everything is built anew.
@@ -54,6 +55,8 @@ pub struct Problem {
     demands: Vec<(Vec<Shape>, Variants)>,
     /// Variants by what they stand for: a demand that comes back finds its own.
     shapes: BTreeMap<(Shape, bool), usize>,
+    /// The same on some device models only.
+    by_speed: BTreeMap<(Shape, bool, Vec<bool>), usize>,
     places: Vec<[Option<String>; 3]>,
     parts: Vec<Amounts>,
     label_keys: BTreeSet<String>,
@@ -107,6 +110,7 @@ impl Problem {
             seen: Vec::with_capacity(snapshot.gangs.len()),
             demands: Vec::new(),
             shapes: BTreeMap::new(),
+            by_speed: BTreeMap::new(),
             places: snapshot.nodes.iter().map(place).collect(),
             parts,
             label_keys,
@@ -196,9 +200,7 @@ impl Problem {
             // The engine knows why.
             GangPhase::Held(_) => Seen::Nowhere,
             GangPhase::Pending => {
-                let mut facts = self.facts(snapshot, row, 0);
-                facts.now = self.ranker.round_of(self.now);
-                let rank = self.ranker.rank(&facts);
+                let rank = self.ranker.rank(&self.facts(snapshot, row, 0));
                 let place = Place { rank, queued: row.queued, id: row.id, gang: ord };
                 let variants = self.variants_of(row.demand.0 as usize, row.class == Class::Spare);
                 let line = self.ranker.line(row.queue.0 as usize);
@@ -219,7 +221,7 @@ impl Problem {
     /// What the order policy may know of a gang; `rate` is what it holds, 0 while it waits.
     fn facts(&self, snapshot: &Snapshot, row: &GangRow, rate: u64) -> Facts {
         let asked = snapshot.demand(row.demand).first().map_or(0, |shape| asked(shape, row.size.min));
-        Facts::of(row, asked, rate, self.now, &self.ranker.ranking)
+        Facts::of(row, asked, rate, self.ranker.seen_at(self.now), &self.ranker.ranking)
     }
 
     /// The level of a running gang under the order policy, now.
@@ -270,6 +272,37 @@ impl Problem {
     /// How many alternatives a demand has.
     pub fn alternatives(&self, demand: usize) -> usize {
         self.demands[demand].1.len()
+    }
+
+    /// The variants of an alternative on device models that are alike for the gang, the fastest first; none when all are.
+    pub fn variants_by_speed(
+        &mut self,
+        speed: Option<&Speed>,
+        demand: usize,
+        alternative: usize,
+        spare: bool,
+    ) -> Vec<(u64, usize)> {
+        let Some(speed) = speed.filter(|speed| !speed.models.is_empty()) else { return Vec::new() };
+        let on: Vec<u64> = self.pool.models.names().map(|model| speed.on(model)).collect();
+        let shape = &self.demands[demand].0[alternative];
+        let compiled = compile(shape, &self.pool.models);
+        let Some(slot) = compiled.slots.first() else { return Vec::new() };
+        let right = on.iter().zip(&slot.models).filter(|(_, right)| **right);
+        let speeds: BTreeSet<Reverse<u64>> = right.map(|(speed, _)| Reverse(*speed)).collect();
+        if speeds.len() < 2 {
+            return Vec::new();
+        }
+        let mut variants = Vec::with_capacity(speeds.len());
+        for Reverse(speed) in speeds {
+            let alike: Vec<bool> = on.iter().map(|other| *other == speed).collect();
+            let mut compiled = compiled.clone();
+            for slot in &mut compiled.slots {
+                slot.models.iter_mut().zip(&alike).for_each(|(right, alike)| *right &= *alike);
+            }
+            let known = self.by_speed.entry((shape.clone(), spare, alike));
+            variants.push((speed, *known.or_insert_with(|| self.pool.add_variant(compiled, spare))));
+        }
+        variants
     }
 
     fn variants_of(&mut self, demand: usize, spare: bool) -> Vec<usize> {

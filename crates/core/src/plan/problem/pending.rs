@@ -1,13 +1,14 @@
 //! Pending gangs in buckets: those of one shape, size, queue, class, priority and duration are planned once.
 
 use crate::ids::GangId;
-use crate::model::{Class, GangSize};
+use crate::model::{Class, GangSize, Speed};
 use crate::plan::HoldReason;
 use crate::plan::policy::order::{Head, Rank};
 use crate::queue::Amounts;
 use crate::snapshot::{GangOrd, GangRow, NodeOrd};
 use crate::units::{Millis, Timestamp};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 /// What the gangs of a bucket have in common.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +27,8 @@ pub struct Key {
     pub span: Option<Millis>,
     /// Nodes to keep away from when there is a choice.
     pub avoid: Vec<NodeOrd>,
+    /// How its speed depends on its place.
+    pub speed: Option<Arc<Speed>>,
 }
 
 /// A gang's place in its bucket, as in its line.
@@ -109,6 +112,7 @@ impl Pending {
             size: row.size,
             span: span(row),
             avoid: row.avoid.clone(),
+            speed: row.speed.clone(),
         }
     }
 

@@ -80,6 +80,11 @@ impl Models {
         u32::try_from(at).unwrap_or(u32::MAX)
     }
 
+    /// The names of all, in the order of their numbers.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.known.iter().map(|(_, name, _)| name.as_str())
+    }
+
     /// The number of a model that was interned.
     pub fn find(&self, kind: DeviceKind, model: &str, memory: Bytes) -> Option<u32> {
         let at =

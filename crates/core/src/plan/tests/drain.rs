@@ -8,8 +8,14 @@ use crate::testkit::Chance;
 use crate::units::Millis;
 use std::collections::BTreeMap;
 
-const PREEMPTIVE: [OrderPolicy; 5] =
-    [OrderPolicy::Tiresias, OrderPolicy::Las, OrderPolicy::Srsf, OrderPolicy::Srtf, OrderPolicy::Themis];
+const PREEMPTIVE: [OrderPolicy; 6] = [
+    OrderPolicy::Tiresias,
+    OrderPolicy::Las,
+    OrderPolicy::Srsf,
+    OrderPolicy::Srtf,
+    OrderPolicy::Themis,
+    OrderPolicy::Gavel,
+];
 
 /// A gang to come: at which second, devices a rank, ranks, seconds it runs, what is predicted, whether it saves.
 #[derive(Clone, Copy, Debug)]
@@ -106,8 +112,8 @@ fn plan_to_rest(pool: &mut Pool, drained: &mut Drained) -> Option<u64> {
 
 #[test]
 fn every_policy_drains_random_work() {
-    use OrderPolicy::{Fifo, Qssf, Sjf, Smallest};
-    for order in [Fifo, Sjf, Qssf, Smallest].into_iter().chain(PREEMPTIVE) {
+    use OrderPolicy::{Fifo, Goodput, Qssf, Sjf, Smallest};
+    for order in [Fifo, Sjf, Qssf, Smallest, Goodput].into_iter().chain(PREEMPTIVE) {
         for seed in 1..=2 {
             let work = random_work(seed, 50);
             let drained = drain(nodes(3, by(order)), &work);

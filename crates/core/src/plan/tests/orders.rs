@@ -1,11 +1,12 @@
 //! Order policies: who starts first, who is evicted for whom, and that it ends.
 
 use super::*;
-use crate::model::{QueueSpec, Shape};
+use crate::model::{QueueSpec, Shape, Speed};
 use crate::plan::world::{Ask, gpus, shape};
 use crate::plan::{PreemptCause, Verdict};
 use crate::snapshot::{Backfill, OrderPolicy, QueueOrd, QueuePolicy};
 use crate::units::Millis;
+use std::sync::Arc;
 
 const ROOT: QueueOrd = QueueOrd(0);
 
@@ -292,4 +293,138 @@ fn who_was_held_up_longest_for_its_length_is_next_after_a_lease() {
     let plan = pool.plan();
     assert_eq!(evicted(&plan), [long]);
     assert_eq!(reason(&plan, short), Some(&HoldReason::AwaitingEviction { victims: 1 }), "not {longer}");
+}
+
+fn measured(models: &[(&str, u64)], ranks: &[(u32, u64)]) -> Option<Arc<Speed>> {
+    let models = models.iter().map(|(name, speed)| ((*name).to_owned(), *speed)).collect();
+    Some(Arc::new(Speed { models, ranks: ranks.to_vec() }))
+}
+
+/// A node of old devices, then one of new ones.
+fn two_sorts(order: OrderPolicy) -> Pool {
+    let mut world = World::new();
+    for model in ["Tesla K80", "Tesla V100"] {
+        world.node(64, 512, &vec![World::gpu(model, 16); 8], &[]);
+    }
+    Pool::with(world, by(order))
+}
+
+impl Pool {
+    fn node_of(&self, id: GangId) -> Option<u32> {
+        self.world.placed(id).map(|placed| placed.tasks[0].node.0)
+    }
+}
+
+#[test]
+fn a_gang_starts_where_it_is_fastest_and_its_speed_counts() {
+    let mut pool = two_sorts(OrderPolicy::Gavel);
+    let ask = |secs| {
+        let mut ask = on(8).predicted(secs);
+        ask.row.speed = measured(&[("K80", 100), ("V100", 1000)], &[]);
+        ask
+    };
+    let (first, second) = (pool.add(ask(1000)), pool.add(ask(1000)));
+    pool.run();
+    assert_eq!((pool.node_of(first), pool.node_of(second)), (Some(1), Some(0)));
+    let end = |id| pool.world.placed(id).unwrap().expected_end.unwrap().0 - pool.now;
+    assert_eq!((end(first), end(second)), (1000 * SECOND, 10_000 * SECOND));
+}
+
+#[test]
+fn who_got_on_least_for_its_time_takes_its_turn() {
+    let mut pool = nodes(1, by(OrderPolicy::Gavel));
+    let first = pool.add(on(8));
+    pool.run();
+    let second = pool.add(on(8));
+    pool.now += 1199 * SECOND;
+    assert!(evicted(&pool.plan()).is_empty(), "the lease");
+    pool.now += SECOND;
+    assert_eq!(evicted(&pool.plan()), [first]);
+    pool.world.settle();
+    pool.run();
+    assert!(pool.runs(second));
+    // In turns, and both get on.
+    for _ in 0..40 {
+        pool.now += 300 * SECOND;
+        pool.run();
+    }
+    let at = pool.at();
+    let done = [first, second].map(|id| {
+        let row = pool.world.gang(id).unwrap();
+        row.attained.done.0 + pool.world.placed(id).map_or(0, |placed| placed.done(at).0)
+    });
+    assert!(done[0].abs_diff(done[1]) <= 2 * 1200 * SECOND, "{done:?}");
+}
+
+#[test]
+fn who_cannot_save_keeps_its_place_where_gangs_take_turns() {
+    let mut pool = nodes(1, by(OrderPolicy::Gavel));
+    let mut ask = on(8);
+    ask.row.saves = false;
+    pool.add(ask);
+    pool.run();
+    pool.add(on(8));
+    pool.now += 10_000 * SECOND;
+    assert!(evicted(&pool.plan()).is_empty());
+}
+
+fn ranks_of(pool: &Pool, id: GangId) -> usize {
+    pool.world.placed(id).map_or(0, |placed| placed.tasks.len())
+}
+
+#[test]
+fn extra_ranks_go_where_they_speed_up_most() {
+    let mut pool = nodes(1, by(OrderPolicy::Goodput));
+    let ask = |ranks: &[(u32, u64)]| {
+        let mut ask = on(1).tasks(1, 8);
+        ask.row.speed = measured(&[], ranks);
+        ask
+    };
+    let poor = pool.add(ask(&[(1, 1000), (8, 1100)]));
+    let rich = pool.add(ask(&[(1, 1000), (8, 7000)]));
+    let flat = pool.add(ask(&[(1, 1000)]));
+    pool.run();
+    assert_eq!([poor, rich, flat].map(|id| ranks_of(&pool, id)), [1, 6, 1]);
+}
+
+#[test]
+fn without_a_profile_extra_ranks_are_shared_alike() {
+    let mut pool = nodes(1, by(OrderPolicy::Fifo));
+    let gangs = [pool.add(on(1).tasks(1, 8)), pool.add(on(1).tasks(2, 8))];
+    pool.run();
+    assert_eq!(gangs.map(|id| ranks_of(&pool, id)), [4, 4]);
+}
+
+#[test]
+fn a_rank_moves_to_who_gains_more_and_never_back() {
+    let settings = Settings { calm: Millis::from_secs(60), ..by(OrderPolicy::Goodput) };
+    let mut pool = nodes(1, settings);
+    let ask = |most, ranks: &[(u32, u64)]| {
+        let mut ask = on(1).tasks(1, most);
+        ask.row.speed = measured(&[], ranks);
+        ask
+    };
+    let poor = pool.add(ask(7, &[(1, 1000), (8, 1300)]));
+    let blocker = pool.add(on(1));
+    pool.run();
+    assert_eq!(ranks_of(&pool, poor), 7);
+    pool.world.end(blocker);
+    let rich = pool.add(ask(4, &[(1, 1000), (8, 8000)]));
+    pool.run();
+    assert_eq!([poor, rich].map(|id| ranks_of(&pool, id)), [7, 1], "calm");
+    for _ in 0..10 {
+        pool.now += 60 * SECOND;
+        pool.run();
+    }
+    assert_eq!([poor, rich].map(|id| ranks_of(&pool, id)), [4, 4]);
+}
+
+#[test]
+fn a_model_that_nobody_measured_is_as_fast_as_the_measured_one() {
+    let mut pool = two_sorts(OrderPolicy::Fifo);
+    let mut ask = on(8);
+    ask.row.speed = measured(&[("K80", 500)], &[]);
+    let id = pool.add(ask);
+    pool.run();
+    assert_eq!(pool.node_of(id), Some(1), "not on the slow one that is named");
 }

@@ -6,6 +6,8 @@
 
 pub mod fair_share;
 mod fifo;
+mod gavel;
+mod goodput;
 mod las;
 mod qssf;
 mod sjf;
@@ -16,7 +18,8 @@ mod themis;
 mod tiresias;
 
 use crate::ids::GangId;
-use crate::model::{Shape, ShareMode};
+use crate::model::speed::FULL;
+use crate::model::{Shape, ShareMode, Speed};
 use crate::plan::problem::pending::Place;
 use crate::queue::Tree;
 use crate::snapshot::{GangPhase, GangRow, OrderPolicy, QueuePolicy, Ranking, Settings};
@@ -47,8 +50,10 @@ pub struct Facts {
     pub asked: u64,
     /// What it has held so far: thousandths of a device × milliseconds.
     pub service: u64,
-    /// How long it ran, as far as its work is not lost.
+    /// What it did, as far as its work is not lost: milliseconds at full speed.
     pub done: Millis,
+    /// Its speed, in thousandths, on the mean of the device models that were measured.
+    pub mean_speed: u64,
     /// The moment of which this is said.
     pub now: Timestamp,
 }
@@ -62,12 +67,13 @@ impl Facts {
             asked,
             service: row.attained.service,
             done: row.attained.done,
+            mean_speed: row.speed.as_deref().map_or(FULL, Speed::mean),
             now,
         };
         if let GangPhase::Placed(placed) = &row.phase {
             let held = now.since(placed.metered).0.saturating_mul(rate);
             facts.service = facts.service.saturating_add(held);
-            facts.done = facts.done.plus(now.since(placed.saved));
+            facts.done = facts.done.plus(placed.done(now));
         }
         facts
     }
@@ -116,6 +122,11 @@ impl Standing {
     }
 }
 
+/// The end of the round in which the facts were taken.
+fn round_end(facts: &Facts, ranking: &Ranking) -> Timestamp {
+    facts.now.after(ranking.round.max(Millis(1)))
+}
+
 /// The order policy with its parameters.
 #[derive(Clone, Copy, Debug)]
 pub struct Ranker {
@@ -145,6 +156,8 @@ impl Ranker {
             OrderPolicy::Las => las::rank(facts, &self.ranking),
             OrderPolicy::Srsf => srsf::rank(facts, &self.ranking),
             OrderPolicy::Themis => themis::rank(facts),
+            OrderPolicy::Gavel => gavel::rank(facts),
+            OrderPolicy::Goodput => goodput::rank(facts),
         }
     }
 
@@ -155,15 +168,16 @@ impl Ranker {
             OrderPolicy::Tiresias => tiresias::standing(facts, rate, &self.ranking),
             OrderPolicy::Las => las::standing(facts, rate, &self.ranking),
             OrderPolicy::Srsf => srsf::standing(facts, &self.ranking),
-            OrderPolicy::Themis => themis::standing(facts),
+            OrderPolicy::Themis => themis::standing(facts, &self.ranking),
+            OrderPolicy::Gavel => gavel::standing(facts, &self.ranking),
             _ => Standing::for_ever(0),
         }
     }
 
     /// Whether a gang may be evicted for one of a lower level.
     pub const fn preempts(&self) -> bool {
-        use OrderPolicy::{Las, Srsf, Srtf, Themis, Tiresias};
-        matches!(self.policy, Srtf | Tiresias | Las | Srsf | Themis)
+        use OrderPolicy::{Gavel, Las, Srsf, Srtf, Themis, Tiresias};
+        matches!(self.policy, Srtf | Tiresias | Las | Srsf | Themis | Gavel)
     }
 
     /// Whether a running gang's level rises as time goes by, so that it may be evicted later though not now.
@@ -173,10 +187,10 @@ impl Ranker {
 
     /// Whether the rank of a gang changes while it waits.
     const fn looks_at_the_clock(&self) -> bool {
-        matches!(self.policy, OrderPolicy::Themis)
+        matches!(self.policy, OrderPolicy::Themis | OrderPolicy::Gavel)
     }
 
-    /// The moment at which who waits is looked at: the start of the round, or the very beginning where it does not matter.
+    /// When the round began; the very beginning where there are no rounds.
     pub fn round_of(&self, now: Timestamp) -> Timestamp {
         if !self.looks_at_the_clock() {
             return Timestamp(0);
@@ -184,19 +198,28 @@ impl Ranker {
         Timestamp(now.0 - now.0 % self.ranking.round.0.max(1))
     }
 
+    /// The moment of which facts are taken.
+    pub fn seen_at(&self, now: Timestamp) -> Timestamp {
+        if self.looks_at_the_clock() { self.round_of(now) } else { now }
+    }
+
     /// When the next round begins.
     pub fn next_round(&self, now: Timestamp) -> Timestamp {
-        if self.looks_at_the_clock() {
-            self.round_of(now).after(self.ranking.round)
-        } else {
-            Timestamp::NEVER
+        if !self.looks_at_the_clock() {
+            return Timestamp::NEVER;
         }
+        self.round_of(now).after(Millis(self.ranking.round.0.max(1)))
+    }
+
+    /// Whether a gang is safe from its order: taking turns, one that cannot save would never get to its end.
+    pub fn is_safe(&self, row: &GangRow) -> bool {
+        self.policy == OrderPolicy::Gavel && !row.saves
     }
 
     /// How long a gang keeps its place whatever its level.
     pub const fn lease(&self) -> Millis {
         match self.policy {
-            OrderPolicy::Themis => self.ranking.lease,
+            OrderPolicy::Themis | OrderPolicy::Gavel => self.ranking.lease,
             _ => Millis::ZERO,
         }
     }

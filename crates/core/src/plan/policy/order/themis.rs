@@ -3,7 +3,7 @@
 //! `ρ = (waited + ran + rest) / predicted`: how many times longer a gang takes, from submission to its end, than it would with a
 //! place of its own from the start. The largest ρ goes first; `level` falls by one each time ρ doubles. A running gang keeps its
 //! place for [`Ranking::lease`] (theirs: 20 minutes), and while it runs its ρ stays, so nobody is evicted for one that was treated
-//! as badly. ρ of who waits is taken at the start of each [`Ranking::round`].
+//! as badly. ρ is taken at the start of each [`Ranking::round`].
 //!
 //! Ours differs: they compare with a share of 1/N of the cluster and divide it among an app's trials by auction; here a gang is
 //! rigid and alone, and N, the same for all, is left out. Without their filter of the worst-off, who is next is the worst-off.
@@ -14,7 +14,7 @@
 //! Where not to use it: for the mean completion time; and without predictions, where all that is left of it is waiting.
 
 use super::{Facts, Rank, Standing};
-use crate::units::Millis;
+use crate::snapshot::Ranking;
 
 /// The level of a gang that was not held up at all.
 const TOP: u32 = 63;
@@ -33,9 +33,7 @@ pub fn rank(facts: &Facts) -> Rank {
     Rank { level: TOP - (takes / alone).ilog2(), key }
 }
 
-/// As long as the prediction holds, time passes and rest falls alike; after that ρ doubles when the time since submission does.
-pub fn standing(facts: &Facts) -> Standing {
-    let (alone, takes) = times(facts);
-    let doubled = 2_u64.saturating_mul(1 << (takes / alone).ilog2()).saturating_mul(alone);
-    Standing { bound: rank(facts).level, until: facts.queued.after(Millis(doubled)) }
+/// Until the next round.
+pub fn standing(facts: &Facts, ranking: &Ranking) -> Standing {
+    Standing { bound: rank(facts).level, until: super::round_end(facts, ranking) }
 }

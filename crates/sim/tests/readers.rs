@@ -267,6 +267,9 @@ fn what_is_written_is_read_back() {
         let path = folder.path().join("log");
         fs::write(&path, packed(&file)).unwrap();
         let loaded = open(&path, None).unwrap();
+        fs::write(&path, zstd::encode_all(file.as_slice(), 1).unwrap()).unwrap();
+        let zstd = open(&path, Some(loaded.format)).unwrap();
+        assert_eq!((zstd.rows, zstd.into_jobs()), (loaded.rows, loaded.clone().into_jobs()));
         assert_eq!(loaded.format.name(), format);
         let again = loaded.into_jobs().unwrap();
         let key = |jobs: &Jobs| -> Vec<_> {

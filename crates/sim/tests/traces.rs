@@ -20,6 +20,8 @@ fn venus_gives_a_workload_and_the_nodes_of_its_virtual_clusters() {
     assert_eq!((reading.rows.len(), reading.bad.len()), (99_707, 0));
     let parts = helios::partitions(input(&folder, "helios/lucid_Venus_vc_config.csv"));
     assert_eq!((parts.rows.len(), parts.bad.len()), (15, 0));
+    let earth = helios::partitions(input(&folder, "util/helios_earth_gpu_number.csv"));
+    assert_eq!((earth.rows.len(), earth.bad.len()), (25, 0));
     let jobs = helios::jobs("venus", &reading, &parts.rows, 0, helios::Pooling::Pooled);
     assert_eq!((jobs.workload.jobs.len(), jobs.left_out.len()), (99_707, 0));
     assert_eq!((jobs.cluster.nodes.len(), jobs.cluster.queues.len()), (135, 15));

@@ -101,7 +101,7 @@ fn refused(why: &SpecError) -> CliError {
 /// The flags, to be laid over a job. Each value is read when that is done.
 fn overrides(flags: &JobFlags) -> Result<Overrides, CliError> {
     let mut all = Overrides::new();
-    let one: [(&str, &Option<String>); 17] = [
+    let one: [(&str, &Option<String>); 18] = [
         ("name", &flags.name),
         ("project", &flags.project),
         ("cpu", &flags.cpu),
@@ -117,6 +117,7 @@ fn overrides(flags: &JobFlags) -> Result<Overrides, CliError> {
         ("image", &flags.image),
         ("isolation", &flags.isolation),
         ("workdir", &flags.workdir),
+        ("user", &flags.user),
         ("grace", &flags.grace),
         ("retry", &flags.retry.map(|count| count.to_string())),
     ];

@@ -155,18 +155,22 @@ impl fmt::Display for Thousandths {
 /// Why a text is not an amount.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AmountError {
-    /// Not a decimal number with at most three decimals that count.
-    #[error("`{text}` is not a number; write for example 4, 0.5 or 1.25")]
+    /// Does not begin with a decimal number with at most three decimals that count.
+    #[error("`{text}` is not {amount}; write for example {example}")]
     NotANumber {
         /// What was read.
         text: String,
+        /// What was being read: "a size", "a duration", ...
+        amount: &'static str,
+        /// How to write one.
+        example: &'static str,
     },
     /// A unit that this amount does not have.
     #[error("`{unit}` is not a unit of {amount}; use one of {known}")]
     UnknownUnit {
         /// The unit that was read.
         unit: String,
-        /// What was being read: "memory", "a duration", ...
+        /// What was being read: "a size", "a duration", ...
         amount: &'static str,
         /// The units there are.
         known: &'static str,
@@ -179,9 +183,20 @@ pub enum AmountError {
     },
 }
 
+/// What an amount is called, and how it is written.
+type Kind = (&'static str, &'static str);
+
+const CPU: Kind = ("a number of cores", "4, 0.5 or 500m");
+const SIZE: Kind = ("a size", "512MB, 1.5TB or 8GiB");
+const DURATION: Kind = ("a duration", "90s, 1h30m or 2d");
+
+fn not_a_number(text: &str, (amount, example): Kind) -> AmountError {
+    AmountError::NotANumber { text: text.to_owned(), amount, example }
+}
+
 /// Splits `1.5GB` into the value in thousandths (1500) and the unit (`GB`).
-fn split(text: &str) -> Result<(u128, &str), AmountError> {
-    let not_a_number = || AmountError::NotANumber { text: text.to_owned() };
+fn split(text: &str, kind: Kind) -> Result<(u128, &str), AmountError> {
+    let not_a_number = || not_a_number(text, kind);
     let trimmed = text.trim();
     let end = trimmed.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(trimmed.len());
     let (number, unit) = trimmed.split_at(end);
@@ -215,7 +230,7 @@ impl std::str::FromStr for MilliCpu {
     type Err = AmountError;
     /// Reads cores (`4`, `0.5`) or thousandths of a core (`500m`).
     fn from_str(text: &str) -> Result<Self, AmountError> {
-        let (value, unit) = split(text)?;
+        let (value, unit) = split(text, CPU)?;
         match unit {
             "" => Ok(Self(scaled(text, value, 1000)?)),
             "m" => Ok(Self(scaled(text, value, 1)?)),
@@ -232,7 +247,7 @@ impl std::str::FromStr for Bytes {
     type Err = AmountError;
     /// Reads bytes with a unit: `512MB`, `1.5TB` (powers of 1000), `512MiB` or `512Mi` (powers of 1024).
     fn from_str(text: &str) -> Result<Self, AmountError> {
-        let (value, unit) = split(text)?;
+        let (value, unit) = split(text, SIZE)?;
         let size = match unit {
             "" | "B" => 1,
             "KB" | "kB" | "K" | "k" => 1000,
@@ -263,14 +278,14 @@ impl std::str::FromStr for Millis {
     fn from_str(text: &str) -> Result<Self, AmountError> {
         let mut rest = text.trim();
         let mut total = 0_u64;
-        if rest.is_empty() {
-            return Err(AmountError::NotANumber { text: text.to_owned() });
+        if !rest.starts_with(|first: char| first.is_ascii_digit() || first == '.') {
+            return Err(not_a_number(text, DURATION));
         }
         while !rest.is_empty() {
             let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
             let unit_len = rest[number..].find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len() - number);
             let (part, tail) = rest.split_at(number + unit_len);
-            let (value, unit) = split(part)?;
+            let (value, unit) = split(part, DURATION)?;
             let size = match unit {
                 "ms" => 1,
                 "" | "s" => 1000,

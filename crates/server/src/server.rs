@@ -97,7 +97,7 @@ pub enum ServerError {
     Tls(#[from] TlsError),
     /// Tokens would cross the network readable.
     #[error(
-        "{0} is not on the loopback: give a certificate and a key, or allow plain HTTP if the network itself is safe"
+        "{0} is not on the loopback, and tokens would cross the network readable: give a certificate and its key (`pond up --cert FILE --key FILE`)"
     )]
     Plain(SocketAddr),
     /// The address cannot be listened on.

@@ -228,6 +228,7 @@ impl JobFile {
             },
             setup: self.setup,
             workdir: self.workdir.and_then(|workdir| absolute(&workdir).ok()),
+            user: self.user.map(|user| (user.uid, user.gid)),
             env,
             secrets: self.secrets,
             volumes: self
@@ -244,7 +245,6 @@ impl JobFile {
             shm: resources.shm.map_or(Bytes::ZERO, |size| size.0),
             pids: resources.pids.unwrap_or(0),
             tty: self.tty.unwrap_or(self.kind == JobType::Env && ide == IdeWord::None),
-            user: None,
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::values::{
     ArrayText, Cores, Devices, DiskSize, ImageText, MemorySize, NodeCount, PortText, PriorityText,
-    RetryCause, SignalText, Span, Text, VolumeText,
+    RetryCause, SignalText, Span, Text, UserText, VolumeText,
 };
 use pond_core::model::{Class, DeviceKind};
 use schemars::JsonSchema;
@@ -273,6 +273,9 @@ pub struct JobFile {
     /// Working folder inside the task; absolute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workdir: Option<String>,
+    /// User and group ids inside, `1000` or `1000:100`; default: the image's, else those of who runs the pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserText>,
     /// Environment variables.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, Text>,

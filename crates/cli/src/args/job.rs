@@ -78,6 +78,9 @@ pub struct JobFlags {
     /// Working folder inside; default: this folder
     #[arg(short, long, value_name = "DIR")]
     pub workdir: Option<String>,
+    /// User and group ids inside: `1000`, `1000:100`
+    #[arg(short, long, value_name = "ID[:GROUP]")]
+    pub user: Option<String>,
     /// Variable, `NAME=VALUE`, or `NAME` to pass yours on
     #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
     pub env: Vec<String>,

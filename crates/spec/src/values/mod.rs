@@ -9,7 +9,7 @@ mod words;
 pub use amounts::{Cores, DiskSize, MemorySize, NodeCount, Share, Span};
 pub use array::{ArrayIndices, ArrayText};
 pub use devices::{DeviceText, Devices, LongDevice};
-pub use places::{ImageText, PortText, VolumeText};
+pub use places::{ImageText, PortText, UserText, VolumeText};
 pub use words::{PriorityText, RetryCause, SignalText, Text};
 
 /// Why a text is not a value of its field.

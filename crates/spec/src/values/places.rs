@@ -36,6 +36,15 @@ pub struct PortText {
     pub host: u16,
 }
 
+/// `1000` or `1000:100`: user and group ids inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserText {
+    /// The user.
+    pub uid: u32,
+    /// The group; that of the user's number when none was given.
+    pub gid: u32,
+}
+
 text_value!(
     ImageText,
     "`host`, an image, or the path of an OCI layout",
@@ -49,6 +58,8 @@ text_value!(
     ["/srv/data:/data:ro", "./out:/out"]
 );
 text_value!(PortText, "a port, or host:inside", ["integer", "string"], [8888, "9000:8888"]);
+
+text_value!(UserText, "a user id, or user:group ids", ["integer", "string"], [1000, "1000:100"]);
 
 impl FromStr for ImageText {
     type Err = ValueError;
@@ -160,6 +171,27 @@ impl fmt::Display for PortText {
             0 => self.container.fmt(f),
             host => write!(f, "{host}:{}", self.container),
         }
+    }
+}
+
+impl FromStr for UserText {
+    type Err = ValueError;
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let wrong =
+            || ValueError::form(text, "a user", "its number, 1000, or 1000:100 with the number of a group");
+        // The largest number stands for nobody at all in the kernel's calls.
+        let id = |part: &str| match part.trim().parse::<u32>() {
+            Ok(id) if id < u32::MAX => Ok(id),
+            _ => Err(wrong()),
+        };
+        let (uid, gid) = text.split_once(':').unwrap_or((text, text));
+        Ok(Self { uid: id(uid)?, gid: id(gid)? })
+    }
+}
+
+impl fmt::Display for UserText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.uid, self.gid)
     }
 }
 

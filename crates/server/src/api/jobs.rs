@@ -16,6 +16,7 @@ use axum::Json;
 use axum::extract::State as Extract;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use pond_core::engine::Job;
 use pond_core::event::{Effect, Request, Target};
 use pond_core::ids::JobId;
 use pond_core::model::{JobSpec, Resources};
@@ -140,19 +141,17 @@ pub async fn list(
         .handle
         .look(move |sight| {
             let (states, query) = wanted;
-            let mut found = BTreeMap::new();
-            for job in sight.engine.jobs().filter(|job| job.id.0 < before) {
+            let fits = |job: &&Job| {
                 let spec = &job.spec;
-                let fits = query.queue.as_ref().is_none_or(|queue| spec.queue.as_str() == queue)
+                job.id.0 < before
+                    && query.queue.as_ref().is_none_or(|queue| spec.queue.as_str() == queue)
                     && query.user.as_ref().is_none_or(|user| spec.user.as_str() == user)
                     && query.name.as_ref().is_none_or(|name| spec.name == *name)
-                    && (states.is_empty() || states.contains(&view::job_state(job)));
-                if fits {
-                    found.insert(job.id.0, job);
-                }
-            }
-            let newest = found.into_iter().rev().take(limit as usize + 1);
-            newest.map(|(id, job)| (id, view::summary(sight, job))).collect::<BTreeMap<u64, JobSummary>>()
+                    && (states.is_empty() || states.contains(&view::job_state(job)))
+            };
+            // The drive thread has better things to do: no older job is looked at than the page holds.
+            let newest = sight.engine.jobs().rev().filter(fits).take(limit as usize + 1);
+            newest.map(|job| (job.id.0, view::summary(sight, job))).collect::<BTreeMap<u64, JobSummary>>()
         })
         .await?;
     let filter = JobFilter {

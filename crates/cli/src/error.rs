@@ -165,7 +165,7 @@ fn problem_code(problem: &Problem) -> u8 {
         (_, "bad_file" | "bad_job" | "no_such_dependency" | "failed_dependency") => codes::BAD_FILE,
         (_, "infeasible" | "cannot_place" | "never_fits") => codes::CANNOT_PLACE,
         // Something was named that is not there.
-        (404, _) => codes::USAGE,
+        (404, _) | (_, "no_such_queue" | "no_such_secret") => codes::USAGE,
         (503, _) => codes::UNREACHABLE,
         _ => codes::FAILED,
     }

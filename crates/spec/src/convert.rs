@@ -2,7 +2,7 @@
 
 use crate::check::check;
 use crate::error::SpecError;
-use crate::graph;
+use crate::graph::{self, Strangers};
 use crate::jobfile::{
     CommandText, IdeWord, IdleWord, IsolationWord, JobFile, JobType, ResourcesFile, RetryFile, RetryText,
 };
@@ -78,9 +78,11 @@ pub struct Draft {
 /// Turns the jobs of one file into drafts, ordered so that each waits only for earlier ones.
 ///
 /// # Errors
-/// What [`JobFile::into_spec`] refuses, a name in `after` that is not in the list, and jobs that wait for each other.
+/// What [`JobFile::into_spec`] refuses, and jobs that wait for each other. A name in `after` that is not in the list stays
+/// [`JobRef::Name`]: a flag may name a job of the pool. In a file, [`crate::read`] has refused it.
 pub fn into_specs(jobs: Vec<JobFile>, context: &Context) -> Result<Vec<Draft>, SpecError> {
-    let order = graph::order(&jobs).map_err(|(_, field, fault)| SpecError::of(&field, fault))?;
+    let order =
+        graph::order(&jobs, Strangers::Allowed).map_err(|(_, field, fault)| SpecError::of(&field, fault))?;
     let mut place_of: BTreeMap<usize, usize> = BTreeMap::new();
     let mut names: BTreeMap<String, usize> = BTreeMap::new();
     for (place, &index) in order.iter().enumerate() {

@@ -13,10 +13,19 @@ struct Edge {
     target: usize,
 }
 
+/// Whether a name in `after` may be that of a job outside the list.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Strangers {
+    /// Somebody else will look for it.
+    Allowed,
+    /// It is a mistake.
+    Refused,
+}
+
 /// Indices in an order in which each job waits only for earlier ones; jobs that are free to go keep the file's order.
 ///
 /// On failure: the index of the job at fault, the field, the fault.
-pub(crate) fn order(jobs: &[JobFile]) -> Result<Vec<usize>, (usize, String, Fault)> {
+pub(crate) fn order(jobs: &[JobFile], strangers: Strangers) -> Result<Vec<usize>, (usize, String, Fault)> {
     let mut names: BTreeMap<&str, usize> = BTreeMap::new();
     for (index, job) in jobs.iter().enumerate() {
         let Some(name) = &job.name else { continue };
@@ -30,7 +39,7 @@ pub(crate) fn order(jobs: &[JobFile]) -> Result<Vec<usize>, (usize, String, Faul
     }
     let mut waits: Vec<Vec<Edge>> = Vec::new();
     for (index, job) in jobs.iter().enumerate() {
-        waits.push(edges(job, &names).map_err(|(field, fault)| (index, field, fault))?);
+        waits.push(edges(job, &names, strangers).map_err(|(field, fault)| (index, field, fault))?);
     }
     let mut walk = Walk { jobs, waits: &waits, state: vec![Mark::New; jobs.len()], order: Vec::new() };
     for index in 0..jobs.len() {
@@ -39,12 +48,12 @@ pub(crate) fn order(jobs: &[JobFile]) -> Result<Vec<usize>, (usize, String, Faul
     Ok(walk.order)
 }
 
-fn edges(job: &JobFile, names: &BTreeMap<&str, usize>) -> Result<Vec<Edge>, Finding> {
+fn edges(job: &JobFile, names: &BTreeMap<&str, usize>, strangers: Strangers) -> Result<Vec<Edge>, Finding> {
     let mut out = Vec::new();
     for (place, after) in job.after.iter().enumerate() {
         match names.get(after.job()) {
             Some(&target) => out.push(Edge { place, target }),
-            None if after.job().parse::<u64>().is_ok() => {}
+            None if strangers == Strangers::Allowed || after.job().parse::<u64>().is_ok() => {}
             None => {
                 let near = nearest(after.job(), names.keys().copied());
                 let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();

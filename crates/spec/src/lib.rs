@@ -37,3 +37,4 @@ pub use read::{MAX_BYTES, MAX_DEPTH, MAX_DOCUMENTS, MAX_NODES};
 pub use reference::reference;
 pub use schema::schema;
 pub use script::sbatch;
+pub use similar::nearest;

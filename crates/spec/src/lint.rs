@@ -2,7 +2,7 @@
 
 use crate::check::check;
 use crate::error::{Fault, SpecError, Warning};
-use crate::graph;
+use crate::graph::{self, Strangers};
 use crate::jobfile::{ENV_ONLY, JobFile, JobType, TASK_ONLY};
 use crate::read::decode::{decode, unknown_value};
 use crate::read::{MAX_BYTES, Node, Value, documents, too_much};
@@ -130,7 +130,7 @@ fn everything(text: &str, origin: &str, format: Format) -> (Vec<JobFile>, Vec<Sp
         }
     }
     if errors.is_empty()
-        && let Err((index, field, fault)) = graph::order(&jobs)
+        && let Err((index, field, fault)) = graph::order(&jobs, Strangers::Refused)
     {
         errors.push(placed(text, origin, nodes[index].place(&field), &field, fault));
     }

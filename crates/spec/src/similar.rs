@@ -4,7 +4,7 @@
 ///
 /// Damerau-Levenshtein distance (optimal string alignment) of at most a third of the word's length, at least 1.
 /// Ties go to the first known word. Cost is bounded by the cap of 64 characters.
-pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let folded: Vec<char> =
         word.chars().take(65).flat_map(char::to_lowercase).map(|c| if c == '-' { '_' } else { c }).collect();
     if folded.len() > 64 || folded.is_empty() {

@@ -68,12 +68,31 @@ pub fn run(ctx: &Ctx, args: &RunArgs) -> Done {
 /// A job file, a script with lines for us, or a command.
 fn prepare(args: &RunArgs) -> Result<Prepared, CliError> {
     let [first, rest @ ..] = &args.command[..] else { return Err(CliError::usage("nothing to run")) };
+    if first.starts_with('-') {
+        return Err(CliError::Usage {
+            what: format!("`{}` is no flag of `pond run`", clean(first)),
+            next: Some(near(first)),
+        });
+    }
     let path = Path::new(first);
     let extension = path.extension().and_then(std::ffi::OsStr::to_str).unwrap_or_default();
     match extension {
         "yaml" | "yml" | "toml" | "json" if rest.is_empty() && path.is_file() => from_file(path, &args.job),
         _ if is_script(path, extension) => from_script(path, rest, &args.job),
         _ => from_command(&args.command, &args.job),
+    }
+}
+
+/// What to write instead of a flag that is none.
+fn near(word: &str) -> String {
+    use clap::CommandFactory as _;
+    let command = crate::args::Cli::command();
+    let run = command.find_subcommand("run").into_iter().flat_map(clap::Command::get_arguments);
+    let flags: Vec<&str> = run.filter_map(clap::Arg::get_long).collect();
+    let name = word.trim_start_matches('-').split('=').next().unwrap_or_default();
+    match pond_spec::nearest(name, flags) {
+        Some(flag) => format!("did you mean `--{flag}`? `pond run --help` lists all of them"),
+        None => "`pond run --help` lists all of them; flags stand before the command".to_owned(),
     }
 }
 

@@ -131,7 +131,7 @@ fn page(ctx: &Ctx, spec: &JobSpec, preview: &Preview) -> String {
         let style = if place == 0 { Style::Bold } else { Style::Dim };
         text.push_str(&format!("{}{value}\n", ctx.out.paint(style, &format!("{name:<width$}"))));
     }
-    if let Some(view) = preview.why.as_ref().filter(|view| view.verdict != "placed") {
+    if let Some(view) = preview.why.as_ref().filter(|_| preview.placement.is_empty()) {
         let told = why::render(ctx, view);
         // Its first line names a job that is not there yet.
         let told: Vec<&str> = told.lines().skip(1).collect();

@@ -53,6 +53,21 @@ fn held_gangs_are_answered_and_not_placed() {
     assert!(!pool.runs(id));
 }
 
+/// Found by a random story: extra ranks were given before the place was found.
+#[test]
+fn extra_ranks_leave_alone_what_is_kept_for_a_blocked_gang() {
+    let mut pool = one_node(4, 16);
+    let busy = pool.submit(ROOT, Ask::new(shape(2, 1)).limit(10));
+    pool.run();
+    let elastic = pool.submit(ROOT, Ask::new(shape(1, 1)).tasks(1, 4).class(Class::Critical));
+    let blocked = pool.submit(ROOT, Ask::new(shape(3, 1)).limit(100));
+    pool.run();
+    assert_eq!(pool.world.placed(elastic).map(|placed| placed.tasks.len()), Some(1));
+    pool.pass(10);
+    pool.run();
+    assert!(!pool.runs(busy) && pool.runs(blocked));
+}
+
 #[test]
 fn a_gang_starts_whole_or_not_at_all_and_grows_with_what_is_left() {
     let mut pool = one_node(4, 16);

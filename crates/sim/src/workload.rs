@@ -4,7 +4,7 @@
 //! Names and shapes are kept once and referred to by place, so that a job is small: a million of them fit a small machine.
 
 use pond_core::ids::{QueuePath, UserName};
-use pond_core::model::{Class, GangSize, NodeSpec, QueueSpec, Shape};
+use pond_core::model::{Class, GangSize, NodeSpec, QueueSpec, Shape, Speed};
 use pond_core::units::{Millis, Timestamp};
 use std::collections::BTreeMap;
 
@@ -57,39 +57,20 @@ pub struct SimJob {
     pub profile: Option<u32>,
 }
 
-/// How the speed of a job depends on the devices and the number of its tasks. All factors in thousandths.
+/// What a job is like that trains a model: how its speed depends on its place, and how busy it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub struct Profile {
     /// For people: the model that is trained.
     pub name: String,
-    /// Speed on a device model against the reference device: 1000 is as fast, 500 half as fast. A model not named: 1000.
-    pub models: BTreeMap<String, u64>,
-    /// Speed with so many tasks against that with one, ascending by count: `(1, 1000), (2, 1900), (4, 3400)`.
-    /// Between two entries by straight line, beyond the last constant. Empty: in proportion.
-    pub scaling: Vec<(u32, u64)>,
+    /// Speed by device model and by the number of its tasks.
+    pub speed: Speed,
     /// Use of a device alone, in thousandths, and of its memory, in bytes: what interference is looked up by.
     pub device_busy: u64,
     /// Memory it uses on each device, in bytes.
     pub device_memory: u64,
     /// CPU it uses on average, in thousandths of what it asked for; `None`: all of it. Told only where samples are asked for.
     pub cpu_busy: Option<u64>,
-}
-
-impl Profile {
-    /// Speed with so many tasks against that with one, in thousandths.
-    #[must_use]
-    pub fn scaled(&self, tasks: u32) -> u64 {
-        let above = self.scaling.partition_point(|(count, _)| *count < tasks);
-        match (above.checked_sub(1).and_then(|at| self.scaling.get(at)), self.scaling.get(above)) {
-            (None, None) => u64::from(tasks) * 1000,
-            (None, Some((_, speed))) | (Some((_, speed)), None) => *speed,
-            (Some((low, from)), Some((high, to))) => {
-                let (part, whole) = (u64::from(tasks - low), u64::from(high - low));
-                if to >= from { from + (to - from) * part / whole } else { from - (from - to) * part / whole }
-            }
-        }
-    }
 }
 
 /// Jobs in the order of their submission.
@@ -196,13 +177,6 @@ pub struct Cluster {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn scaling_goes_by_straight_lines() {
-        let profile = Profile { scaling: vec![(1, 1000), (2, 1900), (4, 3400)], ..Profile::default() };
-        assert_eq!([1, 2, 3, 4, 9].map(|tasks| profile.scaled(tasks)), [1000, 1900, 2650, 3400, 3400]);
-        assert_eq!(Profile::default().scaled(3), 3000);
-    }
 
     #[test]
     fn neighbours_share_a_device_in_proportion_unless_measured() {

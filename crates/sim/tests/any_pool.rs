@@ -5,7 +5,7 @@
 use pond_core::ids::NodeName;
 use pond_core::model::{
     Class, Device, DeviceKind, DeviceRequest, GangSize, NodeSpec, QueueLimits, QueueSpec, Resources, Shape,
-    ShareMode,
+    ShareMode, Speed,
 };
 use pond_core::snapshot::{Backfill, OrderPolicy, QueuePolicy};
 use pond_core::units::{Bytes, MilliCpu, Millis, Thousandths, Timestamp};
@@ -106,8 +106,10 @@ fn workload() -> impl Strategy<Value = Workload> {
                 draft;
             let profile = workload.profile(Profile {
                 name: format!("p{}", bits % 2),
-                models: BTreeMap::from([("V100".to_owned(), 700)]),
-                scaling: vec![(1, 1000), (2, 1800), (6, 4000)],
+                speed: Speed {
+                    models: BTreeMap::from([("V100".to_owned(), 700)]),
+                    ranks: vec![(1, 1000), (2, 1800), (6, 4000)],
+                },
                 device_busy: u64::from(bits) * 4,
                 device_memory: 0,
                 cpu_busy: Some(u64::from(bits) * 4),

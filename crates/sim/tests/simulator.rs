@@ -3,7 +3,7 @@
 use pond_core::ids::{NodeName, QueuePath};
 use pond_core::model::{
     Class, Device, DeviceKind, DeviceRequest, GangSize, NodeSpec, QueueLimits, QueueSpec, Resources, Shape,
-    ShareMode,
+    ShareMode, Speed,
 };
 use pond_core::snapshot::{OrderPolicy, QueuePolicy};
 use pond_core::units::{Bytes, MilliCpu, Millis, Thousandths, Timestamp};
@@ -19,7 +19,7 @@ fn cluster(nodes: u32, cores: u64, gpus: u32) -> Cluster {
     let device = |node: u32, at: u32| Device {
         uuid: format!("{node}-{at}"),
         kind: DeviceKind::Gpu,
-        model: if node == 0 { "A100" } else { "V100" }.to_owned(),
+        model: if node == 0 { "A100" } else { "Tesla V100-SXM2" }.to_owned(),
         memory: Bytes(32_000_000_000),
         modes: vec![ShareMode::Exclusive, ShareMode::Time],
         numa: None,
@@ -195,8 +195,8 @@ fn a_save_on_the_signal_takes_its_time() {
 #[test]
 fn the_slowest_device_of_a_gang_sets_its_speed() {
     let mut workload = Workload::new("models");
-    let models = BTreeMap::from([("V100".to_owned(), 500)]);
-    let profile = workload.profile(Profile { name: "resnet".to_owned(), models, ..Profile::default() });
+    let speed = Speed { models: BTreeMap::from([("v100".to_owned(), 500)]), ..Speed::default() };
+    let profile = workload.profile(Profile { name: "resnet".to_owned(), speed, ..Profile::default() });
     add(&mut workload, 0, 100, gpus(2, 1000)).profile = Some(profile);
     let both = add(&mut workload, 1000, 100, gpus(2, 1000));
     (both.profile, both.size) = (Some(profile), GangSize { min: 2, max: 2 });
@@ -219,8 +219,8 @@ fn neighbours_on_a_device_slow_each_other_down_while_they_last() {
 #[test]
 fn an_elastic_job_is_faster_with_more_tasks() {
     let mut workload = Workload::new("elastic");
-    let scaling = vec![(1, 1000), (2, 2000), (4, 3000)];
-    let profile = workload.profile(Profile { name: "gpt".to_owned(), scaling, ..Profile::default() });
+    let speed = Speed { ranks: vec![(1, 1000), (2, 2000), (4, 3000)], ..Speed::default() };
+    let profile = workload.profile(Profile { name: "gpt".to_owned(), speed, ..Profile::default() });
     let job = add(&mut workload, 0, 300, cores(1));
     (job.profile, job.size) = (Some(profile), GangSize { min: 1, max: 4 });
     let outcome = run(&cluster(1, 4, 0), &workload, &SimSettings::default());

@@ -192,9 +192,9 @@ fn speeds_become_profiles_and_pairs() {
     assert_eq!(profiles.len(), 26);
     let resnet = profiles.iter().find(|profile| profile.name == "ResNet-18 (batch size 16)").unwrap();
     eprintln!("{resnet:?}, {} pairs", pairs.len());
-    assert_eq!(resnet.models.keys().collect::<Vec<_>>(), ["k80", "p100", "v100"]);
-    assert!(resnet.models["k80"] < 500 && resnet.models.values().max() == Some(&1000));
-    assert_eq!(resnet.scaling[0], (1, 1000));
+    assert_eq!(resnet.speed.models.keys().collect::<Vec<_>>(), ["k80", "p100", "v100"]);
+    assert!(resnet.speed.models["k80"] < 500 && resnet.speed.models.values().max() == Some(&1000));
+    assert_eq!(resnet.speed.ranks[0], (1, 1000));
     for (name, models) in [
         ("throughput/pollux_workloads_and_profiles.tar.gz", 6),
         ("throughput/sia_workloads_and_profiles.tar.gz", 7),
@@ -203,7 +203,7 @@ fn speeds_become_profiles_and_pairs() {
         assert_eq!(profiles.len(), models);
         for profile in &profiles {
             eprintln!("{profile:?}");
-            assert!(profile.scaling.windows(2).all(|pair| pair[0].0 < pair[1].0));
+            assert!(profile.speed.ranks.windows(2).all(|pair| pair[0].0 < pair[1].0));
         }
     }
 }

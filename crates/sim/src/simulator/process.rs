@@ -302,10 +302,7 @@ impl World<'_> {
             return 0;
         }
         let scaled = match self.scene.profile(sim) {
-            Some(profile) if running != sim.size.min => {
-                profile.scaled(running) * FULL / profile.scaled(sim.size.min).max(1)
-            }
-            Some(_) => FULL,
+            Some(profile) => profile.speed.grown(sim.size.min, running),
             None => u64::from(running) * FULL / u64::from(sim.size.min),
         };
         // A job that has its place moves, however slowly.

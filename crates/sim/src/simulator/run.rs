@@ -89,10 +89,8 @@ impl World<'_> {
     pub fn model_speed(&self, job: u32, node: u32, devices: &[DeviceGrant]) -> u64 {
         let Some(profile) = self.scene.profile(self.scene.job(job)) else { return FULL };
         let known = &self.scene.cluster.nodes[node as usize].devices;
-        let speeds = devices.iter().filter_map(|grant| {
-            let device = known.get(grant.device as usize)?;
-            profile.models.get(&device.model).copied()
-        });
+        let used = devices.iter().filter_map(|grant| known.get(grant.device as usize));
+        let speeds = used.map(|device| profile.speed.on(&device.model));
         speeds.min().unwrap_or(FULL)
     }
 

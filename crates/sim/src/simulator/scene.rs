@@ -3,7 +3,7 @@
 use super::{SimError, SimSettings};
 use crate::workload::{Cluster, Profile, SimJob, Workload};
 use pond_core::ids::NodeName;
-use pond_core::model::{Checkpoint, JobKind, JobSpec, Retry, RetryOn, RunSpec, Speed};
+use pond_core::model::{Checkpoint, JobKind, JobSpec, Retry, RetryOn, RunSpec};
 use pond_core::units::Millis;
 use std::collections::BTreeMap;
 
@@ -91,9 +91,7 @@ impl<'a> Scene<'a> {
             min_runtime: settings.min_runtime,
             time_limit: job.limit.map(|limit| limit.max(Millis(1))),
             predicted,
-            speed: self
-                .profile(job)
-                .map(|profile| Speed { models: profile.models.clone(), ranks: profile.scaling.clone() }),
+            speed: self.profile(job).map(|profile| profile.speed.clone()),
             grace: settings.grace,
             retry: Retry {
                 on: vec![RetryOn::NodeFailure, RetryOn::Preempted, RetryOn::DeviceError],

@@ -4,6 +4,7 @@
 use super::{Pair, milli};
 use crate::trace::{BadRow, BadRowReason, excerpt};
 use crate::workload::Profile;
+use pond_core::model::Speed;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -103,8 +104,10 @@ fn profile(name: String, speeds: &BTreeMap<(String, u32), f64>) -> Profile {
     let scaling = speeds.iter().filter(|((device, _), speed)| *device == reference && **speed > 0.0);
     Profile {
         name,
-        models: single.map(|((device, _), &speed)| (device.clone(), milli(speed, fastest))).collect(),
-        scaling: scaling.map(|((_, scale), &speed)| (*scale, milli(speed, fastest))).collect(),
+        speed: Speed {
+            models: single.map(|((device, _), &speed)| (device.clone(), milli(speed, fastest))).collect(),
+            ranks: scaling.map(|((_, scale), &speed)| (*scale, milli(speed, fastest))).collect(),
+        },
         ..Profile::default()
     }
 }

@@ -1,8 +1,11 @@
 //! Measured speeds: how fast a model trains on a kind of device, with so many tasks, beside another job.
 
+mod assign;
 pub mod gavel;
 pub mod interference;
 pub mod pollux;
+
+pub use assign::Assign;
 
 /// Two jobs on one device: each one's speed against that alone.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

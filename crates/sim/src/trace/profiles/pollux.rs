@@ -7,6 +7,7 @@ use super::milli;
 use crate::trace::table::{Style, malformed, read};
 use crate::trace::{BadRow, Reading};
 use crate::workload::Profile;
+use pond_core::model::Speed;
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
@@ -170,12 +171,14 @@ fn profile(model: &str, devices: &[Speeds]) -> Profile {
     });
     Profile {
         name: model.to_owned(),
-        models: devices
-            .iter()
-            .filter(|(device, speeds)| !device.is_empty() && at_base(speeds) > 0.0)
-            .map(|(device, speeds)| ((*device).to_owned(), milli(at_base(speeds), fastest)))
-            .collect(),
-        scaling,
+        speed: Speed {
+            models: devices
+                .iter()
+                .filter(|(device, speeds)| !device.is_empty() && at_base(speeds) > 0.0)
+                .map(|(device, speeds)| ((*device).to_owned(), milli(at_base(speeds), fastest)))
+                .collect(),
+            ranks: scaling,
+        },
         ..Profile::default()
     }
 }

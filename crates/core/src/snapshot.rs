@@ -107,6 +107,14 @@ pub struct Usage {
     pub running: u64,
 }
 
+impl Usage {
+    /// Whether it is nothing of anything; gangs that hold nothing are not looked at.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.resources == Resources::ZERO && self.devices.values().all(|amount| *amount == 0)
+    }
+}
+
 /// Where one task of a placed gang is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placed {

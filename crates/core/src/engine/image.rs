@@ -6,7 +6,7 @@
 use super::admit::gang_row;
 use super::archive::Archive;
 use super::change::Counters;
-use super::history::{History, Pool};
+use super::history::History;
 use super::job::Job;
 use super::node::Node;
 use super::rows::{Rows, device_row};
@@ -69,7 +69,7 @@ impl Engine {
             counters: image.counters,
             dependents: BTreeMap::new(),
             rows: Rows::new(),
-            pool: Pool::default(),
+            pool: None,
             timers: Timers::default(),
             spare_gangs: 0,
             wants_plan: true,
@@ -81,7 +81,6 @@ impl Engine {
         engine.rows = engine.rows_from_scratch(image.queues);
         // Histories were saved up to date.
         engine.rows.used_otherwise.clear();
-        engine.pool = Pool::of(&engine.rows.snapshot);
         for job in engine.jobs.values() {
             for other in &job.waiting_on {
                 let waiting: &mut BTreeSet<JobId> = engine.dependents.entry(*other).or_default();

@@ -71,7 +71,8 @@ pub struct Engine {
     nodes: Vec<Node>,
     rows: Rows,
     history: History,
-    pool: Pool,
+    /// What there is in all; `None` until a share of it is asked for.
+    pool: Option<Pool>,
     timers: Timers,
     meter: Meter,
     counters: Counters,
@@ -95,7 +96,7 @@ impl Engine {
             nodes: Vec::new(),
             rows: Rows::new(),
             history: History::default(),
-            pool: Pool::default(),
+            pool: None,
             timers: Timers::default(),
             meter: Meter::default(),
             counters: Counters::default(),
@@ -250,7 +251,13 @@ impl Engine {
         queues.sort_unstable();
         queues.dedup();
         for ord in queues.drain(..) {
-            let share = self.pool.dominant_share(&self.rows.snapshot.queue(ord).used);
+            let used = &self.rows.snapshot.queue(ord).used;
+            // Nothing is no part of any pool: nodes that join an idle pool do not have all others counted again.
+            let share = if used.is_nothing() {
+                0
+            } else {
+                self.pool.get_or_insert_with(|| Pool::of(&self.rows.snapshot)).dominant_share(used)
+            };
             self.history.set_share(ord, self.now, share);
         }
         self.rows.used_otherwise = queues;
@@ -258,7 +265,7 @@ impl Engine {
 
     /// What there is in the pool has changed: every share is another one.
     fn note_pool(&mut self) {
-        self.pool = Pool::of(&self.rows.snapshot);
+        self.pool = None;
         self.rows.used_otherwise.extend((0_u32..).map(QueueOrd).take(self.rows.snapshot.queues.len()));
     }
 

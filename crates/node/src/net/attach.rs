@@ -114,29 +114,34 @@ fn finish(socket: &mut Socket, cable: &Cable, address: Ipv4Addr, bridge: u32) ->
 }
 
 /// The index of the cable's bridge, which is made when it is missing.
+///
+/// Being up is the last thing a bridge gets: who finds one that is not, left so by another rank that is in the midst of
+/// it or was killed there, does the rest too. Every step may be done twice.
 pub(super) fn ensure_bridge(socket: &mut Socket, cable: &Cable) -> Result<u32, NetError> {
     let step = |step| NetError::step(step, &cable.bridge);
-    if let Some(index) = link::index_of(&cable.bridge).map_err(step("look for"))? {
-        return Ok(index);
+    let mut bridge = link::find(socket, &cable.bridge).map_err(step("look for"))?;
+    if bridge.is_none() {
+        match socket.run(vec![link::new_bridge(&cable.bridge, cable.mac, cable.mtu)]) {
+            // another rank was quicker
+            Ok(()) | Err((_, Errno::EXIST)) => {}
+            Err((_, why)) => return Err(step("make the bridge")(why)),
+        }
+        bridge = link::find(socket, &cable.bridge).map_err(step("look for"))?;
     }
-    match socket.run(vec![link::new_bridge(&cable.bridge, cable.mac, cable.mtu)]) {
-        // another rank was quicker
-        Ok(()) | Err((_, Errno::EXIST)) => {}
-        Err((_, why)) => return Err(step("make the bridge")(why)),
+    let bridge = bridge.ok_or(Errno::NODEV).map_err(step("look for"))?;
+    if bridge.up {
+        return Ok(bridge.index);
     }
-    let index = link::index_of(&cable.bridge).map_err(step("look for"))?.ok_or(Errno::NODEV);
-    let index = index.map_err(step("look for"))?;
-    let mut requests = vec![link::up_without_ipv6(&cable.bridge)];
     if let Some(gateway) = cable.gateway {
         // on a gang's bridge only the routes to its ranks lead there, on the pool's bridge the whole subnet
         let prefix = if cable.isolated { cable.subnet.1 } else { 32 };
-        requests.push(link::add_address(index, gateway, prefix));
-    }
-    socket.run(requests).map_err(|(_, why)| step("set up the bridge")(why))?;
-    if cable.gateway.is_some() {
+        let address = link::add_address(bridge.index, gateway, prefix);
+        socket.run(vec![address]).map_err(|(_, why)| step("give an address to the bridge")(why))?;
         super::outward::set_forwarding(&cable.bridge, true)?;
     }
-    Ok(index)
+    let up = link::up_without_ipv6(&cable.bridge);
+    socket.run(vec![up]).map_err(|(_, why)| step("set up the bridge")(why))?;
+    Ok(bridge.index)
 }
 
 /// Sets up the network namespace of the calling thread, which [`attach`] has connected: by the task's first

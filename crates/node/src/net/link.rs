@@ -151,6 +151,19 @@ pub(super) struct Link {
     /// Index of the bridge it is a port of.
     pub master: Option<u32>,
     pub mtu: u32,
+    /// Whether it was set up: nothing can be routed over it before.
+    pub up: bool,
+}
+
+/// The link of that name; `None` when there is none.
+pub(super) fn find(socket: &mut Socket, name: &str) -> Result<Option<Link>, Errno> {
+    let mut found = None;
+    let request = Request::new(GET_LINK, 0, &ifinfo(0, 0, false)).put_text(IFLA_IFNAME, name);
+    match socket.ask(request, |body| found = read(body)) {
+        Ok(()) => Ok(found),
+        Err(Errno::NODEV) => Ok(None),
+        Err(why) => Err(why),
+    }
 }
 
 /// Every link of this thread's network namespace.
@@ -162,7 +175,8 @@ pub(super) fn list(socket: &mut Socket) -> Result<Vec<Link>, Errno> {
 
 fn read(body: &[u8]) -> Option<Link> {
     let index = u32::from_ne_bytes(body.get(4..8)?.try_into().ok()?);
-    let mut link = Link { index, name: String::new(), master: None, mtu: 1500 };
+    let flags = u32::from_ne_bytes(body.get(8..12)?.try_into().ok()?);
+    let mut link = Link { index, name: String::new(), master: None, mtu: 1500, up: flags & IFF_UP != 0 };
     for (kind, value) in attributes(body.get(16..)?) {
         let number = || value.try_into().ok().map(u32::from_ne_bytes);
         match kind {

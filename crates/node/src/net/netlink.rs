@@ -166,9 +166,13 @@ impl Socket {
     }
 
     /// Asks for everything of a kind; `each` gets the body of every entry.
-    pub(super) fn dump(&mut self, kind: u16, head: &[u8], mut each: impl FnMut(&[u8])) -> Result<(), Errno> {
+    pub(super) fn dump(&mut self, kind: u16, head: &[u8], each: impl FnMut(&[u8])) -> Result<(), Errno> {
+        self.ask(Request::new(kind, DUMP, head), each)
+    }
+
+    /// Sends one request that is answered with entries; `each` gets the body of every one.
+    pub(super) fn ask(&mut self, mut request: Request, mut each: impl FnMut(&[u8])) -> Result<(), Errno> {
         self.sequence += 1;
-        let mut request = Request::new(kind, DUMP, head);
         let length = u32::try_from(request.bytes.len()).unwrap_or(u32::MAX);
         request.bytes[0..4].copy_from_slice(&length.to_ne_bytes());
         request.bytes[8..12].copy_from_slice(&self.sequence.to_ne_bytes());
@@ -182,7 +186,11 @@ impl Socket {
                     DONE => return Ok(()),
                     ERROR => {
                         let code = answer.body.get(..4).and_then(|code| code.try_into().ok());
-                        return Err(Errno::from_raw_os_error(-code.map_or(-5, i32::from_ne_bytes)));
+                        return match code.map_or(-5, i32::from_ne_bytes) {
+                            // all of it has been told
+                            0 => Ok(()),
+                            code => Err(Errno::from_raw_os_error(-code)),
+                        };
                     }
                     _ => each(answer.body),
                 }

@@ -105,10 +105,11 @@ fn a_fork_bomb_stays_within_its_number_and_dies_with_its_task() {
         return;
     }
     let mut pool = Pool::open("bomb");
-    let bomb = change(script(1, "#!/bin/sh\nb() { b | b & }; b; echo lit; sleep 1000"), |run| run.pids = 64);
+    // the first process forks once, before there is a bomb, so that it does not end for want of a process
+    let bomb = change(script(1, "#!/bin/sh\nb() { b | b & }; (b) & exec sleep 1000"), |run| run.pids = 64);
     let task = pool.start(bomb);
     pool.started(task);
-    pool.wait_output(task, "lit");
+    pool.wait_output(task, "Cannot fork");
     let most = (0..3).map(|_| pids(&pool, task)).max().unwrap();
     assert!(most <= 64, "{most} processes");
     pool.stop(task, 0);

@@ -167,7 +167,13 @@ impl Pool {
 
     /// Waits until the log holds `text`.
     pub fn wait_output(&self, task: TaskId, text: &str) {
-        until(&format!("`{text}` in the log: {:?}", self.output(task)), || self.output(task).contains(text));
+        let mut output = String::new();
+        let end = Instant::now() + PATIENCE;
+        while !output.contains(text) {
+            assert!(Instant::now() < end, "waited in vain for `{text}` in the log: {output:?}");
+            std::thread::sleep(Duration::from_millis(5));
+            output = self.output(task);
+        }
     }
 
     pub fn stop(&self, task: TaskId, grace_ms: u64) {

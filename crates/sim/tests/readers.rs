@@ -54,7 +54,7 @@ fn helios_as_published_with_marks_quotes_blank_lines_and_bad_rows() {
     let jobs = helios::jobs("h", &reading, &[], 0, helios::Pooling::Pooled);
     assert_eq!(
         told(&jobs.left_out),
-        ["line 7: the job never ran", "line 12: an earlier row has the same number"]
+        ["line 7: the job never ran", "line 12: an earlier row has the same number or name"]
     );
     let of = |id| jobs.workload.jobs.iter().find(|job| job.id == id).unwrap();
     assert_eq!((of(1).submit, of(1).duration, of(1).size.min), (Timestamp(151_000), Millis(3_600_000), 1));

@@ -12,15 +12,16 @@ use crate::units::{Millis, Thousandths};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-/// The largest amounts of one task: a million cores, a pebibyte.
-const MAX_CPU: u64 = 1_000_000_000;
-const MAX_BYTES: u64 = 1 << 50;
-/// The largest gang and array.
-const MAX_RANKS: u32 = 100_000;
+/// The most CPU of one task or node, in thousandths of a core: a million cores.
+pub const MAX_CPU: u64 = 1_000_000_000;
+/// The most memory, disk or device memory of one task or node: a pebibyte.
+pub const MAX_BYTES: u64 = 1 << 50;
+/// The most ranks of a gang.
+pub const MAX_RANKS: u32 = 100_000;
 const MAX_ELEMENTS: usize = 100_000;
-/// The most alternatives and devices of one task.
 const MAX_SHAPES: usize = 64;
-const MAX_DEVICES: u32 = 1024;
+/// The most devices of one task or node.
+pub const MAX_DEVICES: u32 = 1024;
 
 const fn bad(field: &'static str, problem: &'static str, advice: &'static str) -> Refusal {
     Refusal::BadJob { field, problem, advice }

@@ -32,6 +32,7 @@ mod settings;
 mod tests;
 mod timers;
 
+pub use admit::{MAX_BYTES, MAX_CPU, MAX_DEVICES, MAX_RANKS};
 pub use change::{Change, Committed, Counters, Outcome, Reply, Stale, StaleReason, What};
 pub use check::check_snapshot;
 pub use image::EngineImage;

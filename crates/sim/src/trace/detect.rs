@@ -178,7 +178,18 @@ pub(super) fn part_of(head: &[u8]) -> Option<Part> {
     if numbers >= 11 && numbers == line.split_whitespace().count() {
         return Some(Part::Main(Format::Swf));
     }
-    header_kind(line)
+    header_kind(line).or_else(|| sacct_columns(text).then_some(Part::Main(Format::Sacct)))
+}
+
+/// Whether it is what `sacct` shows people: a header over dashes.
+fn sacct_columns(text: &str) -> bool {
+    let mut lines = text.lines();
+    let header = lines.next().unwrap_or_default();
+    let has = |column: &[&str]| {
+        let mut words = header.split_whitespace();
+        words.any(|word| column.iter().any(|name| word.eq_ignore_ascii_case(name)))
+    };
+    has(slurm::ID) && has(slurm::STATE) && lines.next().is_some_and(|line| line.starts_with("---"))
 }
 
 /// Whether it begins like a tar file.

@@ -1,7 +1,7 @@
 //! The Helios traces (Hu et al., "Characterization and Prediction of Deep Learning Workloads in Large-Scale
 //! GPU Datacenters", SC 2021): the original `cluster_log.csv` and the two shapes it is passed around in.
 
-use super::jobs::{Builder, Draft, Zero, guaranteed, shape, split_evenly};
+use super::jobs::{Builder, Draft, MOST_NODES, Zero, guaranteed, shape, split_evenly};
 use super::table::{Column, Row, Style, malformed, read};
 use super::{BadRowReason, Jobs, LeftOut, Machine, Note, Reading, TraceJob, read_state, time};
 use crate::workload::{Cluster, Ending};
@@ -127,7 +127,7 @@ fn read_job(row: &Row) -> Result<HeliosJob, BadRowReason> {
         start_ms,
         duration_ms,
         limit_ms: limit.and_then(|limit| u64::try_from(limit).ok()),
-        ending: row.optional(column::STATE).map_or(Ending::Completed, read_state),
+        ending: row.optional(column::STATE).and_then(read_state).unwrap_or_default(),
         clamped: row.optional(column::CLAMPED) == Some("1"),
     })
 }
@@ -165,11 +165,11 @@ pub fn partitions(input: impl Read) -> Reading<Partition> {
     let mut reading = read(input, Style::CSV, |row| {
         if !row.has(per_day) {
             let name = row.first().to_owned();
-            return Ok(Partition { name, nodes: row.small(&["num", "nodes"])? });
+            return Ok(Partition { name, nodes: few(row.small(&["num", "nodes"])?)? });
         }
         for (name, text) in row.named().filter(|(name, _)| *name != "date" && *name != "total") {
             let gpus: u32 = text.parse().map_err(|_why| malformed("GPUs", text, "a count"))?;
-            let nodes = gpus.div_ceil(NODE_GPUS);
+            let nodes = few(gpus.div_ceil(NODE_GPUS))?;
             match most.iter_mut().find(|known| known.name == name) {
                 Some(known) => known.nodes = known.nodes.max(nodes),
                 None => most.push(Partition { name: name.to_owned(), nodes }),
@@ -182,6 +182,11 @@ pub fn partitions(input: impl Read) -> Reading<Partition> {
         reading.rows = most;
     }
     reading
+}
+
+/// No more nodes than a cluster has.
+fn few(nodes: u32) -> Result<u32, LeftOut> {
+    if nodes <= MOST_NODES { Ok(nodes) } else { Err(LeftOut::TooLarge) }
 }
 
 /// GPUs of a node: eight in all four clusters.
@@ -242,13 +247,12 @@ pub fn jobs(
             builder.leave_out(line, LeftOut::NoSize);
             continue;
         }
-        widest = widest.max(u64::from(tasks) * u64::from(gpus));
         let memory = u64::from(gpus.max(1)) << 30;
         let mut asked = shape(cpu_milli.min(NODE_CPU_MILLI), memory, gpus, 1000, None);
         if pooling == Pooling::Apart && !job.partition.is_empty() {
             asked.labels.insert("partition".to_owned(), job.partition.clone());
         }
-        builder.add(Draft {
+        let taken = builder.add(Draft {
             line,
             id: job.id,
             user: &job.user,
@@ -262,6 +266,9 @@ pub fn jobs(
             shapes: vec![asked],
             after: None,
         });
+        if taken {
+            widest = widest.max(u64::from(tasks) * u64::from(gpus));
+        }
     }
     if partitions.is_empty() {
         builder.note(Note::MadeUpMachines);

@@ -1,16 +1,16 @@
 //! Our own form of a trace: JSON lines that lose nothing of a workload, for jobs that a pool has finished and for
 //! made-up ones. `{"head":…}` first, then `{"node":…}`, `{"queue":…}` and `{"job":…}` in any order.
 
-use super::jobs::{Builder, Draft, Zero};
+use super::jobs::{Builder, Draft, Zero, possible};
 use super::lines::read_lines;
-use super::{BadRowReason, Jobs, LeftOut, Reading, excerpt};
+use super::{BadRow, BadRowReason, Jobs, LeftOut, Reading, excerpt};
 use crate::workload::{Cluster, Ending, Profile, SimJob, Workload};
 use pond_core::model::{
     Class, DeviceKind, DeviceRequest, GangSize, NodeSpec, QueueSpec, Resources, Shape, ShareMode,
 };
 use pond_core::units::{Bytes, MilliCpu, Millis, Thousandths, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 
 /// One line of the file.
@@ -299,15 +299,32 @@ pub fn jobs_of(name: &str, reading: &Reading<Line>) -> Jobs {
     let mut head = Head { name: name.to_owned(), zero_ms: None };
     let mut cluster = Cluster::default();
     let mut rows: Vec<(u64, &Row)> = Vec::new();
+    let (mut taken, mut refused) = (BTreeSet::new(), Vec::new());
     for (line, &number) in reading.rows.iter().zip(&reading.lines) {
+        let mut refuse = |why: LeftOut| refused.push(BadRow { line: number, reason: why.into() });
         match line {
             Line::Head(found) => found.clone_into(&mut head),
-            Line::Node(node) => cluster.nodes.push(node.clone()),
+            Line::Node(node) => match possible_node(node) {
+                Err(why) => refuse(why),
+                Ok(()) if !taken.insert(&node.name) => refuse(LeftOut::Double),
+                Ok(()) => cluster.nodes.push(node.clone()),
+            },
             Line::Queue(queue) => cluster.queues.push(queue.clone()),
-            Line::Job(row) => rows.push((number, row)),
+            Line::Job(row) => match &row.profile {
+                Some(profile) if !profile.speed.is_sound() => refuse(LeftOut::Unsound),
+                _ => rows.push((number, row)),
+            },
         }
     }
-    jobs(&head.name, &rows, head.zero_ms, cluster)
+    let mut jobs = jobs(&head.name, &rows, head.zero_ms, cluster);
+    jobs.left_out.extend(refused);
+    jobs
+}
+
+fn possible_node(node: &NodeSpec) -> Result<(), LeftOut> {
+    let Resources { cpu, memory, disk } = node.capacity;
+    let largest = node.devices.iter().map(|device| device.memory.0).max().unwrap_or(0);
+    possible(cpu.0, memory.0.max(disk.0).max(largest), node.devices.len() as u64)
 }
 
 /// A job of a workload as a row.

@@ -2,6 +2,7 @@
 
 use super::{BadRow, LeftOut};
 use crate::workload::{Cluster, Ending, SimJob, Workload};
+use pond_core::engine::{MAX_BYTES, MAX_CPU, MAX_DEVICES, MAX_RANKS};
 use pond_core::ids::NodeName;
 use pond_core::model::{
     Class, Device, DeviceKind, DeviceRequest, GangSize, NodeSpec, QueueSpec, Resources, Shape, ShareMode,
@@ -9,8 +10,14 @@ use pond_core::model::{
 use pond_core::units::{Bytes, MilliCpu, Millis, Thousandths, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The most CPU in thousandths, and memory in bytes, that the engine takes in one request.
-const MOST: u64 = 1 << 50;
+/// The most machines that are made up, or that a header or a table may speak of.
+pub(super) const MOST_NODES: u32 = 1_000_000;
+
+/// Whether the engine takes a node, or a task, of such amounts.
+pub(super) fn possible(cpu_milli: u64, memory: u64, devices: u64) -> Result<(), LeftOut> {
+    let fits = cpu_milli <= MAX_CPU && memory <= MAX_BYTES && devices <= u64::from(MAX_DEVICES);
+    if fits { Ok(()) } else { Err(LeftOut::TooLarge) }
+}
 
 /// Jobs of a trace, ready to be simulated.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,6 +66,9 @@ pub enum Note {
     /// An elastic job's size is the one it was given at first.
     #[error("elastic jobs were given the size they had at first")]
     Elastic,
+    /// A state that is not known.
+    #[error("jobs ended in a state that is not known; they were taken to be completed")]
+    UnknownState,
     /// No model or memory is known of the devices.
     #[error("machines were made up: the trace names only their number")]
     MadeUpMachines,
@@ -142,9 +152,16 @@ impl Builder {
         if draft.tasks == 0 || draft.shapes.is_empty() {
             return Some(LeftOut::NoSize);
         }
-        let too_large = |shape: &Shape| shape.request.cpu.0 > MOST || shape.request.memory.0 > MOST;
-        if draft.shapes.iter().any(too_large) || draft.tasks > 100_000 {
+        if draft.tasks > MAX_RANKS {
             return Some(LeftOut::TooLarge);
+        }
+        for shape in &draft.shapes {
+            let devices = shape.devices.iter().map(|asked| u64::from(asked.count)).sum();
+            for amounts in [shape.request, shape.burst] {
+                if let Err(why) = possible(amounts.cpu.0, amounts.memory.0.max(amounts.disk.0), devices) {
+                    return Some(why);
+                }
+            }
         }
         if draft.start_ms.is_some_and(|start| start < draft.submit_ms) {
             return Some(LeftOut::Backwards);
@@ -274,15 +291,18 @@ impl Group {
         let gpus = self.most_each[2].div_ceil(1000).max(if peak[2] > 8000 { 8 } else { 0 });
         let scale = gpus.max(1) / self.most_each[2].div_ceil(1000).max(1);
         let each = [
-            self.most_each[0].max(1000).saturating_mul(scale),
-            self.most_each[1].max(1 << 30).saturating_mul(scale),
+            self.most_each[0].max(1000).saturating_mul(scale).min(MAX_CPU),
+            self.most_each[1].max(1 << 30).saturating_mul(scale).min(MAX_BYTES),
             gpus * 1000,
         ];
         let needed = (0..3)
             .filter(|&at| each[at] > 0)
             .map(|at| u64::try_from(peak[at]).unwrap_or(0).div_ceil(each[at]));
-        let count =
-            needed.max().unwrap_or(1).max(u64::from(self.widest).div_ceil(scale.max(1))).clamp(1, 1_000_000);
+        let count = needed
+            .max()
+            .unwrap_or(1)
+            .max(u64::from(self.widest).div_ceil(scale.max(1)))
+            .clamp(1, u64::from(MOST_NODES / 5));
         let machine = Machine {
             name: "n".to_owned(),
             cpu_milli: each[0],
@@ -410,7 +430,9 @@ pub(super) fn shape(cpu_milli: u64, memory: u64, gpus: u32, gpu_milli: u64, mode
 pub(super) fn split_evenly(total: u32, most: u32) -> (u32, u32) {
     let most = most.max(1);
     let fewest = total.div_ceil(most).max(1);
-    let tasks = (fewest..=total.max(1)).find(|tasks| total.is_multiple_of(*tasks)).unwrap_or(1);
+    // Beyond the largest gang the number does not matter: the job is refused.
+    let largest = total.clamp(1, MAX_RANKS);
+    let tasks = (fewest..=largest).find(|tasks| total.is_multiple_of(*tasks)).unwrap_or(total.max(1));
     (tasks, total / tasks)
 }
 

@@ -67,6 +67,16 @@ impl<R: Read> Lines<R> {
         None
     }
 
+    /// What `of` makes of the next line, which is passed over then.
+    pub fn take_if<T>(&mut self, of: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let line = self.next()?;
+        let found = line.text.as_deref().ok().and_then(of);
+        if found.is_none() {
+            self.ahead.push_front(line);
+        }
+        found
+    }
+
     fn fetch(&mut self) -> Option<Line> {
         if self.broken.is_some() {
             return None;
@@ -263,6 +273,17 @@ impl Fields {
         }
         self.ends.push(self.text.len());
         if inside { Err(BadRowReason::OpenQuote) } else { Ok(()) }
+    }
+
+    /// Splits a row by places of characters; the last value goes to the end.
+    pub fn cut(&mut self, row: &str, columns: &[(usize, usize)]) {
+        self.text.clear();
+        self.ends.clear();
+        for (at, (from, to)) in columns.iter().enumerate() {
+            let to = if at + 1 == columns.len() { usize::MAX } else { *to };
+            self.text.extend(row.chars().skip(*from).take(to - from));
+            self.ends.push(self.text.len());
+        }
     }
 
     pub fn len(&self) -> usize {

@@ -123,11 +123,14 @@ pub enum LeftOut {
     #[error("a part of a job that has a row of its own")]
     Part,
     /// The number of an earlier row.
-    #[error("an earlier row has the same number")]
+    #[error("an earlier row has the same number or name")]
     Double,
     /// Its amounts are beyond any machine.
-    #[error("the job asks for more than any machine has")]
+    #[error("its amounts are beyond any machine")]
     TooLarge,
+    /// Its speeds are out of range, or do not ascend by tasks.
+    #[error("its speeds are out of range or out of order")]
+    Unsound,
 }
 
 impl fmt::Display for BadRow {
@@ -227,13 +230,15 @@ fn excerpt(text: &str) -> String {
     }
 }
 
-/// How a state, in any of the spellings that traces have, ends a job. A word that is not known is an end like any other.
-fn read_state(text: &str) -> Ending {
+/// How a state, in any of the spellings that traces have, ends a job; `None` for a word that is not known.
+fn read_state(text: &str) -> Option<Ending> {
     let word = text.split([' ', '+']).next().unwrap_or_default().to_ascii_uppercase();
-    match word.as_str() {
+    Some(match word.as_str() {
+        "COMPLETED" | "CD" | "PASS" => Ending::Completed,
         "CANCELLED" | "CANCELED" | "CA" | "KILLED" | "REVOKED" => Ending::Cancelled,
-        "FAILED" | "F" | "TIMEOUT" | "TO" | "NODE_FAIL" | "NF" | "OOM" | "BOOT_FAIL" | "OUT_OF_MEMORY"
-        | "DEADLINE" => Ending::Failed,
-        _ => Ending::Completed,
-    }
+        "FAILED" | "F" | "TIMEOUT" | "TO" | "NODE_FAIL" | "NF" | "OOM" | "BOOT_FAIL" | "BF"
+        | "OUT_OF_MEMORY" | "OUT_OF_ME" | "DEADLINE" | "DL" | "PREEMPTED" | "PR" | "SPECIAL_EXIT"
+        | "LAUNCH_FAILED" => Ending::Failed,
+        _ => return None,
+    })
 }

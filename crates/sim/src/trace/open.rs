@@ -85,6 +85,12 @@ pub enum TraceError {
         /// The format it looks like.
         looks_like: Option<Format>,
     },
+    /// There is nothing in it.
+    #[error("{} is empty", path.display())]
+    Empty {
+        /// What.
+        path: PathBuf,
+    },
     /// It is of no format that is known.
     #[error("{} is no trace that is known: it begins with `{found}`; name its format with one of {}", path.display(), names())]
     Unknown {
@@ -190,6 +196,10 @@ pub fn open_with(path: &Path, format: Option<Format>, options: &Options) -> Resu
     if let Some(broken) = loaded.broken.clone() {
         return Err(TraceError::Broken { broken, loaded: Box::new(loaded) });
     }
+    if let (Some(found), 0) = (files.unlike, loaded.rows) {
+        let wanted = loaded.format;
+        return Err(TraceError::NotThis { path: loaded.path, wanted, found, looks_like: None });
+    }
     match loaded.bad.first() {
         Some((path, first)) if loaded.rows == 0 => Err(TraceError::Nothing {
             path: path.clone(),
@@ -207,6 +217,8 @@ struct Files {
     main: PathBuf,
     machines: Option<PathBuf>,
     tasks: Option<PathBuf>,
+    /// Its first line, when the format was named and its head does not look like it.
+    unlike: Option<String>,
 }
 
 fn failed(path: &Path) -> impl FnOnce(io::Error) -> TraceError + use<'_> {
@@ -283,6 +295,9 @@ impl Files {
         let looks_like = part.map(Part::format);
         let format = match (format, part) {
             (Some(wanted), Some(Part::Main(format))) if wanted == format => wanted,
+            // The user may know better than its head; what cannot be read of it is told row by row.
+            (Some(wanted), None) if !found.is_empty() => wanted,
+            (None, None) if found.is_empty() => return Err(TraceError::Empty { path: path.to_owned() }),
             (Some(wanted), _) => {
                 return Err(TraceError::NotThis { path: path.to_owned(), wanted, found, looks_like });
             }
@@ -293,7 +308,8 @@ impl Files {
             }
             (None, None) => return Err(TraceError::Unknown { path: path.to_owned(), found }),
         };
-        Ok(Self { format, main: path.to_owned(), machines: None, tasks: None })
+        let unlike = part.is_none().then_some(found);
+        Ok(Self { format, main: path.to_owned(), machines: None, tasks: None, unlike })
     }
 
     fn in_folder(folder: &Path, format: Option<Format>) -> Result<Self, TraceError> {
@@ -336,6 +352,7 @@ impl Files {
             main: path.clone(),
             machines: other(Part::Machines(format)),
             tasks: other(Part::Tasks(format)),
+            unlike: None,
         })
     }
 

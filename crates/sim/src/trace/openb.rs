@@ -1,9 +1,10 @@
 //! The openb trace: nodes and pods of a GPU cluster (Weng et al., "Beware of Fragmentation", ATC 2023).
 
-use super::jobs::{Builder, Draft, Zero, shape};
+use super::jobs::{Builder, Draft, Zero, possible, shape};
 use super::table::{Column, Row, Style, malformed, read};
 use super::{BadRowReason, Jobs, LeftOut, Machine, Reading};
 use crate::workload::{Cluster, Ending};
+use std::collections::BTreeSet;
 use std::io::Read;
 
 pub(super) const CPU: Column = &["cpu_milli"];
@@ -45,14 +46,17 @@ pub struct OpenbPod {
 
 /// Columns `sn, cpu_milli, memory_mib, gpu, model`.
 pub fn nodes(input: impl Read) -> Reading<OpenbNode> {
+    let mut taken = BTreeSet::new();
     read(input, Style::CSV, |row| {
-        Ok(OpenbNode {
+        let node = OpenbNode {
             name: row.text(&["sn"])?.to_owned(),
             cpu_milli: row.number(CPU)?,
             memory_mib: row.number(MEMORY)?,
             gpus: row.small(&["gpu"])?,
             model: row.text(&["model"])?.to_owned(),
-        })
+        };
+        possible(node.cpu_milli, node.memory_mib.saturating_mul(1 << 20), u64::from(node.gpus))?;
+        if taken.insert(node.name.clone()) { Ok(node) } else { Err(LeftOut::Double.into()) }
     })
 }
 

@@ -1,12 +1,12 @@
 //! Alibaba's cluster-trace-gpu-v2020 (Weng et al., "MLaaS in the Wild", NSDI 2022): the tables of jobs, tasks, instances
 //! and machines of PAI. The files have no header; the columns are those of the `.header` files beside them.
 
-use super::jobs::{Builder, Draft, Zero, shape};
+use super::jobs::{Builder, Draft, Zero, possible, shape};
 use super::table::{Column, Row, Style, malformed, read};
 use super::{BadRowReason, Jobs, LeftOut, Machine, Note, Reading, time};
 use crate::workload::{Cluster, Ending};
 use pond_core::model::Shape;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 /// Columns of `pai_job_table`.
@@ -193,15 +193,18 @@ pub fn instance_rows(input: impl Read) -> Reading<PaiInstance> {
 
 /// Reads `pai_machine_spec`.
 pub fn machine_rows(input: impl Read) -> Reading<PaiMachine> {
+    let mut taken = BTreeSet::new();
     read(input, under(MACHINE_COLUMNS), |row| {
         skip_header(row, "machine")?;
-        Ok(PaiMachine {
+        let machine = PaiMachine {
             name: row.text(&["machine"])?.to_owned(),
             model: row.text(&["gpu_type"])?.to_owned(),
             cpu_milli: row.thousandths(&["cap_cpu"])?,
             memory: gib(row.thousandths(&["cap_mem"])?),
             gpus: row.small(&["cap_gpu"])?,
-        })
+        };
+        possible(machine.cpu_milli, machine.memory, u64::from(machine.gpus))?;
+        if taken.insert(machine.name.clone()) { Ok(machine) } else { Err(LeftOut::Double.into()) }
     })
 }
 

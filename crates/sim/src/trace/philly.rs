@@ -1,12 +1,13 @@
 //! The Philly traces (Jeon et al., "Analysis of Large-Scale Multi-Tenant GPU Clusters for DNN Training Workloads",
 //! ATC 2019): `cluster_job_log`, a JSON array of jobs with their attempts, and `cluster_machine_list`.
 
-use super::jobs::{Builder, Draft, Zero, shape, split_evenly};
+use super::jobs::{Builder, Draft, Zero, possible, shape, split_evenly};
 use super::lines::read_objects;
 use super::table::{Style, read};
 use super::{BadRowReason, Jobs, LeftOut, Machine, Note, Reading, excerpt, read_state, time};
 use crate::workload::Cluster;
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::io::Read;
 
 /// One job as logged.
@@ -77,16 +78,19 @@ pub struct PhillyMachine {
 /// Columns `machineId, number of GPUs, single GPU mem` (`24GB`).
 pub fn machines(input: impl Read) -> Reading<PhillyMachine> {
     const MEMORY: &[&str] = &["single GPU mem"];
+    let mut taken = BTreeSet::new();
     read(input, Style::CSV, |row| {
         let text = row.text(MEMORY)?;
         let gib: String = text.chars().take_while(char::is_ascii_digit).collect();
         let gib: u64 =
             gib.parse().map_err(|_why| super::table::malformed(MEMORY[0], text, "a size in GB"))?;
-        Ok(PhillyMachine {
+        let machine = PhillyMachine {
             name: row.text(&["machineId", "machine_id"])?.to_owned(),
             gpus: row.small(&["number of GPUs"])?,
             gpu_memory: gib.saturating_mul(1 << 30),
-        })
+        };
+        possible(0, machine.gpu_memory, u64::from(machine.gpus))?;
+        if taken.insert(machine.name.clone()) { Ok(machine) } else { Err(LeftOut::Double.into()) }
     })
 }
 
@@ -113,7 +117,7 @@ pub fn jobs(name: &str, reading: &Reading<PhillyJob>, machines: &[PhillyMachine]
                     start_ms: Some(life.start_ms),
                     duration_ms: life.run_ms,
                     limit_ms: None,
-                    ending: read_state(&job.status),
+                    ending: read_state(&job.status).unwrap_or_default(),
                     tasks: life.tasks,
                     shapes: vec![shape(cpu_milli, u64::from(life.gpus) << 30, life.gpus, 1000, None)],
                     after: None,

@@ -1,4 +1,5 @@
-//! What `sacct --parsable2` (or `--parsable`, or with `--delimiter`) prints; its header decides which columns there are.
+//! What `sacct` prints, with `--parsable2`, `--parsable` or `--delimiter`, or in columns over dashes; its header decides which columns
+//! there are.
 
 use super::jobs::{Builder, Draft, Zero, shape, split_evenly};
 use super::table::{Column, Row, Style, malformed, read};
@@ -43,6 +44,8 @@ pub struct SlurmJob {
     pub limit_ms: Option<u64>,
     /// How it ended; `None` when it had not.
     pub ending: Option<Ending>,
+    /// Its state is no word that is known; it is taken to be an end like any other.
+    pub strange: bool,
     /// Nodes.
     pub nodes: u32,
     /// CPUs in all.
@@ -70,7 +73,7 @@ fn read_job(row: &Row) -> Result<SlurmJob, BadRowReason> {
         Some(id) => id,
         None => read_id(id).ok_or_else(|| malformed("JobID", id, "a job, an element or a component"))?,
     };
-    let state = row.text(STATE)?;
+    let (ending, strange) = read_ending(row.text(STATE)?);
     let moment = |column: Column| if row.has(column) { row.moment(column) } else { Ok(None) };
     let (start_ms, end_ms) = (moment(START)?, moment(END)?);
     let amounts = Amounts::read(row)?;
@@ -85,7 +88,8 @@ fn read_job(row: &Row) -> Result<SlurmJob, BadRowReason> {
         start_ms,
         duration_ms: read_duration(row, start_ms, end_ms)?,
         limit_ms: read_limit(row)?,
-        ending: read_ending(state),
+        ending,
+        strange,
         nodes,
         cpus: told.max(amounts.cpus),
         gpus: amounts.gpus,
@@ -112,22 +116,44 @@ fn read_id(text: &str) -> Option<u64> {
     }
 }
 
-fn read_ending(state: &str) -> Option<Ending> {
+/// How it ended, and whether that is a guess.
+fn read_ending(state: &str) -> (Option<Ending>, bool) {
     let word = state.split([' ', '+']).next().unwrap_or_default();
-    let going = [
-        "RUNNING",
-        "PENDING",
-        "SUSPENDED",
-        "REQUEUED",
-        "RESIZING",
-        "COMPLETING",
-        "CONFIGURING",
-        "R",
-        "PD",
-        "S",
-    ];
-    (!going.iter().any(|known| known.eq_ignore_ascii_case(word))).then(|| read_state(word))
+    let going = |known: &&str| known.eq_ignore_ascii_case(word);
+    if GOING.iter().any(going) {
+        return (None, false);
+    }
+    let known = read_state(word);
+    (Some(known.unwrap_or_default()), known.is_none())
 }
+
+/// States of jobs that go on, or wait again.
+const GOING: [&str; 24] = [
+    "RUNNING",
+    "R",
+    "PENDING",
+    "PD",
+    "SUSPENDED",
+    "S",
+    "REQUEUED",
+    "RQ",
+    "REQUEUE_HOLD",
+    "RH",
+    "REQUEUE_FED",
+    "RF",
+    "RESV_DEL_HOLD",
+    "RD",
+    "RESIZING",
+    "RS",
+    "COMPLETING",
+    "CG",
+    "CONFIGURING",
+    "CF",
+    "SIGNALING",
+    "STAGE_OUT",
+    "STOPPED",
+    "POWER_UP_NODE",
+];
 
 fn read_duration(row: &Row, start: Option<i64>, end: Option<i64>) -> Result<Option<u64>, BadRowReason> {
     if row.optional(ELAPSED_RAW).is_some() {
@@ -177,10 +203,13 @@ impl Amounts {
     fn read(row: &Row) -> Result<Self, BadRowReason> {
         let mut amounts = Self::default();
         let found = TRES.iter().find_map(|&column| row.optional(column).map(|text| (column[0], text)));
+        let column = found.map_or("AllocTRES", |(column, _)| column);
+        if let Some((_, text)) = found.filter(|(_, text)| text.ends_with('+')) {
+            return Err(malformed(column, text, "whole: `sacct` cut it to the width of its column"));
+        }
         for (name, value) in
             found.iter().flat_map(|(_, text)| text.split(',')).filter_map(|item| item.split_once('='))
         {
-            let column = found.map_or("AllocTRES", |(column, _)| column);
             amounts.take(name.trim(), value.trim()).ok_or_else(|| malformed(column, value, "an amount"))?;
         }
         if amounts.gpus == 0 {
@@ -264,6 +293,9 @@ pub fn jobs(name: &str, reading: &Reading<SlurmJob>) -> Jobs {
                 }
                 if job.limit_ms.is_none() {
                     builder.note(Note::NoLimit);
+                }
+                if job.strange {
+                    builder.note(Note::UnknownState);
                 }
                 builder.add(draft);
             }

@@ -1,7 +1,7 @@
 //! The Standard Workload Format of the Parallel Workloads Archive (Feitelson, Tsafrir, Krakov, "Experience with using
 //! the Parallel Workloads Archive", JPDC 74(10), 2014): comments `; Name: value`, then 18 numbers a line, -1 for unknown.
 
-use super::jobs::{Builder, Draft, Zero, shape, split_evenly};
+use super::jobs::{Builder, Draft, MOST_NODES, Zero, shape, split_evenly};
 use super::lines::read_lines;
 use super::table::malformed;
 use super::time::read_thousandths;
@@ -190,7 +190,8 @@ fn read_job(text: &str) -> Result<SwfJob, BadRowReason> {
 /// job has a line of its own.
 #[must_use]
 pub fn jobs(name: &str, header: &Header, reading: &Reading<SwfJob>, layout: Layout) -> Jobs {
-    let widest = reading.rows.iter().filter_map(processors).max().unwrap_or(1);
+    let possible = |count: &u32| *count <= MOST_NODES;
+    let widest = reading.rows.iter().filter_map(processors).filter(possible).max().unwrap_or(1);
     let (nodes, per_node) = machine(header, widest, layout);
     let memory = node_memory(header, reading, per_node);
     let mut builder = Builder::new(name);
@@ -234,21 +235,25 @@ const fn processors(job: &SwfJob) -> Option<u32> {
     }
 }
 
-/// Nodes, and processors on each.
+/// The most processors of one node.
+const MOST_CORES: u32 = 1_000_000;
+
+/// Nodes, and processors on each; a header that speaks of more than there is anywhere is not believed.
 fn machine(header: &Header, widest: u32, layout: Layout) -> (u32, u32) {
-    let processors = header.processors.or(header.nodes).unwrap_or(widest);
+    let named = header.nodes.filter(|count| *count <= MOST_NODES);
+    let processors = header.processors.or(named).unwrap_or(widest);
     let nodes = match layout {
         Layout::Flat => 1,
-        Layout::Nodes => header.nodes.unwrap_or(processors).min(processors),
+        Layout::Nodes => named.unwrap_or(processors).min(processors).min(MOST_NODES),
     };
-    (nodes, processors.div_ceil(nodes.max(1)))
+    (nodes, processors.div_ceil(nodes.max(1)).min(MOST_CORES))
 }
 
 /// Memory of a node in bytes: what the header says, or as much as the largest request; never what binds by itself.
 fn node_memory(header: &Header, reading: &Reading<SwfJob>, per_node: u32) -> u64 {
     let largest = reading.rows.iter().filter_map(|job| job.requested_kib).max().unwrap_or(0);
     let enough = largest.saturating_mul(u64::from(per_node)).saturating_mul(1024).min(1 << 50);
-    header.memory_kib.map_or(enough, |kib| kib.saturating_mul(1024)).max(1 << 30)
+    header.memory_kib.map_or(enough, |kib| kib.saturating_mul(1024)).clamp(1 << 30, 1 << 50)
 }
 
 fn draft(job: &SwfJob, line: u64, per_node: u32, memory: u64) -> Result<Draft<'static>, LeftOut> {

@@ -31,6 +31,35 @@ impl Style {
     }
 }
 
+/// Where one value ends and the next begins.
+#[derive(Clone, Debug)]
+enum Cut {
+    /// At each of these.
+    At(char),
+    /// From the first character to the one behind the last, as dashes under the header show.
+    Columns(Vec<(usize, usize)>),
+}
+
+/// The columns that a line of dashes marks; `None` for any other line.
+fn dashes(line: &str) -> Option<Vec<(usize, usize)>> {
+    if !line.contains('-') || !line.bytes().all(|byte| matches!(byte, b'-' | b' ')) {
+        return None;
+    }
+    let mut columns = Vec::new();
+    let mut from = None;
+    for (at, byte) in line.bytes().chain([b' ']).enumerate() {
+        match (byte, from) {
+            (b'-', None) => from = Some(at),
+            (b' ', Some(start)) => {
+                columns.push((start, at));
+                from = None;
+            }
+            _ => {}
+        }
+    }
+    Some(columns)
+}
+
 /// Names of columns, as written; they are compared without regard to case.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Header {
@@ -159,7 +188,7 @@ pub(super) fn read<T>(
     let mut lines = Lines::new(input);
     let mut header =
         style.header.map(|names| Header { names: names.iter().map(|&name| name.to_owned()).collect() });
-    let mut separator = None;
+    let mut cut = None;
     let mut fields = Fields::default();
     let mut reading = Reading::default();
     while let Some(Line { number: line, text }) = lines.next() {
@@ -171,9 +200,13 @@ pub(super) fn read<T>(
                 continue;
             }
         };
-        let separator = *separator.get_or_insert_with(|| style.separator(&text));
-        let split = split(&mut fields, &text, (separator, style.quoted), &mut lines);
+        let cut = cut.get_or_insert_with(|| Cut::At(style.separator(&text)));
+        let split = split(&mut fields, &text, (&*cut, style.quoted), &mut lines);
         let Some(header) = &header else {
+            if let Some(columns) = (!style.quoted).then(|| lines.take_if(dashes)).flatten() {
+                fields.cut(&text, &columns);
+                *cut = Cut::Columns(columns);
+            }
             match split {
                 Ok(()) => header = Some(Header::read(&fields)),
                 Err(reason) => reading.bad.push(BadRow { line, reason }),
@@ -198,9 +231,16 @@ pub(super) fn read<T>(
 fn split(
     fields: &mut Fields,
     text: &str,
-    (separator, quoted): (char, bool),
+    (cut, quoted): (&Cut, bool),
     lines: &mut Lines<impl Read>,
 ) -> Result<(), BadRowReason> {
+    let separator = match cut {
+        Cut::At(separator) => *separator,
+        Cut::Columns(columns) => {
+            fields.cut(text, columns);
+            return Ok(());
+        }
+    };
     let one_line = fields.split(text, separator, quoted);
     match (one_line, quoted) {
         (Err(BadRowReason::OpenQuote), true) => {

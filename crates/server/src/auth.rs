@@ -50,9 +50,14 @@ impl Tokens {
     /// Whom a secret stands for. Looks at every token, whatever it finds, so that time tells nothing.
     #[must_use]
     pub fn check(&self, secret: &str) -> Option<Principal> {
-        let given = hash(secret);
+        self.of_hash(&hash(secret))
+    }
+
+    /// Whom the secret behind a hash stands for: while its token lives, so does what was begun with it.
+    #[must_use]
+    pub fn of_hash(&self, given: &TokenHash) -> Option<Principal> {
         let mut found = None;
-        let same = |kept: &TokenHash| -> Choice { kept.ct_eq(&given) };
+        let same = |kept: &TokenHash| -> Choice { kept.ct_eq(given) };
         if bool::from(same(&self.local.0)) {
             found = Some(self.local.1.clone());
         }

@@ -1,4 +1,4 @@
-//! The server of a pool: journal, the drive thread, HTTP API, metrics, status page, tokens and secrets.
+//! The server of a pool: journal, the drive thread, HTTP API, metrics, web page, tokens and secrets.
 //!
 //! A caller opens a state folder ([`open`]), opens a substrate, and starts ([`Opened::start`]):
 //! ```no_run
@@ -27,6 +27,7 @@ mod state;
 mod store;
 #[cfg(test)]
 mod testing;
+mod web;
 
 pub use access::{Access, ExecRequest};
 pub use pool::inbox::Handle;

@@ -18,6 +18,7 @@ use crate::pool::tally::Tallies;
 use crate::secrets::Secrets;
 use crate::state::{StateDir, StateError};
 use crate::store::{Archive, Found, Store, StoreError};
+use crate::web::Web;
 use pond_core::engine::Settings;
 use pond_core::event::Report;
 use pond_core::ids::UserName;
@@ -209,6 +210,7 @@ impl Opened {
             tallies,
             streams: Arc::new(Semaphore::new(STREAMS)),
             sessions: Mutex::default(),
+            web: Web::new(self.config.tls.is_some()),
             stop: stopped.clone(),
             started_ms: clock::wall_ms(),
         });

@@ -50,7 +50,8 @@ pub async fn of_job(
     page(&shared, query).await.map(Json)
 }
 
-async fn page(shared: &Shared, query: EventQuery) -> Result<EventPage, Problem> {
+/// A page of the event log.
+pub(crate) async fn page(shared: &Shared, query: EventQuery) -> Result<EventPage, Problem> {
     let limit = super::limit(query.limit)? as usize;
     let since = query.since.unwrap_or(0);
     let fresh = shared.feed.kept();

@@ -2,8 +2,9 @@
 
 use super::types::{API, Problem};
 use super::{Gate, Shared};
-use crate::auth::Principal;
+use crate::auth::{self, Principal, TokenHash};
 use crate::http::Peer;
+use crate::web;
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -19,6 +20,8 @@ use std::sync::atomic::Ordering;
 pub struct Caller {
     /// Whom the token stands for.
     pub principal: Principal,
+    /// The hash of the token.
+    pub token: TokenHash,
     /// The address the request came from.
     pub from: String,
 }
@@ -55,27 +58,51 @@ pub async fn guard(
     if let Err(problem) = check_host(&shared.gate, request.headers()) {
         return problem.into_response();
     }
-    let open =
-        matches!(request.uri().path(), "/" | "/style.css") || request.uri().path() == format!("{API}/health");
-    match principal(&shared, request.headers()) {
-        Ok(principal) => {
-            let from = peer.ip().to_string();
-            request.extensions_mut().insert(Caller { principal, from });
-        }
-        Err(_) if open => {}
-        Err(problem) => {
-            shared.counters.denied.fetch_add(1, Ordering::Relaxed);
-            return problem.into_response();
-        }
-    }
-    let mut response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
-        Ok(response) => response,
-        Err(_panic) => Problem::internal("the request made the server stumble").into_response(),
+    let page = web::owns(request.uri().path());
+    let from = peer.ip().to_string();
+    let passed = if page {
+        web::admit(&shared, &mut request, from)
+    } else {
+        admit(&shared, &mut request, from).map_err(|problem| Box::new(problem.into_response()))
     };
+    if let Err(refusal) = passed {
+        shared.counters.denied.fetch_add(1, Ordering::Relaxed);
+        return finish(*refusal, page);
+    }
+    let response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(response) => response,
+        Err(_panic) if page => web::Oops(stumbled()).into_response(),
+        Err(_panic) => stumbled().into_response(),
+    };
+    finish(response, page)
+}
+
+fn stumbled() -> Problem {
+    Problem::internal("the request made the server stumble")
+}
+
+/// What every answer carries.
+fn finish(mut response: Response, page: bool) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    if page {
+        web::harden(headers);
+    }
     response
+}
+
+/// Lets a request for the API through with its caller. Only the pool's health is for everybody.
+fn admit(shared: &Shared, request: &mut Request, from: String) -> Result<(), Problem> {
+    let open = request.uri().path() == format!("{API}/health");
+    match principal(shared, request.headers()) {
+        Ok((principal, token)) => {
+            request.extensions_mut().insert(Caller { principal, token, from });
+            Ok(())
+        }
+        Err(_) if open => Ok(()),
+        Err(problem) => Err(problem),
+    }
 }
 
 /// A page of another site can make a browser resolve its own name to our address; such a request carries that name.
@@ -99,7 +126,7 @@ fn check_host(gate: &Gate, headers: &HeaderMap) -> Result<(), Problem> {
     .with_next("use its address, or start it with this name allowed"))
 }
 
-fn principal(shared: &Shared, headers: &HeaderMap) -> Result<Principal, Problem> {
+fn principal(shared: &Shared, headers: &HeaderMap) -> Result<(Principal, TokenHash), Problem> {
     let denied = |message: &str| {
         Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", message).with_next(
             "send `authorization: Bearer TOKEN`; the local administrator's is in the file `token` of the state folder",
@@ -111,5 +138,7 @@ fn principal(shared: &Shared, headers: &HeaderMap) -> Result<Principal, Problem>
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(denied("only bearer tokens are understood"));
     }
-    shared.gate.tokens.check(secret.trim()).ok_or_else(|| denied("this token is not known"))
+    let token = auth::hash(secret.trim());
+    let principal = shared.gate.tokens.of_hash(&token).ok_or_else(|| denied("this token is not known"))?;
+    Ok((principal, token))
 }

@@ -4,7 +4,7 @@ use super::extract::{Body1, JobNumber, Params, Whole, short};
 use super::guard::Caller;
 use super::types::{
     ActionBody, IDEMPOTENCY_KEY, JobDetail, JobPage, JobQuery, JobSummary, Preview, Problem, ResizeBody,
-    State, SubmitQuery, Submitted, WhyQuery, WhyView,
+    SampleSeries, State, SubmitQuery, Submitted, WhyQuery, WhyView,
 };
 use super::{Shared, blocking, refused};
 use crate::auth;
@@ -364,4 +364,17 @@ pub async fn why(
         Some(gang) => Ok(Json(view::why_of_the_past(gang))),
         None => Err(Problem::not_found("no_such_element", format!("job {id} has no element {index}"))),
     }
+}
+
+/// What a job's tasks used over time.
+#[utoipa::path(get, path = "/api/v1/jobs/{id}/samples", tag = "jobs", params(("id" = u64, Path)),
+    responses((status = 200, body = SampleSeries)))]
+pub async fn samples(
+    Extract(shared): Extract<Shared>,
+    _caller: Caller,
+    JobNumber(id): JobNumber,
+) -> Result<Json<SampleSeries>, Problem> {
+    summary(&shared, id).await?;
+    let tasks = shared.handle.look(move |sight| sight.trails.of_job(JobId(id))).await?;
+    Ok(Json(SampleSeries { tasks }))
 }

@@ -2,10 +2,11 @@
 
 use super::extract::{Body1, Name, short};
 use super::guard::Caller;
-use super::types::{NewToken, Problem, SecretBody, SecretView, TokenBody, TokenView};
+use super::types::{LoginLink, NewToken, Problem, SecretBody, SecretView, TokenBody, TokenView};
 use super::{Shared, blocking};
 use crate::secrets::SecretError;
 use crate::store::Write;
+use crate::web::LINK_LIFE;
 use crate::{auth, clock, state};
 use axum::Json;
 use axum::extract::State as Extract;
@@ -135,4 +136,15 @@ pub async fn remove_token(
     let text = format!("token {name} was revoked");
     shared.handle.change(caller.actor(), Write::RevokeToken(name), "token.revoked", text).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// A link that logs in to the web page as the owner of this token, once.
+#[utoipa::path(post, path = "/api/v1/login-links", tag = "tokens", responses((status = 201, body = LoginLink)))]
+pub async fn login_link(
+    Extract(shared): Extract<Shared>,
+    caller: Caller,
+) -> Result<(StatusCode, Json<LoginLink>), Problem> {
+    let code = shared.web.make_link(caller.token)?;
+    let valid_ms = u64::try_from(LINK_LIFE.as_millis()).unwrap_or(u64::MAX);
+    Ok((StatusCode::CREATED, Json(LoginLink { path: format!("/login?code={code}"), valid_ms })))
 }

@@ -11,6 +11,7 @@
 //! | DELETE `jobs/{id}` | | 204 |
 //! | GET `jobs/{id}/why` | [`types::WhyQuery`] | [`types::WhyView`] |
 //! | GET `jobs/{id}/logs` | [`types::LogQuery`] | text, or lines of [`types::LogLine`] |
+//! | GET `jobs/{id}/samples` | | [`types::SampleSeries`] |
 //! | GET `jobs/{id}/events` | [`types::EventQuery`] | [`types::EventPage`] |
 //! | WS `tasks/{id}/exec` `attach` | [`types::ExecQuery`] | frames of `pond_core::frame` |
 //! | WS `tasks/{id}/forward` | [`types::ForwardQuery`] | bytes |
@@ -23,6 +24,7 @@
 //! | GET `devices` | | list of [`types::DeviceView`] |
 //! | GET `queues` | | list of [`types::QueueView`] |
 //! | GET, PUT, DELETE `queues/{path}` | [`types::QueueBody`] | [`types::QueueView`]; 204 |
+//! | GET `scheduler` | | [`types::SchedulerView`] |
 //! | GET `usage` | [`types::UsageQuery`] | [`types::UsageReport`] |
 //! | GET `events` | [`types::EventQuery`] | [`types::EventPage`], or `text/event-stream` of [`types::EventView`] when asked for |
 //! | GET `secrets` | | list of [`types::SecretView`] |
@@ -32,9 +34,10 @@
 //! | GET `health` (no token) | | [`types::Health`] |
 //! | GET `version` | | [`types::Version`] |
 //! | GET `whoami` | | [`types::WhoView`] |
+//! | POST `login-links` | | 201 [`types::LoginLink`] |
 //! | POST `shutdown` | [`types::ShutdownBody`] | 202 |
 //!
-//! Beside it: `/metrics`, `/api/v1/openapi.json`, and `/`, a plain page that needs no token on loopback.
+//! Beside it: `/metrics`, `/api/v1/openapi.json`, and the pages of [`crate::web`].
 //! Every error is a [`types::Problem`].
 
 pub mod events;
@@ -46,7 +49,6 @@ pub mod keys;
 pub mod metrics;
 pub mod openapi;
 pub mod output;
-pub mod page;
 pub mod pool;
 pub mod problem;
 pub mod sessions;
@@ -60,8 +62,10 @@ use crate::pool::inbox::Handle;
 use crate::pool::view::machine;
 use crate::secrets::Secrets;
 use crate::store::{Archive, StoreError};
+use crate::web::{self, Web};
 use axum::Router;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use pond_core::engine::Refusal;
 use pond_core::ids::TaskId;
@@ -117,6 +121,8 @@ pub struct Inner {
     pub streams: Arc<Semaphore>,
     /// Sessions by task.
     pub sessions: Mutex<BTreeMap<TaskId, u32>>,
+    /// Who is logged in with a browser.
+    pub web: Web,
     /// Turns true when the server stops.
     pub stop: watch::Receiver<bool>,
     /// When this server started.
@@ -178,6 +184,7 @@ pub fn routes(shared: Shared) -> Router {
         .route("/jobs/{id}/resize", post(jobs::resize))
         .route("/jobs/{id}/why", get(jobs::why))
         .route("/jobs/{id}/logs", get(output::logs))
+        .route("/jobs/{id}/samples", get(jobs::samples))
         .route("/jobs/{id}/events", get(events::of_job))
         .route("/tasks/{id}/exec", get(sessions::exec))
         .route("/tasks/{id}/attach", get(sessions::attach))
@@ -193,6 +200,7 @@ pub fn routes(shared: Shared) -> Router {
         .route("/devices", get(pool::devices))
         .route("/queues", get(pool::queues))
         .route("/queues/{*path}", get(pool::queue).put(pool::set_queue).delete(pool::remove_queue))
+        .route("/scheduler", get(pool::scheduler))
         .route("/usage", get(usage::usage))
         .route("/events", get(events::list))
         .route("/secrets", get(keys::secrets))
@@ -202,12 +210,12 @@ pub fn routes(shared: Shared) -> Router {
         .route("/health", get(pool::health))
         .route("/version", get(pool::version))
         .route("/whoami", get(pool::whoami))
+        .route("/login-links", post(keys::login_link))
         .route("/shutdown", post(pool::shutdown))
         .route("/openapi.json", get(openapi::document));
     Router::new()
         .nest(types::API, jobs.merge(pool))
-        .route("/", get(page::page))
-        .route("/style.css", get(page::style))
+        .merge(web::routes())
         .route("/metrics", get(metrics::metrics))
         .fallback(nowhere)
         .method_not_allowed_fallback(not_that_way)
@@ -216,9 +224,13 @@ pub fn routes(shared: Shared) -> Router {
         .with_state(shared)
 }
 
-async fn nowhere() -> Problem {
+async fn nowhere(address: Uri) -> Response {
+    if web::owns(address.path()) {
+        return web::nowhere().into_response();
+    }
     Problem::not_found("no_such_route", "there is nothing at this address")
         .with_next(format!("the list is at {}/openapi.json", types::API))
+        .into_response()
 }
 
 async fn not_that_way() -> Problem {

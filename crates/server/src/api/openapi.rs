@@ -12,12 +12,12 @@ use utoipa::{Modify, OpenApi};
     info(title = "Millpond", description = "One pool of AI compute. Amounts are integers in the unit their name ends in; moments are milliseconds since the Unix epoch.", license(name = "Apache-2.0", identifier = "Apache-2.0")),
     paths(
         jobs::submit, jobs::plan, jobs::list, jobs::get, jobs::stop, jobs::pause, jobs::resume, jobs::retry,
-        jobs::resize, jobs::remove, jobs::why, output::logs, events::of_job, events::list,
+        jobs::resize, jobs::remove, jobs::why, jobs::samples, output::logs, events::of_job, events::list,
         sessions::exec, sessions::attach, sessions::forward, sessions::copy_out, sessions::copy_in,
-        pool::status, pool::nodes, pool::node, pool::drain, pool::resume, pool::label, pool::devices,
+        pool::status, pool::scheduler, pool::nodes, pool::node, pool::drain, pool::resume, pool::label, pool::devices,
         pool::queues, pool::queue, pool::set_queue, pool::remove_queue, usage::usage,
         keys::secrets, keys::secret, keys::set_secret, keys::remove_secret,
-        keys::tokens, keys::set_token, keys::remove_token,
+        keys::tokens, keys::set_token, keys::remove_token, keys::login_link,
         pool::health, pool::version, pool::whoami, pool::shutdown, document
     ),
     components(schemas(Problem, types::EventView, types::LogLine)),

@@ -4,16 +4,17 @@ use super::Shared;
 use super::extract::{Body1, Name, short};
 use super::guard::Caller;
 use super::types::{
-    DeviceView, Health, LabelBody, NodeView, Problem, QueueBody, QueueView, ShutdownBody, StatusView,
-    Version, WhoView,
+    DeviceView, Health, LabelBody, NodeView, Problem, QueueBody, QueueView, SchedulerView, ShutdownBody,
+    StatusView, Version, WhoView,
 };
-use crate::pool::inbox::Conditions;
+use crate::pool::inbox::{Conditions, Sight};
 use crate::pool::view::machine as view;
 use axum::Json;
 use axum::extract::State as Extract;
 use axum::http::StatusCode;
 use pond_core::event::Request;
 use pond_core::ids::{NodeName, QueuePath};
+use std::sync::atomic::Ordering;
 
 /// Whether the pool works. Needs no token.
 #[utoipa::path(get, path = "/api/v1/health", tag = "pool", security(()),
@@ -142,6 +143,21 @@ pub async fn queues(
     _caller: Caller,
 ) -> Result<Json<Vec<QueueView>>, Problem> {
     shared.handle.look(view::queues).await.map(Json)
+}
+
+/// How the pool decides.
+#[utoipa::path(get, path = "/api/v1/scheduler", tag = "pool", responses((status = 200, body = SchedulerView)))]
+pub async fn scheduler(
+    Extract(shared): Extract<Shared>,
+    _caller: Caller,
+) -> Result<Json<SchedulerView>, Problem> {
+    // Settings are plain data; serde_json cannot fail on them.
+    let settings =
+        |sight: &Sight<'_>| serde_json::to_value(&sight.engine.settings().plan).unwrap_or_default();
+    let settings = shared.handle.look(settings).await?;
+    let plans = shared.tallies.plans.load(Ordering::Relaxed);
+    let violations = shared.tallies.violations.load(Ordering::Relaxed);
+    Ok(Json(SchedulerView { settings, plans, violations }))
 }
 
 async fn find_queue(shared: &Shared, path: String) -> Result<QueueView, Problem> {

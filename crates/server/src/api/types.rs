@@ -4,6 +4,10 @@
 //! moments are milliseconds since the Unix epoch. Ids are text as `pond_core::ids` prints them: `12`,
 //! `12[7]`, `12[7].3`. Absent values are left out.
 
+mod usage;
+
+pub use usage::{NodeUsage, SampleSeries, TaskSamples, UsageQuery, UsageReport, UsageRow};
+
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
@@ -707,6 +711,8 @@ pub struct HolderView {
     pub task: String,
     /// Who submitted it.
     pub user: String,
+    /// Promise.
+    pub class: Class,
     /// Its share of compute.
     pub compute_thousandths: u64,
     /// Its share of memory.
@@ -779,70 +785,6 @@ pub struct QueueView {
     pub infeasible: u64,
     /// Decayed history of use: dominant share in millionths times seconds.
     pub history: u64,
-}
-
-/// How use is grouped and over what.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub struct UsageQuery {
-    /// `queue` (default), `user` or `job`.
-    pub by: Option<String>,
-}
-
-/// What one queue, user or job is charged for. Amounts times time, in the units of each name.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct UsageRow {
-    /// The queue, user or job.
-    pub key: String,
-    /// CPU at the rate of its class (what was granted; of `critical` what was used, when more): thousandths of a
-    /// core × milliseconds.
-    pub granted_cpu_milli_ms: u64,
-    /// CPU at the rate of `spare`, used above what was granted: thousandths of a core × milliseconds.
-    pub burst_cpu_milli_ms: u64,
-    /// Memory at the rate of its class: mebibytes × seconds.
-    pub granted_memory_mib_s: u64,
-    /// Disk at the rate of its class: mebibytes × seconds.
-    pub granted_disk_mib_s: u64,
-    /// Devices of all kinds at the rate of its class: thousandths × milliseconds.
-    pub granted_device_thousandths_ms: u64,
-    /// CPU of these, given back because the pool lost the work: thousandths of a core × milliseconds.
-    pub credited_cpu_milli_ms: u64,
-}
-
-/// The meter.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct UsageReport {
-    /// The moment the meter stands at.
-    pub at_ms: u64,
-    /// One a queue, user or job.
-    pub rows: Vec<UsageRow>,
-    /// CPU of each node, in thousandths of a core × milliseconds.
-    pub nodes: Vec<NodeUsage>,
-}
-
-/// One node's CPU since it joined. `capacity = granted + idle + planned + down`, `granted = used_within + waste`,
-/// `used = used_within + burst`: exactly.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct NodeUsage {
-    /// The node.
-    pub node: String,
-    /// All of it.
-    pub capacity: u64,
-    /// Granted to tasks that ran.
-    pub granted: u64,
-    /// Free, and could have been granted.
-    pub idle: u64,
-    /// Set aside for tasks that did not run yet.
-    pub planned: u64,
-    /// Free, and could not have been granted.
-    pub down: u64,
-    /// Of `granted`, what was used.
-    pub used_within: u64,
-    /// Of `granted`, what was not used, or is not yet known to have been.
-    pub waste: u64,
-    /// Used beyond what was granted.
-    pub burst: u64,
 }
 
 /// A secret's name; values are never given back.
@@ -935,6 +877,33 @@ pub struct Version {
     pub pid: u32,
 }
 
+/// How the pool decides.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SchedulerView {
+    /// The planner's settings, as `pond_core::snapshot::Settings` writes them.
+    #[schema(value_type = Object)]
+    pub settings: serde_json::Value,
+    /// Plans made since the server started.
+    pub plans: u64,
+    /// Rules that plans broke; 0, or there is a bug.
+    pub violations: u64,
+}
+
+/// A way to log in to the web page, once and soon.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LoginLink {
+    /// What comes behind the server's address.
+    pub path: String,
+    /// How long it can be used.
+    pub valid_ms: u64,
+}
+
+impl std::fmt::Debug for LoginLink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LoginLink").field("valid_ms", &self.valid_ms).finish_non_exhaustive()
+    }
+}
+
 /// Whom the token of a request stands for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WhoView {
@@ -951,6 +920,9 @@ pub struct StatusView {
     pub health: Health,
     /// Elements of jobs that are not over, by state.
     pub elements: BTreeMap<String, u64>,
+    /// Elements that wait, by the word of their reason (docs/why.md).
+    #[serde(default)]
+    pub waiting: BTreeMap<String, u64>,
     /// Jobs that are over, by state.
     pub over: BTreeMap<String, u64>,
     /// What all nodes may give out.
@@ -961,6 +933,9 @@ pub struct StatusView {
     pub down: Amounts,
     /// CPU really used by guaranteed tasks, thousandths of a core.
     pub busy_cpu_milli: u64,
+    /// Memory really used by tasks, at their last samples.
+    #[serde(default)]
+    pub used_memory_bytes: u64,
     /// Devices in all, whole.
     pub devices: u64,
     /// Devices granted, in thousandths.

@@ -6,12 +6,13 @@
 use super::inbox::{Answer, Ask, Change, Condition, Conditions, Look, Message, Sight, read_only};
 use super::ledger::Ledger;
 use super::tally::Tallies;
+use super::trail::Trails;
 use super::{telling, view};
 use crate::access::Access;
 use crate::api::refused;
 use crate::api::types::{JobDetail, Problem};
 use crate::auth::{TokenHash, Tokens};
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::secrets::Secrets;
 use crate::store::{ArchivedJob, KeyUse, StoreError, Write};
 use axum::http::StatusCode;
@@ -68,6 +69,8 @@ pub struct Desk {
     pub node: Option<NodeName>,
     /// The last samples, by node.
     pub samples: BTreeMap<NodeName, BTreeMap<TaskId, TaskSample>>,
+    /// Samples over time.
+    pub trails: Trails,
 }
 
 /// What passes through the desk in one turn.
@@ -126,6 +129,7 @@ impl Desk {
         match message {
             Message::Report(report) => {
                 if let Report::Sampled { node, tasks, .. } = &report {
+                    self.trails.read(clock::wall_ms(), tasks);
                     let tasks = tasks.iter().map(|sample| (sample.task, sample.clone())).collect();
                     self.samples.insert(node.clone(), tasks);
                 }
@@ -228,7 +232,7 @@ impl Desk {
 
     /// Lets those look who wanted to.
     fn look(&mut self, engine: &Engine, planner: &Planner, now: Timestamp) {
-        let sight = Sight { engine, planner, samples: &self.samples, now };
+        let sight = Sight { engine, planner, samples: &self.samples, trails: &self.trails, now };
         for look in std::mem::take(&mut self.turn.looks) {
             if catch_unwind(AssertUnwindSafe(|| look(&sight))).is_err() {
                 self.tallies.panics.fetch_add(1, Ordering::Relaxed);
@@ -242,7 +246,7 @@ impl Desk {
             let Some((id, at)) = self.finished.pop_front() else { break };
             // One that was removed is gone; one that was retried may have finished again, or will.
             let Some(job) = engine.job(id).filter(|job| job.finished == Some(at)) else { continue };
-            let sight = Sight { engine, planner, samples: &self.samples, now };
+            let sight = Sight { engine, planner, samples: &self.samples, trails: &self.trails, now };
             self.turn.retired.push(view::job::detail(&sight, job, crate::api::usage::of_job(&sight, job)));
         }
     }

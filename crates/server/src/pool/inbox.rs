@@ -1,5 +1,6 @@
 //! The way to the drive thread: one channel for everything that wants something of the pool.
 
+use super::trail::Trails;
 use crate::api::types::Problem;
 use crate::auth::TokenHash;
 use crate::store::Write;
@@ -29,6 +30,8 @@ pub struct Sight<'a> {
     pub planner: &'a Planner,
     /// The last samples, by node.
     pub samples: &'a BTreeMap<NodeName, BTreeMap<TaskId, TaskSample>>,
+    /// Samples over time.
+    pub trails: &'a Trails,
     /// The time of the last turn.
     pub now: Timestamp,
 }

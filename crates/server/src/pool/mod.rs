@@ -8,4 +8,5 @@ pub mod ledger;
 pub mod start;
 pub mod tally;
 pub mod telling;
+pub mod trail;
 pub mod view;

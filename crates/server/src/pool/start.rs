@@ -82,6 +82,7 @@ pub fn start(found: Found, parts: Parts) -> Drive {
         turn: Turn::default(),
         node: None,
         samples: BTreeMap::new(),
+        trails: Default::default(),
     };
     Drive { planner: Planner::new(parts.settings.plan), engine, desk }
 }

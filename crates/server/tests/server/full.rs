@@ -57,7 +57,8 @@ fn a_full_disk_makes_the_pool_read_only_until_there_is_room() {
     assert!(health["message"].as_str().unwrap().contains("free space"), "{health}");
     // Reading goes on, and so do tasks.
     assert_eq!(client.state(id), "running");
-    client.get("/").expect(200);
+    let home = super::web::Browser::log_in(client).get("/").expect(200).text();
+    assert!(home.contains("free space"), "{home}");
     client.put("/api/v1/secrets/A", &serde_json::json!({"value": "x"})).problem(503, "read_only");
     let task = pool.farm.tasks()[0].0;
     disk.free();

@@ -12,6 +12,7 @@ mod jobs;
 mod size;
 mod stored;
 mod streams;
+mod web;
 
 use client::Client;
 use farm::Farm;

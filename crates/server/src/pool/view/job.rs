@@ -67,11 +67,7 @@ pub fn summary(sight: &Sight<'_>, job: &Job) -> JobSummary {
         },
         queue: job.spec.queue.to_string(),
         user: job.spec.user.to_string(),
-        class: match job.spec.class {
-            model::Class::Spare => Class::Spare,
-            model::Class::Standard => Class::Standard,
-            model::Class::Critical => Class::Critical,
-        },
+        class: class(job.spec.class),
         priority: job.spec.priority,
         state: overall,
         reason: spokesman.and_then(reason),
@@ -86,6 +82,16 @@ pub fn summary(sight: &Sight<'_>, job: &Job) -> JobSummary {
         ended_ms: job.finished.map(|at| at.0),
         time_limit_ms: job.spec.time_limit.map(|limit| limit.0),
         exit_code: job.exit_code(),
+    }
+}
+
+/// A class as the API calls it.
+#[must_use]
+pub const fn class(class: model::Class) -> Class {
+    match class {
+        model::Class::Spare => Class::Spare,
+        model::Class::Standard => Class::Standard,
+        model::Class::Critical => Class::Critical,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Nodes, devices, queues, and the pool as a whole.
 
 use super::job::state;
-use super::{amounts, word};
+use super::{amounts, word, words};
 use crate::api::types::{
     Amounts, DeviceView, Health, HolderView, NodeView, QueueAmounts, QueueBody, QueueView, State, StatusView,
 };
@@ -75,6 +75,7 @@ fn device(sight: &Sight<'_>, place: usize, node: &NodeRow, row: &DeviceRow, ordi
                 holders.push(HolderView {
                     task: gang.id.task(task.rank).to_string(),
                     user: gang.user.to_string(),
+                    class: super::job::class(gang.class),
                     compute_thousandths: grant.compute.0,
                     memory_bytes: grant.memory.0,
                 });
@@ -200,11 +201,13 @@ pub fn status(sight: &Sight<'_>, condition: &Condition, over: BTreeMap<String, u
     let mut view = StatusView {
         health: health(sight, condition),
         elements: BTreeMap::new(),
+        waiting: BTreeMap::new(),
         over,
         capacity: Amounts::default(),
         granted: Amounts::default(),
         down: Amounts::default(),
         busy_cpu_milli: 0,
+        used_memory_bytes: sight.samples.values().flatten().map(|(_, sample)| sample.memory.0).sum(),
         devices: 0,
         devices_granted_thousandths: 0,
     };
@@ -224,8 +227,14 @@ pub fn status(sight: &Sight<'_>, condition: &Condition, over: BTreeMap<String, u
     for job in sight.engine.jobs() {
         match job.finished {
             None => {
-                for gang in job.gangs.iter().map(state).filter(|state| !state.is_over()) {
-                    *view.elements.entry(gang.as_str().to_owned()).or_default() += 1;
+                for (gang, state) in job.gangs.iter().map(|gang| (gang, state(gang))) {
+                    if state.is_over() {
+                        continue;
+                    }
+                    *view.elements.entry(state.as_str().to_owned()).or_default() += 1;
+                    if let Some(word) = words::waiting(gang) {
+                        *view.waiting.entry(word).or_default() += 1;
+                    }
                 }
             }
             Some(_) => {

@@ -1,6 +1,6 @@
 //! Reasons in a few words, for lists. `why` has the whole sentence.
 
-use pond_core::engine::End;
+use pond_core::engine::{End, Gang, Phase};
 use pond_core::event::Exit;
 use pond_core::plan::{Constraint, Dimension, HoldReason};
 use pond_core::snapshot::Held;
@@ -25,6 +25,24 @@ pub fn hold(reason: &HoldReason) -> String {
         HoldReason::ArrayLimit(limit) => format!("{limit} of its array may run at once"),
         HoldReason::Backoff(_) => "waits before its next attempt".to_owned(),
     }
+}
+
+/// The word of the reason for which a gang waits: what [`HoldReason`] is called in JSON; `new` before its first plan.
+#[must_use]
+pub fn waiting(gang: &Gang) -> Option<String> {
+    Some(match (&gang.phase, &gang.hold) {
+        (Phase::Held(Held::Paused), _) => "paused".to_owned(),
+        (Phase::Held(Held::Dependency(_)), _) => "dependency".to_owned(),
+        (Phase::Held(Held::ArrayLimit(_)), _) => "array_limit".to_owned(),
+        (Phase::Held(Held::Backoff(_)), _) => "backoff".to_owned(),
+        (Phase::Pending, Some(reason)) => match serde_json::to_value(reason) {
+            Ok(serde_json::Value::Object(tagged)) => tagged.keys().next().cloned().unwrap_or_default(),
+            Ok(serde_json::Value::String(word)) => word,
+            _ => return None,
+        },
+        (Phase::Pending, None) => "new".to_owned(),
+        (Phase::Placed(_) | Phase::Finished { .. }, _) => return None,
+    })
 }
 
 /// Why a gang is not offered to the planner.

@@ -1,0 +1,251 @@
+//! Tokens, queues, names of secrets and the audit log: for administrators.
+
+use super::form::{Fields, Signed};
+use super::session::Visitor;
+use super::{Oops, Page, Shell, assets, render, show};
+use crate::api::extract::{Body1, Name};
+use crate::api::types::{
+    EventQuery, EventView, NewToken, Problem, QueueAmounts, QueueBody, QueueView, SecretView, TokenBody,
+    TokenView,
+};
+use crate::api::{Shared, events, keys, pool};
+use askama::Template;
+use axum::extract::{Query, State as Extract};
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Redirect, Response};
+use pond_core::units::{Bytes, MilliCpu};
+use serde::Deserialize;
+
+/// Entries of the audit log on a page.
+const ENTRIES: usize = 100;
+
+#[derive(Template)]
+#[template(path = "admin.html")]
+struct AdminPage {
+    shell: Shell,
+    tokens: Vec<TokenView>,
+    made: Option<NewToken>,
+    queues: Vec<QueueView>,
+    edited: Option<QueueView>,
+    secrets: Vec<SecretView>,
+    audit: Vec<EventView>,
+}
+
+/// What can be guaranteed and limited.
+struct Field {
+    /// The end of its name in the form.
+    name: &'static str,
+    /// For people.
+    label: &'static str,
+    /// An example.
+    example: &'static str,
+    /// What it holds, as it is typed.
+    text: fn(&QueueAmounts) -> Option<String>,
+}
+
+impl Field {
+    fn of(&self, amounts: &QueueAmounts) -> String {
+        (self.text)(amounts).unwrap_or_default()
+    }
+}
+
+const FIELDS: [Field; 5] = [
+    Field {
+        name: "cpu",
+        label: "Cores",
+        example: "16",
+        text: |amounts| amounts.cpu_milli.map(|milli| MilliCpu(milli).to_string()),
+    },
+    Field {
+        name: "memory",
+        label: "Memory",
+        example: "64GB",
+        text: |amounts| amounts.memory_bytes.map(exact_bytes),
+    },
+    Field {
+        name: "disk",
+        label: "Disk",
+        example: "1TB",
+        text: |amounts| amounts.disk_bytes.map(exact_bytes),
+    },
+    Field {
+        name: "gpu",
+        label: "GPUs",
+        example: "0.5",
+        text: |amounts| amounts.device_thousandths.get("gpu").map(|milli| MilliCpu(*milli).to_string()),
+    },
+    Field {
+        name: "running",
+        label: "Running",
+        example: "10",
+        text: |amounts| amounts.running.map(|running| running.to_string()),
+    },
+];
+
+impl AdminPage {
+    const fn fields() -> &'static [Field] {
+        &FIELDS
+    }
+
+    /// The settings that the form for queues holds at first.
+    fn settings(&self) -> QueueBody {
+        self.edited.as_ref().map(|queue| queue.settings.clone()).unwrap_or_default()
+    }
+
+    fn path(&self) -> &str {
+        self.edited.as_ref().map_or("", |queue| &queue.path)
+    }
+
+    /// Amounts of a queue in one line; a dash when there are none.
+    fn amounts(amounts: &QueueAmounts) -> String {
+        let mut parts = Vec::new();
+        parts.extend(amounts.cpu_milli.filter(|&milli| milli > 0).map(show::cores));
+        parts.extend(amounts.memory_bytes.filter(|&bytes| bytes > 0).map(show::bytes));
+        parts.extend(
+            amounts.disk_bytes.filter(|&bytes| bytes > 0).map(|bytes| format!("{} disk", show::bytes(bytes))),
+        );
+        let devices = amounts.device_thousandths.iter().filter(|(_, milli)| **milli > 0);
+        parts.extend(devices.map(|(kind, milli)| format!("{} {kind}", show::tidy(*milli))));
+        parts.extend(
+            amounts.running.filter(|&running| running > 0).map(|running| format!("{running} running")),
+        );
+        if parts.is_empty() { "–".to_owned() } else { parts.join(" · ") }
+    }
+}
+
+/// An amount in the largest unit in which it is whole, so that a form gives back what it was given.
+fn exact_bytes(bytes: u64) -> String {
+    let units = [(1_000_000_000_000, "TB"), (1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "KB")];
+    let whole = units.into_iter().find(|(size, _)| bytes > 0 && bytes.is_multiple_of(*size));
+    whole.map_or_else(|| format!("{bytes}B"), |(size, unit)| format!("{}{unit}", bytes / size))
+}
+
+/// Which queue's settings are in the form.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct Edit {
+    queue: Option<String>,
+}
+
+/// The page of administrators.
+pub async fn page(
+    Extract(shared): Extract<Shared>,
+    visitor: Visitor,
+    here: Uri,
+    Query(edit): Query<Edit>,
+) -> Page {
+    show_page(shared, &visitor, &here, edit, None).await
+}
+
+async fn show_page(
+    shared: Shared,
+    visitor: &Visitor,
+    here: &Uri,
+    edit: Edit,
+    made: Option<NewToken>,
+) -> Page {
+    let caller = || visitor.caller.clone();
+    caller().must_be_admin()?;
+    let state = || Extract(shared.clone());
+    let tokens = keys::tokens(state(), caller()).await?.0;
+    let queues = pool::queues(state(), caller()).await?.0;
+    let secrets = keys::secrets(state(), caller()).await?.0;
+    let since = shared.feed.last().saturating_sub(5000);
+    let query = EventQuery { since: Some(since), limit: Some(1000), ..EventQuery::default() };
+    let mut audit: Vec<EventView> = Vec::new();
+    for kind in ["request.", "token.", "secret.", "queue.", "server.", "job.submitted"] {
+        let query = EventQuery { kind: Some(kind.to_owned()), ..query.clone() };
+        audit.extend(events::page(&shared, query).await?.events);
+    }
+    audit.sort_by_key(|event| std::cmp::Reverse(event.seq));
+    audit.truncate(ENTRIES);
+    let edited = edit.queue.and_then(|path| queues.iter().find(|queue| queue.path == path).cloned());
+    let mut shell = Shell::new(visitor, "Administration", "admin", here);
+    // The secret is shown once; a refresh would take it away.
+    shell.live = made.is_none();
+    render(&AdminPage { shell, tokens, made, queues, edited, secrets, audit })
+}
+
+/// Makes a token and shows its secret this one time.
+pub async fn make_token(Extract(shared): Extract<Shared>, form: Signed) -> Page {
+    let Signed { visitor, fields } = form;
+    let body = TokenBody { user: fields.get("user").to_owned(), admin: fields.get("admin") == "on" };
+    let name = name(&fields, "name")?;
+    let made =
+        keys::set_token(Extract(shared.clone()), visitor.caller.clone(), Name(name), Body1(body)).await?;
+    show_page(shared, &visitor, &Uri::from_static("/admin"), Edit::default(), Some(made.1.0)).await
+}
+
+fn name(fields: &Fields, field: &str) -> Result<String, Problem> {
+    let name = fields.get(field);
+    if name.is_empty() || name.len() > 200 || name.chars().any(char::is_control) {
+        let message = format!("{field}: 1 to 200 characters that can be seen");
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_name", message).at(field));
+    }
+    Ok(name.to_owned())
+}
+
+/// Revokes a token, and with it the sessions that began with it.
+pub async fn remove_token(Extract(shared): Extract<Shared>, form: Signed) -> Result<Response, Oops> {
+    let name = name(&form.fields, "name")?;
+    keys::remove_token(Extract(shared), form.visitor.caller, Name(name)).await?;
+    Ok(Redirect::to("/admin").into_response())
+}
+
+/// Makes or changes a queue.
+pub async fn set_queue(Extract(shared): Extract<Shared>, form: Signed) -> Result<Response, Oops> {
+    let Signed { visitor, fields } = form;
+    let path = name(&fields, "path")?;
+    let weight = fields.number("weight")?.unwrap_or(100);
+    let weight = u32::try_from(weight).map_err(|_why| bad_field("weight", "is too large"))?;
+    let body = QueueBody {
+        guarantee: amounts(&fields, "guarantee")?,
+        weight,
+        limit: amounts(&fields, "limit")?,
+        borrow: fields.get("borrow") == "on",
+    };
+    drop(pool::set_queue(Extract(shared), visitor.caller, Name(path), Body1(body)).await?);
+    Ok(Redirect::to("/admin#queues").into_response())
+}
+
+fn bad_field(field: &str, what: &str) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_field", format!("{field} {what}")).at(field)
+}
+
+/// The guarantee or limit of a form: `4` or `0.5` cores and devices, `32GB` of memory and disk.
+fn amounts(fields: &Fields, of: &str) -> Result<QueueAmounts, Problem> {
+    let read = |what: &str| {
+        let field = format!("{of}_{what}");
+        let text = fields.get(&field).to_owned();
+        (!text.is_empty()).then_some((field, text))
+    };
+    let milli = |what: &str| {
+        read(what).map(|(field, text)| {
+            text.parse::<MilliCpu>()
+                .map(|milli| milli.0)
+                .map_err(|why| bad_field(&field, &format!("`{text}`: {why}")))
+        })
+    };
+    let bytes = |what: &str| {
+        read(what).map(|(field, text)| {
+            text.parse::<Bytes>()
+                .map(|bytes| bytes.0)
+                .map_err(|why| bad_field(&field, &format!("`{text}`: {why}")))
+        })
+    };
+    let gpu = milli("gpu").transpose()?;
+    Ok(QueueAmounts {
+        cpu_milli: milli("cpu").transpose()?,
+        memory_bytes: bytes("memory").transpose()?,
+        disk_bytes: bytes("disk").transpose()?,
+        device_thousandths: gpu.into_iter().map(|amount| ("gpu".to_owned(), amount)).collect(),
+        running: fields.number(&format!("{of}_running"))?,
+    })
+}
+
+/// Removes an empty queue.
+pub async fn remove_queue(Extract(shared): Extract<Shared>, form: Signed) -> Result<Response, Oops> {
+    let path = name(&form.fields, "path")?;
+    pool::remove_queue(Extract(shared), form.visitor.caller, Name(path)).await?;
+    Ok(Redirect::to("/admin#queues").into_response())
+}

@@ -1,0 +1,208 @@
+//! Amounts, moments and words as pages show them.
+
+use crate::api::types::{Amounts, Class, DeviceAsk, State};
+use pond_core::units::{Bytes, MilliCpu, Millis, Thousandths};
+
+/// A number, or what leads to one: templates hand over both.
+pub trait Number: Copy {
+    /// The number.
+    fn value(self) -> u64;
+}
+
+impl Number for u64 {
+    fn value(self) -> u64 {
+        self
+    }
+}
+
+impl<T: Number> Number for &T {
+    fn value(self) -> u64 {
+        (*self).value()
+    }
+}
+
+/// Cores.
+pub fn cores(milli: impl Number) -> String {
+    match milli.value() {
+        1000 => "1 core".to_owned(),
+        milli => format!("{} cores", tidy(milli)),
+    }
+}
+
+/// Thousandths with at most two digits behind the point.
+pub fn tidy(milli: impl Number) -> String {
+    let milli = milli.value();
+    MilliCpu(if milli >= 10_000 { milli / 100 * 100 } else { milli / 10 * 10 }).to_string()
+}
+
+/// Bytes.
+pub fn bytes(bytes: impl Number) -> String {
+    Bytes(bytes.value()).to_string()
+}
+
+/// A span.
+pub fn span(ms: impl Number) -> String {
+    Millis(ms.value()).to_string()
+}
+
+/// How long ago, or until when.
+pub fn ago(then: impl Number, now: impl Number) -> String {
+    let (then, now) = (then.value(), now.value());
+    match now.checked_sub(then) {
+        Some(ms) if ms < 1000 => "just now".to_owned(),
+        Some(ms) => format!("{} ago", Millis(ms)),
+        None => format!("in {}", Millis(then - now)),
+    }
+}
+
+/// A moment to come; one that has passed is now.
+pub fn expected(at: impl Number, now: impl Number) -> String {
+    if at.value() <= now.value() { "now".to_owned() } else { ago(at, now) }
+}
+
+/// From one moment to another, or to now.
+pub fn took(from: &Option<u64>, to: &Option<u64>, now: impl Number) -> String {
+    match from {
+        Some(from) => span(to.unwrap_or(now.value()).saturating_sub(*from)),
+        None => "–".to_owned(),
+    }
+}
+
+/// A moment in UTC: `2026-11-26 00:13:16`.
+pub fn moment(ms: impl Number) -> String {
+    let ms = ms.value();
+    let (days, rest) = (ms / 86_400_000, ms % 86_400_000 / 1000);
+    let (year, month, day) = civil(days);
+    format!("{year}-{month:02}-{day:02} {:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60)
+}
+
+/// The same for machines: `2026-11-26T00:13:16Z`.
+pub fn stamp(ms: impl Number) -> String {
+    moment(ms).replace(' ', "T") + "Z"
+}
+
+/// The time of day alone.
+pub fn clock(ms: impl Number) -> String {
+    moment(ms).split_off(11)
+}
+
+/// Days since 1970-01-01 to a date, by era of 400 years (Hinnant, "chrono-compatible low-level date algorithms").
+fn civil(days: u64) -> (u64, u64, u64) {
+    let shifted = days + 719_468;
+    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+/// What a task asks for: `4 cores · 32GB · 1 × H100`.
+pub fn request(request: &Amounts, devices: &[DeviceAsk]) -> String {
+    let mut parts = vec![cores(request.cpu_milli)];
+    if request.memory_bytes > 0 {
+        parts.push(bytes(request.memory_bytes));
+    }
+    parts.extend(devices.iter().map(device));
+    parts.join(" · ")
+}
+
+fn device(ask: &DeviceAsk) -> String {
+    let what = ask.model.as_ref().map_or_else(|| ask.kind.to_uppercase(), Clone::clone);
+    let share = match (ask.compute_thousandths, ask.memory_bytes) {
+        (0 | 1000, 0) => String::new(),
+        (compute, 0) => format!(" ({})", Thousandths(compute)),
+        (_, memory) => format!(" ({})", Bytes(memory)),
+    };
+    format!("{} × {what}{share}", ask.count)
+}
+
+/// A class in its word.
+pub const fn class(class: &Class) -> &'static str {
+    match class {
+        Class::Spare => "spare",
+        Class::Standard => "standard",
+        Class::Critical => "critical",
+    }
+}
+
+/// Reasons and verdicts of the API, and what people read for them.
+const WORDS: [(&str, &str); 16] = [
+    ("infeasible", "can never fit this pool"),
+    ("over_queue_limit", "asks for more than its queue may have"),
+    ("no_room", "wait for room"),
+    ("queue_limit", "their queue is at its limit"),
+    ("reserved", "room is kept for a larger job ahead"),
+    ("awaiting_eviction", "room is being made for them"),
+    ("paused", "paused"),
+    ("dependency", "wait for another job"),
+    ("array_limit", "enough of their array runs"),
+    ("backoff", "failed; wait before the next attempt"),
+    ("new", "not planned yet"),
+    ("needs_you", "Needs you"),
+    ("needs_admin", "Needs an administrator"),
+    ("waiting", "Waiting"),
+    ("placed", "Has its place"),
+    ("over", "Over"),
+];
+
+/// A reason or verdict for people; a new one as it is.
+pub fn words(word: &str) -> &str {
+    WORDS.iter().find(|(key, _)| *key == word).map_or(word, |(_, words)| words)
+}
+
+/// Whether a state can still be stopped.
+pub const fn stoppable(state: &State) -> bool {
+    !state.is_over() && !matches!(state, State::Stopping)
+}
+
+/// Thousandths of a whole.
+pub fn part(amount: impl Number, whole: impl Number) -> u64 {
+    let (amount, whole) = (amount.value(), whole.value());
+    u64::try_from(u128::from(amount) * 1000 / u128::from(whole.max(1))).unwrap_or(1000).min(1000)
+}
+
+/// Per cent with one digit behind the point where it matters.
+pub fn percent(thousandths: u64) -> String {
+    match thousandths {
+        0 | 100..=1000 => format!("{} %", (thousandths + 5) / 10),
+        small => format!("{}.{} %", small / 10, small % 10),
+    }
+}
+
+/// Text as part of a query.
+pub fn in_query(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+/// A job's number from the id of a gang or task: `12[7].3` gives `12`.
+pub fn job_of(id: &str) -> &str {
+    id.split(['[', '.']).next().unwrap_or(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_what_a_calendar_says() {
+        // `date -u -d @1795652056` and the like.
+        assert_eq!(moment(0_u64), "1970-01-01 00:00:00");
+        assert_eq!(moment(951_782_400_000_u64), "2000-02-29 00:00:00");
+        assert_eq!(stamp(1_795_652_056_789_u64), "2026-11-26T00:14:16Z");
+        assert_eq!(clock(1_795_652_056_789_u64), "00:14:16");
+        assert_eq!(moment(4_107_542_399_000_u64), "2100-02-28 23:59:59");
+        assert_eq!(moment(4_107_542_400_000_u64), "2100-03-01 00:00:00");
+    }
+
+    #[test]
+    fn parts_and_per_cents() {
+        assert_eq!(part(1_u64, 3_u64), 333);
+        assert_eq!(part(5_u64, 0_u64), 1000);
+        assert_eq!(part(u64::MAX, u64::MAX), 1000);
+        assert_eq!(percent(999), "100 %");
+        assert_eq!(percent(15), "1.5 %");
+        assert_eq!(job_of("12[7].3"), "12");
+    }
+}

@@ -1,0 +1,62 @@
+//! Who used how much, and what the machines' time went to.
+
+use super::home::Bar;
+use super::session::Visitor;
+use super::{Page, Shell, assets, render, show};
+use crate::api::Shared;
+use crate::api::extract::Params;
+use crate::api::types::{NodeUsage, UsageQuery, UsageReport, UsageRow};
+use askama::Template;
+use axum::extract::{Query, State as Extract};
+use axum::http::Uri;
+
+#[derive(Template)]
+#[template(path = "usage.html")]
+struct UsagePage {
+    shell: Shell,
+    by: String,
+    report: UsageReport,
+    bar: Bar,
+    most: u64,
+}
+
+/// Amount times time in hours, for people: of thousandths × milliseconds.
+pub fn hours(milli_ms: impl show::Number) -> String {
+    show::tidy(milli_ms.value() / 3_600_000)
+}
+
+/// Of mebibytes × seconds, gibibyte-hours.
+pub fn gib_hours(mib_s: impl show::Number) -> String {
+    show::tidy(u64::try_from(u128::from(mib_s.value()) * 1000 / (1024 * 3600)).unwrap_or(u64::MAX))
+}
+
+/// Use by queue, user or job.
+pub async fn page(
+    Extract(shared): Extract<Shared>,
+    visitor: Visitor,
+    here: Uri,
+    Query(query): Query<UsageQuery>,
+) -> Page {
+    let shell = Shell::new(&visitor, "Usage", "usage", &here);
+    let by = query.by.clone().unwrap_or_else(|| "queue".to_owned());
+    let mut report = crate::api::usage::usage(Extract(shared), visitor.caller, Params(query)).await?.0;
+    let weight = |row: &UsageRow| row.granted_cpu_milli_ms.saturating_add(row.burst_cpu_milli_ms);
+    report.rows.sort_by_key(|row| (std::cmp::Reverse(weight(row)), row.key.clone()));
+    report.rows.truncate(500);
+    let most = report.rows.first().map_or(0, weight);
+    let bar = bar(&report.nodes);
+    render(&UsagePage { shell, by, report, bar, most })
+}
+
+/// All CPU time of all nodes since they joined, by what became of it; the meter's own identity.
+fn bar(nodes: &[NodeUsage]) -> Bar {
+    let sum = |part: fn(&NodeUsage) -> u64| nodes.iter().map(part).fold(0_u64, u64::saturating_add);
+    let parts = [
+        ("used", "Used", sum(|node| node.used_within)),
+        ("waste", "Granted, not used", sum(|node| node.waste)),
+        ("planned", "Set aside for starts", sum(|node| node.planned)),
+        ("idle", "Idle", sum(|node| node.idle)),
+        ("down", "Down", sum(|node| node.down)),
+    ];
+    Bar::new("CPU time", &parts, |amount| format!("{} core-hours", hours(amount)))
+}

@@ -1,0 +1,458 @@
+//! The web page: who gets in, what a form must bring, what text of others may do in it.
+
+use super::client::{Answer, Client, job};
+use super::farm::NODE;
+use super::{Folder, Pool, until};
+use serde_json::json;
+use std::io::Write;
+
+/// Every page there is, of a pool that has a job 1.
+const PAGES: [&str; 13] = [
+    "/",
+    "/map",
+    "/map.json",
+    "/queue?state=all",
+    "/envs",
+    "/jobs/1",
+    "/jobs/1/logs",
+    "/jobs/1/spec",
+    "/jobs/1/samples.json",
+    "/usage",
+    "/capacity",
+    "/scheduler",
+    "/admin",
+];
+
+/// Every form there is, with a body that would do something.
+const FORMS: [(&str, &str); 9] = [
+    ("/jobs/1/stop", ""),
+    ("/jobs/1/pause", ""),
+    ("/jobs/1/remove", ""),
+    ("/capacity/farm%3Cb%3E/drain", ""),
+    ("/admin/tokens", "name=thief&user=thief&admin=on"),
+    ("/admin/tokens/remove", "name=bot"),
+    ("/admin/queues", "path=stolen"),
+    ("/admin/queues/remove", "path=lab"),
+    ("/logout", ""),
+];
+
+const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+
+/// A browser with one cookie.
+pub struct Browser {
+    client: Client,
+    pub cookie: String,
+}
+
+impl Browser {
+    pub fn new(client: &Client) -> Self {
+        Self { client: Client { token: String::new(), ..client.clone() }, cookie: String::new() }
+    }
+
+    /// Logs in with the client's own token.
+    #[track_caller]
+    pub fn log_in(client: &Client) -> Self {
+        let mut browser = Self::new(client);
+        browser.enter(&format!("token={}", client.token)).expect(303);
+        browser
+    }
+
+    pub fn enter(&mut self, fields: &str) -> Answer {
+        let answer = self.post_with("/login", &[], fields);
+        if let Some(cookie) = answer.header("set-cookie") {
+            cookie.split(';').next().unwrap().clone_into(&mut self.cookie);
+        }
+        answer
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        self.client.request("GET", path, &[("cookie", &self.cookie), ("accept", "text/html")], b"")
+    }
+
+    pub fn post_with(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let own = [("cookie", self.cookie.as_str()), FORM];
+        let headers: Vec<_> = own.into_iter().chain(headers.iter().copied()).collect();
+        self.client.request("POST", path, &headers, body.as_bytes())
+    }
+
+    /// What forms of this session carry.
+    #[track_caller]
+    pub fn csrf(&self) -> String {
+        let html = self.get("/").expect(200).text();
+        let from = html.split("name=\"csrf\" value=\"").nth(1).expect("a page has a form");
+        from.split('"').next().unwrap().to_owned()
+    }
+
+    /// A form as a page of ours sends it.
+    pub fn post(&self, path: &str, fields: &str) -> Answer {
+        let origin = format!("http://{}", self.client.address);
+        self.post_with(path, &[("origin", &origin)], &format!("csrf={}&{fields}", self.csrf()))
+    }
+}
+
+fn bot(pool: &Pool) -> Client {
+    let made = pool.client.put("/api/v1/tokens/bot", &json!({"user": "bot"})).expect(201).json();
+    Client { token: made["secret"].as_str().unwrap().to_owned(), ..pool.client.clone() }
+}
+
+/// A pool with a node and a job that runs.
+fn pool(folder: &Folder) -> Pool {
+    let pool = Pool::start(folder.path());
+    until("the node is there", || pool.client.get("/api/v1/health").json()["nodes_ready"] == 1);
+    assert_eq!(pool.client.run(&["sleep"]), 1);
+    pool.client.await_state(1, "running");
+    pool
+}
+
+#[test]
+fn no_page_and_no_form_without_a_session() {
+    let folder = Folder::new();
+    let pool = pool(&folder);
+    let token = &pool.client.token;
+    let port = pool.client.address.rsplit(':').next().unwrap();
+    for cookie in ["", &format!("pond_{port}=none"), &format!("pond_{port}={token}")] {
+        let stranger = Browser { cookie: cookie.to_owned(), ..Browser::new(&pool.client) };
+        for page in PAGES {
+            let answer = stranger.get(page).expect(303);
+            assert!(answer.header("location").unwrap().starts_with("/login?next=%2F"), "{page}");
+        }
+        for (form, fields) in FORMS {
+            stranger.post_with(form, &[], fields).expect(401);
+        }
+        let live = [("accept", "text/event-stream")];
+        assert_eq!(stranger.client.request("GET", "/live", &live, b"").status, 401);
+    }
+    // A token in a header opens the API, not the pages: what a page shows, only its own session asks for.
+    pool.client.get("/").expect(303);
+    assert_eq!(pool.client.state(1), "running");
+    // And a session opens the pages, not the API.
+    let browser = Browser::log_in(&pool.client);
+    browser.get("/api/v1/jobs").problem(401, "unauthorized");
+}
+
+#[test]
+fn a_token_opens_and_the_way_back_stays_inside() {
+    let folder = Folder::new();
+    let pool = pool(&folder);
+    let mut browser = Browser::new(&pool.client);
+    let page = browser.get("/login?next=%2Fjobs%2F1").expect(200).text();
+    assert!(page.contains("value=\"/jobs/1\""), "{page}");
+    let entered = browser.enter(&format!("token={}&next=%2Fjobs%2F1", pool.client.token)).expect(303);
+    assert_eq!(entered.header("location"), Some("/jobs/1"));
+    let cookie = entered.header("set-cookie").unwrap();
+    assert!(
+        cookie.contains("HttpOnly")
+            && cookie.contains("SameSite=Lax")
+            && !cookie.contains(&pool.client.token)
+    );
+    for page in PAGES {
+        let answer = browser.get(page).expect(200);
+        let policy = answer.header("content-security-policy").unwrap();
+        assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{page}: {policy}");
+        assert_eq!(answer.header("cache-control"), Some("no-store"), "{page}");
+        let html = answer.text();
+        assert!(!html.contains(&pool.client.token), "{page} shows the token");
+        assert!(
+            !html.contains(" style=") && !html.contains("onclick") && !html.contains("<script>"),
+            "{page}"
+        );
+    }
+    for outside in
+        ["//evil.example", "https://evil.example", "/\\evil.example", "evil", "/\tx", "%0d%0aset-cookie:x"]
+    {
+        let fields = format!("token={}&next={outside}", pool.client.token);
+        assert_eq!(browser.enter(&fields).expect(303).header("location"), Some("/"), "{outside}");
+    }
+    browser.post("/logout", "").expect(303);
+    browser.get("/").expect(303);
+}
+
+#[test]
+fn sessions_are_never_those_that_a_browser_brings() {
+    let folder = Folder::new();
+    let pool = pool(&folder);
+    let port = pool.client.address.rsplit(':').next().unwrap();
+    let planted = format!("pond_{port}={}", "ab".repeat(32));
+    let mut victim = Browser { cookie: planted.clone(), ..Browser::new(&pool.client) };
+    victim.enter(&format!("token={}", pool.client.token)).expect(303);
+    assert_ne!(victim.cookie, planted);
+    Browser { cookie: planted, ..Browser::new(&pool.client) }.get("/").expect(303);
+    // Logging in again ends the session before.
+    let before = Browser { cookie: victim.cookie.clone(), ..Browser::new(&pool.client) };
+    victim.enter(&format!("token={}", pool.client.token)).expect(303);
+    before.get("/").expect(303);
+    victim.get("/").expect(200);
+}
+
+#[test]
+fn wrong_tokens_are_refused_and_soon_not_looked_at() {
+    let folder = Folder::new();
+    let pool = pool(&folder);
+    let mut browser = Browser::new(&pool.client);
+    for _ in 0..10 {
+        let page = browser.enter("token=wrong").expect(401).text();
+        assert!(page.contains("not known"), "{page}");
+    }
+    browser.enter("token=wrong").expect(429);
+    browser.enter(&format!("token={}", pool.client.token)).expect(429);
+    assert_eq!(browser.cookie, "");
+    // The API's clients at the same address go on.
+    assert_eq!(pool.client.state(1), "running");
+}
+
+#[test]
+fn a_link_logs_in_once() {
+    let folder = Folder::new();
+    let pool = pool(&folder);
+    let path = pool.client.post("/api/v1/login-links", &json!({})).expect(201).json()["path"].clone();
+    let path = path.as_str().unwrap();
+    let code = path.strip_prefix("/login?code=").unwrap();
+    let mut browser = Browser::new(&pool.client);
+    // What only looks at links uses none up, and what it sees opens nothing.
+    for _ in 0..2 {
+        let page = browser.get(path).expect(200);
+        assert!(page.header("set-cookie").is_none() && page.text().contains(code));
+    }
+    browser.enter(&format!("code={code}")).expect(303);
+    assert!(browser.get("/").expect(200).text().contains("admin"));
+    let mut second = Browser::new(&pool.client);
+    let refusal = second.enter(&format!("code={code}")).expect(401).text();
+    assert!(refusal.contains("was used"), "{refusal}");
+    Browser::new(&pool.client).enter("code=").expect(401);
+    Client { token: String::new(), ..pool.client.clone() }
+        .post("/api/v1/login-links", &json!({}))
+        .problem(401, "unauthorized");
+}
+
+#[test]
+fn a_revoked_token_ends_its_sessions() {
+    let folder = Folder::new();
+    let pool = pool(&folder);
+    let browser = Browser::log_in(&bot(&pool));
+    browser.get("/").expect(200);
+    pool.client.delete("/api/v1/tokens/bot").expect(204);
+    browser.get("/").expect(303);
+}
+
+#[test]
+fn forms_of_others_change_nothing() {
+    let folder = Folder::new();
+    let pool = pool(&folder);
+    bot(&pool);
+    pool.client.put("/api/v1/queues/lab", &json!({})).expect(200);
+    let (browser, other) = (Browser::log_in(&pool.client), Browser::log_in(&pool.client));
+    let (csrf, foreign) = (browser.csrf(), other.csrf());
+    assert_ne!(csrf, foreign);
+    let signed = |fields: &str| format!("csrf={csrf}&{fields}");
+    for (form, fields) in FORMS {
+        for forged in [fields.to_owned(), format!("csrf=&{fields}"), format!("csrf={foreign}&{fields}")] {
+            let answer = browser.post_with(form, &[], &forged).expect(403);
+            assert!(answer.text().contains("403 csrf"), "{form}");
+        }
+        for origin in ["http://evil.example", "null", "http://127.0.0.1:1", "https://evil.example:443"] {
+            browser.post_with(form, &[("origin", origin)], &signed(fields)).expect(403);
+        }
+        let own = [("content-type", "text/plain"), ("cookie", browser.cookie.as_str())];
+        browser.client.request("POST", form, &own, signed(fields).as_bytes()).expect(415);
+    }
+    assert_eq!(pool.client.state(1), "running");
+    assert_eq!(pool.client.get("/api/v1/tokens").json().as_array().unwrap().len(), 1);
+    assert_eq!(pool.client.get("/api/v1/nodes").json()[0]["state"], "ready");
+    assert_eq!(pool.client.get("/api/v1/queues").json().as_array().unwrap().len(), 3);
+    browser.get("/").expect(200);
+    // A login form of another site does not make anybody somebody else.
+    let fields = format!("token={}", pool.client.token);
+    Browser::new(&pool.client).post_with("/login", &[("origin", "http://evil.example")], &fields).expect(403);
+}
+
+#[test]
+fn buttons_do_what_they_say_and_only_for_those_who_may() {
+    let folder = Folder::new();
+    let pool = pool(&folder);
+    let guest = Browser::log_in(&bot(&pool));
+    for page in PAGES {
+        let expected = match page {
+            "/admin" | "/jobs/1/logs" => 403,
+            _ => 200,
+        };
+        let html = guest.get(page).expect(expected).text();
+        assert!(
+            !html.contains("/stop\"") && !html.contains("/drain\""),
+            "{page} offers what the guest may not do"
+        );
+    }
+    for (form, fields) in FORMS.iter().filter(|(form, _)| *form != "/logout") {
+        guest.post(form, fields).expect(403);
+    }
+    assert!(!guest.get("/jobs/1/spec").text().contains("sleep"), "the command of another's job");
+    let browser = Browser::log_in(&pool.client);
+    assert!(browser.get("/jobs/1/spec").text().contains("sleep"));
+    browser.post("/capacity/farm%3Cb%3E/drain", "").expect(303);
+    assert_eq!(pool.client.get("/api/v1/nodes").json()[0]["state"], "draining");
+    let home = browser.get("/").text();
+    assert!(home.contains("machine draining"), "{home}");
+    browser.post("/capacity/farm%3Cb%3E/resume", "").expect(303);
+    let made = browser.post("/admin/tokens", "name=ci&user=carol").expect(200).text();
+    let secret = made.split("data-copy=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let carol = Client { token: secret.clone(), ..pool.client.clone() };
+    assert_eq!(carol.get("/api/v1/whoami").expect(200).json()["user"], "carol");
+    assert!(!browser.get("/admin").text().contains(&secret));
+    browser
+        .post(
+            "/admin/queues",
+            "path=lab&weight=300&guarantee_cpu=4&limit_memory=32GB&limit_gpu=0.5&borrow=on",
+        )
+        .expect(303);
+    let queue = pool.client.get("/api/v1/queues/lab").expect(200).json();
+    assert_eq!(queue["settings"]["guarantee"]["cpu_milli"], 4000);
+    assert_eq!(queue["settings"]["limit"]["device_thousandths"]["gpu"], 500);
+    let form = browser.get("/admin?queue=lab").text();
+    assert!(form.contains("value=\"32GB\"") && form.contains("value=\"300\""), "{form}");
+    browser.post("/admin/queues", "path=lab&guarantee_cpu=many").expect(422);
+    browser.post("/admin/queues/remove", "path=lab").expect(303);
+    browser.post("/jobs/1/stop", "").expect(303);
+    pool.client.await_state(1, "stopped");
+    assert_eq!(browser.post("/jobs/1/remove", "").expect(303).header("location"), Some("/queue"));
+    browser.get("/jobs/1").expect(404);
+    browser.post("/jobs/1/fly", "").expect(404);
+}
+
+#[test]
+fn text_of_others_stays_text() {
+    let folder = Folder::new();
+    let pool = Pool::start(folder.path());
+    until("the node is there", || pool.client.get("/api/v1/health").json()["nodes_ready"] == 1);
+    let evil = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&";
+    // Job files have strict names; a client that sends complete specs is held to less.
+    let say = pool.client.post("/api/v1/jobs", &job(&["say", evil])).expect(201).json();
+    assert_eq!(say["job"]["id"], 1);
+    pool.client.await_state(1, "succeeded");
+    let mut spec = pool.client.get("/api/v1/jobs/1").expect(200).json()["spec"].clone();
+    spec["name"] = json!(evil);
+    // It can never run, so that reasons and the first page show it too.
+    spec["shapes"][0]["request"]["cpu"] = json!(100_000_000);
+    spec["shapes"][0]["burst"]["cpu"] = json!(100_000_000);
+    let kind = [("content-type", "application/vnd.pond.spec+json")];
+    pool.client.request("POST", "/api/v1/jobs", &kind, spec.to_string().as_bytes()).expect(201);
+    pool.client.await_state(2, "infeasible");
+    pool.client.put("/api/v1/tokens/x", &json!({"user": evil, "admin": true})).expect(201);
+    let browser = Browser::log_in(&pool.client);
+    let more = [
+        "/jobs/2",
+        "/jobs/2/logs",
+        "/queue?name=%3Cscript%3E&user=%3Cimg",
+        "/jobs/1/logs?grep=%3Cimg",
+        "/login?next=/%3Cscript%3E&code=%22%3E%3Cscript%3E",
+        "/nowhere/%3Cscript%3E",
+    ];
+    for page in PAGES.iter().chain(&more).filter(|page| !page.ends_with(".json")) {
+        let html = browser.get(page).text();
+        assert!(
+            !html.contains("<script>") && !html.contains("<img") && !html.contains(NODE),
+            "{page}: {html}"
+        );
+    }
+    let log = browser.get("/jobs/1/logs").expect(200).text();
+    assert!(log.contains("&#60;script&#62;alert(1)") && log.contains("&#34;&#39;&#38;"), "{log}");
+    let home = browser.get("/").expect(200).text();
+    assert!(home.contains("&#60;script&#62;alert(1)"), "{home}");
+}
+
+#[test]
+fn there_is_no_folder_behind_the_files() {
+    let folder = Folder::new();
+    let pool = Pool::start(folder.path());
+    let stranger = Browser::new(&pool.client);
+    let paths = [
+        "/assets/../../../etc/passwd",
+        "/assets/..%2f..%2f..%2fetc%2fpasswd",
+        "/assets/%2e%2e/%2e%2e/token",
+        "/assets/....//token",
+        "/assets/token",
+        "/assets/",
+        "/assets/style.css%00.png",
+        "/assets/style.css/..",
+    ];
+    for path in paths {
+        let answer = stranger.get(path);
+        assert!([303, 404].contains(&answer.status), "{path}: {}", answer.status);
+        assert!(!answer.text().contains(&pool.client.token) && !answer.text().contains("root:"), "{path}");
+    }
+    let style = stranger.get("/assets/style.css").expect(200);
+    assert!(style.header("cache-control").unwrap().contains("immutable"));
+    for job in ["..", "1%2f..%2f..", "0x1", "-1", "99999999999999999999", "1;2"] {
+        let browser = Browser::log_in(&pool.client);
+        let answer = browser.get(&format!("/jobs/{job}/logs"));
+        assert!([400, 404].contains(&answer.status), "{job}: {}", answer.status);
+    }
+}
+
+#[test]
+fn the_first_page_is_light_and_whole_without_scripts() {
+    let folder = Folder::new();
+    let pool = Pool::start(folder.path());
+    until("the node is there", || pool.client.get("/api/v1/health").json()["nodes_ready"] == 1);
+    let browser = Browser::log_in(&pool.client);
+    let html = browser.get("/").expect(200).text();
+    assert!(html.contains("pond run -- echo hello"), "an empty pool shows its first command: {html}");
+    assert!(html.contains("CPU of 64 cores: Used 0 cores (0 %)"), "a bar says what it shows: {html}");
+    let mut bytes = html.len();
+    let links = html
+        .split(['"'])
+        .filter(|part| part.starts_with("/assets/"))
+        .map(|link| link.split('#').next().unwrap());
+    let mut links: Vec<&str> = links.collect();
+    links.sort_unstable();
+    links.dedup();
+    assert!(links.len() >= 5, "{links:?}");
+    for link in links {
+        let answer = browser.client.request("GET", link, &[("accept-encoding", "gzip, br")], b"").expect(200);
+        assert_eq!(answer.header("content-encoding"), Some("gzip"), "{link}");
+        bytes += answer.body.len();
+    }
+    println!("the first page: {bytes} bytes with all that it needs");
+    assert!(bytes < 60_000, "{bytes}");
+}
+
+#[test]
+fn an_open_page_is_told_when_something_happens() {
+    let folder = Folder::new();
+    let pool = pool(&folder);
+    let browser = Browser::log_in(&pool.client);
+    let mut stream = browser.client.connect();
+    let headers = [("cookie", browser.cookie.as_str()), ("accept", "text/event-stream")];
+    let head = browser.client.head("GET", "/live", &headers) + "\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut reader = std::io::BufReader::new(stream);
+    let (status, _headers) = super::client::read_head(&mut reader);
+    assert_eq!(status, 200);
+    let tick = |reader: &mut std::io::BufReader<_>| loop {
+        let chunk = String::from_utf8(super::client::read_chunk(reader).unwrap()).unwrap();
+        if let Some(seq) = chunk.trim().strip_prefix("data: ").and_then(|seq| seq.parse::<u64>().ok()) {
+            return seq;
+        }
+    };
+    let first = tick(&mut reader);
+    pool.client.post("/api/v1/jobs/1/stop", &json!({})).expect(200);
+    until("a tick tells of it", || tick(&mut reader) > first);
+}
+
+#[test]
+fn what_others_made_is_what_they_published() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/vendor");
+    let told = std::fs::read_to_string(format!("{folder}/README.md")).unwrap();
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if name == "README.md" {
+            continue;
+        }
+        use sha2::{Digest, Sha256};
+        let hash = Sha256::digest(std::fs::read(&path).unwrap());
+        let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert!(told.contains(&format!("{hash}` | `{name}`")), "{name} is not as its hash says: {hash}");
+        count += 1;
+    }
+    assert_eq!(count, 5);
+}

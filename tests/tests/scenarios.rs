@@ -21,6 +21,7 @@ pages! {
     bad_files => "tests/scenarios/bad-files.md",
     clock => "tests/scenarios/clock.md",
     crash => "tests/scenarios/crash.md",
+    dashboard => "docs/dashboard.md",
     elastic => "tests/scenarios/elastic.md",
     ends => "tests/scenarios/ends.md",
     envs => "tests/scenarios/envs.md",

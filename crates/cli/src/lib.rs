@@ -121,6 +121,7 @@ fn dispatch(ctx: &Ctx, verb: Verb) -> Done {
         Verb::Why(args) => verbs::why::why(ctx, &args),
         Verb::Events(args) => verbs::events::events(ctx, &args),
         Verb::Top(args) => verbs::top::top(ctx, args),
+        Verb::Open { job } => verbs::house::open(ctx, job.as_deref()),
         Verb::Wait(args) => verbs::wait::wait(ctx, &args),
         Verb::Pause(args) => verbs::act::pause(ctx, &args),
         Verb::Resume(args) => verbs::act::plain(ctx, &args, "resume"),

@@ -145,6 +145,12 @@ pub enum Verb {
     Events(EventsArgs),
     /// A live page of nodes and tasks
     Top(TopArgs),
+    /// Print a link that opens the web page, logged in: once, within two minutes
+    Open {
+        /// Open the page of this job
+        #[arg(value_name = "JOB")]
+        job: Option<String>,
+    },
     /// Wait until jobs are over
     Wait(WaitArgs),
     /// Freeze jobs where they are, or stop them keeping their files

@@ -51,7 +51,9 @@ pub(super) fn serve(ctx: &Ctx, args: &UpArgs) -> Done {
         ctx.out.line(server.url())?;
     }
     if !args.daemon {
-        ctx.out.note("serving; Ctrl-C ends the pool and what runs in it");
+        ctx.out.note(
+            "serving; Ctrl-C ends the pool and what runs in it; `pond open` gives a link to its web page",
+        );
     }
     let (handle, daemon) = (server.handle(), args.daemon);
     std::thread::spawn(move || {

@@ -1,18 +1,19 @@
-//! `pond completion`, `pond man`, and the names completion scripts ask for.
+//! `pond open`, `pond completion`, `pond man`, and the names completion scripts ask for.
 
 use super::Ctx;
 use super::list::jobs;
 use crate::args::{Cli, CompletionArgs};
 use crate::error::{CliError, Done, codes};
 use crate::out::clean;
+use crate::refs::{Careful, find};
 use clap::CommandFactory as _;
 use clap_complete::Shell;
-use pond_server::api::types::JobQuery;
+use pond_server::api::types::{JobQuery, LoginLink};
 use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Verbs that take the name of a job.
-const TAKES_JOBS: &str = "status logs exec attach forward cp why events wait pause resume stop rm retry";
+const TAKES_JOBS: &str = "status logs open exec attach forward cp why events wait pause resume stop rm retry";
 
 /// `pond completion SHELL`.
 ///
@@ -45,6 +46,27 @@ fn zsh(verbs: &str) -> String {
     format!(
         "\n_pond_jobs() {{\n    local -a names\n    if [[ \" {verbs} \" == *\" ${{words[2]}} \"* && ${{words[CURRENT]}} != -* ]]; then\n        names=(${{(f)\"$(pond __names 2>/dev/null)\"}})\n        compadd -a names\n    fi\n    _pond \"$@\"\n}}\ncompdef _pond_jobs pond\n"
     )
+}
+
+/// `pond open [JOB]`: a link that logs in to the web page, for whoever holds the token; it works once.
+///
+/// # Errors
+/// No pool, or no such job.
+pub fn open(ctx: &Ctx, job: Option<&str>) -> Done {
+    let client = ctx.client()?;
+    let next = match job {
+        Some(name) => format!("&next=/jobs/{}", find(&client, name, Careful::No)?.job),
+        None => String::new(),
+    };
+    let link: LoginLink = client.post("/login-links", &serde_json::json!({}))?;
+    let url = format!("{}{}{next}", client.base(), link.path);
+    if ctx.out.format.is_data() {
+        ctx.out.value(&serde_json::json!({ "url": url, "valid_ms": link.valid_ms }))?;
+    } else {
+        ctx.out.line(&url)?;
+        ctx.out.note("open it in a browser within two minutes; it works once");
+    }
+    Ok(codes::OK)
 }
 
 /// `pond __names`: ids and names of the newest jobs, harmless to a shell.

@@ -3,8 +3,9 @@
 
 use super::jobs::{Builder, Draft, Zero, possible};
 use super::lines::read_lines;
-use super::{BadRow, BadRowReason, Jobs, LeftOut, Reading, excerpt};
+use super::{BadRowReason, Jobs, LeftOut, Reading, excerpt};
 use crate::workload::{Cluster, Ending, Profile, SimJob, Workload};
+use pond_core::ids::NodeName;
 use pond_core::model::{
     Class, DeviceKind, DeviceRequest, GangSize, NodeSpec, QueueSpec, Resources, Shape, ShareMode,
 };
@@ -250,22 +251,84 @@ impl From<&Ask> for Shape {
 
 /// Reads a file of lines.
 pub fn read(input: impl Read) -> Reading<Line> {
-    read_lines(input, |_line, text| {
-        Some(serde_json::from_str(text).map_err(|why| BadRowReason::NotJson(excerpt(&why.to_string()))))
-    })
+    read_lines(input, |_line, text| Some(read_line(text)))
+}
+
+fn read_line(text: &str) -> Result<Line, BadRowReason> {
+    serde_json::from_str(text).map_err(|why| BadRowReason::NotJson(excerpt(&why.to_string())))
 }
 
 /// The workload of rows, wherever they come from; `zero_ms` as [`Head::zero_ms`].
 #[must_use]
 pub fn jobs(name: &str, rows: &[(u64, &Row)], zero_ms: Option<i64>, cluster: Cluster) -> Jobs {
-    let mut builder = Builder::new(name);
+    let mut loader = Loader::new(name);
+    (loader.head.zero_ms, loader.cluster) = (zero_ms, cluster);
     for &(line, row) in rows {
+        loader.take_row(line, row);
+    }
+    loader.finish()
+}
+
+/// The workload and the machines of a file that was read.
+#[must_use]
+pub fn jobs_of(name: &str, reading: &Reading<Line>) -> Jobs {
+    let mut loader = Loader::new(name);
+    for (line, &number) in reading.rows.iter().zip(&reading.lines) {
+        loader.take(number, line);
+    }
+    loader.finish()
+}
+
+/// As [`jobs_of`] of what [`read`] gives, without keeping a line longer than it takes to read it.
+pub fn load(name: &str, input: impl Read) -> (Reading<()>, Jobs) {
+    let mut loader = Loader::new(name);
+    let reading =
+        read_lines(input, |number, text| Some(read_line(text).map(|line| loader.take(number, &line))));
+    (reading, loader.finish())
+}
+
+/// A workload on its way in.
+struct Loader {
+    builder: Builder,
+    head: Head,
+    cluster: Cluster,
+    names: BTreeSet<NodeName>,
+}
+
+impl Loader {
+    fn new(name: &str) -> Self {
+        Self {
+            builder: Builder::new(name),
+            head: Head { name: name.to_owned(), zero_ms: None },
+            cluster: Cluster::default(),
+            names: BTreeSet::new(),
+        }
+    }
+
+    fn take(&mut self, number: u64, line: &Line) {
+        match line {
+            Line::Head(found) => found.clone_into(&mut self.head),
+            Line::Node(node) => match possible_node(node) {
+                Err(why) => self.builder.leave_out(number, why),
+                Ok(()) if !self.names.insert(node.name.clone()) => {
+                    self.builder.leave_out(number, LeftOut::Double);
+                }
+                Ok(()) => self.cluster.nodes.push(node.clone()),
+            },
+            Line::Queue(queue) => self.cluster.queues.push(queue.clone()),
+            Line::Job(row) => self.take_row(number, row),
+        }
+    }
+
+    fn take_row(&mut self, line: u64, row: &Row) {
         let Some(duration_ms) = row.duration_ms else {
-            builder
-                .leave_out(line, if row.start_ms.is_some() { LeftOut::NotEnded } else { LeftOut::NeverRan });
-            continue;
+            let why = if row.start_ms.is_some() { LeftOut::NotEnded } else { LeftOut::NeverRan };
+            return self.builder.leave_out(line, why);
         };
-        let taken = builder.add(Draft {
+        if row.profile.as_ref().is_some_and(|profile| !profile.speed.is_sound()) {
+            return self.builder.leave_out(line, LeftOut::Unsound);
+        }
+        let taken = self.builder.add(Draft {
             line,
             id: row.id,
             user: &row.user,
@@ -280,7 +343,7 @@ pub fn jobs(name: &str, rows: &[(u64, &Row)], zero_ms: Option<i64>, cluster: Clu
             after: row.after,
         });
         if taken {
-            builder.last(|workload, job| {
+            self.builder.last(|workload, job| {
                 job.class = row.class;
                 job.priority = row.priority.min(1000);
                 job.size.max = row.max_tasks.unwrap_or(row.tasks).max(row.tasks);
@@ -289,36 +352,14 @@ pub fn jobs(name: &str, rows: &[(u64, &Row)], zero_ms: Option<i64>, cluster: Clu
             });
         }
     }
-    let cluster = if cluster.nodes.is_empty() { builder.smallest(cluster.queues) } else { cluster };
-    builder.finish(Zero::Counted(zero_ms), cluster)
-}
 
-/// The workload and the machines of a file that was read.
-#[must_use]
-pub fn jobs_of(name: &str, reading: &Reading<Line>) -> Jobs {
-    let mut head = Head { name: name.to_owned(), zero_ms: None };
-    let mut cluster = Cluster::default();
-    let mut rows: Vec<(u64, &Row)> = Vec::new();
-    let (mut taken, mut refused) = (BTreeSet::new(), Vec::new());
-    for (line, &number) in reading.rows.iter().zip(&reading.lines) {
-        let mut refuse = |why: LeftOut| refused.push(BadRow { line: number, reason: why.into() });
-        match line {
-            Line::Head(found) => found.clone_into(&mut head),
-            Line::Node(node) => match possible_node(node) {
-                Err(why) => refuse(why),
-                Ok(()) if !taken.insert(&node.name) => refuse(LeftOut::Double),
-                Ok(()) => cluster.nodes.push(node.clone()),
-            },
-            Line::Queue(queue) => cluster.queues.push(queue.clone()),
-            Line::Job(row) => match &row.profile {
-                Some(profile) if !profile.speed.is_sound() => refuse(LeftOut::Unsound),
-                _ => rows.push((number, row)),
-            },
-        }
+    fn finish(self) -> Jobs {
+        let Self { mut builder, head, cluster, .. } = self;
+        let cluster = if cluster.nodes.is_empty() { builder.smallest(cluster.queues) } else { cluster };
+        let mut jobs = builder.finish(Zero::Counted(head.zero_ms), cluster);
+        jobs.workload.name = head.name;
+        jobs
     }
-    let mut jobs = jobs(&head.name, &rows, head.zero_ms, cluster);
-    jobs.left_out.extend(refused);
-    jobs
 }
 
 fn possible_node(node: &NodeSpec) -> Result<(), LeftOut> {

@@ -379,9 +379,9 @@ impl Files {
         let (name, main) = (self.name(), self.main.as_path());
         let jobs = match self.format {
             Format::Millpond => {
-                let mut reading = history::read(file(main)?);
+                let (mut reading, jobs) = history::load(&name, file(main)?);
                 loaded.take(main, &mut reading);
-                history::jobs_of(&name, &reading)
+                jobs
             }
             Format::Swf => {
                 let (header, mut reading) = swf::read(file(main)?);

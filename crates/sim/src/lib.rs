@@ -12,6 +12,8 @@ pub mod conformance;
 pub mod experiment;
 pub mod outcome;
 pub mod packing;
+pub mod policy;
+pub mod predict;
 pub mod random;
 pub mod report;
 pub mod simulator;

@@ -44,6 +44,7 @@ pages! {
     readme => "README.md",
     secrets => "tests/scenarios/secrets.md",
     security => "docs/security.md",
+    simulate => "docs/simulate.md",
     slurm => "tests/scenarios/slurm.md",
     spare => "tests/scenarios/spare.md",
     torchrun => "tests/scenarios/torchrun.md",

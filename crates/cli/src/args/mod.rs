@@ -2,12 +2,17 @@
 
 mod job;
 mod pool;
+mod sched;
 mod work;
 
 pub use job::{ApplyArgs, FileArgs, JobFlags, LintArgs, RunArgs, SbatchArgs};
 pub use pool::{
     CompletionArgs, DownArgs, GpuArgs, NodeVerb, QueueFlags, QueueVerb, SecretVerb, TokenVerb, UpArgs,
     UsageArgs, UsageBy,
+};
+pub use sched::{
+    CompareArgs, Objective, PredictBy, ReplayArgs, ReportArgs, SchedVerb, SimArgs, SimulateArgs, TraceArgs,
+    TuneArgs, TuneBy,
 };
 pub use work::{
     AttachArgs, CpArgs, EventsArgs, ExecArgs, ForwardArgs, JobsArgs, LogsArgs, PauseArgs, PsArgs, StatusArgs,
@@ -193,6 +198,9 @@ pub enum Verb {
         #[arg(value_name = "DIR")]
         dir: Option<PathBuf>,
     },
+    /// Simulate: the scheduler on traces, without a pool
+    #[command(subcommand)]
+    Sched(SchedVerb),
     /// Turn files of other systems into job files
     #[command(subcommand)]
     Import(ImportVerb),

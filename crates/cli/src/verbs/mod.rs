@@ -12,6 +12,7 @@ pub mod logs;
 pub mod machine;
 pub mod queue;
 pub mod run;
+pub mod sched;
 pub mod secret;
 pub mod session;
 pub mod status;

@@ -6,6 +6,7 @@
 mod compare;
 mod html;
 mod number;
+mod real;
 mod sheet;
 mod spread;
 mod summary;
@@ -15,6 +16,7 @@ mod tests;
 pub use compare::{Bootstrap, Comparison, Difference, Metric, Verdict, compare};
 pub use html::{Page, Run};
 pub use number::{grouped, hours, percent, ratio, seconds, span, thousandths};
+pub use real::as_it_was;
 pub use sheet::{jobs_csv, series_csv, summaries_csv};
 pub use spread::Spread;
 pub use summary::{Figures, SizeClass, Summary, slowdown_milli};

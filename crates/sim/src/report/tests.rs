@@ -276,3 +276,20 @@ fn a_page_of_a_run_in_which_nothing_happened_is_still_a_page() {
     let html = page(&[outcome("x", Vec::new())], &["x"]);
     assert!(html.contains("No job came to an end.") && html.ends_with("</html>\n"));
 }
+
+#[test]
+fn what_really_happened_is_an_outcome_too() {
+    let log = "; MaxNodes: 1\n; MaxProcs: 4\n\
+               1 0 10 100 2 -1 -1 2 200 -1 1 1 1 -1 1 -1 -1 -1\n\
+               2 50 60 10 4 -1 -1 4 20 -1 1 2 1 -1 1 -1 -1 -1\n";
+    let (header, reading) = crate::trace::swf::read(log.as_bytes());
+    let jobs = crate::trace::swf::jobs("log", &header, &reading, crate::trace::swf::Layout::Nodes);
+    let real = as_it_was(&jobs).expect("the log tells of starts");
+    let summary = Summary::of(&real);
+    assert_eq!((summary.ended, summary.all.jct_ms.mean, summary.all.queue_ms.mean), (2, 90_000, 35_000));
+    assert_eq!(real.series.iter().map(|point| point.pending).max(), Some(1));
+    // Half of the machine from 10 s to 110 s, all of it for 10 s more, of 120 s.
+    let share = summary.cpu_allocation_ppm;
+    assert!((498_000..=502_000).contains(&share), "{share}");
+    assert_eq!(as_it_was(&crate::trace::Jobs::default()), None);
+}

@@ -1,0 +1,244 @@
+//! Flags of `pond sched`: the scheduler on traces instead of on machines.
+
+use clap::{Args, Subcommand, ValueEnum};
+use pond_core::units::{Bytes, MilliCpu};
+use std::path::PathBuf;
+
+/// `pond sched`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SchedVerb {
+    /// Run a trace through the pool's own scheduler, under one policy or several side by side
+    Simulate(Box<SimulateArgs>),
+    /// Run the pool's own past under another policy, beside what really happened
+    Replay(Box<ReplayArgs>),
+    /// Show two or more stored runs side by side
+    Compare(CompareArgs),
+    /// Search for parameters on the first part of a trace and test them on the rest
+    Tune(Box<TuneArgs>),
+    /// List policies
+    Policies,
+}
+
+/// What is simulated.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Trace and machines")]
+pub struct TraceArgs {
+    /// A trace: a file, plain or packed (gzip, zstd), or a folder with its parts
+    #[arg(value_name = "TRACE")]
+    pub trace: PathBuf,
+    /// Its format; default: what its first bytes look like (docs/traces.md lists them)
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<pond_sim::trace::Format>,
+    /// The file with its machines, where that does not lie beside it in its folder
+    #[arg(long, value_name = "FILE")]
+    pub machines: Option<PathBuf>,
+    /// Only jobs submitted from this moment on: a date, a date and time, or a span since the trace's start
+    #[arg(long, value_name = "WHEN")]
+    pub from: Option<String>,
+    /// Only jobs submitted before this moment
+    #[arg(long, value_name = "WHEN")]
+    pub to: Option<String>,
+    /// Arrivals so many times as dense: 1.2 is a fifth more load
+    #[arg(long, value_name = "FACTOR")]
+    pub load: Option<String>,
+    /// What is said of run times before jobs start
+    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
+    pub predict: PredictBy,
+    /// This many machines, all alike, instead of the trace's own
+    #[arg(long, value_name = "N", conflicts_with = "cluster")]
+    pub nodes: Option<u32>,
+    /// Devices of each
+    #[arg(long, value_name = "N", requires = "nodes", default_value_t = 8)]
+    pub gpus_per_node: u32,
+    /// CPU cores of each; default: never short
+    #[arg(long, value_name = "CORES", requires = "nodes")]
+    pub cpus_per_node: Option<MilliCpu>,
+    /// Memory of each; default: never short
+    #[arg(long, value_name = "SIZE", requires = "nodes")]
+    pub memory_per_node: Option<Bytes>,
+    /// Machines and queues from a file (YAML or JSON; docs/simulate.md)
+    #[arg(long, value_name = "FILE")]
+    pub cluster: Option<PathBuf>,
+}
+
+/// Where predictions of run times come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum PredictBy {
+    /// The true run time: an oracle
+    #[default]
+    True,
+    /// The limit that users asked for
+    Estimate,
+    /// The mean of the user's last two jobs that had ended, the limit before
+    UserMean,
+    /// One hour for all: no knowledge
+    Constant,
+    /// Upside down, as a stress test
+    Inverted,
+}
+
+/// How it is simulated.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Simulation")]
+pub struct SimArgs {
+    /// How nodes are chosen: pack, spread, ...
+    #[arg(long, value_name = "NAME")]
+    pub placement: Option<String>,
+    /// The root of all chance; same seed, same outcome
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub seed: u64,
+    /// Cost of starting again after an eviction, times the published 40 s (60 s above 8 devices); 0: free
+    #[arg(long, value_name = "FACTOR")]
+    pub overhead: Option<String>,
+    /// What breaks: `nodes=MEAN/REPAIR`, `devices=MEAN/REPAIR`, for example nodes=30d/4h,devices=90d/1h
+    #[arg(long, value_name = "WHAT", value_delimiter = ',')]
+    pub faults: Vec<String>,
+    /// Any setting of the simulator, the engine or the planner: plan.calm=10s, restart.few=20s
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+    /// Runs at a time; default: one a core
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+}
+
+/// What is made of the runs.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Report")]
+pub struct ReportArgs {
+    /// Write one page with plots
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Write tables: summary.csv, and for each run its jobs and series
+    #[arg(long, value_name = "DIR")]
+    pub csv: Option<PathBuf>,
+    /// Resamples for the 95 % intervals
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub resamples: u32,
+    /// Length of the blocks that are resampled
+    #[arg(long, value_name = "SPAN", default_value = "1d")]
+    pub block: pond_core::units::Millis,
+}
+
+/// `pond sched simulate`.
+#[derive(Clone, Debug, Args)]
+pub struct SimulateArgs {
+    /// What.
+    #[command(flatten)]
+    pub trace: TraceArgs,
+    /// Policies, side by side; the first is the one that others are compared with. `pond sched policies` lists them
+    #[arg(
+        long,
+        value_name = "P",
+        value_delimiter = ',',
+        default_value = "fifo,easy,sjf,srtf,qssf,tiresias,las,fair"
+    )]
+    pub policy: Vec<String>,
+    /// How.
+    #[command(flatten)]
+    pub sim: SimArgs,
+    /// What comes of it.
+    #[command(flatten)]
+    pub report: ReportArgs,
+    /// Keep the outcomes for `pond sched compare` (JSON; packed when the name ends in .gz)
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+}
+
+/// `pond sched replay`.
+#[derive(Clone, Debug, Args)]
+pub struct ReplayArgs {
+    /// Policies, each shown beside what really happened
+    #[arg(long, value_name = "P", value_delimiter = ',', default_value = "fair")]
+    pub policy: Vec<String>,
+    /// Only jobs submitted from this moment on
+    #[arg(long, value_name = "WHEN")]
+    pub from: Option<String>,
+    /// Only jobs submitted before this moment
+    #[arg(long, value_name = "WHEN")]
+    pub to: Option<String>,
+    /// Write the pool's history as a trace (JSON lines)
+    #[arg(long, value_name = "FILE")]
+    pub export: Option<PathBuf>,
+    /// How.
+    #[command(flatten)]
+    pub sim: SimArgs,
+    /// What comes of it.
+    #[command(flatten)]
+    pub report: ReportArgs,
+    /// Keep the outcomes for `pond sched compare`
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+}
+
+/// `pond sched compare`.
+#[derive(Clone, Debug, Args)]
+pub struct CompareArgs {
+    /// Outcomes kept with --save; the first run of the first file is the one that others are compared with
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// What comes of it.
+    #[command(flatten)]
+    pub report: ReportArgs,
+}
+
+/// `pond sched tune`.
+#[derive(Clone, Debug, Args)]
+pub struct TuneArgs {
+    /// What.
+    #[command(flatten)]
+    pub trace: TraceArgs,
+    /// The policy whose parameters are searched
+    #[arg(long, value_name = "P", default_value = "las")]
+    pub policy: String,
+    /// A parameter and its range: plan.ranking.base=2..16:log, plan.calm=0s..10min, plan.placement=pack|spread
+    #[arg(long = "param", value_name = "NAME=RANGE", required = true)]
+    pub params: Vec<String>,
+    /// How the space is searched
+    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
+    pub method: TuneBy,
+    /// Candidates at most (random, cma); values of each parameter (grid)
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    pub budget: u32,
+    /// What is to be small
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    pub objective: Objective,
+    /// Percent of the trace's time that is searched on; the rest is the test
+    #[arg(long, value_name = "PERCENT", default_value_t = 60, value_parser = clap::value_parser!(u64).range(10..=90))]
+    pub train: u64,
+    /// Candidates that are tested and shown
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub top: usize,
+    /// How.
+    #[command(flatten)]
+    pub sim: SimArgs,
+}
+
+/// A way through the space of parameters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum TuneBy {
+    /// Every combination of evenly spread values
+    Grid,
+    /// By chance
+    #[default]
+    Random,
+    /// CMA-ES: learns where better values are; for numbers, from about 40 candidates on
+    Cma,
+}
+
+/// What a search makes small.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Objective {
+    /// Mean completion time
+    #[default]
+    MeanJct,
+    /// Completion time that 99 % of jobs do not exceed
+    P99Jct,
+    /// Mean time without a place
+    MeanQueue,
+    /// Time without a place that 99 % of jobs do not exceed
+    P99Queue,
+    /// Mean bounded slowdown
+    MeanSlowdown,
+    /// Bounded slowdown that 99 % of jobs do not exceed
+    P99Slowdown,
+}

@@ -1,0 +1,30 @@
+//! `pond sched`: the pool's own scheduler on traces, in virtual time. Needs no pool.
+
+mod compare;
+mod policies;
+mod present;
+mod replay;
+mod runs;
+mod settings;
+mod simulate;
+mod source;
+mod store;
+mod tune;
+
+use super::Ctx;
+use crate::args::SchedVerb;
+use crate::error::Done;
+
+/// `pond sched`.
+///
+/// # Errors
+/// A wrong command line, a trace that cannot be used, a file that cannot be written.
+pub fn sched(ctx: &Ctx, verb: &SchedVerb) -> Done {
+    match verb {
+        SchedVerb::Simulate(args) => simulate::simulate(ctx, args),
+        SchedVerb::Replay(args) => replay::replay(ctx, args),
+        SchedVerb::Compare(args) => compare::compare(ctx, args),
+        SchedVerb::Tune(args) => tune::tune(ctx, args),
+        SchedVerb::Policies => policies::policies(ctx),
+    }
+}

@@ -1,0 +1,223 @@
+//! What is shown of runs: a table, JSON, CSV files, a page.
+
+use crate::args::ReportArgs;
+use crate::error::CliError;
+use crate::out::{Cell, Column, Out, Style, Table};
+use pond_sim::outcome::Outcome;
+use pond_sim::report::{
+    Bootstrap, Comparison, Difference, Metric, Page, Run, Summary, Verdict, compare, grouped, hours,
+    jobs_csv, percent, ratio, seconds, series_csv, summaries_csv, thousandths,
+};
+use serde::Serialize;
+use std::path::Path;
+
+/// Runs with their names, in the order in which they are shown.
+#[derive(Debug)]
+pub struct Runs {
+    /// Heading.
+    pub title: String,
+    /// A line below it.
+    pub about: String,
+    /// Names and outcomes.
+    pub runs: Vec<(String, Outcome)>,
+}
+
+/// Figures of all runs.
+#[derive(Serialize)]
+struct Answer<'a> {
+    title: &'a str,
+    about: &'a str,
+    runs: &'a [Summary],
+    comparisons: &'a [Comparison],
+}
+
+/// Prints the runs and writes the files that were asked for.
+///
+/// # Errors
+/// A file cannot be written.
+pub fn present(out: &Out, runs: &Runs, args: &ReportArgs) -> Result<(), CliError> {
+    let bootstrap = Bootstrap { resamples: args.resamples, block: args.block, ..Bootstrap::default() };
+    let summaries: Vec<Summary> = runs
+        .runs
+        .iter()
+        .map(|(label, outcome)| Summary { name: label.clone(), ..Summary::of(outcome) })
+        .collect();
+    let comparisons: Vec<Comparison> = match runs.runs.split_first() {
+        Some(((first, base), others)) => others
+            .iter()
+            .map(|(label, other)| Comparison {
+                first: first.clone(),
+                second: label.clone(),
+                ..compare(base, other, bootstrap)
+            })
+            .collect(),
+        None => Vec::new(),
+    };
+    if let Some(dir) = &args.csv {
+        write_csv(dir, runs, &summaries)?;
+    }
+    if let Some(path) = &args.html {
+        let shown: Vec<Run<'_>> = runs
+            .runs
+            .iter()
+            .zip(&summaries)
+            .map(|((label, outcome), summary)| Run { label, outcome, summary })
+            .collect();
+        let page = Page { title: &runs.title, about: &runs.about, runs: &shown, comparisons: &comparisons };
+        write(path, page.html().as_bytes())?;
+    }
+    if out.format.is_data() {
+        out.value(&Answer {
+            title: &runs.title,
+            about: &runs.about,
+            runs: &summaries,
+            comparisons: &comparisons,
+        })?;
+    } else {
+        out.line(&out.paint(
+            Style::Bold,
+            &format!("{} jobs of {}", grouped(jobs_of(&summaries)), crate::out::clean(&runs.title)),
+        ))?;
+        out.line(&out.paint(Style::Dim, &crate::out::clean(&runs.about)))?;
+        out.line("")?;
+        out.table(&figures(&summaries, &comparisons))?;
+        warnings(out, &summaries);
+    }
+    for path in [&args.html, &args.csv].into_iter().flatten() {
+        out.note(&format!("written: {}", path.display()));
+    }
+    Ok(())
+}
+
+fn jobs_of(summaries: &[Summary]) -> u64 {
+    summaries.first().map_or(0, |summary| summary.jobs)
+}
+
+/// Writes a file.
+///
+/// # Errors
+/// It cannot be written.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
+    std::fs::write(path, bytes).map_err(|why| CliError::io(format!("writing {}", path.display()), why))
+}
+
+fn write_csv(dir: &Path, runs: &Runs, summaries: &[Summary]) -> Result<(), CliError> {
+    std::fs::create_dir_all(dir).map_err(|why| CliError::io(format!("making {}", dir.display()), why))?;
+    write(&dir.join("summary.csv"), summaries_csv(summaries).as_bytes())?;
+    for (label, outcome) in &runs.runs {
+        let plain: String = label
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() || "-+.".contains(c) { c } else { '_' })
+            .collect();
+        write(&dir.join(format!("jobs-{plain}.csv")), jobs_csv(outcome).as_bytes())?;
+        write(&dir.join(format!("series-{plain}.csv")), series_csv(outcome).as_bytes())?;
+    }
+    Ok(())
+}
+
+/// The comparison: a row a run.
+fn figures(summaries: &[Summary], comparisons: &[Comparison]) -> Table {
+    let mut table = Table::new(vec![
+        Column::left("POLICY"),
+        Column::right("JCT s"),
+        Column::right("P50"),
+        Column::right("P99"),
+        Column::right("P99.9"),
+        Column::right("QUEUE s"),
+        Column::right("P99"),
+        Column::right("SLOWDOWN"),
+        Column::right("P99").wide(),
+        Column::right("EVICTED"),
+        Column::right("MOVED").wide(),
+        Column::right("FAULTS").wide(),
+        Column::right("LOST h"),
+        Column::right("ALLOC %"),
+        Column::right("FRAG %").wide(),
+        Column::right("FAIR"),
+        Column::right("NOT DONE"),
+        Column::left("MEAN JCT AGAINST THE FIRST"),
+    ]);
+    let best = summaries.iter().map(|run| run.all.jct_ms.mean).min();
+    for (at, run) in summaries.iter().enumerate() {
+        let style = if best == Some(run.all.jct_ms.mean) && summaries.len() > 1 {
+            Style::Green
+        } else {
+            Style::Plain
+        };
+        let versus = at.checked_sub(1).and_then(|at| comparisons.get(at)).and_then(mean_jct);
+        table.row(vec![
+            Cell::styled(style, &run.name),
+            Cell::styled(style, &seconds(run.all.jct_ms.mean)),
+            seconds(run.all.jct_ms.p50).into(),
+            seconds(run.all.jct_ms.p99).into(),
+            seconds(run.all.jct_ms.p999).into(),
+            seconds(run.all.queue_ms.mean).into(),
+            seconds(run.all.queue_ms.p99).into(),
+            thousandths(run.all.slowdown_milli.mean).into(),
+            thousandths(run.all.slowdown_milli.p99).into(),
+            grouped(run.preemptions).into(),
+            grouped(run.migrations).into(),
+            grouped(run.faults).into(),
+            hours(u128::from(run.lost_device_s) * 1_000_000).into(),
+            percent(if run.allocation_ppm > 0 { run.allocation_ppm } else { run.cpu_allocation_ppm }).into(),
+            percent(run.fragmentation_ppm).into(),
+            ratio(run.jain_ppm).into(),
+            grouped(run.jobs - run.all.jct_ms.count).into(),
+            versus.map_or_else(|| Cell::from(""), versus_cell),
+        ]);
+    }
+    table
+}
+
+fn mean_jct(comparison: &Comparison) -> Option<&Difference> {
+    comparison.differences.iter().find(|found| found.metric == Metric::MeanJct)
+}
+
+/// The difference in percent with its interval; dim where it may be chance.
+fn versus_cell(found: &Difference) -> Cell {
+    let part = |difference: i64| {
+        let tenths = i128::from(difference) * 1000 / i128::from(found.first.max(1));
+        let sign = if difference < 0 { "-" } else { "+" };
+        format!("{sign}{}.{}", tenths.unsigned_abs() / 10, tenths.unsigned_abs() % 10)
+    };
+    let text = match (found.verdict, found.low, found.high) {
+        (Verdict::Equal, _, _) => return Cell::styled(Style::Dim, "equal, job by job"),
+        (_, Some(low), Some(high)) => {
+            format!("{} % ({} to {})", part(found.difference), part(low), part(high))
+        }
+        _ => format!("{} %", part(found.difference)),
+    };
+    match found.verdict {
+        Verdict::Lower => Cell::styled(Style::Green, &text),
+        Verdict::Higher => Cell::styled(Style::Red, &text),
+        _ => Cell::styled(Style::Dim, &format!("{text}, may be chance")),
+    }
+}
+
+fn warnings(out: &Out, summaries: &[Summary]) {
+    for run in summaries {
+        if run.violations > 0 {
+            out.warn(&format!(
+                "{}: the checker of plans found {} violations; this is a defect of ours",
+                run.name, run.violations
+            ));
+        }
+        let left = [
+            (run.unfinished, "not over at the end"),
+            (run.infeasible, "fit nowhere"),
+            (run.given_up, "given up after faults"),
+        ];
+        let words: Vec<String> = left
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect();
+        if !words.is_empty() {
+            out.warn(&format!(
+                "{}: jobs that are in no figure of time: {}",
+                crate::out::clean(&run.name),
+                words.join(", ")
+            ));
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! From files and flags to a workload and machines.
+
+use super::settings::factor_milli;
+use crate::args::{PredictBy, TraceArgs};
+use crate::error::CliError;
+use crate::out::{Out, clean};
+use pond_core::ids::NodeName;
+use pond_core::model::{NodeSpec, QueueSpec};
+use pond_core::units::{Bytes, MilliCpu, Millis, Timestamp};
+use pond_sim::experiment::{Foresight, foresee, hasten};
+use pond_sim::trace::{Jobs, Loaded, Machine, Options, TraceError, open_with, time};
+use pond_sim::workload::Cluster;
+use std::path::Path;
+
+/// Memory that is "never short": more than any machine has, and little enough that sums of it fit. In bytes.
+const PLENTY: u64 = 1 << 44;
+/// CPU that is "never short": the most a node may have. In thousandths of a core.
+const PLENTY_CPU: u64 = 1_000_000_000;
+
+/// What is to be simulated.
+#[derive(Clone, Debug)]
+pub struct Scene {
+    /// Jobs and machines.
+    pub jobs: Jobs,
+    /// Name of the workload, for headings.
+    pub title: String,
+    /// Machines, window and knowledge in words.
+    pub about: String,
+    /// Whether predictions are learned from what ends in the simulation.
+    pub learns: bool,
+}
+
+/// Reads the trace, cuts the window, and puts the machines and the predictions in place. Tells on standard error what
+/// was left out and what was assumed.
+///
+/// # Errors
+/// A file that is not there or holds no job; a window or a cluster that makes no sense.
+pub fn scene(out: &Out, args: &TraceArgs) -> Result<Scene, CliError> {
+    let mut jobs = read(out, args)?;
+    let all = jobs.workload.jobs.len();
+    if args.from.is_some() || args.to.is_some() {
+        jobs = window(&jobs, args.from.as_deref(), args.to.as_deref())?;
+    }
+    if jobs.workload.jobs.is_empty() {
+        let shown = clean(&args.trace.display().to_string()).into_owned();
+        return Err(CliError::BadFile {
+            messages: format!(
+                "error: {shown}: no job is left to simulate: {all} were read, none is in the window"
+            ),
+        });
+    }
+    for (note, count) in &jobs.notes {
+        out.note(&format!("{count} × {note}"));
+    }
+    if let Some(load) = &args.load {
+        let factor = factor_milli("--load", load)?;
+        if factor == 0 {
+            return Err(CliError::usage("--load: 0 is no load"));
+        }
+        hasten(&mut jobs.workload, factor);
+        // The real starts are no longer those of this workload.
+        jobs.starts.clear();
+    }
+    foresee(&mut jobs.workload, foresight(args.predict));
+    let machines = machines(args, &mut jobs)?;
+    let about = about(args, &jobs, &machines);
+    Ok(Scene { title: jobs.workload.name.clone(), about, learns: args.predict == PredictBy::UserMean, jobs })
+}
+
+/// What is written into the workload; a user's mean is learned on the way, and stands on the limit.
+const fn foresight(by: PredictBy) -> Foresight {
+    match by {
+        PredictBy::True => Foresight::Oracle,
+        PredictBy::Estimate | PredictBy::UserMean => Foresight::Limit,
+        PredictBy::Constant => Foresight::Constant(Millis(3_600_000)),
+        PredictBy::Inverted => Foresight::Inverted,
+    }
+}
+
+fn about(args: &TraceArgs, jobs: &Jobs, machines: &str) -> String {
+    let mut parts = vec![machines.to_owned()];
+    if let Some(zero) = jobs.zero_ms {
+        let moment = |at: Timestamp| {
+            time::show(zero.saturating_add(i64::try_from(at.0).unwrap_or(i64::MAX)))
+                .chars()
+                .take(16)
+                .collect::<String>()
+        };
+        let submits = || jobs.workload.jobs.iter().map(|job| job.submit);
+        let (first, last) = (submits().min().unwrap_or_default(), submits().max().unwrap_or_default());
+        parts.push(format!("submitted {} to {}", moment(first), moment(last)));
+    }
+    if let Some(load) = &args.load {
+        parts.push(format!("load × {load}"));
+    }
+    parts.push(
+        match args.predict {
+            PredictBy::True => "run times known to policies that ask for them",
+            PredictBy::Estimate => "run times as users estimated them",
+            PredictBy::UserMean => "run times predicted by each user's last two jobs",
+            PredictBy::Constant => "run times not known",
+            PredictBy::Inverted => "run times predicted upside down",
+        }
+        .to_owned(),
+    );
+    parts.join(" · ")
+}
+
+fn read(out: &Out, args: &TraceArgs) -> Result<Jobs, CliError> {
+    let options =
+        Options { machines: args.machines.clone(), nodes: args.nodes.unwrap_or(0), ..Options::default() };
+    let loaded = match open_with(&args.trace, args.format, &options) {
+        // What was read up to there is whole.
+        Err(TraceError::Broken { broken, loaded }) => {
+            out.warn(&clean(&format!("{}: {broken}", args.trace.display())));
+            *loaded
+        }
+        other => other.map_err(|why| unreadable(&args.trace, &why))?,
+    };
+    left_out(out, &loaded);
+    let format = loaded.format;
+    loaded.into_jobs().ok_or_else(|| CliError::BadFile {
+        messages: format!(
+            "error: {}: a trace of {format} has no jobs to simulate",
+            clean(&args.trace.display().to_string())
+        ),
+    })
+}
+
+fn unreadable(path: &Path, why: &TraceError) -> CliError {
+    match why {
+        TraceError::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => CliError::Usage {
+            what: format!("there is no file `{}`", path.display()),
+            next: Some("name a trace that is here; examples/traces has small ones".to_owned()),
+        },
+        TraceError::Read { path, source } => CliError::io(
+            format!("reading {}", path.display()),
+            std::io::Error::new(source.kind(), source.to_string()),
+        ),
+        _ => CliError::BadFile { messages: format!("error: {}", clean(&why.to_string())) },
+    }
+}
+
+fn left_out(out: &Out, loaded: &Loaded) {
+    let kinds = loaded.summary();
+    if kinds.is_empty() {
+        return;
+    }
+    let count: u64 = kinds.iter().map(|tally| tally.count).sum();
+    let words: Vec<String> = kinds.iter().map(ToString::to_string).collect();
+    out.warn(&clean(&format!("{}: {count} rows left out: {}", loaded.path.display(), words.join("; "))));
+}
+
+/// The jobs submitted in a window. A moment is of the trace's calendar, or a span since its start.
+///
+/// # Errors
+/// A moment that is none, or a window that is empty.
+pub fn window(jobs: &Jobs, from: Option<&str>, to: Option<&str>) -> Result<Jobs, CliError> {
+    // Without a calendar the trace's start stands for 1970, and only spans make sense.
+    let zero = jobs.zero_ms.unwrap_or(0);
+    let moment = |flag: &str, text: &str| -> Result<i64, CliError> {
+        if let Ok(span) = text.parse::<Millis>()
+            && !text.contains('-')
+        {
+            return Ok(zero.saturating_add(i64::try_from(span.0).unwrap_or(i64::MAX)));
+        }
+        let dated = time::read_moment(text).filter(|_| jobs.zero_ms.is_some());
+        dated.ok_or_else(|| CliError::Usage {
+            what: match jobs.zero_ms {
+                Some(_) => format!("{flag}: `{text}` is neither a moment nor a span"),
+                None => format!("{flag}: `{text}` is not a span, and this trace has no calendar"),
+            },
+            next: Some(
+                "write 2020-08-01, 2020-08-01T12:00:00, or a span since the trace's start such as 30d"
+                    .to_owned(),
+            ),
+        })
+    };
+    let from = from.map_or(Ok(zero), |text| moment("--from", text))?;
+    let to = to.map_or(Ok(i64::MAX), |text| moment("--to", text))?;
+    if from >= to {
+        return Err(CliError::usage("--from is not before --to"));
+    }
+    let dated = Jobs { zero_ms: Some(zero), ..jobs.clone() };
+    let mut part = dated.between(from, to).unwrap_or_default();
+    if jobs.zero_ms.is_none() {
+        part.zero_ms = None;
+    }
+    Ok(part)
+}
+
+/// The machines: those of the flags, of a file, or of the trace; and what they are in words.
+fn machines(args: &TraceArgs, jobs: &mut Jobs) -> Result<String, CliError> {
+    if let Some(count) = args.nodes {
+        let machine = Machine {
+            name: "n".to_owned(),
+            cpu_milli: args.cpus_per_node.map_or(PLENTY_CPU, |cpus| cpus.0),
+            memory: args.memory_per_node.map_or(PLENTY, |memory| memory.0),
+            gpus: args.gpus_per_node,
+            gpu: (String::new(), PLENTY),
+            partition: String::new(),
+        };
+        if count == 0 {
+            return Err(CliError::usage("--nodes: a pool has at least one node"));
+        }
+        jobs.cluster.nodes = (0..count as usize).map(|number| named(&machine, number, count)).collect();
+        // Guarantees were cut to the trace's own machines.
+        jobs.cluster.queues.clear();
+    } else if let Some(path) = &args.cluster {
+        jobs.cluster = read_cluster(path)?;
+    }
+    let devices: usize = jobs.cluster.nodes.iter().map(|node| node.devices.len()).sum();
+    let nodes = jobs.cluster.nodes.len();
+    let cores: u64 = jobs.cluster.nodes.iter().map(|node| node.capacity.cpu.0 / 1000).sum();
+    Ok(if devices > 0 {
+        format!("{nodes} nodes, {devices} devices")
+    } else {
+        format!("{nodes} nodes, {cores} cores")
+    })
+}
+
+/// A machine whose number has as many digits as the largest, so that names sort as numbers do.
+fn named(machine: &Machine, number: usize, count: u32) -> NodeSpec {
+    let digits = count.saturating_sub(1).to_string().len();
+    let mut node = machine.node(number);
+    node.name = NodeName(format!("{}{number:0digits$}", machine.name));
+    node
+}
+
+/// Machines in a file.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClusterFile {
+    nodes: Vec<NodesOfAKind>,
+    #[serde(default)]
+    queues: Vec<QueueSpec>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NodesOfAKind {
+    name: String,
+    #[serde(default = "one")]
+    count: u32,
+    cpu: Option<String>,
+    memory: Option<String>,
+    #[serde(default)]
+    gpus: u32,
+    #[serde(default)]
+    model: String,
+    device_memory: Option<String>,
+}
+
+const fn one() -> u32 {
+    1
+}
+
+fn read_cluster(path: &Path) -> Result<Cluster, CliError> {
+    let shown = path.display().to_string();
+    let bad =
+        |why: String| CliError::BadFile { messages: format!("error: {}: {}", clean(&shown), clean(&why)) };
+    let text = std::fs::read_to_string(path).map_err(|why| match why.kind() {
+        std::io::ErrorKind::NotFound => CliError::usage(format!("there is no file `{shown}`")),
+        _ => CliError::io(format!("reading {shown}"), why),
+    })?;
+    let file: ClusterFile = serde_saphyr::from_str(&text).map_err(|why| bad(why.to_string()))?;
+    let bytes = |text: &Option<String>| -> Result<u64, CliError> {
+        let read =
+            |text: &String| text.parse::<Bytes>().map(|bytes| bytes.0).map_err(|why| bad(why.to_string()));
+        text.as_ref().map_or(Ok(PLENTY), read)
+    };
+    let mut cluster = Cluster { nodes: Vec::new(), queues: file.queues };
+    for kind in &file.nodes {
+        let cpu =
+            |text: &String| text.parse::<MilliCpu>().map(|cpu| cpu.0).map_err(|why| bad(why.to_string()));
+        let machine = Machine {
+            name: kind.name.clone(),
+            cpu_milli: kind.cpu.as_ref().map_or(Ok(PLENTY_CPU), cpu)?,
+            memory: bytes(&kind.memory)?,
+            gpus: kind.gpus,
+            gpu: (kind.model.clone(), bytes(&kind.device_memory)?),
+            partition: String::new(),
+        };
+        cluster.nodes.extend((0..kind.count as usize).map(|number| named(&machine, number, kind.count)));
+    }
+    if cluster.nodes.is_empty() { Err(bad("it has no nodes".to_owned())) } else { Ok(cluster) }
+}

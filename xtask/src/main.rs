@@ -1,9 +1,11 @@
-//! Chores of the repository: `cargo xtask tidy`, `cargo xtask test`, `cargo xtask bench`.
+//! Chores of the repository: `cargo xtask tidy`, `cargo xtask test`, `cargo xtask bench`,
+//! `cargo xtask gates`.
 
 #![expect(clippy::print_stdout, reason = "a program for people at a terminal")]
 
 mod bench;
 mod error;
+mod gates;
 mod shell;
 mod testing;
 mod tidy;
@@ -18,6 +20,8 @@ Chores of the repository.
   cargo xtask test [FILTER]     everything that can be tested here, and what could not be
   cargo xtask leftovers         what a pool on this machine would have left behind, as listed now
   cargo xtask bench             figures for docs/performance.md, from a release build
+  cargo xtask gates sim [--quick] [GATE...]
+                                the simulator against its references; POND_TRACES names the real traces
 ";
 
 fn main() -> ExitCode {
@@ -37,6 +41,7 @@ enum Chore {
     Test { filter: Option<String> },
     Leftovers,
     Bench,
+    Gates(gates::Wanted),
 }
 
 impl Chore {
@@ -49,6 +54,13 @@ impl Chore {
             ["test", filter] => Some(Self::Test { filter: Some((*filter).to_owned()) }),
             ["leftovers"] => Some(Self::Leftovers),
             ["bench"] => Some(Self::Bench),
+            ["gates", "sim", rest @ ..] => {
+                let numbers: Vec<&str> = rest.iter().filter(|word| **word != "--quick").copied().collect();
+                let gates =
+                    numbers.iter().map(|word| word.parse().ok().filter(|gate| (1..=5).contains(gate)));
+                let gates: Option<Vec<u8>> = gates.collect();
+                gates.map(|gates| Self::Gates(gates::Wanted { quick: numbers.len() < rest.len(), gates }))
+            }
             _ => None,
         }
     }
@@ -61,6 +73,7 @@ fn run(arguments: &[String]) -> Result<ExitCode, Error> {
         Some(Chore::Test { filter }) => testing::command(&root, filter.as_deref()),
         Some(Chore::Leftovers) => Ok(testing::list_leftovers()),
         Some(Chore::Bench) => bench::command(&root),
+        Some(Chore::Gates(wanted)) => gates::command(&root, &wanted),
         None => {
             print!("{HELP}");
             Ok(ExitCode::from(64))

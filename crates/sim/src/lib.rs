@@ -10,10 +10,10 @@
 
 pub mod conformance;
 pub mod experiment;
+pub mod gates;
 pub mod outcome;
 pub mod packing;
 pub mod policy;
-pub mod predict;
 pub mod random;
 pub mod report;
 pub mod simulator;

@@ -41,7 +41,7 @@ const fn named(name: &'static str, order: OrderPolicy, backfill: Backfill) -> Na
 }
 
 /// All of them, baselines first.
-pub const ALL: [Named; 12] = [
+pub const ALL: [Named; 15] = [
     Named {
         what: "first come, first served; a head that does not fit blocks",
         paper: "–",
@@ -55,7 +55,7 @@ pub const ALL: [Named; 12] = [
     },
     Named {
         predicts: true,
-        what: "FIFO, passed by who delays none of the first 16",
+        what: "FIFO, passed by who delays nobody: everybody who waits has a reservation",
         paper: "Mu'alem and Feitelson, IEEE TPDS 2001",
         ..named("conservative", OrderPolicy::Fifo, Backfill::Conservative)
     },
@@ -101,6 +101,24 @@ pub const ALL: [Named; 12] = [
         what: "levels of rest × devices",
         paper: "SRSF: Gu et al., NSDI 2019",
         ..named("srsf", OrderPolicy::Srsf, Backfill::Greedy)
+    },
+    Named {
+        predicts: true,
+        evicts: true,
+        what: "who takes longest for its length first; a place is kept for a lease",
+        paper: "Mahajan et al., NSDI 2020",
+        ..named("themis", OrderPolicy::Themis, Backfill::Greedy)
+    },
+    Named {
+        evicts: true,
+        what: "who got on least for its time first, each on its fastest free device; needs speeds by model",
+        paper: "Narayanan et al., OSDI 2020",
+        ..named("gavel", OrderPolicy::Gavel, Backfill::Greedy)
+    },
+    Named {
+        what: "fewest devices first, extra ranks where they speed up most; needs elastic jobs",
+        paper: "after Qiao et al., OSDI 2021, and Jayaram Subramanya et al., SOSP 2023",
+        ..named("goodput", OrderPolicy::Goodput, Backfill::None)
     },
     Named {
         predicts: true,
@@ -157,14 +175,18 @@ pub fn by_name(text: &str) -> Result<Named, PolicyError> {
 
 impl Named {
     /// Sets the planner to it. Policies that evict by rank are not held back by the calm after an eviction: levels guard
-    /// against thrashing.
+    /// against thrashing. In one line conservative backfill reserves for everybody, as its paper does; queues with fair shares
+    /// are those of a pool and keep its [`reservations`](pond_core::snapshot::Settings::reservations).
     pub fn apply(&self, settings: &mut SimSettings) {
         let plan = &mut settings.engine.plan;
         plan.order = self.order;
         plan.queues = self.queues;
         plan.backfill = self.backfill;
-        if self.evicts && self.queues == QueuePolicy::OneLine {
-            plan.calm = Millis::ZERO;
+        if self.queues == QueuePolicy::OneLine {
+            plan.reservations = u32::MAX;
+            if self.evicts {
+                plan.calm = Millis::ZERO;
+            }
         }
     }
 
@@ -186,6 +208,25 @@ mod tests {
         assert_eq!((sjf.order, sjf.backfill), (OrderPolicy::Sjf, Backfill::Easy));
         assert_eq!(by_name("lifo").unwrap_err().to_string(), "no policy is called `lifo`");
         assert!(by_name("sjf+x").unwrap_err().to_string().contains("none, easy, conservative or greedy"));
+    }
+
+    #[test]
+    fn every_order_of_the_planner_has_a_name() {
+        let settings = SimSettings::default();
+        for named in ALL {
+            let mut set = settings.clone();
+            named.apply(&mut set);
+            assert!(named.backfill != Backfill::Conservative || set.engine.plan.most_reservations() >= 16);
+        }
+        let word = |order: OrderPolicy| serde_json::to_value(order).unwrap();
+        let known: Vec<_> = ALL.iter().map(|named| word(named.order)).collect();
+        // What is no order tells which there are.
+        let why = serde_json::from_str::<OrderPolicy>("\"?\"").unwrap_err().to_string();
+        let all: Vec<&str> = why.split('`').skip(3).step_by(2).collect();
+        assert!(all.len() >= 11, "{why}");
+        for order in all {
+            assert!(known.contains(&order.into()), "{order} has no name");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "a program for people at a terminal")]
 
 mod bench;
+mod devices;
 mod error;
 mod gates;
 mod shell;
@@ -22,6 +23,8 @@ Chores of the repository.
   cargo xtask bench             figures for docs/performance.md, from a release build
   cargo xtask gates sim [--quick] [GATE...]
                                 the simulator against its references; POND_TRACES names the real traces
+  cargo xtask gates devices [--quick]
+                                shares of devices against what they promise
 ";
 
 fn main() -> ExitCode {
@@ -42,6 +45,7 @@ enum Chore {
     Leftovers,
     Bench,
     Gates(gates::Wanted),
+    Devices { quick: bool },
 }
 
 impl Chore {
@@ -61,6 +65,8 @@ impl Chore {
                 let gates: Option<Vec<u8>> = gates.collect();
                 gates.map(|gates| Self::Gates(gates::Wanted { quick: numbers.len() < rest.len(), gates }))
             }
+            ["gates", "devices"] => Some(Self::Devices { quick: false }),
+            ["gates", "devices", "--quick"] => Some(Self::Devices { quick: true }),
             _ => None,
         }
     }
@@ -74,6 +80,7 @@ fn run(arguments: &[String]) -> Result<ExitCode, Error> {
         Some(Chore::Leftovers) => Ok(testing::list_leftovers()),
         Some(Chore::Bench) => bench::command(&root),
         Some(Chore::Gates(wanted)) => gates::command(&root, &wanted),
+        Some(Chore::Devices { quick }) => devices::command(&root, quick),
         None => {
             print!("{HELP}");
             Ok(ExitCode::from(64))

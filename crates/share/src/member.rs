@@ -268,18 +268,31 @@ impl Member {
         found
     }
 
+    /// Charges a launch of about `cost_ns` of device time if the share may launch now; else says how long that will take, ns.
+    ///
+    /// # Errors
+    /// Not now.
+    pub fn admit_now(&self, cost_ns: u64) -> Result<(), u64> {
+        let now = sys::now_ns();
+        self.ledger.wanted.store(now, Release);
+        self.ledger.purse().admit(&self.terms.rate(), now, cost_ns)
+    }
+
+    /// Takes back what was charged for a launch that did not happen.
+    pub fn refund(&self, charged_ns: u64) {
+        self.ledger.purse().settle(charged_ns, 0);
+    }
+
     /// Waits until the share may launch something that takes about `cost_ns` of device time, and charges it.
     pub fn admit(&self, cost_ns: u64) {
         let begin = sys::now_ns();
-        let mut now = begin;
-        loop {
-            self.ledger.wanted.store(now, Release);
-            let Err(wait) = self.ledger.purse().admit(&self.terms.rate(), now, cost_ns) else { break };
+        let mut waited = false;
+        while let Err(wait) = self.admit_now(cost_ns) {
             std::thread::sleep(Duration::from_nanos(wait.clamp(10_000, LOOK_AGAIN_NS)));
-            now = sys::now_ns();
+            waited = true;
         }
-        if now != begin {
-            self.ledger.throttled.fetch_add(now - begin, Relaxed);
+        if waited {
+            self.ledger.throttled.fetch_add(sys::now_ns() - begin, Relaxed);
         }
     }
 

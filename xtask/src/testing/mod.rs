@@ -22,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub fn command(root: &Path, filter: Option<&str>) -> Result<ExitCode, Error> {
     let started = Instant::now();
     packages::provide();
+    packages::provide_python(root);
     let before = Inventory::take();
     let skipped = std::env::temp_dir().join(format!("xtask-skipped-{}", std::process::id()));
     let mut tally = Tally::default();

@@ -1,6 +1,7 @@
 //! Programs that tests use, and where Debian keeps them.
 
 use crate::shell;
+use std::path::Path;
 use std::process::Command;
 
 struct Need {
@@ -9,12 +10,17 @@ struct Need {
     untested: &'static str,
 }
 
-const NEEDS: [Need; 7] = [
+const NEEDS: [Need; 8] = [
     Need { program: "nft", package: "nftables", untested: "container networks: names, ports, isolation" },
     Need { program: "ip", package: "iproute2", untested: "container networks" },
     Need { program: "mkfs.ext4", package: "e2fsprogs", untested: "disk limits of containers" },
     Need { program: "losetup", package: "mount", untested: "disk limits of containers" },
     Need { program: "python3", package: "python3", untested: "the training examples" },
+    Need {
+        program: "clinfo",
+        package: "clinfo pocl-opencl-icd ocl-icd-libopencl1 opencl-headers",
+        untested: "shares of OpenCL devices",
+    },
     Need { program: "crun", package: "crun", untested: "nothing; the bench loses a row" },
     Need { program: "bwrap", package: "bubblewrap", untested: "nothing; the bench loses a row" },
 ];
@@ -22,7 +28,7 @@ const NEEDS: [Need; 7] = [
 /// Installs what is missing when that is possible, and says what stays untested when it is not.
 pub fn provide() {
     let missing = || NEEDS.iter().filter(|need| !shell::has(need.program));
-    let wanted: Vec<&str> = missing().map(|need| need.package).collect();
+    let wanted: Vec<&str> = missing().flat_map(|need| need.package.split(' ')).collect();
     if wanted.is_empty() {
         return;
     }
@@ -36,6 +42,29 @@ pub fn provide() {
             "missing: {} (Debian package {}); left untested: {}",
             need.program, need.package, need.untested
         );
+    }
+}
+
+/// Clients of OpenCL that tests run: versions whose output was looked at.
+const CLIENTS: [&str; 3] = ["pyopencl==2026.1.4", "tinygrad==0.14.0", "numpy"];
+
+/// Makes the Python in which tests run OpenCL programs, below the target folder.
+pub fn provide_python(root: &Path) {
+    let place = root.join("target/opencl-python");
+    let python = place.join("bin/python");
+    if place.join("complete").exists() || !shell::has("python3") || !shell::has("clinfo") {
+        return;
+    }
+    println!("installing from PyPI: {}", CLIENTS.join(" "));
+    let made = Command::new("python3").args(["-m", "venv"]).arg(&place).status();
+    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+    let installed = made.and_then(|_| Command::new(&python).args(install).args(CLIENTS).status());
+    match installed {
+        Ok(status) if status.success() => _ = std::fs::write(place.join("complete"), ""),
+        _ => println!(
+            "missing: {} (PyPI); left untested: OpenCL shares with Python's clients",
+            CLIENTS.join(" ")
+        ),
     }
 }
 

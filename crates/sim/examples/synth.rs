@@ -3,7 +3,7 @@
 //! `millpond`, `swf`, `helios` or `sacct`); `… -- month JOBS NODES MODEL.json` makes a month and says what it is.
 
 use pond_core::units::Millis;
-use pond_sim::synth::{Goodness, Model, Options, cluster, compare, fit, generate, split};
+use pond_sim::synth::{Goodness, Model, Options, as_read, cluster, compare, fit, generate, split};
 use pond_sim::trace::{Jobs, history, open, write};
 use std::fs;
 use std::io::{BufWriter, Write};
@@ -78,10 +78,12 @@ fn show(out: &mut impl Write, name: &str, good: Goodness) -> std::io::Result<()>
 fn make(model: &Path, format: &str, jobs: u64, seed: u64, out: &mut impl Write) -> Outcome<()> {
     let options = Options { jobs: Some(jobs), ..Options::default() };
     let workload = generate(&load(model)?, seed, &options);
-    let made = Jobs { workload, zero_ms: Some(options.zero_ms), ..Jobs::default() };
     let mut lines = Vec::new();
-    history::write(&made, &mut lines)?;
-    let on_machines = history::jobs_of("", &history::read(lines.as_slice()));
+    history::write(
+        &Jobs { workload: workload.clone(), zero_ms: Some(options.zero_ms), ..Jobs::default() },
+        &mut lines,
+    )?;
+    let on_machines = as_read(workload, options.zero_ms)?;
     match format {
         "millpond" => out.write_all(&lines)?,
         "swf" => write::swf(&on_machines, out)?,

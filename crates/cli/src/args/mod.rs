@@ -11,8 +11,8 @@ pub use pool::{
     UsageArgs, UsageBy,
 };
 pub use sched::{
-    CompareArgs, Objective, PredictBy, ReplayArgs, ReportArgs, SchedVerb, SimArgs, SimulateArgs, TraceArgs,
-    TuneArgs, TuneBy,
+    CompareArgs, Objective, PredictBy, ReplayArgs, ReportArgs, SchedVerb, SimArgs, SimulateArgs, SynthArgs,
+    SynthForm, TraceArgs, TuneArgs, TuneBy,
 };
 pub use work::{
     AttachArgs, CpArgs, EventsArgs, ExecArgs, ForwardArgs, JobsArgs, LogsArgs, PauseArgs, PsArgs, StatusArgs,

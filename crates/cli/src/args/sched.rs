@@ -13,6 +13,8 @@ pub enum SchedVerb {
     Replay(Box<ReplayArgs>),
     /// Show two or more stored runs side by side
     Compare(CompareArgs),
+    /// Make up a workload that behaves like a trace
+    Synth(Box<SynthArgs>),
     /// Search for parameters on the first part of a trace and test them on the rest
     Tune(Box<TuneArgs>),
     /// List policies
@@ -241,4 +243,53 @@ pub enum Objective {
     MeanSlowdown,
     /// Bounded slowdown that 99 % of jobs do not exceed
     P99Slowdown,
+}
+
+/// `pond sched synth`.
+#[derive(Clone, Debug, Args)]
+pub struct SynthArgs {
+    /// A trace that a model is fitted to, or a model kept with --save-model
+    #[arg(value_name = "TRACE|MODEL")]
+    pub source: PathBuf,
+    /// The trace's format; default: what its first bytes look like
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<pond_sim::trace::Format>,
+    /// Jobs to make; default: as many as the model was fitted to, or as --span holds
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=268_435_456))]
+    pub jobs: Option<u64>,
+    /// Time over which they come; with --jobs at the rate that makes so many in it
+    #[arg(long, value_name = "SPAN")]
+    pub span: Option<pond_core::units::Millis>,
+    /// Arrivals so many times as dense: 1.2 is a fifth more load
+    #[arg(long, value_name = "FACTOR", default_value = "1")]
+    pub load: String,
+    /// The root of all chance; same model and seed, same bytes
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub seed: u64,
+    /// Form of what is written
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub to: SynthForm,
+    /// Where to write it; default: standard output
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Keep the model (JSON: quantiles and counts, no row and no user's name of the trace)
+    #[arg(long, value_name = "FILE")]
+    pub save_model: Option<PathBuf>,
+    /// Instead of writing: fit the first 60 % of the trace's time, and compare what is made with the rest
+    #[arg(long, conflicts_with_all = ["jobs", "span", "load", "to", "out", "save_model"])]
+    pub check: bool,
+}
+
+/// A form in which a made-up workload is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum SynthForm {
+    /// Our own JSON lines, which lose nothing
+    #[default]
+    Millpond,
+    /// Standard Workload Format
+    Swf,
+    /// The CSV of Helios
+    Helios,
+    /// What `sacct --parsable2` prints
+    Sacct,
 }

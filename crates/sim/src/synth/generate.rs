@@ -5,6 +5,7 @@ use super::model::{Model, QueueModel};
 use super::quantiles::{RANKS, Weights, chance, rank};
 use crate::random::Random;
 use crate::trace::time::hour_of_week;
+use crate::trace::{Jobs, history};
 use crate::workload::{Cluster, Ending, SimJob, Workload};
 use pond_core::ids::NodeName;
 use pond_core::model::{GangSize, Shape};
@@ -44,6 +45,17 @@ pub fn generate(model: &Model, seed: u64, options: &Options) -> Workload {
         raw.truncate(usize::try_from(jobs).unwrap_or(usize::MAX));
     }
     Names::default().workload(model, &raw)
+}
+
+/// A workload as a reader of traces gives it: formats that name the machine get the smallest that could have run it.
+///
+/// # Errors
+/// None in practice: it is written to memory, and read again.
+pub fn as_read(workload: Workload, zero_ms: i64) -> std::io::Result<Jobs> {
+    let made = Jobs { workload, zero_ms: Some(zero_ms), ..Jobs::default() };
+    let mut lines = Vec::new();
+    history::write(&made, &mut lines)?;
+    Ok(history::jobs_of("", &history::read(lines.as_slice())))
 }
 
 fn wanted(model: &Model, options: &Options) -> Option<u64> {

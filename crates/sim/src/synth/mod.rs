@@ -22,7 +22,7 @@ mod model;
 mod quantiles;
 
 pub use fit::fit;
-pub use generate::{Options, cluster, generate};
+pub use generate::{Options, as_read, cluster, generate};
 pub use goodness::{Goodness, compare, split};
 pub use model::{Arrivals, ByDuration, Durations, Kind, Model, QueueModel, Sessions};
 pub use quantiles::Quantiles;

@@ -9,6 +9,7 @@ mod settings;
 mod simulate;
 mod source;
 mod store;
+mod synth;
 mod tune;
 
 use super::Ctx;
@@ -24,6 +25,7 @@ pub fn sched(ctx: &Ctx, verb: &SchedVerb) -> Done {
         SchedVerb::Simulate(args) => simulate::simulate(ctx, args),
         SchedVerb::Replay(args) => replay::replay(ctx, args),
         SchedVerb::Compare(args) => compare::compare(ctx, args),
+        SchedVerb::Synth(args) => synth::synth(ctx, args),
         SchedVerb::Tune(args) => tune::tune(ctx, args),
         SchedVerb::Policies => policies::policies(ctx),
     }

@@ -8,7 +8,7 @@ use pond_core::ids::NodeName;
 use pond_core::model::{NodeSpec, QueueSpec};
 use pond_core::units::{Bytes, MilliCpu, Millis, Timestamp};
 use pond_sim::experiment::{Foresight, foresee, hasten};
-use pond_sim::trace::{Jobs, Loaded, Machine, Options, TraceError, open_with, time};
+use pond_sim::trace::{Format, Jobs, Loaded, Machine, Options, TraceError, open_with, time};
 use pond_sim::workload::Cluster;
 use std::path::Path;
 
@@ -109,20 +109,33 @@ fn about(args: &TraceArgs, jobs: &Jobs, machines: &str) -> String {
 fn read(out: &Out, args: &TraceArgs) -> Result<Jobs, CliError> {
     let options =
         Options { machines: args.machines.clone(), nodes: args.nodes.unwrap_or(0), ..Options::default() };
-    let loaded = match open_with(&args.trace, args.format, &options) {
+    read_trace(out, &args.trace, args.format, &options)
+}
+
+/// Reads the jobs of a trace. Tells on standard error what was left out.
+///
+/// # Errors
+/// A file that is not there, is no trace, or holds no job.
+pub fn read_trace(
+    out: &Out,
+    path: &Path,
+    format: Option<Format>,
+    options: &Options,
+) -> Result<Jobs, CliError> {
+    let loaded = match open_with(path, format, options) {
         // What was read up to there is whole.
         Err(TraceError::Broken { broken, loaded }) => {
-            out.warn(&clean(&format!("{}: {broken}", args.trace.display())));
+            out.warn(&clean(&format!("{}: {broken}", path.display())));
             *loaded
         }
-        other => other.map_err(|why| unreadable(&args.trace, &why))?,
+        other => other.map_err(|why| unreadable(path, &why))?,
     };
     left_out(out, &loaded);
     let format = loaded.format;
     loaded.into_jobs().ok_or_else(|| CliError::BadFile {
         messages: format!(
             "error: {}: a trace of {format} has no jobs to simulate",
-            clean(&args.trace.display().to_string())
+            clean(&path.display().to_string())
         ),
     })
 }

@@ -30,6 +30,8 @@ use tokio_stream::wrappers::ReceiverStream;
 const PING: Duration = Duration::from_secs(30);
 /// How long a client may be silent, its answers to pings counted.
 const SILENCE: Duration = Duration::from_secs(90);
+/// How long a client may take to go after the last word.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// Bytes passed on at once.
 const CHUNK: usize = 64 * 1024;
 /// How long an upload may stand still.
@@ -188,28 +190,22 @@ impl Drop for Session {
 }
 
 /// Runs both directions until the outward one ends, the client goes, or the server stops.
-async fn both(shared: Shared, out: impl Future<Output = ()>, inward: impl Future<Output = Gone>) {
+///
+/// A connection that is dropped with something unread is reset, and a reset takes along what the client has not read
+/// yet: its last output, its exit code. So after the last word the client is heard until it goes.
+async fn both(shared: Shared, out: impl Future<Output = ()>, inward: impl Future<Output = ()>) {
     let mut stop = shared.stop.clone();
-    let inward = async {
-        // The client's half being over is no reason to stop its answer.
-        if inward.await == Gone::Half {
-            std::future::pending::<()>().await;
+    let mut inward = std::pin::pin!(inward);
+    let talk = async {
+        tokio::select! {
+            () = out => tokio::time::timeout(FAREWELL, inward).await.unwrap_or_default(),
+            () = &mut inward => {}
         }
     };
     tokio::select! {
-        () = out => {}
-        () = inward => {}
+        () = talk => {}
         _ = stop.wait_for(|&stop| stop) => {}
     }
-}
-
-/// How a client's direction ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Gone {
-    /// It has nothing more to say.
-    Half,
-    /// It is gone.
-    Whole,
 }
 
 async fn frames(socket: WebSocket, stream: tokio::net::UnixStream, shared: Shared) {
@@ -258,12 +254,12 @@ async fn frames_out(mut from: impl AsyncRead + Unpin, mut to: SplitSink<WebSocke
     }
 }
 
-/// From the client to the task. Only what a client may say is passed on.
-async fn frames_in(mut from: SplitStream<WebSocket>, mut to: impl AsyncWrite + Unpin) -> Gone {
+/// From the client to the task, until the client is gone. Only what a client may say is passed on.
+async fn frames_in(mut from: SplitStream<WebSocket>, mut to: impl AsyncWrite + Unpin) {
     while let Ok(Some(Ok(message))) = tokio::time::timeout(SILENCE, from.next()).await {
         let Message::Binary(bytes) = message else {
             if matches!(message, Message::Close(_)) {
-                return Gone::Whole;
+                return;
             }
             continue;
         };
@@ -271,13 +267,12 @@ async fn frames_in(mut from: SplitStream<WebSocket>, mut to: impl AsyncWrite + U
             Ok(frame @ (Frame::Stdin(_) | Frame::StdinEnd | Frame::Resize { .. } | Frame::Signal(_))) => {
                 if to.write_all(&frame.to_stream()).await.is_err() {
                     // The task no longer reads; what it has still to say goes on.
-                    return Gone::Half;
+                    return drain(from).await;
                 }
             }
-            _ => return Gone::Whole,
+            _ => return,
         }
     }
-    Gone::Whole
 }
 
 async fn raw_out(mut from: impl AsyncRead + Unpin, mut to: SplitSink<WebSocket, Message>) {
@@ -303,7 +298,8 @@ async fn raw_out(mut from: impl AsyncRead + Unpin, mut to: SplitSink<WebSocket, 
     }
 }
 
-async fn raw_in(mut from: SplitStream<WebSocket>, mut to: impl AsyncWrite + Unpin) -> Gone {
+/// From the client to the task, until the client is gone.
+async fn raw_in(mut from: SplitStream<WebSocket>, mut to: impl AsyncWrite + Unpin) {
     while let Ok(Some(Ok(message))) = tokio::time::timeout(SILENCE, from.next()).await {
         match message {
             Message::Binary(bytes) if bytes.is_empty() => {
@@ -313,20 +309,18 @@ async fn raw_in(mut from: SplitStream<WebSocket>, mut to: impl AsyncWrite + Unpi
             Message::Binary(bytes) => {
                 let written = to.write_all(&bytes).await;
                 if written.is_err() {
-                    return Gone::Half;
+                    return drain(from).await;
                 }
             }
-            Message::Close(_) => return Gone::Whole,
+            Message::Close(_) => return,
             _ => {}
         }
     }
-    Gone::Whole
 }
 
-/// After its last byte a client still answers pings until it goes.
-async fn drain(mut from: SplitStream<WebSocket>) -> Gone {
+/// Hears a client whose words nobody wants any more, until it goes: it still answers pings.
+async fn drain(mut from: SplitStream<WebSocket>) {
     while let Ok(Some(Ok(_))) = tokio::time::timeout(SILENCE, from.next()).await {}
-    Gone::Whole
 }
 
 /// A file or folder of a task as a tar stream.

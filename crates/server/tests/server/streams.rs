@@ -160,6 +160,8 @@ fn commands_run_inside_tasks() {
         Frame::Resize { rows: 1, cols: 2 },
         Frame::Stdin(large.clone()),
         Frame::StdinEnd,
+        // What is typed after the end is lost, the end is not.
+        Frame::Stdin(large.clone()),
     ] {
         socket.send(Message::binary(frame.to_message())).unwrap();
     }

@@ -330,6 +330,41 @@ fn a_bridge_that_is_half_made_is_finished() {
 }
 
 #[test]
+fn ranks_that_start_at_once_are_all_connected() {
+    in_router(|| {
+        let _internet = Internet::new();
+        let state = tempfile::tempdir().unwrap();
+        let network = Network::open(state.path(), "00000a07").unwrap();
+        if let Some(why) = network.no_way_out() {
+            eprintln!("skipped: this kernel gives no way out ({why}), so routes to ranks stay untested");
+            return;
+        }
+        let holders: Vec<Holder> = (0..4).map(|_| Holder::new()).collect();
+        for job in 1..=25 {
+            let nets: Vec<TaskNet> =
+                (0..4).map(|rank| network.plan(task(job, rank), GEN, 4, &[]).unwrap()).collect();
+            let together = std::sync::Barrier::new(4);
+            std::thread::scope(|scope| {
+                for (net, holder) in nets.iter().zip(&holders) {
+                    scope.spawn(|| {
+                        together.wait();
+                        attach(net, holder.pid()).unwrap();
+                    });
+                }
+            });
+            for (net, holder) in nets.iter().zip(&holders) {
+                holder.inside(|| ip("link delete eth0"));
+                detach(net).unwrap();
+            }
+            for rank in 0..4 {
+                network.release(task(job, rank), GEN);
+            }
+        }
+        network.close();
+    });
+}
+
+#[test]
 fn a_restarted_server_finds_everything_again_and_sweeps_the_rest() {
     in_router(|| {
         let state = tempfile::tempdir().unwrap();

@@ -80,32 +80,45 @@ fn refuse_after_close(net: &TaskNet, cable: &Cable) -> Result<(), NetError> {
 
 fn plug_in(cable: &Cable, address: Ipv4Addr, namespace: BorrowedFd<'_>) -> Result<(), NetError> {
     let mut socket = Socket::route().map_err(NetError::step("open", "netlink"))?;
-    // the bridge may go between two steps, when another rank's end empties it: then once more from its making
-    let mut last = Errno::NODEV;
-    for _ in 0..3 {
-        let bridge = ensure_bridge(&mut socket, cable)?;
-        let made = socket.run(vec![
-            link::new_veth(&cable.name, bridge, cable.mtu, namespace),
-            link::port_up(&cable.name, cable.isolated),
-        ]);
-        match made {
-            Ok(()) => return finish(&mut socket, cable, address, bridge),
-            Err((0, why @ Errno::EXIST)) => {
-                // left by an attempt that was cut short: the number is this task's alone
-                last = why;
-                match socket.run(vec![link::delete(&cable.name)]) {
-                    Ok(()) | Err((_, Errno::NODEV)) => {}
-                    Err((_, why)) => return Err(NetError::step("remove", &cable.name)(why)),
-                }
-            }
-            Err((_, why @ (Errno::NODEV | Errno::INVAL))) => last = why,
-            Err((_, why)) => return Err(NetError::step("make the link", &cable.name)(why)),
+    // The bridge may go between two steps, when another rank's end empties it: then once more from its making. What
+    // goes twice is taken away by somebody else.
+    let mut again = 2;
+    loop {
+        match plug_in_once(&mut socket, cable, address, namespace) {
+            Err(NetError::Step { source, .. }) if again > 0 && is_gone(&source) => again -= 1,
+            done => return done,
         }
     }
-    Err(NetError::step("make the link", &cable.name)(last))
 }
 
-fn finish(socket: &mut Socket, cable: &Cable, address: Ipv4Addr, bridge: u32) -> Result<(), NetError> {
+/// A link, or a setting of it, that was there a step before; `EINVAL` is how a bridge that is gone is refused as the
+/// place of a new cable.
+fn is_gone(why: &io::Error) -> bool {
+    Errno::from_io_error(why).is_some_and(|why| [Errno::NODEV, Errno::NOENT, Errno::INVAL].contains(&why))
+}
+
+fn plug_in_once(
+    socket: &mut Socket,
+    cable: &Cable,
+    address: Ipv4Addr,
+    namespace: BorrowedFd<'_>,
+) -> Result<(), NetError> {
+    let bridge = ensure_bridge(socket, cable)?;
+    let make = |socket: &mut Socket| {
+        socket.run(vec![
+            link::new_veth(&cable.name, bridge, cable.mtu, namespace),
+            link::port_up(&cable.name, cable.isolated),
+        ])
+    };
+    let mut made = make(socket);
+    if let Err((0, Errno::EXIST)) = made {
+        // left by an attempt that was cut short: the number is this task's alone
+        match socket.run(vec![link::delete(&cable.name)]) {
+            Ok(()) | Err((_, Errno::NODEV)) => made = make(socket),
+            Err((_, why)) => return Err(NetError::step("remove", &cable.name)(why)),
+        }
+    }
+    made.map_err(|(_, why)| NetError::step("make the link", &cable.name)(why))?;
     if cable.isolated || cable.gateway.is_none() {
         return Ok(());
     }

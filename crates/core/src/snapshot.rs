@@ -6,6 +6,7 @@
 
 use crate::event::DeviceGrant;
 use crate::ids::{GangId, Generation, NodeName, UserName};
+use crate::mix::Mix;
 use crate::model::speed::{done_in, takes};
 use crate::model::{Class, Device, GangSize, QueueSpec, Resources, Shape, Speed};
 use crate::units::{Bytes, MilliCpu, Millis, Thousandths, Timestamp};
@@ -296,6 +297,8 @@ pub struct Snapshot {
     pub node_ords: BTreeMap<NodeName, NodeOrd>,
     /// Where each gang stands.
     pub gang_ords: BTreeMap<GangId, GangOrd>,
+    /// What is expected to come: the first alternative of what was submitted, once a task.
+    pub mix: Mix<Shape>,
     /// Cleared by the engine after each plan it commits.
     pub touched: Touched,
 }
@@ -363,6 +366,8 @@ pub struct Settings {
     pub patience: Millis,
     /// Which placement policy.
     pub placement: PlacementPolicy,
+    /// Where chance starts, for the placement policy that has any. Default 0.
+    pub placement_seed: u64,
     /// Which queue is served next. Default fair share.
     pub queues: QueuePolicy,
     /// Which gang of it is tried first. Default first come, first served.
@@ -382,6 +387,7 @@ impl Default for Settings {
             freeze_before_evict: Millis(500),
             patience: Millis(300_000),
             placement: PlacementPolicy::Pack,
+            placement_seed: 0,
             queues: QueuePolicy::FairShare,
             order: OrderPolicy::Fifo,
             ranking: Ranking::default(),
@@ -391,13 +397,45 @@ impl Default for Settings {
 
 /// Scores nodes that passed every hard constraint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum PlacementPolicy {
     /// Fill the fullest node first.
     #[default]
     Pack,
     /// Fill the emptiest node first.
     Spread,
+    /// Pack, and put a gang under the fewest switches, racks and zones, the tightest of them first.
+    Topology,
+    /// Any node that fits.
+    Random,
+    /// The least left over, CPU and devices alike.
+    BestFit,
+    /// The smallest product of what is asked for and what is left.
+    DotProduct,
+    /// Tasks that share devices together, those that do not together.
+    GpuClustering,
+    /// Shared devices, then free devices of used nodes, then idle nodes.
+    GpuPacking,
+    /// The steepest descent of fragmentation against the expected mix.
+    Fgd,
+    /// Our own: worth of gaps, then fragmentation, against the expected mix.
+    Gaps,
+}
+
+impl PlacementPolicy {
+    /// Every policy.
+    pub const ALL: [Self; 10] = [
+        Self::Pack,
+        Self::Spread,
+        Self::Topology,
+        Self::Random,
+        Self::BestFit,
+        Self::DotProduct,
+        Self::GpuClustering,
+        Self::GpuPacking,
+        Self::Fgd,
+        Self::Gaps,
+    ];
 }
 
 /// Chooses the queue that is served next.

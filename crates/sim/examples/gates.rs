@@ -101,7 +101,7 @@ fn packing_parts(folder: &Path, quick: bool) -> Result<Vec<Part<'_>>, Box<dyn Er
             let nodes = openb::nodes(gz("openb_node_list_gpu_node.csv.gz")?).rows;
             let pods = openb::pods(gz(&format!("{workload}.csv.gz"))?).rows;
             let mut rows = packing(&cells(&workload, &nodes, &pods, &published, &Draws::Published));
-            rows.push(packing_contest(&workload, &contest(&nodes, &pods, &Draws::Published)));
+            rows.extend(packing_contest(&workload, &contest(&nodes, &pods, &Draws::Published)));
             Ok(rows)
         })
     };

@@ -1,7 +1,9 @@
 //! The packing experiment on a small cluster of its own: what a policy is for, and that a seed fixes everything.
 
 use flate2::read::GzDecoder;
-use pond_sim::packing::{Cluster, Draws, Policy, Workload, cells, run};
+use pond_core::plan::Places;
+use pond_core::snapshot::{PlacementPolicy, Settings};
+use pond_sim::packing::{Cluster, Draws, Policy, Translated, Workload, cells, run, run_ours};
 use pond_sim::trace::fgd::published;
 use pond_sim::trace::openb::{OpenbNode, OpenbPod, nodes, pods};
 use proptest::prelude::*;
@@ -66,6 +68,68 @@ fn the_published_means_come_out_when_the_published_orders_go_in() {
     for cell in cells {
         assert!(cell.difference().abs() < 0.01, "{cell:?}");
     }
+}
+
+/// As many pods as the mix reads at once, so that FGD can be told all of them beforehand.
+fn mixed_pods() -> Vec<OpenbPod> {
+    let shapes = [(0, 0), (1, 470), (1, 1000), (1, 320), (2, 1000), (1, 650), (1, 810), (4, 1000)];
+    let cpu = [1000, 6000, 11_000, 2000, 16_000];
+    (0..256)
+        .map(|at| {
+            let (gpus, milli) = shapes[at * at % 11 % shapes.len()];
+            OpenbPod { cpu_milli: cpu[at % cpu.len()], ..pod(at, gpus, milli) }
+        })
+        .collect()
+}
+
+#[test]
+fn the_planner_decides_as_the_published_arithmetic_pod_by_pod() {
+    let mut nodes = cluster(60, 8);
+    nodes.iter_mut().enumerate().for_each(|(at, node)| node.gpus = [8, 2, 4][at % 3]);
+    // The published arithmetic divides by the largest node of its trace.
+    nodes[0].cpu_milli = 128_000;
+    let (cluster, pods) = (Cluster::new(&nodes), mixed_pods());
+    let both = [
+        (Policy::BestFit, PlacementPolicy::BestFit),
+        (Policy::DotProduct, PlacementPolicy::DotProduct),
+        (Policy::GpuPacking, PlacementPolicy::GpuPacking),
+        (Policy::Fgd, PlacementPolicy::Fgd),
+    ];
+    for ((policy, placement), seed) in both.into_iter().flat_map(|pair| (0..4).map(move |seed| (pair, seed)))
+    {
+        let workload = Workload::new(&cluster, &pods, 130, seed);
+        let published = run(&cluster, &workload, policy);
+        let Translated { nodes, shapes } = Translated::of(&cluster, &workload);
+        let mut places = Places::new(&nodes, &Settings { placement, ..Settings::default() });
+        for pod in &pods {
+            places.arrive(&shapes[&cluster.demand(pod)], 1);
+        }
+        for (at, (demand, published)) in workload.asked().zip(&published.places).enumerate() {
+            let want = places.know(&shapes[demand]);
+            let found = places.find(want, &[]);
+            let place = found.as_ref().map(|place| (place.node().0, place.devices().min()));
+            assert_eq!(place, *published, "{policy:?}, seed {seed}, pod {at}: {demand:?}");
+            found.iter().for_each(|place| places.take(place));
+        }
+    }
+}
+
+#[test]
+fn one_move_makes_room_and_is_counted() {
+    // 300 and 400 spread over two GPUs leave no place for 700 until one of them moves beside the other.
+    let cluster = Cluster::new(&cluster(2, 1));
+    let pods = [pod(0, 1, 600), pod(1, 1, 300), pod(2, 1, 700), pod(3, 1, 400)];
+    let most = (0..40).map(|seed| {
+        let workload = Workload::new(&cluster, &pods, 130, seed);
+        let granted = |most| run_ours(&cluster, &workload, PlacementPolicy::Spread, most);
+        let ((staying, none), (moving, moves)) = (granted(0), granted(1));
+        assert_eq!((none.pods, none.milli), (0, 0));
+        assert!(moving.granted_at(130) >= staying.granted_at(130));
+        assert!(moves.made_room_for <= moves.pods);
+        assert!(moves.pods == 0 || moving.granted_at(130) > staying.granted_at(130));
+        moves.pods
+    });
+    assert!(most.max() > Some(0), "spread leaves holes that one move closes");
 }
 
 #[test]

@@ -190,7 +190,11 @@ impl Engine {
         let Some(job) = self.jobs.get_mut(&id.job) else { return };
         let Some(queue) = self.rows.queue_ord(&job.spec.queue) else { return };
         let Some(gang) = job.gang(id.index) else { return };
-        let demand = self.rows.intern(gang.shapes(&job.spec));
+        let shapes = gang.shapes(&job.spec);
+        if let Some(shape) = shapes.first() {
+            self.rows.snapshot.mix.arrive(shape, job.spec.size.min);
+        }
+        let demand = self.rows.intern(shapes);
         let row = gang_row(job, gang, queue, demand);
         let ord = self.rows.add_gang(row);
         let spare = job.spec.class == Class::Spare;

@@ -14,7 +14,8 @@ use super::timers::{Timer, Timers};
 use super::{Engine, Settings};
 use crate::ids::{JobId, NodeName, QueuePath};
 use crate::meter::Meter;
-use crate::model::{Class, QueueSpec, Resources};
+use crate::mix::Mix;
+use crate::model::{Class, QueueSpec, Resources, Shape};
 use crate::snapshot::{NodeRow, QueueOrd};
 use crate::units::{MilliCpu, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,8 @@ pub struct EngineImage {
     timers: Vec<(Timer, Timestamp)>,
     meter: Meter,
     counters: Counters,
+    #[serde(default)]
+    mix: Mix<Shape>,
 }
 
 impl Engine {
@@ -50,6 +53,7 @@ impl Engine {
             timers: self.timers.all(),
             meter: self.meter.to_owned(),
             counters: self.counters,
+            mix: self.rows.snapshot.mix.to_owned(),
         }
     }
 
@@ -79,6 +83,7 @@ impl Engine {
             engine.timers.set(timer, at);
         }
         engine.rows = engine.rows_from_scratch(image.queues);
+        engine.rows.snapshot.mix = image.mix;
         // Histories were saved up to date.
         engine.rows.used_otherwise.clear();
         for job in engine.jobs.values() {

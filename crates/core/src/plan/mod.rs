@@ -7,6 +7,7 @@ mod emit;
 mod evict;
 mod explain;
 mod lend;
+mod places;
 mod planner;
 mod policy;
 mod problem;
@@ -21,8 +22,8 @@ mod what_if;
 #[cfg(any(test, feature = "testkit"))]
 pub mod world;
 
+pub use places::{Place, Places, WantOrd};
 pub use planner::Planner;
-pub use policy::place::worth::GapWorth;
 pub(crate) use problem::shape::model_matches;
 
 use crate::event::DeviceGrant;

@@ -17,7 +17,7 @@ use super::{Decision, Plan, WhatIf};
 use crate::ids::GangId;
 use crate::model::{Class, ShareMode};
 use crate::queue::{Amounts, Hit, RUNNING, Tree, device_share};
-use crate::snapshot::{Backfill, GangOrd, Settings, Snapshot};
+use crate::snapshot::{Backfill, GangOrd, PlacementPolicy, Settings, Snapshot};
 use crate::units::{Bytes, Timestamp};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -522,6 +522,9 @@ impl Solver<'_> {
             let seat = pool.find(want, None, kept)?;
             pool.seat(want, &seat);
             return Some(vec![seat]);
+        }
+        if self.settings.placement == PlacementPolicy::Topology {
+            return pool.seat_together(want, count, kept);
         }
         let dead = &mut self.runs.entry(bucket).or_default().dead;
         dead.resize(pool.domains.len(), false);

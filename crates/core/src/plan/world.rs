@@ -230,6 +230,9 @@ impl World {
         let id = JobId(self.jobs).gang(0);
         let next = DemandOrd(u32::try_from(self.snapshot.demands.len()).expect("few demands"));
         let Ask { shapes, mut row } = ask;
+        if let Some(shape) = shapes.first() {
+            self.snapshot.mix.arrive(shape, row.size.min);
+        }
         let demand = *self.demands.entry(shapes).or_insert_with_key(|shapes| {
             self.snapshot.demands.push(shapes.clone());
             next
@@ -429,6 +432,19 @@ impl World {
             self.vacant.push(ord);
             self.touch(ord);
         }
+    }
+
+    /// Takes a gang that has no place from the pool.
+    ///
+    /// # Panics
+    /// When there is no such gang.
+    pub fn withdraw(&mut self, id: GangId) {
+        let ord = self.snapshot.gang_ords[&id];
+        self.reasons.remove(&id);
+        self.snapshot.gangs[ord.0 as usize] = None;
+        self.snapshot.gang_ords.remove(&id);
+        self.vacant.push(ord);
+        self.touch(ord);
     }
 
     /// Frees what evicted and shrunk gangs still hold.

@@ -1,7 +1,7 @@
 //! Gate 2: the published packing table (Weng et al., ATC 2023), and ours against FGD.
 
 use super::Row;
-use crate::packing::{Cell, Contest, TOLERANCE};
+use crate::packing::{Cell, Contest, Figure, MOVES, TOLERANCE};
 
 /// One row a workload and policy: the cell that differs most from the published mean.
 #[must_use]
@@ -29,15 +29,21 @@ pub fn packing(cells: &[Cell]) -> Vec<Row> {
         .collect()
 }
 
-/// Our policy against FGD on the same arrivals, without migration.
+/// Ours against FGD on the same arrivals: without migration, and with a few moves, which are counted.
 #[must_use]
-pub fn packing_contest(workload: &str, contest: &Contest) -> Row {
-    Row {
+pub fn packing_contest(workload: &str, contest: &Contest) -> Vec<Row> {
+    let row = |what: String, ours: Figure, cost: String| Row {
         gate: 2,
-        what: format!("{workload}, ours without migration: allocation % at 130 %"),
-        ours: format!("{:.2} ± {:.2}", contest.gaps.mean, contest.gaps.deviation),
+        what: format!("{workload}, ours {what}: allocation % at 130 %"),
+        ours: format!("{:.2} ± {:.2}{cost}", ours.mean, ours.deviation),
         reference: format!("FGD {:.2} ± {:.2}", contest.fgd.mean, contest.fgd.deviation),
         bound: "more".to_owned(),
-        pass: Some(contest.gaps.mean > contest.fgd.mean),
-    }
+        pass: Some(ours.mean > contest.fgd.mean),
+    };
+    let cost =
+        format!(", {} pods moved, {:.2} % of what was granted", contest.moves.pods, contest.moved_percent());
+    vec![
+        row("without migration".to_owned(), contest.gaps, String::new()),
+        row(format!("with at most {MOVES} move for a pod"), contest.moving, cost),
+    ]
 }

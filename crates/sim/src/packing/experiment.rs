@@ -1,7 +1,6 @@
 //! One run: pods in a random order, one pass, nothing leaves.
 
 use super::cluster::{Cluster, Demand, Node};
-use super::expected::Expected;
 use super::fragment::TypicalPods;
 use super::policy::Policy;
 use crate::random::Random;
@@ -127,6 +126,23 @@ impl Workload {
         }
         Self { arrivals, demands: asked.demands, nodes, typical: asked.typical, seed: draws.bits() }
     }
+
+    /// What the pods ask for, in the order in which they come.
+    pub fn asked(&self) -> impl Iterator<Item = &Demand> {
+        self.arrivals.iter().map(|ordinal| &self.demands[*ordinal as usize])
+    }
+
+    /// The order of the nodes, as places in [`Cluster::nodes`].
+    #[must_use]
+    pub fn nodes(&self) -> &[u32] {
+        &self.nodes
+    }
+
+    /// What else is drawn in this run starts from it.
+    #[must_use]
+    pub const fn seed(&self) -> u64 {
+        self.seed
+    }
 }
 
 /// What came of a run.
@@ -134,6 +150,8 @@ impl Workload {
 pub struct Outcome {
     /// Thousandths of GPUs asked for and granted after each pod.
     pub curve: Vec<(u64, u64)>,
+    /// Where each pod went, the lowest of its GPUs with it; nodes in the workload's order.
+    pub places: Vec<Option<(u32, Option<u32>)>>,
     /// Thousandths of GPUs there are.
     pub capacity_milli: u64,
 }
@@ -169,38 +187,43 @@ pub fn run(cluster: &Cluster, workload: &Workload, policy: Policy) -> Outcome {
     let mut nodes: Vec<Node> = workload.nodes.iter().map(|at| cluster.nodes[*at as usize].clone()).collect();
     let mut ties = Random::new(workload.seed, "ties");
     let mut kept = vec![vec![Kept::Unknown; nodes.len()]; workload.demands.len()];
-    let mut outcome = Outcome { curve: Vec::new(), capacity_milli: cluster.capacity_milli() };
-    let mut expected = Expected::at_first(policy, &workload.typical);
+    let mut outcome = Outcome { capacity_milli: cluster.capacity_milli(), ..Outcome::default() };
     let (mut asked, mut granted) = (0, 0);
     for &ordinal in &workload.arrivals {
         let demand = &workload.demands[ordinal as usize];
-        if expected.arrive(demand) {
-            kept.iter_mut().for_each(|scores| scores.fill(Kept::Unknown));
-        }
         asked += demand.total_milli();
+        let mut place = None;
         let scores = &mut kept[ordinal as usize];
         for (node, score) in nodes.iter().zip(scores.iter_mut()) {
             if matches!(score, Kept::Unknown) {
-                *score = graded(node, demand, policy, &expected);
+                *score = graded(node, demand, policy, &workload.typical);
             }
         }
         if let Some((at, gpu)) = best(scores, policy, &mut ties) {
             let node = &mut nodes[at];
             let gpu = if policy == Policy::Random { any_gpu(node, demand, &mut ties) } else { gpu };
+            let whole = || node.gpus.iter().position(|left| *left >= demand.gpu_milli);
+            let first = if demand.gpus == 0 { None } else { gpu.or_else(whole) };
+            place = Some((ordinal_of(at), first.map(ordinal_of)));
             node.take(demand, gpu);
             granted += demand.total_milli();
             kept.iter_mut().for_each(|scores| scores[at] = Kept::Unknown);
         }
         outcome.curve.push((asked, granted));
+        outcome.places.push(place);
     }
     outcome
 }
 
-fn graded(node: &Node, demand: &Demand, policy: Policy, expected: &Expected) -> Kept {
+fn ordinal_of(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+fn graded(node: &Node, demand: &Demand, policy: Policy, typical: &TypicalPods) -> Kept {
     if !node.fits(demand) {
         return Kept::Unfit;
     }
-    let (score, gpu) = policy.score(node, demand, expected);
+    let (score, gpu) = policy.score(node, demand, typical);
     Kept::Fit { score, gpu }
 }
 

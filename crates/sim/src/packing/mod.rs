@@ -6,14 +6,15 @@
 //! are the experiment's; a [`policy`] only scores what passed them, the best score wins.
 
 mod cluster;
-mod expected;
 mod experiment;
 mod fragment;
+mod ours;
 pub mod policy;
 mod table;
 
 pub use cluster::{Cluster, Demand, Node};
 pub use experiment::{Outcome, Workload, run};
 pub use fragment::TypicalPods;
+pub use ours::{Moves, Translated, run_ours};
 pub use policy::Policy;
-pub use table::{Cell, Contest, Draws, FRACTIONS, Figure, PUBLISHED_SEEDS, TOLERANCE, cells, contest};
+pub use table::{Cell, Contest, Draws, FRACTIONS, Figure, MOVES, PUBLISHED_SEEDS, TOLERANCE, cells, contest};

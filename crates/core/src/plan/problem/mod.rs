@@ -5,9 +5,11 @@ pub mod claims;
 pub mod pending;
 pub mod pool;
 pub mod profile;
+pub mod rating;
 pub mod room;
 pub mod running;
 pub mod shape;
+pub mod together;
 
 use super::policy::order::{Facts, Ranker, asked};
 use crate::model::{Class, Shape, Speed};
@@ -101,7 +103,7 @@ impl Problem {
         let label_keys: BTreeSet<String> = shapes.flat_map(|shape| shape.labels.keys().cloned()).collect();
         let parts: Vec<Amounts> = snapshot.nodes.iter().map(part).collect();
         let mut problem = Self {
-            pool: Pool::new(&snapshot.nodes, label_keys.clone(), settings.placement, settings.lend_margin),
+            pool: Pool::new(&snapshot.nodes, label_keys.clone(), settings),
             pending: Pending::default(),
             running: Running::default(),
             total: parts.iter().fold(Amounts::ZERO, |sum, part| sum.plus(part)),
@@ -119,6 +121,7 @@ impl Problem {
         for gang in 0..snapshot.gangs.len() {
             problem.read_gang(snapshot, GangOrd(u32::try_from(gang).unwrap_or(u32::MAX)));
         }
+        problem.pool.expect(&snapshot.mix);
         problem
     }
 
@@ -133,6 +136,7 @@ impl Problem {
         if snapshot.touched.all || self.epoch < snapshot.touched.since || !self.try_update(snapshot) {
             *self = Self::new(snapshot, settings, now);
         }
+        self.pool.expect(&snapshot.mix);
         self.epoch = snapshot.epoch;
     }
 

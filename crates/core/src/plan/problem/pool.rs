@@ -9,14 +9,15 @@
 use super::bits::Bits;
 use super::claims::Claims;
 use super::profile::{Match, Profile, Standing, copies, matches};
-use super::room::{DeviceFacts, DeviceFree, Free, NodeFree, Picked, can_pick, pick_devices};
+use super::rating::Ratings;
+use super::room::{DeviceFacts, DeviceFree, Free, NodeFree, Picked, can_pick, pick_devices_from};
 use super::shape::{Compiled, Models, signed};
 use crate::event::DeviceGrant;
 use crate::ids::GangId;
 use crate::model::ShareMode;
-use crate::plan::policy::place::{SCORES, View, score};
+use crate::plan::policy::place::{Expected, Largest, Room, SCORES, View, rates, score};
 use crate::plan::{Constraint, Dimension, Funnel};
-use crate::snapshot::{NodeOrd, NodeRow, NodeState, PlacementPolicy};
+use crate::snapshot::{NodeOrd, NodeRow, NodeState, PlacementPolicy, Settings};
 use crate::units::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,6 +48,8 @@ pub struct Variant {
     counts: [u32; 5],
     /// How much of the log of grown nodes it has seen.
     seen: u64,
+    /// What nodes cost for it, under policies that rate.
+    pub(super) ratings: Ratings,
 }
 
 /// What a search wants.
@@ -88,8 +91,17 @@ enum Undo {
 /// The nodes.
 #[derive(Clone, Debug)]
 pub struct Pool {
-    policy: PlacementPolicy,
+    pub(super) policy: PlacementPolicy,
+    pub(super) seed: u64,
     lend_margin: u64,
+    /// The version of the mix behind `expected`.
+    pub(super) mix: Option<u64>,
+    pub(super) expected: Expected,
+    pub(super) largest: Largest,
+    /// Counts changes of nodes.
+    clock: u64,
+    /// When each node changed last.
+    changed_at: Vec<u64>,
     free: Vec<Free>,
     device_start: Vec<u32>,
     devices: Vec<DeviceFree>,
@@ -118,6 +130,8 @@ pub struct Pool {
     label_keys: BTreeSet<String>,
     /// Nodes that are close to each other, closest first.
     pub domains: Vec<Bits>,
+    /// Where the domains of each closeness end: switches, racks, zones.
+    pub(super) tiers: [usize; 3],
     /// Reservations.
     pub claims: Claims,
     /// Counts nodes that became others than they were: opened, closed, relabelled, with other devices.
@@ -135,9 +149,11 @@ fn profile_of(row: &NodeRow, facts: &[DeviceFacts], keys: &BTreeSet<String>, len
 }
 
 /// Groups of nodes under one switch, then one rack, then one zone, that hold at least two nodes and not all.
-fn domains(rows: &[NodeRow]) -> Vec<Bits> {
-    let mut all = Vec::new();
-    for keys in [&["zone", "rack", "switch"][..], &["zone", "rack"], &["zone"]] {
+fn domains(rows: &[NodeRow]) -> (Vec<Bits>, [usize; 3]) {
+    let (mut all, mut tiers) = (Vec::new(), [0; 3]);
+    for (tier, keys) in
+        [&["zone", "rack", "switch"][..], &["zone", "rack"], &["zone"]].into_iter().enumerate()
+    {
         let mut groups: BTreeMap<Vec<Option<&String>>, Bits> = BTreeMap::new();
         for (at, row) in rows.iter().enumerate() {
             let place: Vec<Option<&String>> = keys.iter().map(|key| row.labels.get(*key)).collect();
@@ -146,8 +162,9 @@ fn domains(rows: &[NodeRow]) -> Vec<Bits> {
             }
         }
         all.extend(groups.into_values().filter(|nodes| nodes.iter().nth(1).is_some()));
+        tiers[tier] = all.len();
     }
-    all
+    (all, tiers)
 }
 
 impl Variant {
@@ -166,16 +183,18 @@ impl Variant {
 
 impl Pool {
     /// All nodes; `label_keys` are the keys that demands ask for.
-    pub fn new(
-        rows: &[NodeRow],
-        label_keys: BTreeSet<String>,
-        policy: PlacementPolicy,
-        lend_margin: u64,
-    ) -> Self {
+    pub fn new(rows: &[NodeRow], label_keys: BTreeSet<String>, settings: &Settings) -> Self {
         let n = rows.len();
+        let (domains, tiers) = domains(rows);
         let mut pool = Self {
-            policy,
-            lend_margin,
+            policy: settings.placement,
+            seed: settings.placement_seed,
+            lend_margin: settings.lend_margin,
+            mix: None,
+            expected: Expected::default(),
+            largest: Largest::default(),
+            clock: 0,
+            changed_at: vec![0; n],
             free: vec![Free::default(); n],
             device_start: Vec::with_capacity(n + 1),
             devices: Vec::new(),
@@ -197,7 +216,8 @@ impl Pool {
             log: Vec::new(),
             models: Models::default(),
             label_keys,
-            domains: domains(rows),
+            domains,
+            tiers,
             claims: Claims::new(n),
             reshaped: 0,
         };
@@ -286,6 +306,8 @@ impl Pool {
     }
 
     fn rescore(&mut self, node: usize) {
+        self.clock += 1;
+        self.changed_at[node] = self.clock;
         if self.devices_empty[node] > 0 {
             let range = self.device_range(node);
             let healthy =
@@ -361,6 +383,7 @@ impl Pool {
             code: vec![NEVER; self.len()],
             counts: [0; 5],
             seen: 0,
+            ratings: Ratings::default(),
         };
         self.variants.push(variant);
         let at = self.variants.len() - 1;
@@ -466,6 +489,9 @@ impl Pool {
         if self.variants[want.variant].fit.is_empty() {
             return None;
         }
+        if rates(self.policy) {
+            return self.find_rated(want, domain, kept);
+        }
         for level in 0..LEVELS {
             if self.level_sizes[level] == 0 {
                 continue;
@@ -489,41 +515,77 @@ impl Pool {
                 }
             }
             if let Some((_, node)) = best {
-                return self.pick(want, node).map(|picked| Seat { node, picked });
+                let first = self.close_device(want.variant, node);
+                return self.pick(want, node, first).map(|picked| Seat { node, picked });
             }
         }
         None
     }
 
-    fn would_take(&mut self, want: &Want<'_>, node: usize, kept: &mut Option<KeptFor>) -> bool {
-        let code = self.code(want.variant, node);
+    /// Whether the variant fits on the node now; written down when not.
+    pub(super) fn fits_now(&mut self, variant: usize, node: usize) -> bool {
+        let code = self.code(variant, node);
         if code != 0 {
-            self.variants[want.variant].note(node, code);
+            self.variants[variant].note(node, code);
+        }
+        code == 0
+    }
+
+    /// The first node from `from` on that the variant may fit on.
+    pub(super) fn next_fit(&self, variant: usize, domain: Option<usize>, from: usize) -> Option<usize> {
+        let fit = &self.variants[variant].fit;
+        fit.common_from(domain.map_or(fit, |domain| &self.domains[domain]), None, from)
+    }
+
+    /// When the node changed last.
+    pub(super) fn changed_at(&self, node: usize) -> u64 {
+        self.changed_at[node]
+    }
+
+    /// What is free on the node.
+    pub(super) fn room(&self, node: usize) -> Room<'_> {
+        let range = self.device_range(node);
+        Room { free: self.free[node], devices: &self.devices[range.clone()], facts: &self.facts[range] }
+    }
+
+    /// The largest node that is there.
+    pub(super) fn find_largest(&self) -> Largest {
+        let there = self.profiles.iter().zip(&self.profile_sizes).filter(|(_, nodes)| **nodes > 0);
+        there.fold(Largest::default(), |largest, (profile, _)| Largest {
+            cpu: largest.cpu.max(profile.empty.cpu),
+            devices: largest.devices.max(1000 * profile.facts.len() as i64),
+        })
+    }
+
+    pub(super) fn would_take(&mut self, want: &Want<'_>, node: usize, kept: &mut Option<KeptFor>) -> bool {
+        if !self.fits_now(want.variant, node) {
             return false;
         }
         if want.avoid.iter().any(|avoided| avoided.0 as usize == node) {
             return false;
         }
-        if self.claims.any(node) && self.pick(want, node).is_none() {
+        if self.claims.any(node) && self.pick(want, node, None).is_none() {
             *kept = kept.or_else(|| self.claims.first(node, want.end));
             return false;
         }
         true
     }
 
-    /// Devices for one task on this node such that no reservation is delayed.
-    fn pick(&self, want: &Want<'_>, node: usize) -> Option<Picked> {
+    /// Devices for one task on this node such that no reservation is delayed, a certain one first.
+    pub(super) fn pick(&self, want: &Want<'_>, node: usize, first: Option<u32>) -> Option<Picked> {
         let variant = &self.variants[want.variant];
         let met =
             if self.claims.any(node) { self.claims.meet(node, want.end, || self.state(node)) } else { None };
         match met {
             None => {
                 let range = self.device_range(node);
-                pick_devices(&self.devices[range.clone()], &self.facts[range], &variant.shape.slots)
+                let slots = &variant.shape.slots;
+                pick_devices_from(&self.devices[range.clone()], &self.facts[range], slots, first)
             }
             Some(state) => {
                 let takes = state.free.takes(&variant.shape, variant.spare);
-                takes.then(|| pick_devices(&state.devices, self.facts(node), &variant.shape.slots)).flatten()
+                let slots = &variant.shape.slots;
+                takes.then(|| pick_devices_from(&state.devices, self.facts(node), slots, first)).flatten()
             }
         }
     }
@@ -621,6 +683,17 @@ impl Pool {
         if sign < 0 {
             self.grow(node);
         }
+    }
+
+    /// CPU, memory and disk of one task of the variant.
+    pub fn amounts(&self, variant: usize) -> [i64; 3] {
+        let shape = &self.variants[variant].shape;
+        [shape.cpu, shape.memory, shape.disk]
+    }
+
+    /// Makes what was done since the last reset the state that a reset goes back to. There must be no reservations.
+    pub fn settle(&mut self) {
+        self.log.clear();
     }
 
     /// Where the log stands, for [`Self::undo`].

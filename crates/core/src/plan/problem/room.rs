@@ -176,6 +176,17 @@ pub type Picked = Vec<(u32, DeviceGrant, ShareMode)>;
 /// Preference: the device with least free compute, then memory; then the NUMA node of the device
 /// chosen before; then the ordinal.
 pub fn pick_devices(free: &[DeviceFree], facts: &[DeviceFacts], slots: &[Slot]) -> Option<Picked> {
+    pick_devices_from(free, facts, slots, None)
+}
+
+/// The same, with a device that is preferred to all others.
+pub fn pick_devices_from(
+    free: &[DeviceFree],
+    facts: &[DeviceFacts],
+    slots: &[Slot],
+    first: Option<u32>,
+) -> Option<Picked> {
+    let first = first.map(|device| device as usize);
     if slots.is_empty() {
         return Some(Vec::new());
     }
@@ -188,7 +199,8 @@ pub fn pick_devices(free: &[DeviceFree], facts: &[DeviceFacts], slots: &[Slot]) 
         let mut order: Vec<usize> =
             (0..free.len()).filter(|d| free[*d].takes(&facts[*d], &slots[at])).collect();
         order.sort_by_key(|d| {
-            (holder[*d].is_some(), free[*d].compute, free[*d].memory, numa != Some(facts[*d].numa), *d)
+            let near = numa == Some(facts[*d].numa);
+            (holder[*d].is_some(), first != Some(*d), free[*d].compute, free[*d].memory, !near, *d)
         });
         let mut seen = vec![false; free.len()];
         if !augment(at, &order, &mut holder, &mut seen, free, facts, slots) {

@@ -3,6 +3,7 @@
 mod drain;
 mod explanations;
 mod orders;
+mod places;
 mod properties;
 mod scenarios;
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::model::{Class, GangSize, QueueSpec};
 use crate::plan::world::{Ask, gpu_share, gpus, shape};
-use crate::snapshot::QueueOrd;
+use crate::snapshot::{PlacementPolicy, QueueOrd};
 use crate::units::Millis;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -104,8 +104,11 @@ proptest! {
     /// Feasible (every plan passes the checks), gang-atomic, within limits, at rest after each batch, and the same
     /// plan with and without what the planner kept: all asserted by `Pool::plan` and `Pool::run` at every step.
     #[test]
-    fn sound_and_at_rest_over_any_story((nodes, story) in story()) {
-        let mut pool = Pool::new(world(nodes));
+    fn sound_and_at_rest_over_any_story(
+        (nodes, story) in story(),
+        placement in prop::sample::select(&PlacementPolicy::ALL[..]),
+    ) {
+        let mut pool = Pool::with(world(nodes), Settings { placement, ..Settings::default() });
         for (gangs, seconds) in story {
             for gang in gangs {
                 let at = pool.at();

@@ -2,14 +2,14 @@
 //!
 //! For a part of a GPU each GPU that suffices is tried and the first best one taken.
 
-use super::{Demand, Expected, MAX_SCORE, Node};
+use super::{Demand, MAX_SCORE, Node, TypicalPods};
 
-pub(super) fn score(node: &Node, demand: &Demand, expected: &Expected) -> (i64, Option<usize>) {
-    let before = expected.typical.fragment(node);
+pub(super) fn score(node: &Node, demand: &Demand, typical: &TypicalPods) -> (i64, Option<usize>) {
+    let before = typical.fragment(node);
     super::best_gpu(node, demand, |at| {
         let mut after = node.clone();
         after.take(demand, at);
-        let descent = (before - expected.typical.fragment(&after)) / 1000.0;
+        let descent = (before - typical.fragment(&after)) / 1000.0;
         (MAX_SCORE as f64 / (1.0 + (-descent).exp())) as i64
     })
 }

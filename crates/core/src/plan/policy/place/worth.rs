@@ -30,7 +30,6 @@ impl Default for GapWorth {
 
 impl GapWorth {
     /// From the expected shares, in thousandths of a device below 1000, with their weights. Nothing expected: no gap is worth anything.
-    #[must_use]
     pub fn of(shares: &[(u32, u64)]) -> Self {
         let mut priced: Vec<(usize, f64)> = shares
             .iter()
@@ -47,7 +46,6 @@ impl GapWorth {
     }
 
     /// What is lost when a share is taken from a gap that suffices, in thousandths of a device.
-    #[must_use]
     pub fn loss(&self, gap: u32, share: u32) -> u32 {
         let worth = |at: u32| u32::from(self.0[(at as usize).min(WHOLE)]);
         worth(gap).saturating_sub(worth(gap.saturating_sub(share)) + worth(share))

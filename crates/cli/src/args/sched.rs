@@ -46,6 +46,15 @@ pub struct TraceArgs {
     /// What is said of run times before jobs start
     #[arg(long, value_enum, default_value_t, value_name = "HOW")]
     pub predict: PredictBy,
+    /// Measured speeds for jobs that use devices, of Gavel, Pollux, Sia or Lucid's pairs; each job draws a model by the seed
+    #[arg(long, value_name = "FILE")]
+    pub speeds: Vec<PathBuf>,
+    /// Jobs may grow to so many times their tasks, of one device each
+    #[arg(long, value_name = "N", requires = "speeds", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub grow: u32,
+    /// So many jobs of one device may share it, and slow each other down
+    #[arg(long, value_name = "N", requires = "speeds", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub share: u32,
     /// This many machines, all alike, instead of the trace's own
     #[arg(long, value_name = "N", conflicts_with = "cluster")]
     pub nodes: Option<u32>,

@@ -24,7 +24,7 @@ pub fn simulate(ctx: &Ctx, args: &SimulateArgs) -> Done {
             settings::overridden(settings, &args.sim)
         })
         .collect::<Result<_, CliError>>()?;
-    let scene = scene(&ctx.out, &args.trace)?;
+    let scene = scene(&ctx.out, &args.trace, args.sim.seed)?;
     let tasks: Vec<Task<'_>> = each
         .iter()
         .map(|settings| Task {

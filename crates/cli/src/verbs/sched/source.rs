@@ -8,7 +8,8 @@ use pond_core::ids::NodeName;
 use pond_core::model::{NodeSpec, QueueSpec};
 use pond_core::units::{Bytes, MilliCpu, Millis, Timestamp};
 use pond_sim::experiment::{Foresight, foresee, hasten};
-use pond_sim::trace::{Format, Jobs, Loaded, Machine, Options, TraceError, open_with, time};
+use pond_sim::trace::profiles::Assign;
+use pond_sim::trace::{Content, Format, Jobs, Loaded, Machine, Options, TraceError, open_with, time};
 use pond_sim::workload::Cluster;
 use std::path::Path;
 
@@ -35,7 +36,7 @@ pub struct Scene {
 ///
 /// # Errors
 /// A file that is not there or holds no job; a window or a cluster that makes no sense.
-pub fn scene(out: &Out, args: &TraceArgs) -> Result<Scene, CliError> {
+pub fn scene(out: &Out, args: &TraceArgs, seed: u64) -> Result<Scene, CliError> {
     let mut jobs = read(out, args)?;
     let all = jobs.workload.jobs.len();
     if args.from.is_some() || args.to.is_some() {
@@ -62,6 +63,7 @@ pub fn scene(out: &Out, args: &TraceArgs) -> Result<Scene, CliError> {
         jobs.starts.clear();
     }
     foresee(&mut jobs.workload, foresight(args.predict));
+    give_speeds(out, args, seed, &mut jobs)?;
     let machines = machines(args, &mut jobs)?;
     let about = about(args, &jobs, &machines);
     Ok(Scene { title: jobs.workload.name.clone(), about, learns: args.predict == PredictBy::UserMean, jobs })
@@ -75,6 +77,28 @@ const fn foresight(by: PredictBy) -> Foresight {
         PredictBy::Constant => Foresight::Constant(Millis(3_600_000)),
         PredictBy::Inverted => Foresight::Inverted,
     }
+}
+
+/// Gives jobs the speeds of the files with them.
+fn give_speeds(out: &Out, args: &TraceArgs, seed: u64, jobs: &mut Jobs) -> Result<(), CliError> {
+    let (mut profiles, mut pairs) = (Vec::new(), Vec::new());
+    for path in &args.speeds {
+        let loaded = open_with(path, None, &Options::default()).map_err(|why| unreadable(path, &why))?;
+        left_out(out, &loaded);
+        let format = loaded.format;
+        let Content::Speeds { profiles: found, pairs: more } = loaded.content else {
+            let shown = clean(&path.display().to_string()).into_owned();
+            return Err(CliError::BadFile {
+                messages: format!(
+                    "error: {shown}: a trace of {format} has no speeds; docs/traces.md says which have"
+                ),
+            });
+        };
+        profiles.extend(found);
+        pairs.extend(more);
+    }
+    Assign { seed, grow: args.grow, share: args.share }.to(&mut jobs.workload, &profiles, &pairs);
+    Ok(())
 }
 
 fn about(args: &TraceArgs, jobs: &Jobs, machines: &str) -> String {
@@ -92,6 +116,9 @@ fn about(args: &TraceArgs, jobs: &Jobs, machines: &str) -> String {
     }
     if let Some(load) = &args.load {
         parts.push(format!("load × {load}"));
+    }
+    if !args.speeds.is_empty() {
+        parts.push(format!("speeds drawn, growth × {}, {} on a device", args.grow, args.share));
     }
     parts.push(
         match args.predict {

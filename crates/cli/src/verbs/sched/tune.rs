@@ -50,7 +50,7 @@ pub fn tune(ctx: &Ctx, args: &TuneArgs) -> Done {
     named.iter().for_each(|(_, policy)| policy.apply(&mut base));
     let base = settings::overridden(base, &args.sim)?;
     let params = read_params(&args.params)?;
-    let scene = scene(&ctx.out, &args.trace)?;
+    let scene = scene(&ctx.out, &args.trace, args.sim.seed)?;
     let (train, test) = split(&scene.jobs.workload, args.train)?;
     let bench = Bench { args, scene: &scene, base, params };
     // A value that no setting takes is said before anything runs.

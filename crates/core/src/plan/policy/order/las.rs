@@ -8,8 +8,7 @@
 //! No livelock: at level 0 nobody is evicted. A gang waits at level `l` again only when it was evicted there, by a start at a
 //! lower level; so starts at each level are bounded by those below times the gangs that fit into one place.
 //!
-//! Where not to use it: where the large gangs are the long ones and evictions are dear; there blocking, smallest first, did
-//! better (`docs/policies.md`).
+//! Where not to use it: where the large gangs are the long ones and evictions are dear.
 
 use super::{Facts, Rank, Standing, floor, level};
 use crate::snapshot::Ranking;

@@ -101,7 +101,7 @@ fn refused(why: &SpecError) -> CliError {
 /// The flags, to be laid over a job. Each value is read when that is done.
 fn overrides(flags: &JobFlags) -> Result<Overrides, CliError> {
     let mut all = Overrides::new();
-    let one: [(&str, &Option<String>); 18] = [
+    let one: [(&str, &Option<String>); 19] = [
         ("name", &flags.name),
         ("project", &flags.project),
         ("cpu", &flags.cpu),
@@ -109,6 +109,7 @@ fn overrides(flags: &JobFlags) -> Result<Overrides, CliError> {
         ("disk", &flags.disk),
         ("shm", &flags.shm),
         ("gpu", &flags.gpu),
+        ("opencl", &flags.opencl),
         ("nodes", &flags.nodes),
         ("array", &flags.array),
         ("time", &flags.time),

@@ -34,10 +34,10 @@ pub const PLATFORM_VERSION: Uint = 0x0901;
 pub const MAX_ALLOCATION: Uint = 0x1010;
 /// `CL_DEVICE_GLOBAL_MEM_SIZE`.
 pub const DEVICE_MEMORY: Uint = 0x101F;
+/// `CL_DEVICE_TYPE`: bits; 2 a CPU, 4 a GPU, 8 an accelerator.
+pub const DEVICE_TYPE: Uint = 0x1000;
 /// `CL_DEVICE_NAME`.
 pub const DEVICE_NAME: Uint = 0x102B;
-/// `CL_DEVICE_VENDOR`.
-pub const DEVICE_VENDOR: Uint = 0x102C;
 /// `CL_DEVICE_PARENT_DEVICE`.
 pub const PARENT_DEVICE: Uint = 0x1042;
 /// `CL_DEVICE_GLOBAL_FREE_MEMORY_AMD`: KiB.

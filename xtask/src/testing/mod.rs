@@ -53,7 +53,7 @@ fn steps(filter: Option<&str>) -> Vec<Command> {
         command.args(words);
         command
     };
-    let mut steps = vec![cargo(&["build", "--locked", "--package", "pond"])];
+    let mut steps = vec![cargo(&["build", "--locked", "--package", "pond", "--package", "pond-shims"])];
     if shell::has("cargo-nextest") {
         steps.push(cargo(&[
             "nextest",

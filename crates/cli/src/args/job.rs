@@ -54,6 +54,9 @@ pub struct JobFlags {
     /// Devices: `1`, `H100:8`, `A100:40GB:2`, `0.5`, `24GB`
     #[arg(short, long, value_name = "DEVICES")]
     pub gpu: Option<String>,
+    /// OpenCL devices, written like GPUs: `1`, `0.3`, `4GB`
+    #[arg(long, value_name = "DEVICES")]
+    pub opencl: Option<String>,
     /// Tasks that start together, `4` or `2..4`
     #[arg(short = 'N', long, value_name = "COUNT")]
     pub nodes: Option<String>,

@@ -88,6 +88,7 @@ impl Inner {
             net,
             init: folder.started().map_or(0, |started| started.init),
             disk: 0,
+            shares: super::share::take_up(folder),
         };
         self.state().live.insert((task, generation), live);
         None

@@ -8,6 +8,7 @@ mod adopt;
 mod order;
 mod sample;
 mod session;
+mod share;
 mod spawn;
 mod start;
 mod watch;
@@ -156,6 +157,8 @@ pub(crate) struct Live {
     init: i32,
     /// Last measure of the writable layer, bytes.
     disk: u64,
+    /// Parts of devices it was granted.
+    shares: Vec<share::Share>,
 }
 
 fn state_error(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> AgentError {

@@ -16,6 +16,7 @@ pub(super) fn run(inner: Arc<Inner>) {
         let spare = inner.state().live.values().any(|live| live.spare);
         let every = if spare { inner.config.sample_every_spare } else { inner.config.sample_every };
         let now = Instant::now();
+        inner.divide_devices();
         if now < due {
             // Short waits, so that closing and a first spare task are noticed.
             std::thread::sleep((due - now).min(Duration::from_millis(100)));

@@ -1,5 +1,6 @@
 //! Starting one task: image, network, layer, order, launcher.
 
+use super::share::ShareError;
 use super::{Inner, Live};
 use crate::folder::{Claim, Ended, Folder, StartFailure, now};
 use crate::ground::Ground;
@@ -30,6 +31,13 @@ fn node_fault(message: String) -> Unstarted {
 
 fn job_fault(message: String) -> Unstarted {
     Unstarted::Failed(StartFailure { message, node_fault: false })
+}
+
+fn share_fault(why: ShareError) -> Unstarted {
+    match why {
+        ShareError::Process => job_fault(why.to_string()),
+        _ => node_fault(why.to_string()),
+    }
 }
 
 impl Inner {
@@ -88,7 +96,11 @@ impl Inner {
         if launch.run.isolation == Isolation::Process {
             tolerate(fs::create_dir_all(self.out_dir(launch)));
         }
-        let spec = self.order(launch, &rootfs, net.clone());
+        let (shares, mounts) = self.make_shares(launch, folder, &rootfs).map_err(share_fault)?;
+        let mut spec = self.order(launch, &rootfs, net.clone());
+        if let Some(container) = &mut spec.container {
+            container.volumes.extend(mounts);
+        }
         let text =
             serde_json::to_vec(&spec).map_err(|why| node_fault(format!("cannot write the order: {why}")))?;
         fs::write(folder.launch(), text)
@@ -102,6 +114,7 @@ impl Inner {
             spare: launch.class == Class::Spare,
             init: 0,
             disk: 0,
+            shares,
         };
         self.state().live.insert((task, generation), live);
         let launched = self

@@ -42,7 +42,9 @@ pub fn node(config: &MachineConfig) -> NodeSpec {
     let reserved = config.reserved.unwrap_or_else(|| default_reserve(all));
     let mut labels = found_labels();
     labels.extend(config.labels.clone());
-    NodeSpec { name: config.name.clone(), capacity: all.minus(reserved), devices: devices::devices(), labels }
+    let mut devices = devices::devices();
+    devices.extend(super::opencl::devices(&devices));
+    NodeSpec { name: config.name.clone(), capacity: all.minus(reserved), devices, labels }
 }
 
 fn default_reserve(all: Resources) -> Resources {

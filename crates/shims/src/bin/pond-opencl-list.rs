@@ -1,11 +1,11 @@
-//! Lists the OpenCL devices of this machine, one a line: `address<TAB>bytes of memory<TAB>vendor and name`.
+//! Lists the OpenCL devices of this machine, one a line: `address<TAB>bytes of memory<TAB>type<TAB>name`.
 //!
 //! A program of its own, for a driver may hang or crash, and the node must not. The folder of `.icd` files is
 //! its argument; `/etc/OpenCL/vendors` by default. Addresses are those of a share: platform << 32 | ordinal.
 
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
 
-use pond_opencl::abi::{DEVICE_MEMORY, DEVICE_NAME};
+use pond_opencl::abi::{DEVICE_MEMORY, DEVICE_NAME, DEVICE_TYPE};
 use pond_opencl::driver::{Driver, Table};
 use std::path::PathBuf;
 
@@ -22,7 +22,15 @@ fn main() {
             // SAFETY: a device of this table, and a size of 8 bytes.
             let (memory, name) =
                 unsafe { (table.device_word(device, DEVICE_MEMORY), table.device_text(device, DEVICE_NAME)) };
-            println!("{}\t{}\t{name}", (number as u64) << 32 | ordinal as u64, memory.unwrap_or(0));
+            // SAFETY: as above; a type is 8 bytes.
+            let kind = unsafe { table.device_word(device, DEVICE_TYPE) }.unwrap_or_default();
+            let kind = match kind {
+                kind if kind & 2 != 0 => "cpu",
+                kind if kind & 4 != 0 => "gpu",
+                kind if kind & 8 != 0 => "accelerator",
+                _ => "other",
+            };
+            println!("{}\t{}\t{kind}\t{name}", (number as u64) << 32 | ordinal as u64, memory.unwrap_or(0));
         }
     }
 }

@@ -1,0 +1,101 @@
+//! Shares of an OpenCL device in a pool: the machine's own CPU through PoCL stands in for a device.
+
+use pond_e2e::{Pool, is_root, skip};
+use std::path::{Path, PathBuf};
+
+/// A pool that offers the machine's CPU as an OpenCL device; none where that cannot be.
+fn pool(name: &str) -> Option<Pool> {
+    let drivers = std::fs::read_dir("/etc/OpenCL/vendors").into_iter().flatten().count();
+    if !is_root() || drivers == 0 {
+        skip("shares of an OpenCL device", "they need root and a driver (Debian: pocl-opencl-icd)");
+        return None;
+    }
+    let pool = Pool::new(name);
+    let up = pool.pond(&["up", "-d"]).env("POND_OPENCL_CPU", "1").output().expect("pond runs");
+    assert!(up.status.success(), "{up:?}");
+    let devices = pool.ok(&["gpu"]);
+    assert!(devices.contains("opencl"), "build -p pond-shims beside -p pond: {devices}");
+    Some(pool)
+}
+
+fn write(pool: &Pool, name: &str, text: &str) -> String {
+    std::fs::write(pool.work().join(name), text).expect("written");
+    name.to_owned()
+}
+
+#[test]
+fn a_share_holds_in_whatever_a_task_starts_and_a_whole_device_is_left_alone() {
+    let Some(pool) = pool("shares") else { return };
+    let look = "clinfo --raw 2>/dev/null | grep -m1 GLOBAL_MEM_SIZE | grep -o '[0-9]*$'";
+    let part = write(
+        &pool,
+        "part.yaml",
+        &format!(
+            "type: task\nresources: {{opencl: {{compute: 30%, memory: 256MiB}}, cpu: 0.5, memory: 1GB}}\nrun: |\n  \
+             {look}\n  env -i sh -c \"{look}\"\n  env -i setsid --wait sh -c \"{look}\"\n"
+        ),
+    );
+    let said = pool.ok(&["run", &part]);
+    assert_eq!(said.lines().collect::<Vec<_>>(), ["268435456"; 3], "{said}");
+
+    let whole = write(
+        &pool,
+        "whole.yaml",
+        "type: task\nresources: {opencl: 1, cpu: 0.5, memory: 1GB}\n\
+         run: ls /run /etc/OpenCL/vendors; env; cat /proc/self/maps /proc/self/mountinfo\n",
+    );
+    let said = pool.ok(&["run", &whole]);
+    assert!(!said.contains("pond-share") && !said.contains("libpond"), "{said}");
+    assert!(!said.contains("LD_PRELOAD") && !said.contains("OpenCL/vendors "), "{said}");
+
+    let plain = write(
+        &pool,
+        "plain.yaml",
+        "type: task\nisolation: process\nresources: {opencl: 0.3, cpu: 0.5, memory: 1GB}\nrun: exit 0\n",
+    );
+    let refused = pool.pond(&["run", &plain]).output().expect("pond runs");
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("kept in containers only"), "{refused:?}");
+    pool.finish();
+}
+
+#[test]
+fn two_trainings_share_a_device_and_compute_what_they_would_alone() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the repository");
+    let python: PathBuf = root.join("target/opencl-python/bin/python");
+    if !python.exists() {
+        skip("two trainings on one OpenCL device", "`cargo xtask test` makes the Python for it");
+        return;
+    }
+    let Some(pool) = pool("train") else { return };
+    let job = |name: &str, percent: u32, python: &Path| {
+        let clients = root.join("crates/shims/tests/bed");
+        let text = format!(
+            "type: task\nname: {name}\n\
+             resources: {{opencl: {{compute: {percent}%, memory: 256MiB}}, cpu: 0.5, memory: 2GB}}\n\
+             volumes: ['{}:/clients:ro']\nenv: {{DEV: CL, TRAINING: '1', CACHEDB: /tmp/cache.db}}\n\
+             run: {} /clients/train.py\n",
+            clients.display(),
+            python.display()
+        );
+        write(&pool, &format!("{name}.yaml"), &text)
+    };
+    let files = [job("less", 30, &python), job("more", 70, &python)];
+    let runs: Vec<_> = files
+        .iter()
+        .map(|file| {
+            pool.pond(&["run", file]).stdout(std::process::Stdio::piped()).spawn().expect("pond runs")
+        })
+        .collect();
+    let said: Vec<String> = runs
+        .into_iter()
+        .map(|run| {
+            let done = run.wait_with_output().expect("waited");
+            assert!(done.status.success(), "{done:?}");
+            String::from_utf8_lossy(&done.stdout).into_owned()
+        })
+        .collect();
+    assert_eq!(said[0].matches("loss 0x").count(), 12, "{said:?}");
+    assert_eq!(said[0], said[1]);
+    pool.finish();
+}

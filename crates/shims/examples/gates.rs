@@ -1,7 +1,7 @@
 //! Shares of an OpenCL device, measured: the rows of `cargo xtask gates devices`.
 //!
 //! `gates [--quick]`: the share of time that a busy client gets by its own measurement, alone and in pairs (ten seconds,
-//! median of five; quick: two seconds, one run), and how soon a launch that waits feels a larger share.
+//! median of five; quick: five seconds, one run), and how soon a launch that waits feels a larger share.
 
 #![expect(clippy::print_stdout, reason = "its rows are what it is for")]
 
@@ -69,8 +69,14 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let quick = std::env::args().any(|word| word == "--quick");
-    let (span_ms, runs) = if quick { (2_000, 1) } else { (10_000, 5) };
+    let (span_ms, runs) = if quick { (5_000, 1) } else { (10_000, 5) };
     let mut holds = true;
+    let alone = shares(&[1000], span_ms)[0];
+    println!(
+        "        what the whole device gives on this machine now: {}.{:02} %",
+        alone / 1000,
+        alone % 1000 / 10
+    );
     for thousandths in [&[100][..], &[250], &[500], &[300, 700], &[100, 900]] {
         let measured: Vec<Vec<u64>> = (0..runs).map(|_| shares(thousandths, span_ms)).collect();
         let medians: Vec<u64> =

@@ -5,6 +5,7 @@ use cl3::command_queue as queue;
 use cl3::memory::{self, cl_image_desc, cl_image_format, cl_mem};
 use cl3::{context, device, event, kernel, platform, program};
 use pond_share::{Owner, Terms};
+use std::collections::VecDeque;
 use std::ffi::c_void;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -320,25 +321,36 @@ impl Place {
         .expect("enqueued")
     }
 
-    /// Launches one kernel after the other and says which part of the time they ran, in thousandths of a percent, and
-    /// how many there were: by its own measurement. Says `ready` first and waits, so that several begin together.
+    /// Keeps three kernels in the queue, as programs do that use a device well, and says which part of the time they ran,
+    /// in thousandths of a percent, how many there were, and how long they ran, ns: by its own measurement. Says
+    /// `ready` first and waits, so that several begin together.
     fn spin(&self, span: Duration, rounds: i32) {
         let spin = self.kernel(rounds);
         event::wait_for_events(&[self.enqueue(spin, &[])]).expect("ran");
         say("ready");
         wait();
         let (begin, mut busy_ns, mut count) = (Instant::now(), 0, 0);
-        while begin.elapsed() < span {
-            let one = self.enqueue(spin, &[]);
-            event::wait_for_events(&[one]).expect("ran");
-            let time = |what| u64::from(event::get_event_profiling_info(one, what).expect("measured"));
-            busy_ns += time(event::CL_PROFILING_COMMAND_END) - time(event::CL_PROFILING_COMMAND_START);
-            // SAFETY: it is used no more.
-            unsafe { event::release_event(one) }.expect("freed");
+        let mut under_way = VecDeque::new();
+        while begin.elapsed() < span || !under_way.is_empty() {
+            while under_way.len() < 3 && begin.elapsed() < span {
+                under_way.push_back(self.enqueue(spin, &[]));
+            }
+            let one = under_way.pop_front().expect("one at least");
+            busy_ns += self.ran(one);
             count += 1;
         }
         let share = u128::from(busy_ns) * 100_000 / begin.elapsed().as_nanos();
         say(&format!("{share} {count} {busy_ns}"));
+    }
+
+    /// Waits for a kernel and says how long it ran, ns.
+    fn ran(&self, one: event::cl_event) -> u64 {
+        event::wait_for_events(&[one]).expect("ran");
+        let time = |what| u64::from(event::get_event_profiling_info(one, what).expect("measured"));
+        let span = time(event::CL_PROFILING_COMMAND_END) - time(event::CL_PROFILING_COMMAND_START);
+        // SAFETY: it is used no more.
+        unsafe { event::release_event(one) }.expect("freed");
+        span
     }
 
     /// Enqueues what waits for an event that it sets afterwards.

@@ -167,7 +167,8 @@ fn what_waits_for_an_event_that_is_set_later_does_not_block_its_own_thread() {
     if !has_opencl() {
         return;
     }
-    let mut client = Bed::new(64 * MIB, 500).rust("held");
+    let bed = Bed::new(64 * MIB, 500);
+    let mut client = bed.rust("held");
     assert_eq!(client.hear(), "done");
     client.end();
 }
@@ -177,7 +178,8 @@ fn a_context_by_type_has_the_devices_of_the_share() {
     if !has_opencl() {
         return;
     }
-    let mut client = Bed::new(64 * MIB, 500).rust("types");
+    let bed = Bed::new(64 * MIB, 500);
+    let mut client = bed.rust("types");
     assert_eq!(client.hear(), "true");
     client.end();
 }

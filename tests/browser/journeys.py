@@ -1,0 +1,387 @@
+"""Errands of people, carried out in Chromium against a real pool.
+
+Run by tests/tests/browser.rs in a place of its own, with `pond` on the path. Each function whose name begins with `errand_` is one; they
+run in order and share the pool. An error of the page itself (an exception, a refusal by its content policy) fails the errand it
+happened in. With POND_PICTURES set to a folder, pictures of every page are put there.
+"""
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import traceback
+
+from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
+from playwright.sync_api import expect, sync_playwright
+
+CHROMIUM = os.environ["POND_CHROMIUM"]
+PAGES = ["/", "/map", "/queue", "/envs", "/usage", "/capacity", "/scheduler", "/admin"]
+
+
+def pond(*words, ok=True):
+    done = subprocess.run(["pond", *words], capture_output=True, text=True)
+    assert not ok or done.returncode == 0, f"pond {words}: {done.stdout}{done.stderr}"
+    return done.stdout.strip()
+
+
+def submit(name, run, **more):
+    """Submits a job file and gives the job's number."""
+    job = {"type": "task", "name": name, "run": run, "resources": {"cpu": 0.1, "memory": "32MB", "disk": "10MB"}} | more
+    with open("job.pond.yaml", "w") as file:
+        json.dump(job, file)
+    done = subprocess.run(["pond", "apply", "-y", "job.pond.yaml"], capture_output=True, text=True)
+    # What can never run is taken in, and said by code 75.
+    assert done.returncode in (0, 75), done.stdout + done.stderr
+    return int(re.search(rf"(\d+) {re.escape(name)} submitted", done.stdout + done.stderr)[1])
+
+
+def until(what, done, seconds=30):
+    end = time.monotonic() + seconds
+    while not (found := done()):
+        assert time.monotonic() < end, f"in vain: {what}"
+        time.sleep(0.05)
+    return found
+
+
+def state(job):
+    return json.loads(pond("status", str(job), "--json"))["state"]
+
+
+def await_state(job, wanted):
+    until(f"job {job} is {wanted}", lambda: state(job) == wanted)
+
+
+class World:
+    """One browser, one pool, and what errands tell each other."""
+
+    def __init__(self, browser):
+        self.browser = browser
+        self.errors = []
+        self.cores = json.loads(pond("status", "--json"))["capacity"]["cpu_milli"] / 1000
+        self.page = self.log_in()
+        self.base = re.match(r"https?://[^/]+", self.page.url)[0]
+
+    def fresh(self, **more):
+        context = self.browser.new_context(viewport={"width": 1280, "height": 900}, **more)
+        context.set_default_timeout(15_000)
+        page = context.new_page()
+        page.on("pageerror", lambda error: self.errors.append(f"{page.url}: {error}"))
+        # A refused form and a missing page are answers, and the browser logs them as errors of its own.
+        page.on("console", lambda said: self.errors.append(f"{page.url}: {said.text}")
+                if said.type == "error" and "Failed to load resource" not in said.text else None)
+        return page
+
+    def log_in(self, **more):
+        page = self.fresh(**more)
+        page.goto(pond("open"))
+        page.get_by_role("button", name="Continue").click()
+        expect(page.get_by_test_id("user")).to_be_visible()
+        return page
+
+    def open(self, path):
+        self.page.goto(self.base + path)
+        return self.page
+
+
+def errand_a_link_opens_the_page_once(world):
+    page = world.fresh()
+    link = pond("open")
+    page.goto(link)
+    page.get_by_role("button", name="Continue").click()
+    expect(page).to_have_url(world.base + "/")
+    assert "code" not in page.url
+    other = world.fresh()
+    other.goto(link)
+    other.get_by_role("button", name="Continue").click()
+    expect(other.get_by_role("alert")).to_contain_text("was used")
+    other.goto(world.base + "/queue")
+    expect(other.get_by_test_id("login")).to_be_visible()
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_test_id("login")).to_be_visible()
+
+
+def errand_the_first_job_is_followed_from_an_empty_pool_to_its_bill(world):
+    page = world.open("/")
+    expect(page.get_by_text("No job yet")).to_be_visible()
+    expect(page.locator(".copy code", has_text="pond run -- echo hello")).to_be_visible()
+    job = submit("first-steps", "echo it has begun; while [ ! -e /tmp/go ]; do sleep 0.1; done; echo it is done")
+    world.first = job
+    # Without a reload: the page follows.
+    page.get_by_role("link", name="first-steps").click()
+    expect(page.get_by_test_id("state").first).to_contain_text("running")
+    expect(page.get_by_test_id("timeline")).to_contain_text("starting → running")
+    page.get_by_role("link", name="Output").click()
+    expect(page.get_by_test_id("log")).to_contain_text("it has begun")
+    pond("exec", str(job), "--", "touch", "/tmp/go")
+    expect(page.get_by_test_id("log")).to_contain_text("it is done")
+    page.get_by_role("link", name="Overview").click()
+    expect(page.get_by_test_id("state").first).to_contain_text("succeeded")
+    expect(page.get_by_test_id("why")).to_contain_text("Over.")
+    expect(page.get_by_test_id("charged")).to_contain_text("core-hours")
+    page = world.open("/usage?by=job")
+    expect(page.get_by_test_id("usage").get_by_role("link", name=str(job), exact=True)).to_be_visible()
+
+
+def errand_why_a_job_waits_and_what_would_change_it(world):
+    world.holder = submit("pretrain", "sleep 1000", time_limit="2h", resources={"cpu": world.cores * 3 / 4, "memory": "64MB", "disk": "10MB"})
+    await_state(world.holder, "running")
+    world.waiter = submit("finetune", "sleep 1", resources={"cpu": world.cores / 2, "memory": "64MB", "disk": "10MB"})
+    await_state(world.waiter, "waiting")
+    page = world.open(f"/jobs/{world.waiter}")
+    why = page.get_by_test_id("why")
+    expect(why).to_contain_text("Waiting.")
+    expect(why).to_contain_text("too little CPU")
+    expect(page.get_by_test_id("funnel")).to_contain_text("−1")
+    # The one that holds the room says how long it may run, so a start can be foretold.
+    expect(page.get_by_test_id("predicted")).to_contain_text("in 1h59m")
+    expect(page.get_by_test_id("what-ifs")).to_contain_text(re.compile(r"cores instead of .*now", re.S))
+    page = world.open("/")
+    expect(page.get_by_test_id("reasons")).to_contain_text("wait for room")
+
+
+def errand_what_can_never_run_asks_for_its_owner(world):
+    job = submit("too-large", "true", resources={"cpu": world.cores * 4, "memory": "32MB"})
+    page = world.open("/")
+    page.get_by_test_id("needs-you").get_by_role("link", name="too-large").click()
+    expect(page.get_by_test_id("why")).to_contain_text("Needs you.")
+    page.once("dialog", lambda dialog: dialog.dismiss())
+    page.get_by_role("button", name="Stop").click()
+    assert state(job) == "infeasible", "it was stopped without consent"
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_test_id("state").first).to_contain_text("stopped")
+    assert state(job) == "stopped"
+
+
+def errand_a_job_is_paused_and_goes_on(world):
+    page = world.open(f"/jobs/{world.holder}")
+    page.get_by_role("button", name="Pause", exact=True).click()
+    expect(page.get_by_role("button", name="Resume")).to_be_visible()
+    await_state(world.holder, "frozen")
+    page.get_by_role("button", name="Resume").click()
+    expect(page.get_by_test_id("state").first).to_contain_text("running")
+
+
+def errand_an_administrator_sets_a_limit_and_lifts_it(world):
+    page = world.open("/admin")
+    form = page.locator("#queue-form")
+    form.get_by_label("Path").fill("students")
+    form.locator("[name=limit_cpu]").fill("0.1")
+    form.get_by_role("button").click()
+    expect(page.get_by_test_id("queues")).to_contain_text("students")
+    pond("stop", "--now", str(world.holder))
+    pond("wait", str(world.waiter))
+    first = submit("homework", "sleep 1000", project="students")
+    await_state(first, "running")
+    second = submit("homework-2", "sleep 1000", project="students")
+    page = world.open(f"/jobs/{second}")
+    expect(page.get_by_test_id("why")).to_contain_text("students")
+    expect(page.get_by_test_id("reason")).to_contain_text("CPU limit")
+    page = world.open("/admin?queue=students")
+    page.locator("[name=limit_cpu]").fill("1")
+    page.locator("#queue-form").get_by_role("button").click()
+    await_state(second, "running")
+    pond("stop", "--now", str(first), str(second))
+
+
+def errand_another_user_sees_what_is_theirs(world):
+    page = world.open("/admin")
+    form = page.locator("form[action='/admin/tokens']")
+    form.get_by_label("Name").fill("ann-laptop")
+    form.get_by_label("User").fill("ann")
+    form.get_by_role("button").click()
+    secret = page.get_by_test_id("new-token").locator("code").inner_text()
+    ann = world.fresh()
+    ann.goto(f"{world.base}/jobs/{world.first}/logs")
+    ann.get_by_label("Token").fill(secret)
+    ann.get_by_role("button", name="Log in").click()
+    # Back to where she wanted to go, which is not hers to read.
+    expect(ann.get_by_test_id("error")).to_contain_text("belongs to")
+    ann.goto(world.base + "/")
+    expect(ann.get_by_test_id("user")).to_have_text("ann")
+    expect(ann.get_by_role("link", name="Administration")).to_have_count(0)
+    ann.goto(f"{world.base}/jobs/{world.first}")
+    expect(ann.get_by_test_id("acts")).to_have_count(0)
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Revoke token ann-laptop").click()
+    expect(page.get_by_test_id("tokens")).to_have_count(0)
+    ann.goto(world.base + "/queue")
+    expect(ann.get_by_test_id("login")).to_be_visible()
+
+
+def errand_a_machine_is_drained_and_comes_back(world):
+    page = world.open("/capacity")
+    page.get_by_role("button", name=re.compile("^Drain")).click()
+    expect(page.get_by_test_id("machines")).to_contain_text("draining")
+    page = world.open("/")
+    expect(page.get_by_test_id("needs-you")).to_contain_text("machine draining")
+    page = world.open("/capacity")
+    page.get_by_role("button", name=re.compile("^Take .* into service")).click()
+    expect(page.get_by_test_id("machines")).to_contain_text("ready")
+
+
+def errand_the_keyboard_is_enough(world):
+    page = world.open("/")
+    page.keyboard.press("g")
+    page.keyboard.press("q")
+    page.wait_for_url("**/queue")
+    world.open("/queue?state=all")
+    page.keyboard.press("/")
+    page.keyboard.type("first-steps")
+    page.keyboard.press("Enter")
+    expect(page.get_by_test_id("job-row")).to_have_count(1)
+    page.locator("h1").click()
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/jobs/{world.first}")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).not_to_be_visible()
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(ground)
+    page.keyboard.press("t")
+    assert page.evaluate(ground) != light
+    page.reload()
+    assert page.evaluate(ground) != light, "the theme is forgotten"
+    page.keyboard.press("t")
+    assert page.evaluate(ground) == light
+
+
+def devices(nodes, each):
+    users = ["ann", "bo", "cy", "di"]
+    classes = ["critical", "standard", "spare"]
+    def chip(n, d):
+        busy = (n * 7 + d) % 3
+        return {"m": "gpu H100", "h": (n + d) % 97 != 0, "u": [0, 500, 1000][busy],
+                "w": [[f"{n}", users[(n + d) % 4], classes[d % 3], [0, 500, 1000][busy]]] if busy else []}
+    return [{"n": f"n{n:04}", "s": "draining" if n % 50 == 7 else "ready", "c": [32000, 20000, 64000], "g": [str(n)],
+             "d": [chip(n, d) for d in range(each)]} for n in range(nodes)]
+
+
+def errand_the_map_says_who_is_where(world):
+    job = submit("on-the-map", "sleep 1000")
+    await_state(job, "running")
+    page = world.open("/map")
+    canvas = page.locator("canvas")
+    canvas.focus()
+    page.keyboard.press("ArrowRight")
+    who = page.locator("[data-who]")
+    expect(who.get_by_role("link", name=str(job), exact=True)).to_be_visible()
+    there = page.url
+    assert "#" in there
+    page.reload()
+    expect(who.get_by_role("link", name=str(job), exact=True)).to_be_visible()
+    page.keyboard.press("Tab")
+    who.get_by_role("link", name=str(job), exact=True).click()
+    page.wait_for_url(f"**/jobs/{job}")
+    pond("stop", "--now", str(job))
+    for nodes in (512, 4096):
+        made = json.dumps(devices(nodes, 8))
+        page.route("**/map.json", lambda route: route.fulfill(body=made, content_type="application/json"))
+        page.goto(world.base + "/map")
+        expect(canvas).to_have_attribute("data-chips", str(nodes * 9))
+        frames = []
+        for by in ("owner", "class", "health", "use") * 3:
+            page.locator(f"label:has([value={by}])").click()
+            frames.append(float(canvas.get_attribute("data-frame-ms")))
+        frames.sort()
+        print(f"  map of {nodes * 8} devices: a frame takes {frames[len(frames) // 2]:.1f} ms (median of {len(frames)}), {frames[-1]:.1f} ms at the most")
+        if nodes == 512:
+            picture(world, page, "map-4096")
+        page.unroute("**/map.json")
+
+
+def errand_everything_is_there_without_scripts(world):
+    page = world.log_in(java_script_enabled=False)
+    for path in [*PAGES, f"/jobs/{world.first}", f"/jobs/{world.first}/logs", f"/jobs/{world.first}/spec"]:
+        page.goto(world.base + path)
+        expect(page.locator("h1")).to_be_visible()
+        assert page.locator("button[data-copy]:visible, [data-help]:visible").count() == 0, f"{path} shows a button that does nothing"
+    page.goto(world.base + "/map")
+    expect(page.get_by_role("table")).to_be_visible()
+    job = submit("no-scripts", "sleep 1000")
+    page.goto(f"{world.base}/jobs/{job}")
+    page.get_by_role("button", name="Stop").click()
+    await_state(job, "stopped")
+
+
+def errand_nothing_serious_stands_in_the_way_of_anybody(world):
+    """axe-core over every page, light and dark, wide and narrow: no serious and no critical finding."""
+    waiting = submit("waits-for-ever", "true", resources={"cpu": world.cores * 2, "memory": "32MB"})
+    found = []
+    paths = [*PAGES, "/queue?state=all", f"/jobs/{world.first}", f"/jobs/{waiting}", f"/jobs/{world.first}/logs", f"/jobs/{world.first}/spec", "/nowhere"]
+    page = world.log_in()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        for width in (1280, 390):
+            page.set_viewport_size({"width": width, "height": 900})
+            for path in paths:
+                page.goto(world.base + path)
+                page.wait_for_load_state("load")
+                for finding in Axe().run(page).response["violations"]:
+                    if finding["impact"] in ("serious", "critical"):
+                        nodes = "; ".join(node["html"][:120] for node in finding["nodes"][:3])
+                        found.append(f"{path} ({scheme}, {width}): {finding['id']}: {finding['help']}: {nodes}")
+                wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+                if wide > 0:
+                    found.append(f"{path} ({width}): the page is {wide} px wider than the window")
+    assert not found, "\n".join(found)
+
+
+def picture(world, page, name):
+    folder = os.environ.get("POND_PICTURES")
+    if folder:
+        shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+        shot.quantize(96, dither=Image.Dither.NONE).save(os.path.join(folder, f"{name}.png"), optimize=True)
+
+
+def errand_pictures(world):
+    if "POND_PICTURES" not in os.environ:
+        return
+    shown = submit("llama-sft", "i=0; while true; do i=$((i+1)); echo step $i loss 0.$((900-i)); sleep 0.2; done")
+    waits = submit("pretrain-7b", "sleep 9", resources={"cpu": world.cores, "memory": "64MB", "disk": "10MB"})
+    machine = json.loads(pond("node", "ls", "--json"))[0]["name"]
+    pond("node", "label", machine, "kernel=", "cpu=")
+    time.sleep(12)
+    names = {"home": "/", "map": "/map", "queue": "/queue?state=all", "job": f"/jobs/{shown}", "why": f"/jobs/{waits}", "output": f"/jobs/{shown}/logs",
+             "usage": "/usage", "capacity": "/capacity", "scheduler": "/scheduler", "admin": "/admin"}
+    page = world.log_in()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        for name, path in names.items():
+            page.goto(world.base + path)
+            page.wait_for_timeout(600)
+            picture(world, page, f"{name}-{scheme}")
+    page.set_viewport_size({"width": 390, "height": 844})
+    for name in ("home", "why"):
+        page.goto(world.base + names[name])
+        page.wait_for_timeout(400)
+        picture(world, page, f"{name}-narrow")
+
+
+def main():
+    errands = [(name, run) for name, run in globals().items() if name.startswith("errand_")]
+    failed = 0
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        world = World(browser)
+        for name, run in errands:
+            world.errors.clear()
+            try:
+                run(world)
+                assert not world.errors, "\n".join(world.errors)
+                print(f"ok      {name}")
+            except Exception:
+                failed += 1
+                print(f"FAILED  {name}\n{traceback.format_exc()}")
+                world.page = world.log_in()
+        browser.close()
+    sys.exit(1 if failed else 0)
+
+
+main()

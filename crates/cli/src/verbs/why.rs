@@ -82,7 +82,15 @@ pub fn render(ctx: &Ctx, view: &WhyView) -> String {
         field("position", &format!("{}{behind}", view.position));
     }
     if let Some(start) = view.predicted_start_ms {
-        field("start", &format!("predicted {}", in_words(start)));
+        let band = view.predicted_earliest_ms.zip(view.predicted_latest_ms);
+        let band = band.map_or_else(String::new, |(early, late)| {
+            format!("; eight of ten: {} to {}", in_words(early), in_words(late))
+        });
+        field("start", &format!("predicted {}{band}", in_words(start)));
+    }
+    for (place, other) in view.passed_by.iter().enumerate() {
+        let name = if place == 0 { "went first" } else { "" };
+        field(name, &format!("{}: {}", clean(&other.gang), clean(&other.because)));
     }
     for (place, what_if) in view.what_ifs.iter().enumerate() {
         let start = what_if.start_ms.map_or_else(|| "possible".to_owned(), in_words);

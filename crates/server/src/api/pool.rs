@@ -152,12 +152,14 @@ pub async fn scheduler(
     _caller: Caller,
 ) -> Result<Json<SchedulerView>, Problem> {
     // Settings are plain data; serde_json cannot fail on them.
-    let settings =
-        |sight: &Sight<'_>| serde_json::to_value(&sight.engine.settings().plan).unwrap_or_default();
-    let settings = shared.handle.look(settings).await?;
+    let read = |sight: &Sight<'_>| {
+        let settings = serde_json::to_value(&sight.engine.settings().plan).unwrap_or_default();
+        (settings, sight.forecasts.view())
+    };
+    let (settings, forecasts) = shared.handle.look(read).await?;
     let plans = shared.tallies.plans.load(Ordering::Relaxed);
     let violations = shared.tallies.violations.load(Ordering::Relaxed);
-    Ok(Json(SchedulerView { settings, plans, violations }))
+    Ok(Json(SchedulerView { settings, plans, violations, forecasts }))
 }
 
 async fn find_queue(shared: &Shared, path: String) -> Result<QueueView, Problem> {

@@ -495,10 +495,65 @@ pub struct WhyView {
     /// When it is predicted to start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predicted_start_ms: Option<u64>,
+    /// The earliest and latest moment at which it starts, if this forecast errs as eight of ten did before; absent while
+    /// fewer than ten were compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicted_earliest_ms: Option<u64>,
+    /// See `predicted_earliest_ms`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicted_latest_ms: Option<u64>,
+    /// Gangs that came later and have a place already, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passed_by: Vec<PassedView>,
+    /// What was decided about it before, oldest first; at most sixteen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub past: Vec<PastView>,
     /// Changes that would help, best first.
     pub what_ifs: Vec<WhatIfView>,
     /// What each task asks for.
     pub asked: Amounts,
+}
+
+/// A decision that was carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PastView {
+    /// When.
+    pub at_ms: u64,
+    /// `place`, `grow`, `shrink`, `preempt`, `freeze`, `thaw`, `limit` or `hold`.
+    pub what: String,
+    /// What and why, for people.
+    pub text: String,
+}
+
+/// A gang that came later and has a place already.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PassedView {
+    /// Which.
+    pub gang: String,
+    /// When it got its place.
+    pub at_ms: u64,
+    /// Why it went first.
+    pub because: String,
+}
+
+/// How predicted starts came out, of a sample.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ForecastView {
+    /// Forecasts made since the server started.
+    pub made: u64,
+    /// Of these, gangs that wait still.
+    pub open: u64,
+    /// The last ones that came out, at most 512.
+    pub compared: u64,
+    /// Half of these were wrong by less, early or late.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub median_error_ms: Option<u64>,
+    /// One in ten came earlier than foretold by more than this (then negative).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earliest_ms: Option<i64>,
+    /// One in ten came later than foretold by more than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest_ms: Option<i64>,
 }
 
 /// One constraint of the funnel.
@@ -887,6 +942,8 @@ pub struct SchedulerView {
     pub plans: u64,
     /// Rules that plans broke; 0, or there is a bug.
     pub violations: u64,
+    /// How predicted starts came out.
+    pub forecasts: ForecastView,
 }
 
 /// A way to log in to the web page, once and soon.

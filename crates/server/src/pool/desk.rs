@@ -3,6 +3,7 @@
 //! [`Desk`] is all of it; [`Inlet`], [`History`] and [`Teller`] are its three faces for `pond_core::drive`, which calls
 //! one at a time on one thread.
 
+use super::forecast::Forecasts;
 use super::inbox::{Answer, Ask, Change, Condition, Conditions, Look, Message, Sight, read_only};
 use super::ledger::Ledger;
 use super::tally::Tallies;
@@ -18,9 +19,9 @@ use crate::store::{ArchivedJob, KeyUse, StoreError, Write};
 use axum::http::StatusCode;
 use pond_core::check::Violation;
 use pond_core::drive::{Journal, JournalError, Observer};
-use pond_core::engine::{Committed, Engine, EngineImage, Outcome, Refusal, Reply, What};
+use pond_core::engine::{Committed, Engine, EngineImage, Outcome, Refusal, Reply, State, What};
 use pond_core::event::{Actor, Effect, Event, Report, Request, TaskSample};
-use pond_core::ids::{JobId, NodeName, TaskId};
+use pond_core::ids::{GangId, JobId, NodeName, TaskId};
 use pond_core::plan::Planner;
 use pond_core::substrate::{Entry, Record, Substrate};
 use pond_core::units::Timestamp;
@@ -71,6 +72,8 @@ pub struct Desk {
     pub samples: BTreeMap<NodeName, BTreeMap<TaskId, TaskSample>>,
     /// Samples over time.
     pub trails: Trails,
+    /// Predicted starts, and how they came out.
+    pub forecasts: Forecasts,
 }
 
 /// What passes through the desk in one turn.
@@ -232,7 +235,14 @@ impl Desk {
 
     /// Lets those look who wanted to.
     fn look(&mut self, engine: &Engine, planner: &Planner, now: Timestamp) {
-        let sight = Sight { engine, planner, samples: &self.samples, trails: &self.trails, now };
+        let sight = Sight {
+            engine,
+            planner,
+            samples: &self.samples,
+            trails: &self.trails,
+            forecasts: &self.forecasts,
+            now,
+        };
         for look in std::mem::take(&mut self.turn.looks) {
             if catch_unwind(AssertUnwindSafe(|| look(&sight))).is_err() {
                 self.tallies.panics.fetch_add(1, Ordering::Relaxed);
@@ -246,7 +256,14 @@ impl Desk {
             let Some((id, at)) = self.finished.pop_front() else { break };
             // One that was removed is gone; one that was retried may have finished again, or will.
             let Some(job) = engine.job(id).filter(|job| job.finished == Some(at)) else { continue };
-            let sight = Sight { engine, planner, samples: &self.samples, trails: &self.trails, now };
+            let sight = Sight {
+                engine,
+                planner,
+                samples: &self.samples,
+                trails: &self.trails,
+                forecasts: &self.forecasts,
+                now,
+            };
             self.turn.retired.push(view::job::detail(&sight, job, crate::api::usage::of_job(&sight, job)));
         }
     }
@@ -257,6 +274,29 @@ impl Desk {
                 self.finished.push_back((job, change.at));
             }
             self.ledger.tell(telling::change(actor, change), record);
+            if let What::Gang { gang, to, .. } = change.what {
+                self.compare(gang, to, change.at);
+            }
+        }
+    }
+
+    /// Forecasts of starts follow what becomes of each gang.
+    fn compare(&mut self, gang: GangId, to: State, at: Timestamp) {
+        match to {
+            State::Pending => self.forecasts.waits(gang),
+            State::Starting => {
+                if let Some(error) = self.forecasts.starts(gang, at) {
+                    self.ledger.tell(telling::forecast_met(at, gang, error), 0);
+                }
+            }
+            _ => self.forecasts.ends(gang),
+        }
+    }
+
+    /// Foretells the start of a gang that began to wait, now and then.
+    fn foretell(&mut self, engine: &Engine, planner: &Planner, now: Timestamp) {
+        if let Some((gang, start)) = self.forecasts.make(engine, planner, now) {
+            self.ledger.tell(telling::forecast_made(now, gang, start), 0);
         }
     }
 
@@ -455,6 +495,7 @@ impl Observer for Teller {
         let mut desk = self.0.borrow_mut();
         desk.turn.in_flight = None;
         desk.look(engine, planner, now);
+        desk.foretell(engine, planner, now);
         desk.retire(engine, planner, now);
     }
 }

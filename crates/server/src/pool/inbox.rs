@@ -1,5 +1,6 @@
 //! The way to the drive thread: one channel for everything that wants something of the pool.
 
+use super::forecast::Forecasts;
 use super::trail::Trails;
 use crate::api::types::Problem;
 use crate::auth::TokenHash;
@@ -32,6 +33,8 @@ pub struct Sight<'a> {
     pub samples: &'a BTreeMap<NodeName, BTreeMap<TaskId, TaskSample>>,
     /// Samples over time.
     pub trails: &'a Trails,
+    /// Predicted starts, and how they came out.
+    pub forecasts: &'a Forecasts,
     /// The time of the last turn.
     pub now: Timestamp,
 }

@@ -83,6 +83,7 @@ pub fn start(found: Found, parts: Parts) -> Drive {
         node: None,
         samples: BTreeMap::new(),
         trails: Default::default(),
+        forecasts: Default::default(),
     };
     Drive { planner: Planner::new(parts.settings.plan), engine, desk }
 }

@@ -3,8 +3,9 @@
 use crate::api::types::EventView;
 use pond_core::engine::{Change, State, What};
 use pond_core::event::{Actor, Request, Target};
+use pond_core::ids::GangId;
 use pond_core::snapshot::NodeState;
-use pond_core::units::Timestamp;
+use pond_core::units::{Millis, Timestamp};
 
 /// A line without its number.
 #[must_use]
@@ -93,6 +94,31 @@ fn about(mut view: EventView, what: &What) -> EventView {
         What::Node { node, .. } | What::Device { node, .. } => view.node = Some(node.to_string()),
         What::Queue { .. } => {}
     }
+    view
+}
+
+/// A start was foretold.
+#[must_use]
+pub fn forecast_made(at: Timestamp, gang: GangId, start: Timestamp) -> EventView {
+    let text = format!("{gang} is expected to start in {}", start.since(at));
+    of_gang(line(at, &Actor::Pool, "forecast.made", text), gang)
+}
+
+/// A start that was foretold has come, so many milliseconds later than foretold.
+#[must_use]
+pub fn forecast_met(at: Timestamp, gang: GangId, late_ms: i64) -> EventView {
+    let size = Millis(late_ms.unsigned_abs());
+    let text = match late_ms {
+        -1000..=1000 => format!("{gang} starts when it was expected to"),
+        1001.. => format!("{gang} starts {size} later than was expected"),
+        _ => format!("{gang} starts {size} earlier than was expected"),
+    };
+    of_gang(line(at, &Actor::Pool, "forecast.met", text), gang)
+}
+
+fn of_gang(mut view: EventView, gang: GangId) -> EventView {
+    view.job = Some(gang.job.0);
+    view.subject = Some(gang.to_string());
     view
 }
 

@@ -60,6 +60,12 @@ pub fn expected(at: impl Number, now: impl Number) -> String {
     if at.value() <= now.value() { "now".to_owned() } else { ago(at, now) }
 }
 
+/// By how much something came later than foretold.
+pub fn late(ms: &i64) -> String {
+    let size = span(ms.unsigned_abs());
+    if *ms < 0 { format!("{size} early") } else { format!("{size} late") }
+}
+
 /// From one moment to another, or to now.
 pub fn took(from: &Option<u64>, to: &Option<u64>, now: impl Number) -> String {
     match from {

@@ -203,3 +203,57 @@ fn others_may_look_at_the_list_and_no_more() {
     pool.client.delete("/api/v1/tokens/ci").expect(204);
     bot.get("/api/v1/jobs").problem(401, "unauthorized");
 }
+
+fn asking(cpu: u64, more: serde_json::Value) -> serde_json::Value {
+    let mut asked = super::client::job(&["sleep"]);
+    asked["resources"]["cpu"] = serde_json::json!(cpu);
+    for (key, value) in more.as_object().unwrap() {
+        asked[key] = value.clone();
+    }
+    asked
+}
+
+#[test]
+fn why_tells_who_went_first_what_was_decided_and_forecasts_are_held_to_account() {
+    let folder = Folder::new();
+    let pool = Pool::start(folder.path());
+    let client = &pool.client;
+    let submit = |job: &serde_json::Value| client.post("/api/v1/jobs", job).expect(201).json();
+    let why = |job: u64| client.get(&format!("/api/v1/jobs/{job}/why")).expect(200).json();
+    submit(&asking(60, serde_json::json!({"time_limit": "1h"})));
+    client.await_state(1, "running");
+    submit(&asking(32, serde_json::json!({})));
+    client.await_state(2, "waiting");
+    super::until("its start is foretold", || {
+        client.get("/api/v1/jobs/2/events?kind=forecast.made").json()["events"].as_array().unwrap().len() == 1
+    });
+    // One that fits beside the first goes before the second, and the second is told.
+    submit(&asking(2, serde_json::json!({})));
+    client.await_state(3, "running");
+    let view = why(2);
+    assert_eq!(view["passed_by"][0]["gang"], "3", "{view}");
+    assert!(view["passed_by"][0]["because"].as_str().unwrap().contains("backfill"), "{view}");
+    assert!(view["predicted_start_ms"].is_u64() && view.get("predicted_latest_ms").is_none(), "{view}");
+    // The first ends long before its limit: the forecast was wrong by nearly an hour, and the pool says so.
+    client.post("/api/v1/jobs/1/stop", &serde_json::json!({"now": true})).expect(200);
+    client.await_state(2, "running");
+    let forecasts = client.get("/api/v1/scheduler").expect(200).json()["forecasts"].clone();
+    assert_eq!(
+        (forecasts["made"].as_u64(), forecasts["compared"].as_u64()),
+        (Some(1), Some(1)),
+        "{forecasts}"
+    );
+    assert!(forecasts["median_error_ms"].as_u64().unwrap() > 3_000_000, "{forecasts}");
+    let met = client.get("/api/v1/jobs/2/events?kind=forecast.met").json()["events"][0]["text"].clone();
+    assert!(met.as_str().unwrap().contains("earlier than was expected"), "{met}");
+    let past = why(2)["past"].clone();
+    let text = past[0]["text"].as_str().unwrap();
+    assert!(text.starts_with("placed on farm<b>") && text.ends_with("until then: waits for room"), "{past}");
+    // One of a higher class takes its place, and it is told for whom.
+    submit(&asking(60, serde_json::json!({"class": "critical"})));
+    client.await_state(4, "running");
+    let past = why(2)["past"].clone();
+    let evicted = past.as_array().unwrap().iter().find(|past| past["what"] == "preempt").unwrap().clone();
+    assert!(evicted["text"].as_str().unwrap().contains("evicted for 4"), "{past}");
+    assert_eq!(why(2)["passed_by"][0]["because"], "it is of a higher class");
+}

@@ -257,7 +257,15 @@ pub fn why(sight: &Sight<'_>, job: JobId, index: Option<u32>) -> Option<WhyView>
         }
     };
     let explained = sight.planner.explain(sight.engine.snapshot(), gang.id, sight.now);
-    Some(explained.map_or_else(|| plain_why(gang), |explanation| explanation_view(&explanation)))
+    let mut view = explained.map_or_else(|| plain_why(gang), |explanation| explanation_view(&explanation));
+    view.past = super::past::decided(sight, gang);
+    view.passed_by = super::past::passed_by(sight, job, gang);
+    if let (Some(start), Some((early, late))) = (view.predicted_start_ms, sight.forecasts.band()) {
+        // What is past cannot be foretold any more.
+        let moment = |error: i64| start.saturating_add_signed(error).max(sight.now.0);
+        (view.predicted_earliest_ms, view.predicted_latest_ms) = (Some(moment(early)), Some(moment(late)));
+    }
+    Some(view)
 }
 
 /// For a gang the planner does not know: it is over, or its phase says it all.
@@ -295,6 +303,10 @@ fn bare_why(gang: String, state: State, reason: Option<String>) -> WhyView {
         position: 0,
         ahead: Vec::new(),
         predicted_start_ms: None,
+        predicted_earliest_ms: None,
+        predicted_latest_ms: None,
+        passed_by: Vec::new(),
+        past: Vec::new(),
         what_ifs: Vec::new(),
         asked: Default::default(),
     }
@@ -330,6 +342,10 @@ pub fn explanation_view(explanation: &Explanation) -> WhyView {
         position: explanation.position,
         ahead: explanation.ahead.iter().map(ToString::to_string).collect(),
         predicted_start_ms: explanation.predicted_start.map(|at| at.0),
+        predicted_earliest_ms: None,
+        predicted_latest_ms: None,
+        passed_by: Vec::new(),
+        past: Vec::new(),
         what_ifs: explanation
             .what_ifs
             .iter()

@@ -2,6 +2,7 @@
 
 pub mod job;
 pub mod machine;
+pub mod past;
 pub mod words;
 
 use crate::api::types::{Amounts, GrantView};

@@ -237,17 +237,19 @@ fn curve(running: u64) {
     workload.sort();
     let horizon = Some(Timestamp(begin + SHORT * 1000 + 300_000));
     let settings = SimSettings { horizon, points: 0, ..SimSettings::default() };
-    let mut from = None;
+    let (mut from, mut to) = (None, None);
     let outcome = simulate(&cluster, &workload, &settings, &mut |progress| {
+        let here = (progress.events, cost().0);
         if progress.now.0 >= begin && from.is_none() {
-            from = Some((progress.events, cost().0));
+            from = Some(here);
         }
+        // The whole state is checked when all is over: that is no event's cost.
+        to = Some(here);
         Control::Go
     });
     let outcome = outcome.expect("the workload is sound");
-    let (events, cpu) = from.expect("it came that far");
-    let (now, peak) = cost();
-    let events = outcome.counts.events - events;
+    let ((first, cpu), (last, now)) = from.zip(to).expect("it came that far");
+    let (events, peak) = (last - first, cost().1);
     assert_eq!(outcome.counts.violations, 0);
     println!(
         "{running} run: {:.2} µs/event over {events} events; {cpu:.1} s to start them, {peak:.0} MB",

@@ -98,6 +98,7 @@ impl Solver<'_> {
         if growers.is_empty() {
             return;
         }
+        self.pay();
         let blocked = self.blocked();
         growers.retain(|grower| blocked.is_none_or(|class| class < grower.class));
         if growers.is_empty() {

@@ -316,7 +316,8 @@ impl Solver<'_> {
             }
         }
         let pool: &Pool = &self.problem.pool;
-        copies(&state, pool.facts(node), &pool.variants[variant].shape, false, base.saturating_add(1)) > base
+        let (facts, shape) = (pool.facts(node), &pool.variants[variant].shape);
+        copies((&state.free, &state.devices), facts, shape, false, base.saturating_add(1)) > base
     }
 
     /// One victim if one is enough, else two, else as many as it takes: the largest of the cheap ones, then without those not needed.

@@ -1,8 +1,10 @@
 //! Reservations: a blocked gang gets the earliest moment and the nodes at which it will fit, and nobody may delay it.
 //!
 //! Conservative backfill (Mu'alem and Feitelson, IEEE TPDS 2001) for the first
-//! [`Settings::reservations`](crate::snapshot::Settings::reservations) blocked gangs: releases are added in the
-//! order of their expected ends until the gang fits, with everything reserved before taken out until it ends again.
+//! [`Settings::reservations`](crate::snapshot::Settings::reservations) blocked gangs: the earliest moment at which the tasks that nodes
+//! then take add up to the gang, with everything reserved before taken out until it ends again. Nodes stand in the order
+//! of the moment at which they take their first task ([`forecast`](super::problem::forecast)), so a reservation looks at the nodes it gets and
+//! at those that the plan itself changed.
 //!
 //! Where ends are unknown the order is "oldest first" after all known ones, and the gang must have waited for
 //! [`Settings::patience`](crate::snapshot::Settings::patience). No starvation: let `d` be the number of running gangs in
@@ -12,45 +14,37 @@
 //! unknown end on all ends are known and within it.
 
 use super::problem::claims::Claim;
+use super::problem::forecast::{Leaver, When, first_fit, state_at, steps};
 use super::problem::pending::Key;
 use super::problem::pool::KeptFor;
-use super::problem::profile::copies;
 use super::problem::room::{NodeFree, Picked, pick_devices};
-use super::problem::shape::signed;
 use super::solve::Solver;
 use crate::ids::GangId;
 use crate::model::{Class, ShareMode};
-use crate::snapshot::{GangOrd, GangPhase};
+use crate::snapshot::GangOrd;
 use crate::units::{Millis, Timestamp};
-use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::sync::Arc;
 
-/// Ends looked at for one reservation; later ones count as unknown.
-const MOST_ENDS: usize = 20_000;
 /// Part of the patience for which short gangs may still use drained nodes.
 const SHORT: u64 = 8;
+/// Who is stopping is taken to be gone after this.
+const SOON: Millis = Millis(1000);
 
 /// What is kept for somebody on a node, to be taken out of later reservations.
 #[derive(Clone, Debug)]
 pub(super) struct Promise {
     amounts: [i64; 3],
     picked: Picked,
+    /// When it is free again.
+    until: When,
 }
 
-/// Somebody who will leave.
-#[derive(Clone, Copy, Debug)]
-enum Leaver {
-    Running(GangOrd),
-    Started(usize),
-    Promised(usize),
-}
-
-/// Nodes as they will be.
-struct Sweep {
-    variant: usize,
-    need: u32,
-    total: u32,
-    states: BTreeMap<usize, (NodeFree, u32)>,
+/// A moment, and nodes with the tasks they take then.
+struct Spot {
+    when: When,
+    nodes: Vec<(usize, u32)>,
 }
 
 impl Solver<'_> {
@@ -94,9 +88,10 @@ impl Solver<'_> {
             {
                 continue;
             }
-            let mut sweep = self.begin_sweep(variant, need);
-            if let Some(start) = self.sweep(&mut sweep, gang) {
-                self.keep(sweep, id, start, key.span);
+            if let Some(spot) = self.find_spot(variant, need)
+                && let Some(start) = self.start_at(spot.when, gang)
+            {
+                self.keep(variant, need, spot, (id, start, key.span));
                 self.starts.insert(gang, start);
                 return;
             }
@@ -105,198 +100,157 @@ impl Solver<'_> {
 
     /// When a gang of that variant would fit, without keeping the place.
     pub fn sweep_only(&mut self, variant: usize, need: u32, gang: GangOrd) -> Option<Timestamp> {
-        let mut sweep = self.begin_sweep(variant, need);
-        self.sweep(&mut sweep, gang)
+        let spot = self.find_spot(variant, need)?;
+        self.start_at(spot.when, gang)
     }
 
-    fn begin_sweep(&mut self, variant: usize, need: u32) -> Sweep {
-        let mut sweep = Sweep { variant, need, total: 0, states: BTreeMap::new() };
-        for node in self.problem.pool.candidates(variant) {
-            self.change(&mut sweep, node, |_| {});
-            if sweep.total >= need {
-                break;
+    /// The start of a gang that fits then; [`Timestamp::NEVER`] when nobody knows it, `None` when it is not to be waited for yet.
+    fn start_at(&self, when: When, gang: GangOrd) -> Option<Timestamp> {
+        match when {
+            When::Now => Some(self.now),
+            When::Soon => Some(self.now.after(SOON)),
+            When::At(end) => Some(end),
+            When::Unknown(_) => {
+                let queued = self.snapshot.gang(gang).map_or(self.now, |row| row.queued);
+                // Nobody can start for its patience running out: there is no need to plan again just then.
+                (self.now >= queued.after(self.settings.patience)).then_some(Timestamp::NEVER)
+            }
+            When::Never => None,
+        }
+    }
+
+    /// The earliest moment at which so many tasks fit.
+    ///
+    /// Ends: each turn of the loop takes a node, or one of the finitely many steps of one.
+    fn find_spot(&mut self, variant: usize, need: u32) -> Option<Spot> {
+        self.problem.foresee(self.snapshot, variant);
+        self.look_aside(variant);
+        let is_moved = &self.problem.pool.is_moved;
+        let kept = self.problem.forecasts.order(variant).filter(|(_, node)| !is_moved.has(*node));
+        let moved = self.asides.get(&variant)?.order.iter().copied();
+        let mut firsts = merge(kept, moved).peekable();
+        if need == 1 {
+            return firsts.next().map(|(when, node)| Spot { when, nodes: vec![(node, 1)] });
+        }
+        let mut later: BinaryHeap<Reverse<(When, usize, u32)>> = BinaryHeap::new();
+        let mut counts: BTreeMap<usize, u32> = BTreeMap::new();
+        let mut total = 0_u32;
+        loop {
+            let step = later.peek().map(|step| (step.0.0, step.0.1));
+            let is_step = step.is_some_and(|step| firsts.peek().is_none_or(|first| step < *first));
+            let (when, node, count) = if is_step {
+                later.pop()?.0
+            } else {
+                let (when, node) = firsts.next()?;
+                let steps = self.steps_of(variant, node, need);
+                let count =
+                    steps.iter().take_while(|(at, _)| *at <= when).last().map_or(0, |(_, count)| *count);
+                later.extend(
+                    steps.into_iter().filter(|(at, _)| *at > when).map(|(at, n)| Reverse((at, node, n))),
+                );
+                (when, node, count)
+            };
+            let before = counts.insert(node, count).unwrap_or(0);
+            total = total.saturating_add(count.saturating_sub(before));
+            if total >= need {
+                return Some(Spot { when, nodes: counts.into_iter().collect() });
             }
         }
-        sweep
     }
 
-    /// Changes the future state of a node and counts again.
-    fn change(&self, sweep: &mut Sweep, node: usize, change: impl FnOnce(&mut NodeFree)) {
+    /// Looks again at nodes that the plan changed since the last time.
+    fn look_aside(&mut self, variant: usize) {
+        let mut aside = self.asides.remove(&variant).unwrap_or_default();
         let pool = &self.problem.pool;
-        let (state, count) = sweep.states.entry(node).or_insert_with(|| {
-            let mut state = pool.state(node);
-            for promise in self.promises.get(&node).into_iter().flatten() {
-                state.take(promise.amounts, false, &promise.picked, pool.facts(node));
-            }
-            (state, 0)
-        });
-        change(state);
-        sweep.total -= *count;
-        *count = copies(state, pool.facts(node), &pool.variants[sweep.variant].shape, false, sweep.need);
-        sweep.total = sweep.total.saturating_add(*count);
+        let again: BTreeSet<u32> = pool.moved[aside.read..].iter().copied().collect();
+        aside.read = pool.moved.len();
+        for node in again.into_iter().map(|node| node as usize).filter(|node| pool.suits(variant, *node)) {
+            let (state, leavers) = self.future_of(node);
+            aside.set(node, first_fit(pool, variant, state, node, &leavers));
+        }
+        self.asides.insert(variant, aside);
     }
 
-    /// Lets everybody leave in order until the gang fits; the start, [`Timestamp::NEVER`] when nobody knows it.
-    fn sweep(&mut self, sweep: &mut Sweep, gang: GangOrd) -> Option<Timestamp> {
-        if sweep.total >= sweep.need {
-            return Some(self.now);
+    /// What is free on a node, what is reserved taken out, and who will leave it.
+    fn future_of(&self, node: usize) -> (NodeFree, Arc<[Leaver]>) {
+        let pool = &self.problem.pool;
+        let mut state = pool.state(node);
+        let running = self.problem.leavers(self.snapshot, node);
+        if !pool.is_moved.has(node) {
+            return (state, running);
         }
-        // Nearly sorted since the last time: the sort is stable and finds runs.
-        self.new_ends.sort();
-        let late = self.late_leavers();
-        for (end, leaver) in self.known_leavers(late) {
-            self.leave(sweep, leaver);
-            if sweep.total >= sweep.need {
-                return Some(end);
-            }
+        let mut leavers = running.to_vec();
+        for promise in self.promises.get(&node).into_iter().flatten() {
+            state.take(promise.amounts, false, &promise.picked, pool.facts(node));
+            let grants = promise.picked.iter().map(|(_, grant, _)| *grant).collect();
+            leavers.push(Leaver { when: promise.until, amounts: promise.amounts, spare: false, grants });
         }
-        let queued = self.snapshot.gang(gang).map_or(self.now, |row| row.queued);
-        // Nobody can start for its patience running out: there is no need to plan again just then.
-        if self.now < queued.after(self.settings.patience) {
-            return None;
+        for (at, seat) in self.placed_on.get(&node).into_iter().flatten() {
+            let started = &self.started[*at];
+            let (shape, spare) =
+                (&pool.variants[started.variant].shape, pool.variants[started.variant].spare);
+            let when =
+                if started.end == Timestamp::NEVER { When::Unknown(self.now) } else { When::At(started.end) };
+            let grants = started.seats[*seat].picked.iter().map(|(_, grant, _)| *grant).collect();
+            leavers.push(Leaver { when, amounts: [shape.cpu, shape.memory, shape.disk], spare, grants });
         }
-        for leaver in self.unknown_leavers() {
-            self.leave(sweep, leaver);
-            if sweep.total >= sweep.need {
-                return Some(Timestamp::NEVER);
-            }
-        }
-        None
+        leavers.sort_by_key(|leaver| leaver.when);
+        (state, leavers.into())
     }
 
-    /// Those who are overdue, and reserved gangs when they end again. Who is overdue is given a quarter of its age, at least a second.
-    fn late_leavers(&self) -> Vec<(Timestamp, Leaver)> {
-        let mut late: Vec<(Timestamp, Leaver)> = Vec::new();
-        for (_, gang) in self.problem.running.ends.range(..=(self.now, GangOrd(u32::MAX))) {
-            let age = self.since(*gang).map_or(Millis::ZERO, |since| self.now.since(since));
-            late.push((self.now.after(Millis((age.0 / 4).max(1000))), Leaver::Running(*gang)));
-        }
-        late.extend(self.promised.iter().enumerate().map(|(at, (end, _))| (*end, Leaver::Promised(at))));
-        late.sort_by_key(|(end, _)| *end);
-        late
-    }
-
-    /// Those with a known end, soonest first.
-    fn known_leavers(
-        &self,
-        late: Vec<(Timestamp, Leaver)>,
-    ) -> impl Iterator<Item = (Timestamp, Leaver)> + '_ {
-        let after = (Bound::Excluded((self.now, GangOrd(u32::MAX))), Bound::Unbounded);
-        let running =
-            self.problem.running.ends.range(after).map(|(end, gang)| (*end, Leaver::Running(*gang)));
-        let new = self.new_ends.iter().take_while(|(end, _)| *end != Timestamp::NEVER);
-        let new = new.map(|(end, at)| (*end, Leaver::Started(*at)));
-        merge(merge(running, new), late.into_iter()).take(MOST_ENDS)
-    }
-
-    fn unknown_leavers(&self) -> Vec<Leaver> {
-        let old = self.problem.running.open.iter().map(|(_, gang)| Leaver::Running(*gang));
-        let new = self.new_ends.iter().filter(|(end, _)| *end == Timestamp::NEVER);
-        old.chain(new.map(|(_, at)| Leaver::Started(*at))).collect()
-    }
-
-    fn since(&self, gang: GangOrd) -> Option<Timestamp> {
-        match &self.snapshot.gang(gang)?.phase {
-            GangPhase::Placed(placed) if !placed.stopping => Some(placed.since),
-            _ => None,
-        }
-    }
-
-    fn leave(&self, sweep: &mut Sweep, leaver: Leaver) {
-        match leaver {
-            Leaver::Started(at) => {
-                let started = &self.started[at];
-                let (variant, wanted) = (&self.problem.pool.variants[started.variant], sweep.variant);
-                let amounts = [variant.shape.cpu, variant.shape.memory, variant.shape.disk];
-                for seat in started.seats.iter().filter(|seat| self.problem.pool.suits(wanted, seat.node)) {
-                    let grants = seat.picked.iter().map(|(_, grant, _)| *grant);
-                    self.change(sweep, seat.node, |state| {
-                        state.give(amounts, variant.spare, grants, self.problem.pool.facts(seat.node));
-                    });
-                }
-            }
-            Leaver::Promised(at) => {
-                for (node, promise) in &self.promised[at].1 {
-                    if self.problem.pool.suits(sweep.variant, *node) {
-                        let grants = promise.picked.iter().map(|(_, grant, _)| *grant);
-                        self.change(sweep, *node, |state| {
-                            state.give(promise.amounts, false, grants, self.problem.pool.facts(*node));
-                        });
-                    }
-                }
-            }
-            Leaver::Running(gang) => {
-                let Some(row) = self.snapshot.gang(gang) else { return };
-                let GangPhase::Placed(placed) = &row.phase else { return };
-                for task in &placed.tasks {
-                    let node = task.node.0 as usize;
-                    if self.problem.pool.suits(sweep.variant, node) {
-                        let request = task.request;
-                        let amounts =
-                            [signed(request.cpu.0), signed(request.memory.0), signed(request.disk.0)];
-                        let grants = task.devices.iter().copied();
-                        self.change(sweep, node, |state| {
-                            state.give(
-                                amounts,
-                                row.class == Class::Spare,
-                                grants,
-                                self.problem.pool.facts(node),
-                            );
-                        });
-                    }
-                }
-            }
-        }
+    fn steps_of(&self, variant: usize, node: usize, need: u32) -> Vec<(When, u32)> {
+        let (state, leavers) = self.future_of(node);
+        steps(&self.problem.pool, variant, state, node, &leavers, need)
     }
 
     /// Writes the reservation down, on the nodes that take most tasks first.
-    fn keep(&mut self, sweep: Sweep, gang: GangId, start: Timestamp, span: Option<Millis>) {
+    fn keep(
+        &mut self,
+        variant: usize,
+        mut need: u32,
+        spot: Spot,
+        (gang, start, span): (GangId, Timestamp, Option<Millis>),
+    ) {
         let known = start != Timestamp::NEVER;
         let kept = KeptFor { gang, until: known.then_some(start) };
+        let until = match span {
+            Some(span) if known => When::At(start.after(span)),
+            _ => When::Never,
+        };
         let start = if known { start } else { self.now.after(Millis(self.settings.patience.0 / SHORT)) };
-        let mut nodes: Vec<(usize, NodeFree, u32)> = sweep
-            .states
-            .into_iter()
-            .filter(|(_, (_, count))| *count > 0)
-            .map(|(node, (state, count))| (node, state, count))
-            .collect();
-        nodes.sort_by_key(|(node, _, count)| (std::cmp::Reverse(*count), *node));
-        let shape = self.problem.pool.variants[sweep.variant].shape.clone();
+        let Spot { when, mut nodes } = spot;
+        nodes.sort_by_key(|(node, count)| (Reverse(*count), *node));
+        let shape = self.problem.pool.variants[variant].shape.clone();
         let amounts = [shape.cpu, shape.memory, shape.disk];
-        let mut need = sweep.need;
-        let mut seats = Vec::new();
-        for (node, mut left, count) in nodes {
+        for (node, count) in nodes.into_iter().filter(|(_, count)| *count > 0) {
+            let (state, leavers) = self.future_of(node);
+            let mut left = state_at(&self.problem.pool, state, node, &leavers, when);
             let facts = self.problem.pool.facts(node).to_vec();
             for _ in 0..count.min(need) {
                 let Some(picked) = pick_devices(&left.devices, &facts, &shape.slots) else { break };
                 left.take(amounts, false, &picked, &facts);
                 // Whatever was reserved here before leaves less as well.
                 self.problem.pool.claims.charge(node, Timestamp::NEVER, amounts, false, &picked, &facts);
-                let promise = Promise { amounts, picked };
-                self.promises.entry(node).or_default().push(promise.clone());
-                seats.push((node, promise));
+                self.promises.entry(node).or_default().push(Promise { amounts, picked, until });
                 need -= 1;
             }
             self.problem.pool.claims.add(node, Claim { kept, start, left });
+            self.problem.pool.note_move(node);
             if need == 0 {
                 break;
             }
         }
-        if let (true, Some(span)) = (known, span) {
-            self.promised.push((start.after(span), seats));
-        }
     }
 }
 
-/// Two sorted sequences as one; the first goes before the second on ties.
-fn merge<A, B>(a: A, b: B) -> impl Iterator<Item = (Timestamp, Leaver)>
-where
-    A: Iterator<Item = (Timestamp, Leaver)>,
-    B: Iterator<Item = (Timestamp, Leaver)>,
-{
+/// Two sorted sequences as one.
+fn merge(
+    a: impl Iterator<Item = (When, usize)>,
+    b: impl Iterator<Item = (When, usize)>,
+) -> impl Iterator<Item = (When, usize)> {
     let (mut a, mut b) = (a.peekable(), b.peekable());
     std::iter::from_fn(move || match (a.peek(), b.peek()) {
-        (Some((x, _)), Some((y, _))) if y < x => b.next(),
+        (Some(x), Some(y)) if y < x => b.next(),
         (Some(_), _) => a.next(),
         (None, _) => b.next(),
     })

@@ -9,7 +9,8 @@
 
 use super::policy::order::Head;
 use super::problem::Problem;
-use super::problem::pending::Key;
+use super::problem::forecast::Aside;
+use super::problem::pending::{Key, Users};
 use super::problem::pool::{KeptFor, Seat, Want};
 use super::reserve::Promise;
 use super::turns::Turns;
@@ -101,6 +102,8 @@ pub(super) struct Solver<'a> {
     pub fitting: Vec<usize>,
     /// Tasks and ends, by variant, for which there was no room.
     pub failed: BTreeMap<usize, Vec<(u32, Timestamp)>>,
+    /// Somebody starts who may have more ranks.
+    grows: bool,
     /// Blocked gangs whose place is still to be found and kept.
     pub owed: Vec<(GangOrd, Key)>,
     /// Gangs whose reason is not that of their bucket.
@@ -123,12 +126,12 @@ pub(super) struct Solver<'a> {
     pub starts: BTreeMap<GangOrd, Timestamp>,
     /// What is reserved on each node.
     pub promises: BTreeMap<usize, Vec<Promise>>,
-    /// Reserved gangs that end again: when, and what they had.
-    pub promised: Vec<(Timestamp, Vec<(usize, Promise)>)>,
+    /// What starts on each node: places in `started` and in the seats there.
+    pub placed_on: BTreeMap<usize, Vec<(usize, usize)>>,
+    /// Nodes that the plan changed, as variants with a reservation see them.
+    pub asides: BTreeMap<usize, Aside>,
     /// Who is being explained.
     pub focus: Option<Focus>,
-    /// Ends of gangs in `started`, sorted when they are needed.
-    pub new_ends: Vec<(Timestamp, usize)>,
     /// Where the line stands still: behind the first blocked gang, when nobody may pass it.
     stop: Option<(Reverse<Class>, Head)>,
     /// The lowest level of a gang that is blocked and for which nobody is on the way out.
@@ -160,7 +163,7 @@ pub(super) fn solve(problem: &mut Problem, snapshot: &Snapshot, settings: &Setti
     solver.extras();
     let decisions = solver.decisions();
     let again = (solver.again != Timestamp::NEVER).then_some(solver.again);
-    solver.problem.pool.reset();
+    solver.problem.reset();
     Plan { epoch: snapshot.epoch, at: now, decisions, again }
 }
 
@@ -198,6 +201,7 @@ impl<'a> Solver<'a> {
             fitting: Vec::new(),
             failed: BTreeMap::new(),
             owed: Vec::new(),
+            grows: false,
             fates: BTreeMap::new(),
             started: Vec::new(),
             changes: Vec::new(),
@@ -205,13 +209,13 @@ impl<'a> Solver<'a> {
             again: Timestamp::NEVER,
             reserved: 0,
             looked_at: 0,
-            new_ends: Vec::new(),
             dealt: BTreeSet::new(),
             future: Vec::new(),
             no_more: BTreeSet::new(),
             starts: BTreeMap::new(),
             promises: BTreeMap::new(),
-            promised: Vec::new(),
+            placed_on: BTreeMap::new(),
+            asides: BTreeMap::new(),
             focus: None,
             stop: None,
             lowest_blocked: None,
@@ -270,7 +274,7 @@ impl Solver<'_> {
     fn serve(&mut self, class: Class) {
         let mut turns = Turns::new(self, class);
         let one_line = self.problem.ranker.one_line;
-        while self.may_anybody_start() || turns.evicts() || self.is_explaining() {
+        while self.may_anybody_start() || turns.evicts() || self.is_explaining() || self.may_grow(class) {
             let Some(line) = turns.line(&self.tree, one_line) else { return };
             let Some(head) = self.next_head(&mut turns, line) else {
                 turns.close(&self.tree, line);
@@ -288,9 +292,19 @@ impl Solver<'_> {
         }
     }
 
+    /// Whether somebody starts who may have extra ranks, and reservations are left to give that those must heed.
+    const fn may_grow(&self, class: Class) -> bool {
+        self.grows && self.owes(class)
+    }
+
+    /// Whether blocked gangs of the class still get reservations.
+    pub const fn owes(&self, class: Class) -> bool {
+        !matches!(class, Class::Spare) && self.reserved < self.settings.most_reservations()
+    }
+
     /// Whether some shape that somebody waits with has a node left.
     fn may_anybody_start(&mut self) -> bool {
-        while self.fitting.last().is_some_and(|variant| !self.problem.pool.may_fit(*variant)) {
+        while self.fitting.last().is_some_and(|variant| self.is_closed(*variant)) {
             self.fitting.pop();
         }
         !self.fitting.is_empty()
@@ -342,7 +356,6 @@ impl Solver<'_> {
             Err(fate) => {
                 let blocked = matches!(fate, Fate::Room(_) | Fate::Kept(_));
                 if blocked {
-                    self.note_failure(head.bucket);
                     self.stop_behind(head.bucket, gang);
                 }
                 // Before a place is kept for it, which would be in its own way.
@@ -363,14 +376,21 @@ impl Solver<'_> {
     }
 
     /// Remembers that so many tasks for so long have no room.
-    fn note_failure(&mut self, bucket: usize) {
-        let row = &self.problem.pending.buckets[bucket];
-        let failure = (row.key.size.min, self.end(&row.key));
-        for variant in &row.variants {
-            let known = self.failed.entry(*variant).or_default();
-            if !known.iter().any(|(count, end)| *count <= failure.0 && *end <= failure.1) {
-                known.push(failure);
-            }
+    fn note_failure(&mut self, variant: usize, count: u32, end: Timestamp) {
+        let known = self.failed.entry(variant).or_default();
+        if !known.iter().any(|(least, soonest)| *least <= count && *soonest <= end) {
+            known.push((count, end));
+        }
+        if self.is_closed(variant) {
+            return;
+        }
+        // Where the one with the best prospects has no room, nobody of the variant needs to be tried.
+        let least = self.problem.pending.users.get(&variant).map(Users::least);
+        let Some((1, span)) = least else { return };
+        let end = span.map_or(Timestamp::NEVER, |span| self.now.after(span));
+        let want = Want { variant, end, avoid: &[] };
+        if self.problem.pool.find(&want, None, &mut None).is_none() {
+            self.failed.insert(variant, vec![(1, end)]);
         }
     }
 
@@ -499,6 +519,7 @@ impl Solver<'_> {
                 }
                 self.run(bucket).dead.clear();
             }
+            self.note_failure(variant, needed, end);
             if let Some(kept) = kept {
                 return Err(Fate::Kept(kept));
             }
@@ -550,8 +571,11 @@ impl Solver<'_> {
         let taken = self.taken(fit.variant, &fit.seats, 1);
         self.tree.charge(key.queue, &taken);
         let end = self.end(key);
-        self.new_ends.push((end, self.started.len()));
+        self.grows |= key.size.max > key.size.min;
         let Fit { alternative, variant, seats } = fit;
+        for (at, seat) in seats.iter().enumerate() {
+            self.placed_on.entry(seat.node).or_default().push((self.started.len(), at));
+        }
         self.started.push(Started { gang, bucket, alternative, variant, seats, end });
     }
 

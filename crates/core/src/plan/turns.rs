@@ -11,6 +11,7 @@ use super::solve::Solver;
 use crate::model::Class;
 use crate::queue::Tree;
 use crate::snapshot::Backfill;
+use crate::units::Timestamp;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::ops::Bound;
@@ -149,8 +150,7 @@ impl Solver<'_> {
 
     /// Whether everybody of the class has a turn.
     fn walks(&self, class: Class) -> bool {
-        let owing = class != Class::Spare && self.reserved < self.settings.most_reservations();
-        self.is_explaining() || owing || self.settings.backfill == Backfill::None
+        self.is_explaining() || self.owes(class) || self.settings.backfill == Backfill::None
     }
 
     fn next_starter(&self, lane: &mut Lane, heads: &Heads) -> Option<Head> {
@@ -160,8 +160,8 @@ impl Solver<'_> {
         };
         let cursor = lane.cursor;
         let starters = lane.starters.get_or_insert_with(|| {
-            let firsts =
-                self.fitting.iter().filter_map(|at| of(*at, cursor).map(|head| Reverse((head, *at))));
+            let open = self.fitting.iter().filter(|variant| !self.is_closed(**variant));
+            let firsts = open.filter_map(|at| of(*at, cursor).map(|head| Reverse((head, *at))));
             firsts.collect()
         });
         loop {
@@ -176,7 +176,9 @@ impl Solver<'_> {
                 }
                 (_, Some((head, variant))) => {
                     starters.pop();
-                    if let Some(next) = of(variant, Some(head)) {
+                    if !self.is_closed(variant)
+                        && let Some(next) = of(variant, Some(head))
+                    {
                         starters.push(Reverse((next, variant)));
                     }
                     if self.may_start_as(head.bucket, variant) {
@@ -200,6 +202,16 @@ impl Solver<'_> {
         let failed = self.failed.get(&variant).map_or(&[][..], Vec::as_slice);
         self.problem.pool.may_fit(variant)
             && !failed.iter().any(|(count, end)| *count <= key.size.min && *end <= self.end(key))
+    }
+
+    /// Whether nobody who waits with the variant has room.
+    pub(super) fn is_closed(&self, variant: usize) -> bool {
+        let Some(users) = self.problem.pending.users.get(&variant) else { return true };
+        let (size, span) = users.least();
+        let end = span.map_or(Timestamp::NEVER, |span| self.now.after(span));
+        let failed = self.failed.get(&variant).map_or(&[][..], Vec::as_slice);
+        !self.problem.pool.may_fit(variant)
+            || failed.iter().any(|(count, until)| *count <= size && *until <= end)
     }
 
     /// From which priority on somebody of the line may evict: cheap, and wrong only in saying yes.

@@ -2,6 +2,7 @@
 
 pub mod bits;
 pub mod claims;
+pub mod forecast;
 pub mod pending;
 pub mod pool;
 pub mod profile;
@@ -11,6 +12,7 @@ pub mod running;
 pub mod shape;
 pub mod together;
 
+use super::HoldReason;
 use super::policy::order::{Facts, Ranker, asked};
 use crate::model::{Class, Shape, Speed};
 use crate::queue::{Amounts, RUNNING};
@@ -18,6 +20,7 @@ use crate::snapshot::{
     GangOrd, GangPhase, GangRow, NodeOrd, NodeRow, NodeState, PlacedGang, Settings, Snapshot,
 };
 use crate::units::Timestamp;
+use forecast::Forecasts;
 use pending::{Pending, Place};
 use pool::Pool;
 use running::{Entry, Running};
@@ -48,6 +51,8 @@ pub struct Problem {
     pub pending: Pending,
     /// Gangs that have one.
     pub running: Running,
+    /// When nodes will have room.
+    pub forecasts: Forecasts,
     /// What all nodes that are not lost have.
     pub total: Amounts,
     /// The order policy.
@@ -106,6 +111,7 @@ impl Problem {
             pool: Pool::new(&snapshot.nodes, label_keys.clone(), settings),
             pending: Pending::default(),
             running: Running::default(),
+            forecasts: Forecasts::default(),
             total: parts.iter().fold(Amounts::ZERO, |sum, part| sum.plus(part)),
             ranker: Ranker::new(settings),
             now,
@@ -132,24 +138,48 @@ impl Problem {
 
     /// Reads what was touched; everything when that is not enough.
     pub fn update(&mut self, snapshot: &Snapshot, settings: &Settings, now: Timestamp) {
-        self.pass_time(snapshot, now);
+        let before = std::mem::replace(&mut self.now, now);
         if snapshot.touched.all || self.epoch < snapshot.touched.since || !self.try_update(snapshot) {
             *self = Self::new(snapshot, settings, now);
         }
         self.pool.expect(&snapshot.mix);
         self.epoch = snapshot.epoch;
+        self.read_due(snapshot, before);
     }
 
-    /// Reads the gangs again whose rank is another by now.
+    /// Moves on to a moment at which nothing else is another.
     pub fn pass_time(&mut self, snapshot: &Snapshot, now: Timestamp) {
-        let new_round = self.ranker.round_of(now) != self.ranker.round_of(self.now);
-        self.now = now;
-        let mut again = self.running.due(now);
-        if new_round {
-            again.extend(self.pending.all());
-        }
-        for gang in again {
+        let before = std::mem::replace(&mut self.now, now);
+        self.read_due(snapshot, before);
+    }
+
+    /// Reads the gangs again whose rank or expected end is another by now.
+    fn read_due(&mut self, snapshot: &Snapshot, before: Timestamp) {
+        for gang in self.running.due(self.now) {
             self.read_gang(snapshot, gang);
+        }
+        if self.ranker.round_of(self.now) != self.ranker.round_of(before) {
+            for gang in self.pending.all().collect::<Vec<GangOrd>>() {
+                let told = self.told(gang);
+                self.read_gang(snapshot, gang);
+                self.keep_told(gang, told);
+            }
+        }
+    }
+
+    /// The reason that was last given for a waiting gang.
+    fn told(&self, gang: GangOrd) -> Option<HoldReason> {
+        let of_all = || self.pending.buckets[self.bucket(gang)?].told.clone();
+        self.pending.apart.get(&gang).cloned().unwrap_or_else(of_all)
+    }
+
+    /// Reading a gang again takes nothing back that was said of it.
+    fn keep_told(&mut self, gang: GangOrd, told: Option<HoldReason>) {
+        let Some(bucket) = self.bucket(gang) else { return };
+        if self.pending.buckets[bucket].told == told {
+            self.pending.apart.remove(&gang);
+        } else {
+            self.pending.apart.insert(gang, told);
         }
     }
 
@@ -169,6 +199,7 @@ impl Problem {
             self.total = self.total.minus(&self.parts[at]).plus(&part);
             self.parts[at] = part;
             self.pool.load(at, row);
+            self.forecasts.touch(at, self.pool.len());
         }
         // A demand that was given to others has no gang of before any more when they are read.
         for gang in &snapshot.touched.gangs {
@@ -211,11 +242,14 @@ impl Problem {
                 Seen::Pending(self.pending.add(row, place, &variants, line), place)
             }
             GangPhase::Placed(placed) => {
+                for task in &placed.tasks {
+                    self.forecasts.touch(task.node.0 as usize, self.pool.len());
+                }
                 let amounts = amounts_of(snapshot, placed);
                 let rate = amounts.rate();
                 let standing = self.ranker.standing(&self.facts(snapshot, row, rate), rate);
                 let line = self.ranker.line(row.queue.0 as usize);
-                let entry = self.running.add(row, placed, ord, line, standing);
+                let entry = self.running.add(row, placed, ord, line, standing, self.now);
                 Seen::Running(entry, Box::new(amounts))
             }
         };

@@ -68,6 +68,36 @@ pub struct Heads {
     pub by_variant: BTreeMap<usize, BTreeSet<Head>>,
 }
 
+/// Buckets that wait with one variant.
+#[derive(Clone, Debug, Default)]
+pub struct Users {
+    /// Buckets by their fewest tasks.
+    sizes: BTreeMap<u32, usize>,
+    /// Buckets by their span, the longest when nobody knows.
+    spans: BTreeMap<Millis, usize>,
+}
+
+impl Users {
+    fn count(&mut self, key: &Key, add: bool) {
+        tally(&mut self.sizes, key.size.min, add);
+        tally(&mut self.spans, key.span.unwrap_or(Millis::MAX), add);
+    }
+
+    /// The fewest tasks that any of them asks for, and the shortest span.
+    pub fn least(&self) -> (u32, Option<Millis>) {
+        let size = self.sizes.keys().next().copied().unwrap_or(1);
+        (size, self.spans.keys().next().copied().filter(|span| *span != Millis::MAX))
+    }
+}
+
+fn tally<K: Ord + Copy>(counts: &mut BTreeMap<K, usize>, key: K, add: bool) {
+    let count = counts.entry(key).or_default();
+    *count = if add { *count + 1 } else { count.saturating_sub(1) };
+    if *count == 0 {
+        counts.remove(&key);
+    }
+}
+
 /// All pending gangs.
 #[derive(Clone, Debug, Default)]
 pub struct Pending {
@@ -83,8 +113,8 @@ pub struct Pending {
     pub reshaped: u64,
     /// Buckets whose reason must be found anew.
     pub unsettled: BTreeSet<usize>,
-    /// Buckets by variant.
-    pub users: BTreeMap<usize, usize>,
+    /// Those who wait with each variant.
+    pub users: BTreeMap<usize, Users>,
     numbers: BTreeMap<Key, usize>,
     unused: Vec<usize>,
 }
@@ -139,7 +169,7 @@ impl Pending {
     fn open(&mut self, key: Key, variants: &[usize], line: usize) -> usize {
         let variants = variants.to_vec();
         for variant in &variants {
-            *self.users.entry(*variant).or_default() += 1;
+            self.users.entry(*variant).or_default().count(&key, true);
         }
         let number = self.unused.pop().unwrap_or(self.buckets.len());
         self.numbers.insert(key.clone(), number);
@@ -171,9 +201,9 @@ impl Pending {
             let bucket = &self.buckets[number];
             self.numbers.remove(&bucket.key);
             for variant in &bucket.variants {
-                if let Some(count) = self.users.get_mut(variant) {
-                    *count -= 1;
-                    if *count == 0 {
+                if let Some(users) = self.users.get_mut(variant) {
+                    users.count(&bucket.key, false);
+                    if users.sizes.is_empty() {
                         self.users.remove(variant);
                     }
                 }

@@ -134,6 +134,10 @@ pub struct Pool {
     pub(super) tiers: [usize; 3],
     /// Reservations.
     pub claims: Claims,
+    /// Nodes that the plan changed so far, in that order, with doubles.
+    pub moved: Vec<u32>,
+    /// The same as a set.
+    pub is_moved: Bits,
     /// Counts nodes that became others than they were: opened, closed, relabelled, with other devices.
     pub reshaped: u64,
 }
@@ -219,6 +223,8 @@ impl Pool {
             domains,
             tiers,
             claims: Claims::new(n),
+            moved: Vec::new(),
+            is_moved: Bits::new(n),
             reshaped: 0,
         };
         for row in rows {
@@ -460,22 +466,13 @@ impl Pool {
     /// Tasks of the variant that fit on the node, at most `cap`, reservations left aside.
     pub fn copies(&self, variant: usize, node: usize, cap: u32) -> u32 {
         let v = &self.variants[variant];
-        if v.shape.slots.is_empty() {
-            let state = NodeFree { free: self.free[node], devices: Vec::new() };
-            return copies(&state, &[], &v.shape, v.spare, cap);
-        }
-        copies(&self.state(node), self.facts(node), &v.shape, v.spare, cap)
+        let devices = &self.devices[self.device_range(node)];
+        copies((&self.free[node], devices), self.facts(node), &v.shape, v.spare, cap)
     }
 
     /// All nodes, the highest scores first: the emptiest when packing.
     pub fn by_score(&self) -> impl Iterator<Item = usize> + '_ {
         self.levels.iter().rev().flat_map(Bits::iter)
-    }
-
-    /// Nodes that the variant may fit on.
-    pub fn candidates(&mut self, variant: usize) -> Vec<usize> {
-        self.sync(variant);
-        self.variants[variant].fit.iter().collect()
     }
 
     /// The best node for one task, and its devices. Says for whom a free place was kept when that is why there is none.
@@ -574,6 +571,15 @@ impl Pool {
     /// Devices for one task on this node such that no reservation is delayed, a certain one first.
     pub(super) fn pick(&self, want: &Want<'_>, node: usize, first: Option<u32>) -> Option<Picked> {
         let variant = &self.variants[want.variant];
+        let facts = self.facts(node);
+        let leaves_room = |left: &NodeFree| {
+            left.free.takes(&variant.shape, variant.spare)
+                && can_pick(&left.devices, facts, &variant.shape.slots)
+        };
+        // Quicker than what is free in all states at once, and as sure in saying no.
+        if self.claims.of(node).iter().any(|claim| claim.start < want.end && !leaves_room(&claim.left)) {
+            return None;
+        }
         let met =
             if self.claims.any(node) { self.claims.meet(node, want.end, || self.state(node)) } else { None };
         match met {
@@ -668,6 +674,7 @@ impl Pool {
         sign: i64,
     ) {
         let id = u32::try_from(node).unwrap_or(u32::MAX);
+        self.note_move(node);
         self.log.push(Undo::Node { node: id, free: self.free[node] });
         self.free[node].shift(amounts[0], amounts[1], amounts[2], spare, sign);
         let start = self.device_start[node];
@@ -696,6 +703,18 @@ impl Pool {
         self.log.clear();
     }
 
+    /// The plan changed what a node has, or will have.
+    pub fn note_move(&mut self, node: usize) {
+        self.moved.push(u32::try_from(node).unwrap_or(u32::MAX));
+        self.is_moved.set(node);
+    }
+
+    /// Whether one task of the variant, which is not for `spare`, fits into a state of the node.
+    pub fn fits(&self, variant: usize, node: usize, state: &NodeFree) -> bool {
+        let shape = &self.variants[variant].shape;
+        state.free.takes(shape, false) && can_pick(&state.devices, self.facts(node), &shape.slots)
+    }
+
     /// Where the log stands, for [`Self::undo`].
     pub const fn mark(&self) -> usize {
         self.log.len()
@@ -708,6 +727,7 @@ impl Pool {
             match self.log.pop() {
                 Some(Undo::Node { node, free }) => {
                     self.free[node as usize] = free;
+                    self.note_move(node as usize);
                     self.rescore(node as usize);
                     self.grow(node as usize);
                 }
@@ -737,6 +757,8 @@ impl Pool {
             self.grow(node as usize);
         }
         self.claims.wipe();
+        self.is_moved.wipe();
+        self.moved.clear();
     }
 
     /// Tasks that empty nodes would take, closed nodes included when `closed`; at most `cap`.

@@ -1,8 +1,8 @@
 //! Nodes that are alike share a profile, so that what does not depend on the hour is found once for all of them.
 
-use super::room::{DeviceFacts, DeviceFree, Free, NodeFree, pick_devices};
+use super::room::{DeviceFacts, DeviceFree, Free, alike, pick_devices};
 use super::shape::Compiled;
-use crate::model::DeviceKind;
+use crate::model::{DeviceKind, ShareMode};
 use crate::plan::{Constraint, Dimension};
 use crate::snapshot::NodeState;
 
@@ -55,8 +55,8 @@ pub fn matches(profile: &Profile, shape: &Compiled, spare: bool) -> Match {
     let copies = match hard {
         Some(_) => 0,
         None => {
-            let devices = profile.facts.iter().map(DeviceFree::whole).collect();
-            copies(&NodeFree { free: profile.empty, devices }, &profile.facts, shape, spare, u32::MAX)
+            let devices: Vec<DeviceFree> = profile.facts.iter().map(DeviceFree::whole).collect();
+            copies((&profile.empty, &devices), &profile.facts, shape, spare, u32::MAX)
         }
     };
     let closed = (profile.state != Standing::Ready).then_some(Constraint::NotReady);
@@ -101,9 +101,15 @@ fn device_failure(profile: &Profile, shape: &Compiled) -> Option<Constraint> {
 }
 
 /// Tasks of a shape that fit into a free state, at most `cap`.
-pub fn copies(state: &NodeFree, facts: &[DeviceFacts], shape: &Compiled, spare: bool, cap: u32) -> u32 {
-    let cpu = if spare { state.free.lend } else { state.free.cpu };
-    let parts = [(cpu, shape.cpu), (state.free.memory, shape.memory), (state.free.disk, shape.disk)];
+pub fn copies(
+    (free, devices): (&Free, &[DeviceFree]),
+    facts: &[DeviceFacts],
+    shape: &Compiled,
+    spare: bool,
+    cap: u32,
+) -> u32 {
+    let cpu = if spare { free.lend } else { free.cpu };
+    let parts = [(cpu, shape.cpu), (free.memory, shape.memory), (free.disk, shape.disk)];
     let mut most = cap;
     for (there, asked) in parts {
         if asked > there.max(0) {
@@ -113,10 +119,12 @@ pub fn copies(state: &NodeFree, facts: &[DeviceFacts], shape: &Compiled, spare: 
             most = most.min(u32::try_from(there / asked).unwrap_or(u32::MAX));
         }
     }
-    if shape.slots.is_empty() {
-        return most;
+    let Some(first) = shape.slots.first() else { return most };
+    if first.mode == ShareMode::Exclusive && alike(&shape.slots) {
+        let able = devices.iter().zip(facts).filter(|(free, facts)| free.takes(facts, first)).count();
+        return most.min(u32::try_from(able / shape.slots.len()).unwrap_or(u32::MAX));
     }
-    let mut devices = state.devices.clone();
+    let mut devices = devices.to_vec();
     let mut count = 0;
     while count < most {
         let Some(picked) = pick_devices(&devices, facts, &shape.slots) else { break };
@@ -126,7 +134,7 @@ pub fn copies(state: &NodeFree, facts: &[DeviceFacts], shape: &Compiled, spare: 
         }
         // A share of nothing would fit for ever: one such task per device is enough to count.
         count += 1;
-        if count as usize > 1000 * state.devices.len() {
+        if count as usize > 1000 * devices.len() {
             break;
         }
     }

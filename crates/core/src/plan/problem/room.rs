@@ -157,10 +157,15 @@ impl NodeFree {
     }
 }
 
+/// Whether all slots are those of one request.
+pub fn alike(slots: &[Slot]) -> bool {
+    slots.iter().all(|slot| slot.request == slots[0].request)
+}
+
 /// Whether [`pick_devices`] would find a choice; quicker when all slots are alike.
 pub fn can_pick(free: &[DeviceFree], facts: &[DeviceFacts], slots: &[Slot]) -> bool {
     let Some(first) = slots.first() else { return true };
-    if slots.iter().all(|slot| slot.request == first.request) {
+    if alike(slots) {
         return free.iter().zip(facts).filter(|(free, facts)| free.takes(facts, first)).count()
             >= slots.len();
     }
@@ -193,6 +198,9 @@ pub fn pick_devices_from(
     if slots.len() > free.len() {
         return None;
     }
+    if alike(slots) {
+        return pick_alike(free, facts, slots, first);
+    }
     let mut holder: Vec<Option<usize>> = vec![None; free.len()];
     let mut numa = None;
     for at in 0..slots.len() {
@@ -211,16 +219,39 @@ pub fn pick_devices_from(
     let mut picked: Picked = Vec::with_capacity(slots.len());
     for (d, slot) in (0_u32..).zip(&holder) {
         if let Some(slot) = slot.map(|at| &slots[at]) {
-            let memory = facts[d as usize].memory_for(slot);
-            let grant = DeviceGrant {
-                device: d,
-                compute: Thousandths(slot.compute.unsigned_abs()),
-                memory: Bytes(memory.unsigned_abs()),
-            };
-            picked.push((slot.request, grant, slot.mode));
+            picked.push((slot.request, grant(d, &facts[d as usize], slot), slot.mode));
         }
     }
     picked.sort_by_key(|(request, grant, _)| (*request, grant.device));
+    Some(picked)
+}
+
+fn grant(device: u32, facts: &DeviceFacts, slot: &Slot) -> DeviceGrant {
+    let memory = Bytes(facts.memory_for(slot).unsigned_abs());
+    DeviceGrant { device, compute: Thousandths(slot.compute.unsigned_abs()), memory }
+}
+
+/// What [`pick_devices`] picks when any device that pleases one slot pleases all: nobody is in another's way.
+fn pick_alike(
+    free: &[DeviceFree],
+    facts: &[DeviceFacts],
+    slots: &[Slot],
+    first: Option<usize>,
+) -> Option<Picked> {
+    let slot = slots.first()?;
+    let mut able: Vec<usize> = (0..free.len()).filter(|d| free[*d].takes(&facts[*d], slot)).collect();
+    let mut picked: Picked = Vec::with_capacity(slots.len());
+    let mut numa = None;
+    for _ in slots {
+        let place =
+            |d: usize| (first != Some(d), free[d].compute, free[d].memory, numa != Some(facts[d].numa), d);
+        let best = (0..able.len()).min_by_key(|at| place(able[*at]))?;
+        let d = able.swap_remove(best);
+        numa = Some(facts[d].numa);
+        let device = u32::try_from(d).unwrap_or(u32::MAX);
+        picked.push((slot.request, grant(device, &facts[d], slot), slot.mode));
+    }
+    picked.sort_by_key(|(_, grant, _)| grant.device);
     Some(picked)
 }
 

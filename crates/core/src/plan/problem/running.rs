@@ -1,9 +1,10 @@
 //! Placed gangs in the orders that the planner asks for.
 
+use super::forecast::When;
 use crate::model::Class;
 use crate::plan::policy::order::Standing;
 use crate::snapshot::{GangOrd, GangRow, PlacedGang};
-use crate::units::Timestamp;
+use crate::units::{Millis, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
@@ -25,8 +26,8 @@ pub struct Evictable {
 /// Where one gang was put, to take it out again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    end: Option<Timestamp>,
-    since: Timestamp,
+    leaves: When,
+    overdue: Option<Timestamp>,
     evictable: Option<Evictable>,
     until: Timestamp,
     elastic: bool,
@@ -34,13 +35,32 @@ pub struct Entry {
     spare: bool,
 }
 
+impl Entry {
+    /// When it is expected to leave.
+    pub const fn leaves(&self) -> When {
+        self.leaves
+    }
+}
+
+/// When a gang is expected to leave. Who is overdue gets a quarter of its span more, at least a second, as often as it takes:
+/// a function of the moment that changes only when that has passed too.
+fn leaves(placed: &PlacedGang, now: Timestamp) -> When {
+    if placed.stopping {
+        return When::Soon;
+    }
+    let Some(mut end) = placed.expected_end else { return When::Unknown(placed.since) };
+    // Ends: the span grows by a quarter each time.
+    while end <= now {
+        end = end.after(Millis((end.since(placed.since).0 / 4).max(1000)));
+    }
+    When::At(end)
+}
+
 /// All placed gangs.
 #[derive(Clone, Debug, Default)]
 pub struct Running {
-    /// Known ends, soonest first; gangs that are stopping end at zero.
-    pub ends: BTreeSet<(Timestamp, GangOrd)>,
-    /// Unknown ends, oldest first.
-    pub open: BTreeSet<(Timestamp, GangOrd)>,
+    /// Known ends, soonest first, those left out who are stopping: at that moment another is expected.
+    ends: BTreeSet<(Timestamp, GangOrd)>,
     /// Those that may be evicted by somebody at some time.
     pub evictable: BTreeSet<Evictable>,
     /// When the level of one of those changes, by the level it has.
@@ -62,23 +82,22 @@ impl Running {
         gang: GangOrd,
         line: usize,
         standing: Standing,
+        now: Timestamp,
     ) -> Entry {
+        let leaves = leaves(placed, now);
         let may_go = row.preemptible && row.class != Class::Critical && !placed.stopping;
         let evictable =
             Evictable { class: row.class, line, priority: row.priority, level: standing.bound, gang };
         let entry = Entry {
-            end: if placed.stopping { Some(Timestamp(0)) } else { placed.expected_end },
-            since: placed.since,
+            leaves,
+            overdue: if let When::At(end) = leaves { Some(end) } else { None },
             evictable: may_go.then_some(evictable),
             until: if may_go { standing.until } else { Timestamp::NEVER },
             elastic: row.size.min < row.size.max && !placed.stopping,
             leaving: placed.stopping || placed.shrinking.is_some(),
             spare: row.class == Class::Spare && !placed.stopping,
         };
-        match entry.end {
-            Some(end) => self.ends.insert((end, gang)),
-            None => self.open.insert((entry.since, gang)),
-        };
+        self.ends.extend(entry.overdue.map(|end| (end, gang)));
         self.evictable.extend(entry.evictable);
         if entry.until != Timestamp::NEVER {
             self.changes.entry(standing.bound).or_default().insert((entry.until, gang));
@@ -97,10 +116,9 @@ impl Running {
 
     /// Takes a gang out.
     pub fn remove(&mut self, entry: &Entry, gang: GangOrd) {
-        match entry.end {
-            Some(end) => self.ends.remove(&(end, gang)),
-            None => self.open.remove(&(entry.since, gang)),
-        };
+        if let Some(end) = entry.overdue {
+            self.ends.remove(&(end, gang));
+        }
         if let Some(evictable) = &entry.evictable {
             self.evictable.remove(evictable);
             if let Some(changes) = self.changes.get_mut(&evictable.level) {
@@ -125,12 +143,13 @@ impl Running {
         }
     }
 
-    /// Those whose level has changed by now.
+    /// Those who have not ended though they were expected to, and those whose level has changed by now.
     pub fn due(&self, now: Timestamp) -> Vec<GangOrd> {
+        let late = self.ends.range(..=(now, GangOrd(u32::MAX))).map(|(_, gang)| *gang);
         let due = |changes: &BTreeSet<(Timestamp, GangOrd)>| -> Vec<GangOrd> {
             changes.range(..=(now, GangOrd(u32::MAX))).map(|(_, gang)| *gang).collect()
         };
-        self.changes.values().flat_map(due).collect()
+        late.chain(self.changes.values().flat_map(due)).collect()
     }
 
     /// When the next of those at this level or above changes it; [`Timestamp::NEVER`] when none does.

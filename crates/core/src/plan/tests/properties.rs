@@ -20,6 +20,8 @@ struct Gang {
     limit: Option<u64>,
     min_runtime: u64,
     preemptible: bool,
+    /// Half the cores and a share of a device would do as well.
+    modest: bool,
 }
 
 fn gang() -> impl Strategy<Value = Gang> {
@@ -30,9 +32,13 @@ fn gang() -> impl Strategy<Value = Gang> {
         prop::option::of(1_u64..200),
         prop_oneof![Just(0_u64), Just(30)],
         prop::bool::weighted(0.9),
+        prop::bool::weighted(0.2),
     );
     (first, second).prop_map(
-        |((queue, cores, gib, device, class, priority), ((min, extra), limit, min_runtime, preemptible))| {
+        |(
+            (queue, cores, gib, device, class, priority),
+            ((min, extra), limit, min_runtime, preemptible, modest),
+        )| {
             Gang {
                 queue,
                 cores,
@@ -44,6 +50,7 @@ fn gang() -> impl Strategy<Value = Gang> {
                 limit,
                 min_runtime,
                 preemptible,
+                modest,
             }
         },
     )
@@ -64,6 +71,11 @@ impl Gang {
         ask.row.time_limit = self.limit.map(Millis::from_secs);
         ask.row.min_runtime = Millis::from_secs(self.min_runtime);
         ask.row.preemptible = self.preemptible;
+        if self.modest {
+            let mut other = crate::plan::world::shape(self.cores.div_ceil(2), self.gib);
+            other.devices.push(gpu_share(500, 10));
+            ask.shapes.push(other);
+        }
         ask
     }
 }
@@ -215,5 +227,54 @@ proptest! {
         }
         pool.run();
         prop_assert!(pool.runs(large));
+    }
+}
+
+fn plain(queue: u32, cores: u64, gib: u64, class: u8, size: u32) -> Gang {
+    Gang {
+        queue,
+        cores,
+        gib,
+        device: 3,
+        class,
+        priority: 250,
+        size: (size, size),
+        limit: None,
+        min_runtime: 0,
+        preemptible: false,
+        modest: false,
+    }
+}
+
+/// Found by random stories: a node that was read while a plan had changed it was taken to be so for ever.
+#[test]
+fn what_a_plan_only_tried_is_not_remembered() {
+    let mut pool = Pool::new(world(3));
+    let story = [
+        vec![plain(1, 8, 1, 2, 3)],
+        vec![plain(2, 1, 1, 2, 2)],
+        vec![
+            Gang { priority: 750, limit: Some(94), ..plain(1, 1, 9, 2, 2) },
+            Gang { device: 0, ..plain(1, 1, 1, 0, 1) },
+            Gang { device: 0, ..plain(1, 5, 15, 0, 1) },
+        ],
+        vec![plain(3, 3, 1, 2, 3)],
+        vec![
+            Gang { limit: Some(1), ..plain(1, 5, 1, 0, 2) },
+            Gang { priority: 500, ..plain(2, 5, 1, 2, 1) },
+            Gang { priority: 500, ..plain(3, 4, 1, 2, 2) },
+        ],
+    ];
+    for gangs in story {
+        for mut gang in gangs {
+            gang.preemptible = gang.class == 2 && gang.limit.is_none() && gang.priority == 250;
+            let at = pool.at();
+            pool.world.submit(QueueOrd(gang.queue), gang.ask(), at);
+        }
+        for _ in 0..4 {
+            pool.plan();
+            pool.world.settle();
+        }
+        pool.pass(1);
     }
 }

@@ -467,3 +467,14 @@ fn a_plan_says_what_changed_and_not_who_still_waits() {
     assert!(acts(&plan) > 0, "somebody takes the place");
     assert_eq!(plan.decisions.len(), acts(&plan), "and of {} others nothing is said", pool.world.pending());
 }
+
+#[test]
+fn extra_ranks_leave_what_is_reserved() {
+    let mut pool = one_node(8, 64);
+    pool.submit(ROOT, Ask::new(shape(4, 1)).limit(100).firm());
+    pool.run();
+    let elastic = pool.submit(ROOT, Ask::new(shape(1, 1)).tasks(1, 4).class(Class::Critical));
+    pool.submit(ROOT, Ask::new(shape(7, 1)).limit(100));
+    pool.run();
+    assert_eq!(pool.world.placed(elastic).map(|placed| placed.tasks.len()), Some(1));
+}

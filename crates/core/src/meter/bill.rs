@@ -39,6 +39,12 @@ pub struct Bill {
 }
 
 impl Bill {
+    /// Whether nothing is on it.
+    pub(super) fn is_nothing(&self) -> bool {
+        let amounts = [self.cpu, self.memory, self.disk];
+        self.devices.is_empty() && amounts.iter().all(|amount| *amount == Amount::default())
+    }
+
     /// Adds another bill to this one.
     pub fn add(&mut self, other: &Self) {
         self.cpu.add(other.cpu);
@@ -93,19 +99,23 @@ impl Bills {
         if self.jobs.contains_key(&job) {
             return;
         }
-        let users = self.index.entry(QueuePath::from(queue.as_str())).or_default();
-        let classes = users.entry(UserName::from(user.as_str())).or_default();
-        let owner = *classes[class_at(class)].get_or_insert_with(|| {
-            self.owners.push(Owner {
-                queue: QueuePath::from(queue.as_str()),
-                user: UserName::from(user.as_str()),
-                class,
-                charged: Bill::default(),
-                credited: Bill::default(),
-            });
-            self.owners.len().saturating_sub(1)
-        });
+        let known = self.index.get(queue).and_then(|users| users.get(user)?[class_at(class)]);
+        let owner = known.unwrap_or_else(|| self.add_owner(class, queue, user));
         self.jobs.insert(job, JobBill { owner, charged: Bill::default(), credited: Bill::default() });
+    }
+
+    fn add_owner(&mut self, class: Class, queue: &QueuePath, user: &UserName) -> usize {
+        let users = self.index.entry(QueuePath::from(queue.as_str())).or_default();
+        let owner = self.owners.len();
+        users.entry(UserName::from(user.as_str())).or_default()[class_at(class)] = Some(owner);
+        self.owners.push(Owner {
+            queue: QueuePath::from(queue.as_str()),
+            user: UserName::from(user.as_str()),
+            class,
+            charged: Bill::default(),
+            credited: Bill::default(),
+        });
+        owner
     }
 
     pub(super) fn charge(&mut self, job: JobId, billed: &Bill) {

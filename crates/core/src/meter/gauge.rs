@@ -1,7 +1,7 @@
 //! One dimension of one node or device, integrated over time.
 
 use crate::check::Violation;
-use crate::units::Timestamp;
+use crate::units::{Millis, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Rates now and sums up to `since`, in unit × milliseconds.
@@ -62,15 +62,23 @@ impl Totals {
     }
 }
 
+/// An amount over a span. Two numbers of 64 bits: the product always has room in 128.
+pub(super) fn over(span: Millis, amount: u64) -> u128 {
+    u128::from(span.0).wrapping_mul(u128::from(amount))
+}
+
 impl Gauge {
     fn advance(&mut self, now: Timestamp) {
+        if now <= self.since {
+            return;
+        }
         self.sum = self.sums(now);
         self.since = self.since.max(now);
     }
 
     fn sums(&self, now: Timestamp) -> Sums {
-        let span = u128::from(now.since(self.since).0);
-        let over = |rate: u64| span.saturating_mul(u128::from(rate));
+        let span = now.since(self.since);
+        let over = |rate: u64| over(span, rate);
         let held = self.granted.saturating_add(self.planned);
         let capacity = self.size.max(held);
         let free = over(capacity.saturating_sub(held));
@@ -103,7 +111,7 @@ impl Gauge {
     /// A task settled at `now` begins or ends to run here.
     pub(super) fn grant(&mut self, now: Timestamp, amount: u64, add: bool) {
         self.advance(now);
-        let anchor = u128::from(amount).saturating_mul(u128::from(now.0));
+        let anchor = over(Millis(now.0), amount);
         if add {
             self.granted = self.granted.saturating_add(amount);
             self.anchors = self.anchors.saturating_add(anchor);
@@ -115,8 +123,7 @@ impl Gauge {
 
     /// A task that was settled at `from` is settled at `now`.
     pub(super) fn close(&mut self, from: Timestamp, now: Timestamp, amount: u64) {
-        let shift = u128::from(amount).saturating_mul(u128::from(now.since(from).0));
-        self.anchors = self.anchors.saturating_add(shift);
+        self.anchors = self.anchors.saturating_add(over(now.since(from), amount));
     }
 
     pub(super) const fn unsplit(&mut self, amount: u128, add: bool) {

@@ -305,7 +305,9 @@ impl Meter {
         let mut billed = Bill::default();
         task.settle(now, meter, &mut billed);
         change(task, meter);
-        self.charge(id, &billed);
+        if !billed.is_nothing() {
+            self.charge(id, &billed);
+        }
     }
 
     fn charge(&mut self, id: TaskId, billed: &Bill) {
@@ -405,13 +407,13 @@ impl TaskMeter {
 
     /// Splits what was granted since the last time into used and waste; CPU waits for its sample.
     fn settle(&mut self, now: Timestamp, meter: &mut NodeMeter, billed: &mut Bill) {
-        let span = u128::from(now.since(self.settled).0);
+        let span = now.since(self.settled);
         let from = std::mem::replace(&mut self.settled, now);
         if !self.running {
             return;
         }
         for line in &mut self.lines {
-            let granted = span.saturating_mul(u128::from(line.granted));
+            let granted = gauge::over(span, line.granted);
             let Some(gauge) = meter.gauge(line) else { continue };
             gauge.close(from, now, line.granted);
             if line.device.is_none() && line.dimension == CPU {
@@ -420,7 +422,7 @@ impl TaskMeter {
                 bill::granted_cpu(billed, self.class, self.paused, granted);
                 continue;
             }
-            let used = span.saturating_mul(u128::from(line.using));
+            let used = gauge::over(span, line.using);
             let within = used.min(granted);
             let burst = used.saturating_sub(within);
             gauge.split(within, granted.saturating_sub(within), burst);
@@ -430,7 +432,7 @@ impl TaskMeter {
             }
         }
         for (kind, share) in &self.shares {
-            let amount = span.saturating_mul(u128::from(*share));
+            let amount = gauge::over(span, *share);
             bill::device(billed, self.class, self.paused, *kind, amount);
         }
     }

@@ -282,10 +282,28 @@ impl Pool {
             };
         }
         self.free[node] = Free::of(row, self.lend_margin);
-        let profile = profile_of(row, &self.facts[range.clone()], &self.label_keys, self.lend_margin);
         let ready = row.state == NodeState::Ready;
         self.devices_empty[node] =
             self.facts[range].iter().map(|facts| if facts.healthy && ready { 1000 } else { 0 }).sum();
+        if !self.keeps_profile(node, row) {
+            self.change_profile(node, row);
+        }
+        self.rescore(node);
+        self.grow(node);
+    }
+
+    /// Whether the node is of the profile it was: most often somebody came or left and that is all.
+    fn keeps_profile(&self, node: usize, row: &NodeRow) -> bool {
+        let Some(profile) = self.profiles.get(self.profile[node] as usize) else { return false };
+        let labels = row.labels.iter().filter(|(key, _)| self.label_keys.contains(*key));
+        profile.state == Standing::from(row.state)
+            && profile.empty == Free::empty(row, self.lend_margin)
+            && profile.facts == self.facts(node)
+            && labels.eq(profile.labels.iter().map(|(key, value)| (key, value)))
+    }
+
+    fn change_profile(&mut self, node: usize, row: &NodeRow) {
+        let profile = profile_of(row, self.facts(node), &self.label_keys, self.lend_margin);
         let id = match self.profile_ids.get(&profile) {
             Some(id) => *id,
             None => self.add_profile(profile),
@@ -296,8 +314,6 @@ impl Pool {
         self.reshaped += u64::from(self.profile[node] != id);
         self.profile[node] = id;
         self.profile_sizes[id as usize] += 1;
-        self.rescore(node);
-        self.grow(node);
     }
 
     fn add_profile(&mut self, profile: Profile) -> u32 {

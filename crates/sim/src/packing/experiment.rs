@@ -68,9 +68,21 @@ impl Workload {
     #[must_use]
     pub fn new(cluster: &Cluster, pods: &[OpenbPod], percent: u64, seed: u64) -> Self {
         let asked = Asked::of(cluster, pods);
-        let wanted = cluster.capacity_milli() * percent / 100;
         let mut arrivals = asked.pods.clone();
         Random::new(seed, "order").shuffle(&mut arrivals);
+        Self::drawn(cluster, asked, arrivals, percent, seed)
+    }
+
+    /// The same without a shuffle: pods come in the order of their names, so that what is usual may change on the way.
+    #[must_use]
+    pub fn in_order(cluster: &Cluster, pods: &[OpenbPod], percent: u64, seed: u64) -> Self {
+        let asked = Asked::of(cluster, pods);
+        let arrivals = asked.pods.clone();
+        Self::drawn(cluster, asked, arrivals, percent, seed)
+    }
+
+    fn drawn(cluster: &Cluster, asked: Asked, mut arrivals: Vec<u32>, percent: u64, seed: u64) -> Self {
+        let wanted = cluster.capacity_milli() * percent / 100;
         let mut total = asked.total(&arrivals);
         while total > wanted {
             total -= arrivals.pop().map_or(total, |pod| asked.milli(pod));

@@ -23,6 +23,8 @@ pub enum Draws {
     Published,
     /// Orders of ours from these seeds.
     Ours(Range<u64>),
+    /// Pods in the order of their names, nodes in orders of ours from these seeds.
+    InOrder(Range<u64>),
 }
 
 /// Mean and sample deviation of percents.
@@ -82,6 +84,9 @@ fn workloads(cluster: &Cluster, pods: &[OpenbPod], draws: &Draws) -> Vec<Workloa
             PUBLISHED_SEEDS.map(one).collect()
         }
         Draws::Ours(seeds) => seeds.clone().map(|seed| Workload::new(cluster, pods, 130, seed)).collect(),
+        Draws::InOrder(seeds) => {
+            seeds.clone().map(|seed| Workload::in_order(cluster, pods, 130, seed)).collect()
+        }
     }
 }
 

@@ -128,7 +128,7 @@ pub enum Exit {
     Signal(i32),
     /// Killed for going over its memory.
     OutOfMemory,
-    /// Killed for going over its disk.
+    /// It failed, or was killed, with its disk full.
     OutOfDisk,
     /// A device failed under it.
     DeviceError,

@@ -446,6 +446,13 @@ impl Group {
         field(&read_text(&file), "oom_kill")
     }
 
+    /// What everything that ever was in the group has used: the counters that only grow. `None` without them.
+    #[must_use]
+    pub fn totals(&self) -> Option<Reading> {
+        let growing = Meters { memory: None, memory_stat: None, pids: None, ..self.meters() };
+        growing.read()
+    }
+
     /// Opens the counters once, for sampling.
     #[must_use]
     pub fn meters(&self) -> Meters {
@@ -477,7 +484,7 @@ pub struct Meters {
 }
 
 /// One reading of [`Meters`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reading {
     /// CPU time since the start, microseconds.
     pub cpu_us: u64,

@@ -9,6 +9,7 @@
 //! The launcher holds a lock on `claim` for as long as it lives. The file appears by `link`, locked from its
 //! first moment, and only once: no generation of a task ever runs twice.
 
+use crate::cgroup::Reading;
 use pond_core::event::Exit;
 use pond_core::ids::{Generation, JobId, TaskId};
 use pond_core::units::Timestamp;
@@ -46,6 +47,9 @@ pub struct Ended {
     pub exit: Exit,
     /// It never came to run: why, for the user.
     pub failed: Option<StartFailure>,
+    /// What its control group had counted when the last of its processes was gone.
+    #[serde(default)]
+    pub used: Option<Reading>,
 }
 
 /// Why a task never came to run.

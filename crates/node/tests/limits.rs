@@ -4,8 +4,8 @@ mod support;
 
 use pond_core::event::{Effect, Exit, Launch, Report};
 use pond_core::ids::NodeName;
-use pond_core::model::Resources;
-use pond_core::units::{Bytes, MilliCpu};
+use pond_core::model::{Command, Resources};
+use pond_core::units::{Bytes, MilliCpu, Millis};
 use std::time::{Duration, Instant};
 use support::{GEN, Pool, change, root, script, until};
 
@@ -136,6 +136,14 @@ fn a_full_writable_layer_is_told_and_the_machine_keeps_its_disk() {
     let (exit, output) =
         pool.run(with(script(1, "df -k / | tail -1; head -c 100000000 /dev/zero > /fill"), small));
     assert_eq!(exit, Exit::OutOfDisk, "{output}");
+    // A block that does not fit is not begun, so some room is left.
+    let large = "dd if=/dev/zero of=/fill bs=16M count=100 status=none";
+    assert_eq!(pool.run(with(script(3, large), small)).0, Exit::OutOfDisk);
+    // It failed, and not for want of room.
+    assert_eq!(
+        pool.run(with(script(4, "head -c 10000000 /dev/zero > /fits; exit 3"), small)).0,
+        Exit::Code(3)
+    );
     let (exit, output) =
         pool.run(with(script(2, "head -c 10000000 /dev/zero > /fits; stat -c %s /fits"), small));
     assert_eq!((exit, output.as_str()), (Exit::Code(0), "10000000\n"));
@@ -196,4 +204,32 @@ fn a_spare_task_is_sampled_five_times_a_second() {
         }
         samples >= 8
     });
+}
+
+#[test]
+fn a_task_shorter_than_the_interval_of_samples_is_told_to_its_last_microsecond() {
+    if !root() {
+        return;
+    }
+    let dir = support::scratch("short");
+    let mut config = support::config(&dir);
+    config.sample_every = Millis(3_600_000);
+    let pool = Pool::with(dir, config);
+    let text = "import os, time\nwhile time.process_time() < 0.1: pass\nprint(os.times().user)";
+    let task = pool.start(change(script(1, ""), |run| {
+        run.command = Command::Argv(vec!["python3".to_owned(), "-c".to_owned(), text.to_owned()]);
+    }));
+    // The sample comes with the end, and before it.
+    let mut used = None;
+    let exit = loop {
+        match pool.next_report() {
+            Report::Sampled { tasks, .. } => {
+                used = tasks.iter().find(|sample| sample.task == task).map(|sample| sample.cpu_us).or(used);
+            }
+            Report::Exited { task: of, exit, .. } if of == task => break exit,
+            _ => {}
+        }
+    };
+    assert_eq!(exit, Exit::Code(0));
+    assert!(used.is_some_and(|us| us >= 100_000), "100 ms were used, {used:?} us were told");
 }

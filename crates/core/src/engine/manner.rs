@@ -117,7 +117,7 @@ fn describe_exit(exit: Exit) -> String {
         Exit::Code(code) => format!("ended with code {code}"),
         Exit::Signal(signal) => format!("ended by signal {signal}"),
         Exit::OutOfMemory => "went over its memory".to_owned(),
-        Exit::OutOfDisk => "went over its disk".to_owned(),
+        Exit::OutOfDisk => "its disk was full".to_owned(),
         Exit::DeviceError => "a device failed under it".to_owned(),
         Exit::Lost => "every trace of it is lost".to_owned(),
     }

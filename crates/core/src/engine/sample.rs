@@ -27,7 +27,8 @@ impl Samples {
 
     /// Takes in a reading of the counter. Returns the CPU time since the reading before, in microseconds.
     ///
-    /// A counter that fell is taken as a new beginning; a second reading at one moment only adds to the next.
+    /// A counter that fell is taken as a new beginning. A second reading at one moment counts, but tells no rate: a
+    /// task's last reading may come with its first.
     pub fn read(&mut self, at: Timestamp, cpu_us: u64) -> u64 {
         let Some((before, counted)) = self.counter else {
             self.counter = Some((at, cpu_us));
@@ -36,7 +37,8 @@ impl Samples {
         let used = cpu_us.saturating_sub(counted);
         let span = at.since(before).0;
         if span == 0 && cpu_us >= counted {
-            return 0;
+            self.counter = Some((at, cpu_us));
+            return used;
         }
         self.counter = Some((at, cpu_us));
         // Microseconds per millisecond are thousandths of a core.
@@ -84,6 +86,16 @@ mod tests {
         }
         assert_eq!(samples.latest(), Some(MilliCpu(500)));
         assert_eq!(samples.p95(), Some(MilliCpu(500)), "one burst in twenty is above the 95th percentile");
+    }
+
+    #[test]
+    fn all_that_was_used_at_one_moment_counts_and_tells_no_rate() {
+        let mut samples = Samples::starting(Timestamp(5));
+        assert_eq!(samples.read(Timestamp(5), 700), 700);
+        assert_eq!(samples.read(Timestamp(5), 900), 200);
+        assert_eq!(samples.latest(), None);
+        assert_eq!(samples.read(Timestamp(6), 1900), 1000);
+        assert_eq!(samples.latest(), Some(MilliCpu(1000)));
     }
 
     #[test]

@@ -26,7 +26,7 @@ impl Inner {
     /// that what was never claimed never runs, and reports node and inventory.
     pub(super) fn adopt(&self) {
         let mut inventory = Vec::new();
-        let mut failed = Vec::new();
+        let (mut failed, mut over) = (Vec::new(), Vec::new());
         for (task, generation, folder) in crate::folder::all(&self.config.state_dir) {
             let found = match folder.look() {
                 Claim::Held => self.take_up(task, generation, &folder),
@@ -49,6 +49,7 @@ impl Inner {
                 let (message, node_fault) = (failure.message.clone(), failure.node_fault);
                 failed.push(Report::StartFailed { task, generation, message, node_fault });
             }
+            over.push((task, generation, ended.clone()));
             let found = Found::Ended { started: ended.started, ended: ended.at, exit: ended.exit };
             inventory.push((task, generation, found));
         }
@@ -56,6 +57,9 @@ impl Inner {
         self.report(Report::NodeUp(self.node.clone()));
         for report in failed {
             self.report(report);
+        }
+        for (task, generation, ended) in over {
+            self.report_used(task, generation, &ended);
         }
         self.report(Report::Inventory { node: self.config.node.clone(), tasks: inventory });
         self.report_taken_up();

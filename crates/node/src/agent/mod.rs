@@ -25,7 +25,7 @@ use crate::tolerate;
 use pond_core::event::{Effect, Report};
 use pond_core::ids::{Generation, NodeName, TaskId};
 use pond_core::model::{NodeSpec, Resources};
-use pond_core::units::Millis;
+use pond_core::units::{Bytes, Millis};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
@@ -143,6 +143,8 @@ pub(crate) struct Inner {
 pub(crate) struct State {
     work: work::Queues,
     live: BTreeMap<(TaskId, Generation), Live>,
+    /// CPU time of the whole machine in microseconds and its memory in use, at the last sample.
+    machine: (u64, Bytes),
 }
 
 /// A task whose launcher is alive.

@@ -1,7 +1,9 @@
 //! Samples: what the machine and each task use, read from descriptors that stay open.
 
 use super::Inner;
+use crate::folder::Ended;
 use pond_core::event::{Report, TaskSample};
+use pond_core::ids::{Generation, TaskId};
 use pond_core::units::Bytes;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -25,12 +27,10 @@ pub(super) fn run(inner: Arc<Inner>) {
         }
         due = now + Duration::from_millis(every.0);
         let tasks = inner.sample_tasks();
-        inner.report(Report::Sampled {
-            node: inner.config.node.clone(),
-            node_cpu_us: stat.as_ref().map_or(0, node_cpu_us),
-            node_memory: Bytes(meminfo.as_ref().map_or(0, node_memory)),
-            tasks,
-        });
+        let node_cpu_us = stat.as_ref().map_or(0, node_cpu_us);
+        let node_memory = Bytes(meminfo.as_ref().map_or(0, node_memory));
+        inner.state().machine = (node_cpu_us, node_memory);
+        inner.report(Report::Sampled { node: inner.config.node.clone(), node_cpu_us, node_memory, tasks });
     }
 }
 
@@ -63,6 +63,29 @@ fn node_memory(meminfo: &File) -> u64 {
 }
 
 impl Inner {
+    /// The last sample of a task, with its end: what it used since the one before, or at all when it was shorter than
+    /// the time between two.
+    pub(super) fn report_used(&self, task: TaskId, generation: Generation, ended: &Ended) {
+        let Some(used) = ended.used else { return };
+        let sample = TaskSample {
+            task,
+            generation,
+            cpu_us: used.cpu_us,
+            throttled_us: used.throttled_us,
+            memory: Bytes::ZERO,
+            disk: Bytes::ZERO,
+            io: Bytes(used.io),
+            pids: 0,
+        };
+        let (node_cpu_us, node_memory) = self.state().machine;
+        self.report(Report::Sampled {
+            node: self.config.node.clone(),
+            node_cpu_us,
+            node_memory,
+            tasks: vec![sample],
+        });
+    }
+
     fn sample_tasks(&self) -> Vec<TaskSample> {
         let mut state = self.state();
         let mut samples = Vec::with_capacity(state.live.len());

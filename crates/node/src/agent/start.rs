@@ -62,7 +62,7 @@ impl Inner {
         };
         // A launcher that claimed it meanwhile tells its own end.
         if fs::create_dir_all(&folder.0).is_ok() && folder.take_claim().is_ok() {
-            tolerate(folder.record_ended(&Ended { started: at, at, exit, failed }));
+            tolerate(folder.record_ended(&Ended { started: at, at, exit, failed, used: None }));
         }
         self.report(match unstarted {
             Unstarted::Failed(StartFailure { message, node_fault }) => {

@@ -108,6 +108,7 @@ impl Inner {
         if let Some(network) = &self.network {
             network.release(task, generation);
         }
+        self.report_used(task, generation, &ended);
         self.report(match ended.failed {
             Some(failure) => Report::StartFailed {
                 task,
@@ -126,6 +127,7 @@ impl Inner {
         }
         let group = self.group(task, generation);
         group.kill();
+        let used = group.totals();
         tolerate(group.remove());
         let net = self.state().live.get_mut(&(task, generation)).and_then(|live| live.net.take());
         if let Some(net) = net.or_else(|| super::adopt::read_spec(folder)?.container?.net) {
@@ -133,7 +135,7 @@ impl Inner {
         }
         let at = now();
         let started = folder.started().map_or(at, |started| started.at);
-        let ended = Ended { started, at: at.max(started), exit: Exit::Lost, failed: None };
+        let ended = Ended { started, at: at.max(started), exit: Exit::Lost, failed: None, used };
         tolerate(folder.record_ended(&ended));
         ended
     }

@@ -159,7 +159,7 @@ impl Inner {
         let at = now();
         fs::create_dir_all(&folder.0).is_ok()
             && folder.take_claim().is_ok()
-            && folder.record_ended(&Ended { started: at, at, exit, failed: None }).is_ok()
+            && folder.record_ended(&Ended { started: at, at, exit, failed: None, used: None }).is_ok()
     }
 
     fn freeze(&self, task: TaskId, generation: Generation, frozen: bool) {

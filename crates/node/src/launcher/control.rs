@@ -32,13 +32,13 @@ pub enum Answer {
     Secrets(Vec<(String, String)>),
 }
 
-/// The exit code a shell would give: the code, 128 + the signal, 137 for what the pool killed.
+/// The exit code a shell would give: the code, 128 + the signal, 137 for want of memory, 1 for what no code tells.
 #[must_use]
 pub const fn shell_code(exit: Exit) -> i32 {
     match exit {
         Exit::Code(code) => code,
         Exit::Signal(signal) => 128 + signal,
-        Exit::OutOfMemory | Exit::OutOfDisk => 137,
-        Exit::DeviceError | Exit::Lost => 1,
+        Exit::OutOfMemory => 137,
+        Exit::OutOfDisk | Exit::DeviceError | Exit::Lost => 1,
     }
 }

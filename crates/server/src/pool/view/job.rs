@@ -12,6 +12,7 @@ use pond_core::ids::{GangId, JobId, TaskId};
 use pond_core::model;
 use pond_core::plan::{Explanation, HoldReason, Verdict};
 use pond_core::snapshot::NodeOrd;
+use pond_core::units::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The state of a gang as the API calls it.
@@ -70,7 +71,7 @@ pub fn summary(sight: &Sight<'_>, job: &Job) -> JobSummary {
         class: class(job.spec.class),
         priority: job.spec.priority,
         state: overall,
-        reason: spokesman.and_then(reason),
+        reason: spokesman.and_then(|gang| reason(job, gang)),
         elements: Counts { total: job.gangs.len() as u64, by_state },
         size_min: job.spec.size.min,
         size_max: job.spec.size.max,
@@ -112,7 +113,7 @@ fn first_start(gang: &Gang) -> Option<u64> {
     last.into_iter().chain(live).map(|at| at.0).min()
 }
 
-fn reason(gang: &Gang) -> Option<String> {
+fn reason(job: &Job, gang: &Gang) -> Option<String> {
     match &gang.phase {
         Phase::Held(held) => Some(words::held(held)),
         Phase::Pending => gang.hold.as_ref().map(words::hold),
@@ -123,8 +124,19 @@ fn reason(gang: &Gang) -> Option<String> {
             TaskState::Starting => task.message.clone(),
             _ => None,
         }),
-        Phase::Finished { outcome, .. } => words::outcome(outcome),
+        Phase::Finished { outcome, .. } => words::outcome(outcome, disk(job, gang)),
     }
+}
+
+/// What the writable layer of a rank may hold; none when its alternatives differ.
+fn disk(job: &Job, gang: &Gang) -> Option<Bytes> {
+    let most = |request: model::Resources, burst: model::Resources| request.disk.max(burst.disk);
+    let mut sizes = job.spec.shapes.iter().map(|shape| most(shape.request, shape.burst));
+    let size = match &gang.resized {
+        Some(limits) => most(limits.request, limits.burst),
+        None => sizes.next().filter(|first| sizes.all(|size| size == *first))?,
+    };
+    Some(size).filter(|size| *size > Bytes::ZERO)
 }
 
 /// A job, complete. `usage`: what the meter says of it.
@@ -134,12 +146,12 @@ pub fn detail(sight: &Sight<'_>, job: &Job, usage: Option<UsageRow>) -> JobDetai
         summary: summary(sight, job),
         // A JobSpec is plain data; serde_json cannot fail on it.
         spec: serde_json::to_value(&job.spec).unwrap_or_default(),
-        gangs: job.gangs.iter().map(|gang| gang_view(sight, gang)).collect(),
+        gangs: job.gangs.iter().map(|gang| gang_view(sight, job, gang)).collect(),
         usage,
     }
 }
 
-fn gang_view(sight: &Sight<'_>, gang: &Gang) -> GangView {
+fn gang_view(sight: &Sight<'_>, job: &Job, gang: &Gang) -> GangView {
     let tasks = match (gang.live(), &gang.last) {
         (Some(live), _) => live.tasks.iter().map(|task| task_view(sight, gang, live, task)).collect(),
         (None, Some(last)) => ended_tasks(sight, gang.id, last),
@@ -149,7 +161,7 @@ fn gang_view(sight: &Sight<'_>, gang: &Gang) -> GangView {
         id: gang.id.to_string(),
         index: gang.id.index,
         state: state(gang),
-        reason: reason(gang),
+        reason: reason(job, gang),
         attempt: gang.attempt,
         generation: gang.generation.0,
         tasks,
@@ -220,7 +232,7 @@ pub fn exit_view(exit: Exit) -> ExitView {
         Exit::Code(code) => ("code", code),
         Exit::Signal(signal) => ("signal", 128_i32.saturating_add(signal)),
         Exit::OutOfMemory => ("out_of_memory", 137),
-        Exit::OutOfDisk => ("out_of_disk", 137),
+        Exit::OutOfDisk => ("out_of_disk", 1),
         Exit::DeviceError => ("device_error", 1),
         Exit::Lost => ("lost", 1),
     };
@@ -257,7 +269,7 @@ pub fn why(sight: &Sight<'_>, job: JobId, index: Option<u32>) -> Option<WhyView>
         }
     };
     let explained = sight.planner.explain(sight.engine.snapshot(), gang.id, sight.now);
-    let mut view = explained.map_or_else(|| plain_why(gang), |explanation| explanation_view(&explanation));
+    let mut view = explained.map_or_else(|| plain_why(job, gang), |explanation| explanation_view(&explanation));
     view.past = super::past::decided(sight, gang);
     view.passed_by = super::past::passed_by(sight, job, gang);
     if let (Some(start), Some((early, late))) = (view.predicted_start_ms, sight.forecasts.band()) {
@@ -269,9 +281,9 @@ pub fn why(sight: &Sight<'_>, job: JobId, index: Option<u32>) -> Option<WhyView>
 }
 
 /// For a gang the planner does not know: it is over, or its phase says it all.
-fn plain_why(gang: &Gang) -> WhyView {
+fn plain_why(job: &Job, gang: &Gang) -> WhyView {
     let hold = gang.hold.as_ref().and_then(|hold| serde_json::to_value(hold).ok());
-    WhyView { reason: hold, ..bare_why(gang.id.to_string(), state(gang), reason(gang)) }
+    WhyView { reason: hold, ..bare_why(gang.id.to_string(), state(gang), reason(job, gang)) }
 }
 
 /// For a gang of the archive.

@@ -4,6 +4,7 @@ use pond_core::engine::{End, Gang, Phase};
 use pond_core::event::Exit;
 use pond_core::plan::{Constraint, Dimension, HoldReason};
 use pond_core::snapshot::Held;
+use pond_core::units::Bytes;
 
 /// Why a gang waits, by the planner's word.
 #[must_use]
@@ -61,11 +62,15 @@ fn waits_for(jobs: &[pond_core::ids::JobId]) -> String {
     format!("waits for job {}", jobs.join(", "))
 }
 
-/// How a gang ended, when that needs a word.
+/// How a gang ended, when that needs a word; `disk` is what the writable layer of a rank may hold.
 #[must_use]
-pub fn outcome(outcome: &End) -> Option<String> {
+pub fn outcome(outcome: &End, disk: Option<Bytes>) -> Option<String> {
     Some(match outcome {
         End::Succeeded => return None,
+        End::Failed { rank, exit: Exit::OutOfDisk } => match disk {
+            Some(size) => format!("rank {rank}: its disk of {size} was full"),
+            None => format!("rank {rank}: {}", exit(Exit::OutOfDisk)),
+        },
         End::Failed { rank, exit: how } => format!("rank {rank}: {}", exit(*how)),
         End::OutOfMemory { rank } => format!("rank {rank} went over its memory"),
         End::StartFailed { message, .. } => message.clone(),
@@ -87,7 +92,7 @@ pub fn exit(exit: Exit) -> String {
         Exit::Code(code) => format!("exit code {code}"),
         Exit::Signal(signal) => format!("killed by signal {signal}"),
         Exit::OutOfMemory => "went over its memory".to_owned(),
-        Exit::OutOfDisk => "went over its disk".to_owned(),
+        Exit::OutOfDisk => "its disk was full".to_owned(),
         Exit::DeviceError => "a device failed".to_owned(),
         Exit::Lost => "lost with its node".to_owned(),
     }

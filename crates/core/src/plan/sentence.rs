@@ -17,7 +17,7 @@ pub(super) fn placed_sentence(snapshot: &Snapshot, placed: &PlacedGang, now: Tim
         (_, Some(_)) => {
             format!("It is frozen on {}: the owner of the CPU it ran on needs it now.", nodes.join(", "))
         }
-        _ => format!("It has its place on {} since {since}.", nodes.join(", ")),
+        _ => format!("It has had its place on {} for {since}.", nodes.join(", ")),
     }
 }
 

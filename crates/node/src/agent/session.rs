@@ -153,19 +153,19 @@ impl Inner {
 
     fn newest(&self, task: TaskId) -> io::Result<Folder> {
         let newest = self.generations(task).pop();
-        newest.map(|(_, folder)| folder).ok_or_else(|| not_here(task))
+        newest.map(|(_, folder)| folder).ok_or_else(not_here)
     }
 
     fn running(&self, task: TaskId) -> io::Result<Folder> {
         let folder = self.newest(task)?;
         let runs = matches!(folder.look(), Claim::Held) && folder.started().is_some();
-        if runs { Ok(folder) } else { Err(not_here(task)) }
+        if runs { Ok(folder) } else { Err(not_here()) }
     }
 
     fn attempt(&self, task: TaskId, attempt: u32) -> io::Result<Folder> {
         let of = |folder: &Folder| super::adopt::read_spec(folder).map(|spec| spec.attempt);
         let found = self.generations(task).into_iter().rev().find(|(_, folder)| of(folder) == Some(attempt));
-        found.map(|(_, folder)| folder).ok_or_else(|| not_here(task))
+        found.map(|(_, folder)| folder).ok_or_else(not_here)
     }
 
     /// Starts the launcher program for something else than a task.
@@ -187,8 +187,8 @@ impl Inner {
     }
 }
 
-fn not_here(task: TaskId) -> io::Error {
-    io::Error::new(io::ErrorKind::NotFound, format!("task {task} is not running on this machine"))
+fn not_here() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "it is not running on this machine")
 }
 
 /// Waits for a helper in a thread of its own, so that it leaves no zombie.

@@ -116,6 +116,9 @@ pub struct Difference {
     pub low: Option<i64>,
     /// Upper end.
     pub high: Option<i64>,
+    /// Ends of the 95 % interval of the change in parts per million of the first run, each resample's own: never below
+    /// -1,000,000. `None` with fewer than two blocks, or where the first run was 0 in a resample.
+    pub change_ppm: Option<[i64; 2]>,
     /// What the interval says.
     pub verdict: Verdict,
 }
@@ -225,20 +228,17 @@ impl Blocks {
         ];
         let once = vec![1; self.count];
         let [first, second] = sides.each_ref().map(|side| side.statistic(metric, &once));
-        let mut differences: Vec<i64> = self
+        let drawn: Vec<[u64; 2]> = self
             .draws
             .iter()
-            .map(|drawn| {
-                let [first, second] = sides.each_ref().map(|side| side.statistic(metric, drawn));
-                less(second, first)
-            })
+            .map(|drawn| sides.each_ref().map(|side| side.statistic(metric, drawn)))
             .collect();
-        differences.sort_unstable();
-        let at = |per_mille| {
-            let place = usize::try_from(spread::rank(differences.len() as u64, per_mille)).unwrap_or(0);
-            differences.get(place).copied().filter(|_| self.count >= 2)
+        let [low, high] = self.interval(drawn.iter().map(|[first, second]| Some(less(*second, *first))));
+        let changes = drawn.iter().map(|[first, second]| change_ppm(*first, *second));
+        let change_ppm = match self.interval(changes) {
+            [Some(low), Some(high)] => Some([low, high]),
+            _ => None,
         };
-        let (low, high) = (at(25), at(975));
         let equal = pairs.iter().all(|pair| value(pair.0) == value(pair.1));
         let verdict = match (low, high) {
             _ if equal => Verdict::Equal,
@@ -247,8 +247,26 @@ impl Blocks {
             (Some(_), Some(_)) => Verdict::Indistinguishable,
             _ => Verdict::TooShort,
         };
-        Difference { metric, first, second, difference: less(second, first), low, high, verdict }
+        Difference { metric, first, second, difference: less(second, first), low, high, change_ppm, verdict }
     }
+
+    /// The middle 95 % of what resamples gave; nothing when one gave nothing, or with fewer than two blocks.
+    fn interval(&self, resampled: impl Iterator<Item = Option<i64>>) -> [Option<i64>; 2] {
+        let Some(mut sorted) = resampled.collect::<Option<Vec<i64>>>().filter(|_| self.count >= 2) else {
+            return [None, None];
+        };
+        sorted.sort_unstable();
+        [25, 975].map(|per_mille| {
+            let place = usize::try_from(spread::rank(sorted.len() as u64, per_mille)).unwrap_or(0);
+            sorted.get(place).copied()
+        })
+    }
+}
+
+/// By how much the second is more, in parts per million of the first; `None` of 0.
+fn change_ppm(first: u64, second: u64) -> Option<i64> {
+    let ppm = i128::from(second).checked_mul(1_000_000)?.checked_div(i128::from(first))? - 1_000_000;
+    Some(i64::try_from(ppm).unwrap_or(i64::MAX))
 }
 
 fn less(a: u64, b: u64) -> i64 {

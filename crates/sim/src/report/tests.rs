@@ -140,6 +140,17 @@ fn a_difference_on_every_day_is_told_from_one_that_chance_could_make() {
 }
 
 #[test]
+fn a_change_in_percent_is_that_of_each_resample() {
+    let one_bad_week = month("a", |day, at| if (7..14).contains(&day) { 9_000 } else { 100 } + at);
+    let all_good = month("b", |_, at| 100 + at);
+    let jct = compare(&one_bad_week, &all_good, Bootstrap::default()).differences[0];
+    let [low, high] = jct.change_ppm.unwrap();
+    // Of the first run's whole mean it would be up to a third more than all of it.
+    assert!(jct.low.unwrap().unsigned_abs() > jct.first, "{jct:?}");
+    assert!(-1_000_000 < low && low < high && high < 0, "{jct:?}");
+}
+
+#[test]
 fn the_quantile_of_a_resample_is_the_one_that_is_documented() {
     let a = month("a", |day, at| day * 31 + at * 17);
     let b = month("b", |day, at| day * 29 + at * 19);

@@ -175,17 +175,17 @@ fn mean_jct(comparison: &Comparison) -> Option<&Difference> {
 
 /// The difference in percent with its interval; dim where it may be chance.
 fn versus_cell(found: &Difference) -> Cell {
-    let part = |difference: i64| {
-        let tenths = i128::from(difference) * 1000 / i128::from(found.first.max(1));
-        let sign = if difference < 0 { "-" } else { "+" };
-        format!("{sign}{}.{}", tenths.unsigned_abs() / 10, tenths.unsigned_abs() % 10)
+    let part = |ppm: i128| {
+        let tenths = ppm.unsigned_abs() / 1000;
+        format!("{}{}.{}", if ppm < 0 { "-" } else { "+" }, tenths / 10, tenths % 10)
     };
-    let text = match (found.verdict, found.low, found.high) {
-        (Verdict::Equal, _, _) => return Cell::styled(Style::Dim, "equal, job by job"),
-        (_, Some(low), Some(high)) => {
-            format!("{} % ({} to {})", part(found.difference), part(low), part(high))
+    let change = i128::from(found.difference) * 1_000_000 / i128::from(found.first.max(1));
+    let text = match (found.verdict, found.change_ppm) {
+        (Verdict::Equal, _) => return Cell::styled(Style::Dim, "equal, job by job"),
+        (_, Some([low, high])) => {
+            format!("{} % ({} to {})", part(change), part(low.into()), part(high.into()))
         }
-        _ => format!("{} %", part(found.difference)),
+        _ => format!("{} %", part(change)),
     };
     match found.verdict {
         Verdict::Lower => Cell::styled(Style::Green, &text),

@@ -36,7 +36,7 @@ fn a_running_gang_says_where() {
     pool.now += 5 * SECOND;
     let why = pool.why(id);
     assert_eq!((why.verdict, why.position, why.reason), (Verdict::Placed, 0, None));
-    assert_eq!(why.sentence, "It has its place on n0 since 5s.");
+    assert_eq!(why.sentence, "It has had its place on n0 for 5s.");
     assert!(pool.planner.explain(&pool.world.snapshot, crate::ids::JobId(99).gang(0), pool.at()).is_none());
 }
 

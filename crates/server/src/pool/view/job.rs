@@ -269,7 +269,8 @@ pub fn why(sight: &Sight<'_>, job: JobId, index: Option<u32>) -> Option<WhyView>
         }
     };
     let explained = sight.planner.explain(sight.engine.snapshot(), gang.id, sight.now);
-    let mut view = explained.map_or_else(|| plain_why(job, gang), |explanation| explanation_view(&explanation));
+    let mut view =
+        explained.map_or_else(|| plain_why(job, gang), |explanation| explanation_view(&explanation));
     view.past = super::past::decided(sight, gang);
     view.passed_by = super::past::passed_by(sight, job, gang);
     if let (Some(start), Some((early, late))) = (view.predicted_start_ms, sight.forecasts.band()) {

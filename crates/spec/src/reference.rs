@@ -53,7 +53,7 @@ const DEVICES: &str = "
 | a list of these | devices of several models |
 
 In the long form `memory` is that of the whole device when `share` is `exclusive`, else that of the share. Shares below
-the whole are read and carried to the planner; whether a node can enforce them, `pond doctor` shows.
+the whole are granted of devices that can keep them: [devices](devices.md).
 ";
 
 const SCRIPTS: &str = "

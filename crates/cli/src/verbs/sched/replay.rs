@@ -18,7 +18,6 @@ use pond_server::api::types::{
 };
 use pond_sim::experiment::{Foresight, foresee};
 use pond_sim::report::as_it_was;
-use pond_sim::simulator::SimSettings;
 use pond_sim::trace::history::{self, Ask, Row};
 use pond_sim::trace::time;
 use pond_sim::workload::{Cluster, Ending};
@@ -41,15 +40,7 @@ struct Asked {
 /// No pool, or one without a finished job; a wrong command line.
 pub fn replay(ctx: &Ctx, args: &ReplayArgs) -> Done {
     let policies = policies::named(&args.policy)?;
-    let base = settings::settings(&args.sim)?;
-    let each: Vec<SimSettings> = policies
-        .iter()
-        .map(|(_, policy)| {
-            let mut settings = SimSettings { stays: args.report.html.is_some(), ..base.clone() };
-            policy.apply(&mut settings);
-            settings::overridden(settings, &args.sim)
-        })
-        .collect::<Result<_, CliError>>()?;
+    let each = settings::of_each(&policies, &args.sim, args.report.html.is_some())?;
     let mut scene = past(ctx, args)?;
     let Some(real) = as_it_was(&scene.jobs) else {
         return Err(CliError::Usage {

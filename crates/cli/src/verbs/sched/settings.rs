@@ -3,6 +3,7 @@
 use crate::args::SimArgs;
 use crate::error::CliError;
 use pond_core::units::Millis;
+use pond_sim::policy::Named;
 use pond_sim::simulator::{Breakdown, Lifetime, SimSettings};
 use pond_sim::trace::time::read_thousandths;
 use serde_json::Value;
@@ -160,4 +161,22 @@ mod tests {
         assert!(read_fault(&mut settings, "disks=1d/1h").is_err());
         assert!(read_fault(&mut settings, "nodes=1d").is_err());
     }
+}
+
+/// The settings under each policy; `stays` keeps who was where, which plots of nodes need.
+///
+/// # Errors
+/// As [`settings`] and [`overridden`].
+pub fn of_each(
+    policies: &[(String, Named)],
+    sim: &SimArgs,
+    stays: bool,
+) -> Result<Vec<SimSettings>, CliError> {
+    let base = settings(sim)?;
+    let each = policies.iter().map(|(_, policy)| {
+        let mut settings = SimSettings { stays, ..base.clone() };
+        policy.apply(&mut settings);
+        overridden(settings, sim)
+    });
+    each.collect()
 }

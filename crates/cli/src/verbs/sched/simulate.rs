@@ -5,9 +5,8 @@ use super::runs::{Meter, Task, all, threads};
 use super::source::scene;
 use super::{policies, settings, store};
 use crate::args::SimulateArgs;
-use crate::error::{CliError, Done, codes};
+use crate::error::{Done, codes};
 use crate::verbs::Ctx;
-use pond_sim::simulator::SimSettings;
 
 /// `pond sched simulate`.
 ///
@@ -15,15 +14,7 @@ use pond_sim::simulator::SimSettings;
 /// A wrong command line, a trace that cannot be used, a file that cannot be written.
 pub fn simulate(ctx: &Ctx, args: &SimulateArgs) -> Done {
     let policies = policies::named(&args.policy)?;
-    let base = settings::settings(&args.sim)?;
-    let each: Vec<SimSettings> = policies
-        .iter()
-        .map(|(_, policy)| {
-            let mut settings = SimSettings { stays: args.report.html.is_some(), ..base.clone() };
-            policy.apply(&mut settings);
-            settings::overridden(settings, &args.sim)
-        })
-        .collect::<Result<_, CliError>>()?;
+    let each = settings::of_each(&policies, &args.sim, args.report.html.is_some())?;
     let scene = scene(&ctx.out, &args.trace, args.sim.seed)?;
     let tasks: Vec<Task<'_>> = each
         .iter()

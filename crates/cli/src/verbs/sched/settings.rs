@@ -117,6 +117,24 @@ fn value(now: &Value, text: &str) -> Value {
     }
 }
 
+/// The settings under each policy; `stays` keeps who was where, which plots of nodes need.
+///
+/// # Errors
+/// As [`settings`] and [`overridden`].
+pub fn of_each(
+    policies: &[(String, Named)],
+    sim: &SimArgs,
+    stays: bool,
+) -> Result<Vec<SimSettings>, CliError> {
+    let base = settings(sim)?;
+    let each = policies.iter().map(|(_, policy)| {
+        let mut settings = SimSettings { stays, ..base.clone() };
+        policy.apply(&mut settings);
+        overridden(settings, sim)
+    });
+    each.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,22 +179,4 @@ mod tests {
         assert!(read_fault(&mut settings, "disks=1d/1h").is_err());
         assert!(read_fault(&mut settings, "nodes=1d").is_err());
     }
-}
-
-/// The settings under each policy; `stays` keeps who was where, which plots of nodes need.
-///
-/// # Errors
-/// As [`settings`] and [`overridden`].
-pub fn of_each(
-    policies: &[(String, Named)],
-    sim: &SimArgs,
-    stays: bool,
-) -> Result<Vec<SimSettings>, CliError> {
-    let base = settings(sim)?;
-    let each = policies.iter().map(|(_, policy)| {
-        let mut settings = SimSettings { stays, ..base.clone() };
-        policy.apply(&mut settings);
-        overridden(settings, sim)
-    });
-    each.collect()
 }

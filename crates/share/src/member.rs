@@ -81,6 +81,29 @@ impl Charge {
     pub fn bytes(&self) -> u64 {
         u64::from(self.granules) * GRANULE
     }
+
+    /// Takes up to `bytes` off it, rounded down to whole granules: two charges for what was one.
+    #[must_use]
+    pub fn split(&mut self, bytes: u64) -> Self {
+        let part = u32::try_from(bytes / GRANULE).unwrap_or(u32::MAX).min(self.granules);
+        self.granules -= part;
+        Self { granules: part, token: self.token }
+    }
+
+    /// Makes one charge of two; gives `other` back when that is too much for one, or another process's.
+    ///
+    /// # Errors
+    /// They stay two.
+    pub fn join(&mut self, other: Self) -> Result<(), Self> {
+        let sum = self.granules.checked_add(other.granules).filter(|&sum| i32::try_from(sum).is_ok());
+        match sum.filter(|_| self.token == other.token) {
+            Some(sum) => {
+                self.granules = sum;
+                Ok(())
+            }
+            None => Err(other),
+        }
+    }
 }
 
 /// This process on one share, until it ends.
@@ -298,8 +321,31 @@ impl Member {
 
     /// Notes what a launch took in place of what was charged for it, ns of device time.
     pub fn settle(&self, charged_ns: u64, measured_ns: u64) {
+        self.settle_many(charged_ns, measured_ns, 1);
+    }
+
+    /// As [`settle`](Self::settle), for so many launches of which all that is known is the sum.
+    pub fn settle_many(&self, charged_ns: u64, measured_ns: u64, launches: u64) {
         self.ledger.purse().settle(charged_ns, measured_ns);
         self.ledger.busy.fetch_add(measured_ns, Relaxed);
-        self.ledger.launches.fetch_add(1, Relaxed);
+        self.ledger.launches.fetch_add(launches, Relaxed);
+    }
+
+    /// The task's living processes that hold memory, and how many bytes: by the process numbers that they see
+    /// themselves.
+    #[must_use]
+    pub fn processes(&self) -> Vec<(u32, u64)> {
+        let Ok(file) = self.ledger_file.lock() else { return Vec::new() };
+        let own = self.local.token.load(Acquire);
+        let mut all: Vec<(u32, u64)> = (0..=u8::MAX)
+            .filter_map(|slot| {
+                let token = self.ledger.owner(slot).load(Acquire);
+                let lives = token != 0 && (token == own || sys::is_locked(&file, slot));
+                lives.then(|| ((token >> 32) as u32, self.ledger.gate().held(slot) * GRANULE))
+            })
+            .filter(|(_, bytes)| *bytes > 0)
+            .collect();
+        all.sort_unstable();
+        all
     }
 }

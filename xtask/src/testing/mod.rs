@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub fn command(root: &Path, filter: Option<&str>) -> Result<ExitCode, Error> {
     let started = Instant::now();
     packages::provide();
-    packages::provide_python(root);
+    packages::provide_pythons(root);
     let before = Inventory::take();
     let skipped = std::env::temp_dir().join(format!("xtask-skipped-{}", std::process::id()));
     let mut tally = Tally::default();
@@ -53,7 +53,16 @@ fn steps(filter: Option<&str>) -> Vec<Command> {
         command.args(words);
         command
     };
-    let mut steps = vec![cargo(&["build", "--locked", "--package", "pond", "--package", "pond-shims"])];
+    let mut steps = vec![cargo(&[
+        "build",
+        "--locked",
+        "--package",
+        "pond",
+        "--package",
+        "pond-shims",
+        "--package",
+        "pond-nvidia",
+    ])];
     if shell::has("cargo-nextest") {
         steps.push(cargo(&[
             "nextest",

@@ -46,26 +46,58 @@ pub fn provide() {
     }
 }
 
-/// Clients of OpenCL that tests run: versions whose output was looked at.
-const CLIENTS: [&str; 3] = ["pyopencl==2026.1.4", "tinygrad==0.14.0", "numpy"];
+/// A Python that tests run programs in.
+struct Python {
+    /// Its folder below the target folder.
+    folder: &'static str,
+    /// From PyPI: versions whose output was looked at.
+    packages: &'static [&'static str],
+    /// Without this program there is no use for it.
+    wants: &'static str,
+    untested: &'static str,
+}
 
-/// Makes the Python in which tests run OpenCL programs, below the target folder.
-pub fn provide_python(root: &Path) {
-    let place = root.join("target/opencl-python");
-    let python = place.join("bin/python");
-    if place.join("complete").exists() || !shell::has("python3") || !shell::has("clinfo") {
-        return;
-    }
-    println!("installing from PyPI: {}", CLIENTS.join(" "));
-    let made = Command::new("python3").args(["-m", "venv"]).arg(&place).status();
-    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
-    let installed = made.and_then(|_| Command::new(&python).args(install).args(CLIENTS).status());
-    match installed {
-        Ok(status) if status.success() => _ = std::fs::write(place.join("complete"), ""),
-        _ => println!(
-            "missing: {} (PyPI); left untested: OpenCL shares with Python's clients",
-            CLIENTS.join(" ")
-        ),
+const PYTHONS: [Python; 2] = [
+    Python {
+        folder: "opencl-python",
+        packages: &["pyopencl==2026.1.4", "tinygrad==0.14.0", "numpy"],
+        wants: "clinfo",
+        untested: "OpenCL shares with Python's clients",
+    },
+    Python {
+        folder: "nvidia-python",
+        packages: &[
+            "cuda-bindings==13.5.0",
+            "nvidia-ml-py==13.615.71",
+            "nvidia-cuda-runtime==13.5.37",
+            "nvidia-cuda-runtime-cu12==12.9.79",
+            "nvidia-nvml-dev==13.5.37",
+        ],
+        wants: "python3",
+        untested: "GPU shares with NVIDIA's own packages: bindings, runtimes of two versions, headers",
+    },
+];
+
+/// Makes the Pythons in which tests run programs, below the target folder.
+pub fn provide_pythons(root: &Path) {
+    PYTHONS.iter().for_each(|python| python.provide(root));
+}
+
+impl Python {
+    fn provide(&self, root: &Path) {
+        let place = root.join("target").join(self.folder);
+        if place.join("complete").exists() || !shell::has("python3") || !shell::has(self.wants) {
+            return;
+        }
+        println!("installing from PyPI: {}", self.packages.join(" "));
+        let made = Command::new("python3").args(["-m", "venv"]).arg(&place).status();
+        let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+        let python = place.join("bin/python");
+        let installed = made.and_then(|_| Command::new(&python).args(install).args(self.packages).status());
+        match installed {
+            Ok(status) if status.success() => _ = std::fs::write(place.join("complete"), ""),
+            _ => println!("missing: {} (PyPI); left untested: {}", self.packages.join(" "), self.untested),
+        }
     }
 }
 

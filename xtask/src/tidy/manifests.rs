@@ -7,13 +7,15 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// Arrows between crates of the workspace, as ARCHITECTURE.md draws them. Nothing else.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("pond-core", &[]),
     ("pond-spec", &["pond-core"]),
     ("pond-learn", &["pond-core"]),
     ("pond-sim", &["pond-core"]),
     ("pond-share", &[]),
     ("pond-shims", &["pond-share"]),
+    ("pond-nvidia", &["pond-share", "pond-nvidia-model"]),
+    ("pond-nvidia-model", &[]),
     ("pond-store", &["pond-core"]),
     ("pond-node", &["pond-core", "pond-share"]),
     ("pond-kube", &["pond-core"]),

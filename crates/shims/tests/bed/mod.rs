@@ -1,15 +1,19 @@
 //! A folder with a share of the first OpenCL device, and clients that run on it: one in Rust, over the `cl3` crate and
 //! the machine's loader, and one in Python, over `pyopencl` and the loader that its wheel brings along.
 
+mod client;
+
+pub use client::{Client, skipped};
+use client::{say, wait};
+
 use cl3::command_queue as queue;
 use cl3::memory::{self, cl_image_desc, cl_image_format, cl_mem};
 use cl3::{context, device, event, kernel, platform, program};
 use pond_share::{Owner, Terms};
 use std::collections::VecDeque;
 use std::ffi::c_void;
-use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::ptr::{null, null_mut};
 use std::time::{Duration, Instant};
 
@@ -42,15 +46,6 @@ pub fn has_opencl() -> bool {
         skipped("OpenCL shares: no driver here (Debian: pocl-opencl-icd ocl-icd-opencl-dev)");
     }
     drivers > 0
-}
-
-/// Adds a line to what the test command says was left out.
-pub fn skipped(what: &str) {
-    eprintln!("skipped: {what}");
-    if let Some(file) = std::env::var_os("POND_SKIPPED_FILE") {
-        let opened = std::fs::OpenOptions::new().create(true).append(true).open(file);
-        opened.and_then(|mut file| writeln!(file, "{what}")).expect("the list of what was skipped");
-    }
 }
 
 impl Bed {
@@ -89,60 +84,6 @@ impl Bed {
         command.args(["--exact", "client", "--nocapture"]);
         Client::start(command, role)
     }
-}
-
-/// A running client: it says a line, and waits for one where its role says so.
-pub struct Client {
-    child: Child,
-    said: BufReader<ChildStdout>,
-}
-
-impl Client {
-    /// Starts a program as one.
-    pub fn start(mut command: Command, role: &str) -> Self {
-        command.env("POND_CLIENT_ROLE", role).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().expect("starts");
-        let said = BufReader::new(child.stdout.take().expect("piped"));
-        Self { child, said }
-    }
-
-    /// Its next word; others may write to the same place.
-    pub fn hear(&mut self) -> String {
-        loop {
-            let mut line = String::new();
-            assert!(self.said.read_line(&mut line).expect("text") > 0, "the client ended unasked");
-            if let Some(word) = line.trim().split("client:").nth(1) {
-                return word.to_owned();
-            }
-        }
-    }
-
-    /// Lets it go on.
-    pub fn go(&mut self) {
-        self.child.stdin.as_mut().expect("piped").write_all(b"go\n").expect("listens");
-    }
-
-    /// Waits until it has ended well.
-    pub fn end(mut self) {
-        drop(self.child.stdin.take());
-        assert!(self.child.wait().expect("waited").success());
-    }
-
-    /// Ends it as the kernel would.
-    pub fn kill(mut self) {
-        self.child.kill().expect("kill");
-        self.child.wait().expect("wait");
-    }
-}
-
-fn say(word: &str) {
-    let mut out = std::io::stdout();
-    out.write_all(format!("client:{word}\n").as_bytes()).and_then(|()| out.flush()).expect("heard");
-}
-
-fn wait() {
-    let mut line = String::new();
-    std::io::stdin().read_line(&mut line).expect("told");
 }
 
 /// The client in Rust, when this process was started as one; false otherwise.

@@ -1,0 +1,155 @@
+//! NVML over the same devices: names, memory, processes.
+
+use crate::device::{Device, Mapped};
+use crate::world::{Done, api, put};
+use std::ffi::{CStr, c_char};
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering::Acquire;
+
+const NOT_STARTED: i32 = 1;
+const INVALID_ARGUMENT: i32 = 2;
+const NOT_FOUND: i32 = 6;
+const TOO_SMALL: i32 = 7;
+
+static MACHINE: OnceLock<Option<Mapped>> = OnceLock::new();
+
+/// `nvmlMemory_t`.
+#[repr(C)]
+pub struct Memory {
+    total: u64,
+    free: u64,
+    used: u64,
+}
+
+/// `nvmlMemory_v2_t`.
+#[repr(C)]
+pub struct Memory2 {
+    version: u32,
+    total: u64,
+    reserved: u64,
+    free: u64,
+    used: u64,
+}
+
+/// `nvmlProcessInfo_t`.
+#[repr(C)]
+pub struct Process {
+    pid: u32,
+    used: u64,
+    instances: [u32; 2],
+}
+
+/// `nvmlPciInfo_t`.
+#[repr(C)]
+pub struct Pci {
+    legacy: [u8; 16],
+    domain: u32,
+    bus: u32,
+    device: u32,
+    product: u32,
+    subsystem: u32,
+    bus_id: [u8; 32],
+}
+
+fn begin() -> Done {
+    MACHINE.get_or_init(|| Mapped::open().ok()).map(|_| ()).ok_or(9)
+}
+
+fn machine() -> Result<Mapped, i32> {
+    MACHINE.get().copied().flatten().ok_or(NOT_STARTED)
+}
+
+/// Handles are numbers from 1.
+fn device(handle: usize) -> Result<&'static Device, i32> {
+    let machine = machine()?.get();
+    let known = (1..=machine.count.load(Acquire) as usize).contains(&handle);
+    if known { Ok(&machine.devices[handle - 1]) } else { Err(INVALID_ARGUMENT) }
+}
+
+fn uuid(handle: usize) -> String {
+    let hex: String = crate::api::uuid(handle - 1).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("GPU-{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
+fn text(out: *mut c_char, room: u32, text: &str) -> Done {
+    if room as usize <= text.len() {
+        return Err(TOO_SMALL);
+    }
+    // SAFETY: the client's room, long enough.
+    unsafe {
+        std::ptr::copy_nonoverlapping(text.as_ptr(), out.cast(), text.len());
+        out.add(text.len()).write(0);
+    }
+    Ok(())
+}
+
+fn bus_id(handle: usize) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    let text = format!("00000000:{:02X}:00.0", 0x10 + handle - 1);
+    bytes[..text.len()].copy_from_slice(text.as_bytes());
+    bytes
+}
+
+fn processes(handle: usize, count: *mut u32, out: *mut Process) -> Done {
+    let all: Vec<(u64, u64)> =
+        device(handle)?.processes().into_iter().filter(|(_, used)| *used > 0).collect();
+    // SAFETY: the client's places, with as much room as it says.
+    unsafe {
+        let room = *count as usize;
+        *count = all.len() as u32;
+        if room < all.len() {
+            return Err(TOO_SMALL);
+        }
+        for (at, (pid, used)) in all.into_iter().enumerate() {
+            out.add(at).write(Process { pid: pid as u32, used, instances: [u32::MAX; 2] });
+        }
+    }
+    Ok(())
+}
+
+api! {
+    [nvmlInit_v2, nvmlInit]() { begin() }
+    [nvmlInitWithFlags](_flags: u32) { begin() }
+    [nvmlShutdown]() { Ok(()) }
+    [nvmlDeviceGetCount_v2, nvmlDeviceGetCount](out: *mut u32) { put(out, machine()?.count.load(Acquire) as u32) }
+    [nvmlDeviceGetHandleByIndex_v2, nvmlDeviceGetHandleByIndex](index: u32, out: *mut usize) {
+        device(index as usize + 1)?;
+        put(out, index as usize + 1)
+    }
+    [nvmlDeviceGetHandleByUUID](wanted: *const c_char, out: *mut usize) {
+        let wanted = CStr::from_ptr(wanted).to_string_lossy();
+        let count = machine()?.count.load(Acquire) as usize;
+        put(out, (1..=count).find(|handle| uuid(*handle) == wanted).ok_or(NOT_FOUND)?)
+    }
+    [nvmlDeviceGetIndex](handle: usize, out: *mut u32) { device(handle)?; put(out, handle as u32 - 1) }
+    [nvmlDeviceGetMinorNumber](handle: usize, out: *mut u32) { device(handle)?; put(out, handle as u32 - 1) }
+    [nvmlDeviceGetUUID](handle: usize, out: *mut c_char, room: u32) { device(handle)?; text(out, room, &uuid(handle)) }
+    [nvmlDeviceGetName](handle: usize, out: *mut c_char, room: u32) {
+        device(handle)?;
+        text(out, room, "NVIDIA Model 1")
+    }
+    [nvmlSystemGetDriverVersion](out: *mut c_char, room: u32) { text(out, room, "615.71") }
+    [nvmlSystemGetCudaDriverVersion_v2, nvmlSystemGetCudaDriverVersion](out: *mut i32) { put(out, 13_050) }
+    [nvmlDeviceGetPciInfo_v3, nvmlDeviceGetPciInfo_v2](handle: usize, out: *mut Pci) {
+        device(handle)?;
+        let (mut legacy, bus_id) = ([0; 16], bus_id(handle));
+        legacy[..12].copy_from_slice(&bus_id[4..16]);
+        let bus = 0x10 + handle as u32 - 1;
+        put(out, Pci { legacy, domain: 0, bus, device: 0, product: 0x2330_10de, subsystem: 0, bus_id })
+    }
+    [nvmlDeviceGetMemoryInfo](handle: usize, out: *mut Memory) {
+        let device = device(handle)?;
+        device.processes();
+        let (total, used) = (device.memory.load(Acquire), device.used.load(Acquire));
+        put(out, Memory { total, free: total - used, used })
+    }
+    [nvmlDeviceGetMemoryInfo_v2](handle: usize, out: *mut Memory2) {
+        let device = device(handle)?;
+        device.processes();
+        let (total, used) = (device.memory.load(Acquire), device.used.load(Acquire));
+        put(out, Memory2 { version: (*out).version, total, reserved: 0, free: total - used, used })
+    }
+    [nvmlDeviceGetComputeRunningProcesses_v3, nvmlDeviceGetComputeRunningProcesses_v2](
+        handle: usize, count: *mut u32, out: *mut Process
+    ) { processes(handle, count, out) }
+}

@@ -1,0 +1,3 @@
+//! Every other name of the two libraries.
+
+include!(concat!(env!("OUT_DIR"), "/rest.rs"));

@@ -147,6 +147,10 @@ fn missing(need: &str) -> Option<String> {
     };
     match need {
         "root" => (!is_root()).then(|| "containers with limits need root".to_owned()),
+        "opencl" => {
+            let drivers = std::fs::read_dir("/etc/OpenCL/vendors").into_iter().flatten().count();
+            (drivers == 0).then(|| "there is no OpenCL driver (Debian: pocl-opencl-icd)".to_owned())
+        }
         "cc" => (!runs_cc()).then(|| "there is no C compiler (`cc`)".to_owned()),
         module => (!imports(module)).then(|| format!("python3 cannot import {module}")),
     }

@@ -45,6 +45,7 @@ pages! {
     secrets => "tests/scenarios/secrets.md",
     security => "docs/security.md",
     simulate => "docs/simulate.md",
+    shares => "tests/scenarios/shares.md",
     slurm => "tests/scenarios/slurm.md",
     spare => "tests/scenarios/spare.md",
     torchrun => "tests/scenarios/torchrun.md",

@@ -60,6 +60,50 @@ fn a_share_holds_in_whatever_a_task_starts_and_a_whole_device_is_left_alone() {
 }
 
 #[test]
+fn a_running_share_is_resized_in_place() {
+    let Some(pool) = pool("resize") else { return };
+    let run = ["run", "-d", "--opencl", "compute=30%,memory=256MiB", "--cpu", "0.5", "--memory", "500MB"];
+    _ = pool.ok(&[&run[..], &["--name", "a", "--", "sleep", "1000"]].concat());
+    _ = pool.ok(&[&run[..], &["--name", "b", "--", "sleep", "1000"]].concat());
+    let running = |name: &str| pool.json(&["status", name])["state"] == "running";
+    assert!(pond_e2e::wait_until(std::time::Duration::from_secs(60), || running("a") && running("b")));
+    let size = || {
+        let look = "clinfo --raw | grep -m1 GLOBAL_MEM_SIZE | grep -o '[0-9]*$'";
+        pool.ok(&["exec", "a", "--", "sh", "-c", look]).trim().to_owned()
+    };
+    let pid = || pool.ok(&["exec", "a", "--", "cat", "/proc/1/stat"]);
+    let (before, started) = (size(), pid());
+    _ = pool.ok(&["resize", "a", "--opencl", "compute=70%,memory=512MiB"]);
+    assert_eq!((before.as_str(), size().as_str()), ("268435456", "536870912"));
+    assert_eq!(pid().split(' ').nth(21), started.split(' ').nth(21), "the same process");
+    let device = &pool.json(&["gpu"])[0];
+    assert_eq!(device["free_compute_thousandths"], 0);
+
+    let refused = pool.pond(&["resize", "b", "--opencl", "0.4"]).output().expect("pond runs");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("has 0 OpenCL device left"), "{said}");
+
+    // A server that is started anew finds the share as it was left.
+    let server = pool.server().expect("it runs");
+    assert!(
+        std::process::Command::new("kill")
+            .args(["-9", &server.to_string()])
+            .status()
+            .expect("kill")
+            .success()
+    );
+    let gone = || pool.server().is_none();
+    assert!(pond_e2e::wait_until(std::time::Duration::from_secs(20), gone));
+    let up = pool.pond(&["up", "-d"]).env("POND_OPENCL_CPU", "1").output().expect("pond runs");
+    assert!(up.status.success(), "{up:?}");
+    assert_eq!(size(), "536870912");
+    _ = pool.ok(&["resize", "a", "--opencl", "0.5"]);
+    assert_eq!(size(), "536870912", "memory that was said apart stays");
+    assert_eq!(pool.json(&["gpu"])[0]["free_compute_thousandths"], 200);
+    pool.finish();
+}
+
+#[test]
 fn two_trainings_share_a_device_and_compute_what_they_would_alone() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the repository");
     let python: PathBuf = root.join("target/opencl-python/bin/python");

@@ -125,6 +125,7 @@ fn dispatch(ctx: &Ctx, verb: Verb) -> Done {
         Verb::Wait(args) => verbs::wait::wait(ctx, &args),
         Verb::Pause(args) => verbs::act::pause(ctx, &args),
         Verb::Resume(args) => verbs::act::plain(ctx, &args, "resume"),
+        Verb::Resize(args) => verbs::act::resize(ctx, &args),
         Verb::Stop(args) => verbs::act::stop(ctx, &args),
         Verb::Rm(args) => verbs::act::rm(ctx, &args),
         Verb::Retry(args) => verbs::act::plain(ctx, &args, "retry"),

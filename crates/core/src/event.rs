@@ -2,7 +2,7 @@
 //! the engine and the world.
 
 use crate::ids::{Generation, JobId, NodeName, QueuePath, TaskId, UserName};
-use crate::model::{Class, JobSpec, NodeSpec, QueueSpec, Resources, RunSpec};
+use crate::model::{Class, DeviceChange, JobSpec, NodeSpec, QueueSpec, Resources, RunSpec, ShareTerms};
 use crate::units::{Bytes, Millis, Thousandths, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -90,6 +90,9 @@ pub enum Request {
         request: Resources,
         /// The new most per task.
         burst: Resources,
+        /// New terms of its shares of devices.
+        #[serde(default)]
+        devices: Vec<DeviceChange>,
     },
     /// A person is using an environment: the number of sessions attached now.
     Sessions {
@@ -304,6 +307,9 @@ pub struct Allocation {
     pub burst: Resources,
     /// Devices.
     pub devices: Vec<DeviceGrant>,
+    /// On what terms, in their order.
+    #[serde(default)]
+    pub shares: Vec<ShareTerms>,
 }
 
 /// What a start needs beside the allocation.
@@ -371,6 +377,12 @@ pub enum Effect {
         request: Resources,
         /// The most.
         burst: Resources,
+        /// Its devices, the same ones as before.
+        #[serde(default)]
+        devices: Vec<DeviceGrant>,
+        /// On what terms, in their order.
+        #[serde(default)]
+        shares: Vec<ShareTerms>,
         /// The node it is on.
         node: NodeName,
     },

@@ -201,6 +201,7 @@ fn start(job: u64, isolation: Isolation, disk: u64) -> Effect {
             request,
             burst: request,
             devices: Vec::new(),
+            shares: Vec::new(),
         },
         name: "bench".to_owned(),
         user: UserName::from("bench"),

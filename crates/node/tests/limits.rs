@@ -21,6 +21,8 @@ fn resize(pool: &mut Pool, task: pond_core::ids::TaskId, to: Resources) -> Optio
         generation: GEN,
         request: to,
         burst: to,
+        devices: Vec::new(),
+        shares: Vec::new(),
         node: NodeName::from("here"),
     }]);
     pool.expect("the resize", |report| match report {

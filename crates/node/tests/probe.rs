@@ -148,7 +148,7 @@ fn accelerators_are_told_from_display_adapters() {
     assert_eq!(kinds, expected);
     let amd = &found[0].device;
     assert_eq!((amd.memory, amd.numa), (Bytes(68_702_699_520), Some(1)));
-    assert_eq!(amd.modes, [ShareMode::Exclusive]);
+    assert_eq!(amd.modes, [ShareMode::Exclusive, ShareMode::Advisory]);
     assert_eq!(amd.files.len(), 2, "{:?}", amd.files);
     let nvidia = &found[1].device;
     assert!(nvidia.model.starts_with("NVIDIA") && nvidia.model.contains("H100"), "{}", nvidia.model);

@@ -112,6 +112,7 @@ fn gpus(count: u32) -> Shape {
         mode: ShareMode::Exclusive,
         compute: Thousandths::WHOLE,
         memory: Bytes::ZERO,
+        slack: pond_core::model::Slack::default(),
     }];
     shape
 }

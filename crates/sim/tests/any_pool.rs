@@ -39,6 +39,7 @@ fn cluster() -> impl Strategy<Value = Cluster> {
                 modes: vec![ShareMode::Exclusive, ShareMode::Time],
                 numa: None,
                 files: Vec::new(),
+                traits: pond_core::model::Traits::default(),
             };
             let spec = |(at, (cores, gpus)): (usize, (u64, u32))| NodeSpec {
                 name: NodeName(format!("n{at}")),
@@ -76,6 +77,7 @@ fn shape() -> impl Strategy<Value = Shape> {
                 mode: if compute == 1000 { ShareMode::Exclusive } else { ShareMode::Time },
                 compute: Thousandths(compute),
                 memory: Bytes::ZERO,
+                slack: pond_core::model::Slack::default(),
             });
         }
         shape

@@ -24,6 +24,7 @@ fn cluster(nodes: u32, cores: u64, gpus: u32) -> Cluster {
         modes: vec![ShareMode::Exclusive, ShareMode::Time],
         numa: None,
         files: Vec::new(),
+        traits: pond_core::model::Traits::default(),
     };
     let node = |at: u32| NodeSpec {
         name: NodeName(format!("n{at}")),
@@ -48,6 +49,7 @@ fn gpus(count: u32, compute: u64) -> Shape {
         mode: if compute == 1000 { ShareMode::Exclusive } else { ShareMode::Time },
         compute: Thousandths(compute),
         memory: Bytes::ZERO,
+        slack: pond_core::model::Slack::default(),
     });
     shape
 }

@@ -10,8 +10,8 @@ use crate::values::places::{absolute, on_machine};
 use crate::values::{ImageText, SignalText, Span, Text};
 use pond_core::ids::{JobId, QueuePath, UserName};
 use pond_core::model::{
-    Checkpoint, Class, Command, GangSize, IdleAction, IdlePolicy, Image, Isolation, JobKind, JobSpec,
-    PortSpec, Resources, Retry, RetryOn, RunSpec, Shape, Volume,
+    Checkpoint, Class, Command, DeviceKind, GangSize, IdleAction, IdlePolicy, Image, Isolation, JobKind,
+    JobSpec, PortSpec, Resources, Retry, RetryOn, RunSpec, Shape, ShareMode, Volume,
 };
 use pond_core::units::{Bytes, MilliCpu, Millis};
 use std::collections::BTreeMap;
@@ -186,13 +186,13 @@ impl JobFile {
     fn shapes(&self, context: &Context) -> Result<Vec<Shape>, SpecError> {
         let base = self.resources.clone().unwrap_or_default();
         if self.any_of.is_empty() {
-            return Ok(vec![shape(&base, &self.labels, context)?]);
+            return shapes(&base, &self.labels, context);
         }
         let others = self.any_of.iter().map(|other| {
             let labels = other.labels.as_ref().unwrap_or(&self.labels);
-            shape(&base.with(other), labels, context)
+            shapes(&base.with(other), labels, context)
         });
-        others.collect()
+        Ok(others.collect::<Result<Vec<_>, _>>()?.concat())
     }
 
     fn run_spec(self, context: &Context, indices: Option<&[u32]>) -> RunSpec {
@@ -279,6 +279,31 @@ impl IdeWord {
 
 fn span(span: Option<Span>, default: Millis) -> Millis {
     span.map_or(default, |span| span.0)
+}
+
+/// What one alternative asks for; with `advisory: true` the same once more, on devices where nobody keeps shares.
+fn shapes(
+    resources: &ResourcesFile,
+    labels: &BTreeMap<String, Text>,
+    context: &Context,
+) -> Result<Vec<Shape>, SpecError> {
+    let kept = shape(resources, labels, context)?;
+    let advisory: Vec<DeviceKind> = resources
+        .devices()
+        .into_iter()
+        .filter(|(_, _, field)| field.is_some_and(crate::values::Devices::is_advisory))
+        .map(|(kind, _, _)| kind)
+        .collect();
+    if advisory.is_empty() {
+        return Ok(vec![kept]);
+    }
+    let mut loose = kept.clone();
+    for request in &mut loose.devices {
+        if advisory.contains(&request.kind) && request.mode == ShareMode::Time {
+            request.mode = ShareMode::Advisory;
+        }
+    }
+    Ok(vec![kept, loose])
 }
 
 fn shape(

@@ -237,7 +237,7 @@ fn apply_one(job: &mut JobFile, name: &str, value: &str) -> Result<(), Fault> {
 }
 
 fn resources(resources: &mut ResourcesFile, name: &str, value: &str) -> Result<(), Fault> {
-    let devices = || parse(value).map(crate::values::Devices::Short).map(Some);
+    let devices = || parse::<crate::values::Devices>(value).map(Some);
     match name {
         "gpu" => resources.gpu = devices()?,
         "fpga" => resources.fpga = devices()?,

@@ -1,7 +1,8 @@
 //! Whole files in, jobs or one message out.
 
-use pond_core::model::{Class, GangSize, JobKind, RetryOn, ShareMode};
+use pond_core::model::{Class, DeviceKind, GangSize, JobKind, RetryOn, ShareMode};
 use pond_core::units::{Bytes, MilliCpu, Millis, Thousandths};
+use pond_spec::values::Devices;
 use pond_spec::{Context, Format, JobFile, JobRef, into_specs, read, read_one};
 
 const TASK: &str = r#"
@@ -108,6 +109,44 @@ gpu = {model = "A100", compute = "30%"}
         "type: task\nname: t\nnodes: 2\nrun: [python3, train.py, 3]\nresources: {cpu: 0.5, gpu: {model: A100, compute: 30%}}\n",
     );
     assert_eq!(toml, yaml);
+}
+
+#[test]
+fn shares_have_ranges_weights_and_a_form_for_flags() {
+    let text = "type: task\nname: t\nrun: 'true'\nresources:\n  opencl: {compute: 30%..60%, memory: 4GB..8GB, weight: 3}\n";
+    let asked = |text: &str| {
+        job(text)
+            .into_spec(&Context::new("ada", "/"))
+            .unwrap()
+            .spec
+            .shapes
+            .iter()
+            .map(|shape| shape.devices[0].clone())
+            .collect::<Vec<_>>()
+    };
+    let [long] = &asked(text)[..] else { panic!("one shape") };
+    assert_eq!((long.compute, long.slack.compute), (Thousandths(300), Some(Thousandths(600))));
+    assert_eq!(
+        (long.memory.0, long.slack.memory.unwrap().0, long.slack.weight),
+        (4_000_000_000, 8_000_000_000, 3)
+    );
+    let flag = "compute=30%..60%,memory=4GB..8GB,weight=3".parse::<Devices>().unwrap();
+    assert_eq!(flag.requests(DeviceKind::OpenCl).unwrap()[0], *long);
+    let short = "0.3..0.6".parse::<Devices>().unwrap().requests(DeviceKind::OpenCl).unwrap().remove(0);
+    assert_eq!((short.compute, short.slack.compute), (Thousandths(300), Some(Thousandths(600))));
+    for wrong in ["0.6..0.3", "compute=2", "color=red", "share=time,weight=x", "30%:0"] {
+        assert!(wrong.parse::<Devices>().is_err(), "{wrong}");
+    }
+    for fixed in ["1", "A100:0.5", "0.5:2", "share=time,compute=50%", "model=A100,memory=1GB"] {
+        assert!(fixed.parse::<Devices>().unwrap().change(DeviceKind::OpenCl).is_err(), "{fixed}");
+    }
+    let change = "memory=1GB".parse::<Devices>().unwrap().change(DeviceKind::OpenCl).unwrap();
+    assert_eq!((change.compute, change.memory.unwrap().0), (None, 1_000_000_000));
+    let loose = text.replace("weight: 3", "advisory: true");
+    let modes: Vec<ShareMode> = asked(&loose).iter().map(|asked| asked.mode).collect();
+    assert_eq!(modes, [ShareMode::Time, ShareMode::Advisory], "kept where that can be, else not");
+    let whole = text.replace("compute: 30%..60%", "share: exclusive");
+    assert!(read(&whole, "x.yaml", Format::Yaml).is_err());
 }
 
 #[test]

@@ -51,7 +51,7 @@ pub struct JobFlags {
     /// Size of /dev/shm
     #[arg(long, value_name = "SIZE")]
     pub shm: Option<String>,
-    /// Devices: `1`, `H100:8`, `A100:40GB:2`, `0.5`, `24GB`
+    /// Devices: `1`, `H100:8`, `A100:40GB:2`, `0.5`, `24GB`, `compute=30%..60%,memory=4GB`
     #[arg(short, long, value_name = "DEVICES")]
     pub gpu: Option<String>,
     /// OpenCL devices, written like GPUs: `1`, `0.3`, `4GB`

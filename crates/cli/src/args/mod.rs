@@ -15,8 +15,8 @@ pub use sched::{
     SynthForm, TraceArgs, TuneArgs, TuneBy,
 };
 pub use work::{
-    AttachArgs, CpArgs, EventsArgs, ExecArgs, ForwardArgs, JobsArgs, LogsArgs, PauseArgs, PsArgs, StatusArgs,
-    StopArgs, TopArgs, WaitArgs, WhyArgs,
+    AttachArgs, CpArgs, EventsArgs, ExecArgs, ForwardArgs, JobsArgs, LogsArgs, PauseArgs, PsArgs, ResizeArgs,
+    StatusArgs, StopArgs, TopArgs, WaitArgs, WhyArgs,
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -162,6 +162,8 @@ pub enum Verb {
     Pause(PauseArgs),
     /// Undo a pause
     Resume(JobsArgs),
+    /// Change what a job has while it runs or waits: CPU, memory, shares of devices
+    Resize(ResizeArgs),
     /// Stop jobs: signal, grace, kill
     Stop(StopArgs),
     /// Forget finished jobs and delete their files

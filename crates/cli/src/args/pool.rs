@@ -123,6 +123,9 @@ pub struct QueueFlags {
     /// Whether it may use more than its guarantee while others leave it
     #[arg(long, value_name = "BOOL")]
     pub borrow: Option<bool>,
+    /// Whether shares of devices may use memory beyond what they are guaranteed
+    #[arg(long, value_name = "BOOL")]
+    pub oversubscribe: Option<bool>,
 }
 
 /// How use is grouped.

@@ -170,6 +170,31 @@ pub struct WaitArgs {
     pub timeout: Option<String>,
 }
 
+/// `pond resize`.
+#[derive(Clone, Debug, Args)]
+pub struct ResizeArgs {
+    /// The job
+    pub job: String,
+    /// CPU cores: `2`, `4..16` (guaranteed..burst)
+    #[arg(short, long, value_name = "CORES")]
+    pub cpu: Option<String>,
+    /// Memory: `8GiB`, `8GB..32GB`
+    #[arg(short, long, visible_alias = "mem", value_name = "SIZE")]
+    pub memory: Option<String>,
+    /// Its share of each GPU: `0.7`, `30%..60%`, `4GB`, `compute=70%,memory=4GB,weight=2`
+    #[arg(short, long, value_name = "SHARE")]
+    pub gpu: Option<String>,
+    /// Its share of each FPGA
+    #[arg(long, value_name = "SHARE")]
+    pub fpga: Option<String>,
+    /// Its share of each NPU
+    #[arg(long, value_name = "SHARE")]
+    pub npu: Option<String>,
+    /// Its share of each OpenCL device
+    #[arg(long, value_name = "SHARE")]
+    pub opencl: Option<String>,
+}
+
 /// Jobs to act on.
 #[derive(Clone, Debug, Args)]
 pub struct JobsArgs {

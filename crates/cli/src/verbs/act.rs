@@ -1,14 +1,16 @@
-//! Verbs that act on jobs that exist: `stop pause resume retry rm`.
+//! Verbs that act on jobs that exist: `stop pause resume resize retry rm`.
 
 use super::Ctx;
 use super::list::jobs;
-use crate::args::{JobsArgs, PauseArgs, StopArgs};
+use crate::args::{JobsArgs, PauseArgs, ResizeArgs, StopArgs};
 use crate::client::Client;
 use crate::error::{CliError, Done, codes};
 use crate::out::clean;
 use crate::refs::{Careful, JobRef, find};
 use crate::term;
-use pond_server::api::types::{ActionBody, JobQuery, JobSummary};
+use pond_core::model::DeviceKind;
+use pond_server::api::types::{ActionBody, DeviceResize, JobQuery, JobSummary, ResizeBody};
+use pond_spec::values::{Cores, Devices, MemorySize, ValueError};
 use std::io::{BufRead, Write};
 
 /// Does something to each job; one that fails does not keep the others from it, and decides the exit code.
@@ -75,6 +77,55 @@ pub fn pause(ctx: &Ctx, args: &PauseArgs) -> Done {
 /// No pool, no such job, or a refusal.
 pub fn plain(ctx: &Ctx, args: &JobsArgs, verb: &str) -> Done {
     each(ctx, &args.jobs, |client, job| action(ctx, client, job, verb, &ActionBody::default()))
+}
+
+/// `pond resize`.
+///
+/// # Errors
+/// No pool, no such job, nothing to change, or no room for it.
+pub fn resize(ctx: &Ctx, args: &ResizeArgs) -> Done {
+    let mut body = ResizeBody::default();
+    let wrong = |flag: &str| {
+        let flag = flag.to_owned();
+        move |why: ValueError| CliError::usage(format!("--{flag}: {why}"))
+    };
+    if let Some(text) = &args.cpu {
+        let cores: Cores = text.parse().map_err(wrong("cpu"))?;
+        (body.cpu_milli, body.cpu_burst_milli) = (Some(cores.min.0), Some(cores.max.0));
+    }
+    if let Some(text) = &args.memory {
+        let size: MemorySize = text.parse().map_err(wrong("memory"))?;
+        (body.memory_bytes, body.memory_burst_bytes) = (Some(size.min.0), Some(size.max.0));
+    }
+    let kinds = [
+        (DeviceKind::Gpu, "gpu", &args.gpu),
+        (DeviceKind::Fpga, "fpga", &args.fpga),
+        (DeviceKind::Npu, "npu", &args.npu),
+        (DeviceKind::OpenCl, "opencl", &args.opencl),
+    ];
+    for (kind, word, text) in kinds {
+        let Some(text) = text else { continue };
+        let share = text.parse::<Devices>().and_then(|devices| devices.change(kind)).map_err(wrong(word))?;
+        body.devices.push(DeviceResize {
+            kind: word.to_owned(),
+            compute_thousandths: share.compute.map(|part| part.0),
+            compute_most_thousandths: share.slack.compute.map(|part| part.0),
+            memory_bytes: share.memory.map(|size| size.0),
+            memory_most_bytes: share.slack.memory.map(|size| size.0),
+            weight: Some(share.slack.weight).filter(|weight| *weight > 0),
+        });
+    }
+    if body == ResizeBody::default() {
+        return Err(CliError::Usage {
+            what: "there is nothing to change".to_owned(),
+            next: Some("say what it shall have, as in `pond resize JOB --opencl 0.7`".to_owned()),
+        });
+    }
+    each(ctx, std::slice::from_ref(&args.job), |client, job| {
+        let body = ResizeBody { index: job.index, ..body.clone() };
+        let summary: JobSummary = client.post(&job.path("/resize"), &body)?;
+        told(ctx, job, &summary)
+    })
 }
 
 /// `pond rm`.

@@ -51,6 +51,7 @@ fn existing(client: &Client, queue: &str) -> Result<QueueBody, CliError> {
 fn changed(mut body: QueueBody, flags: &QueueFlags) -> Result<QueueBody, CliError> {
     body.weight = flags.weight.unwrap_or(body.weight);
     body.borrow = flags.borrow.unwrap_or(body.borrow);
+    body.oversubscribe = flags.oversubscribe.unwrap_or(body.oversubscribe);
     set(&mut body.guarantee, &flags.guarantee)?;
     set(&mut body.limit, &flags.limit)?;
     Ok(body)

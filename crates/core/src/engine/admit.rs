@@ -56,6 +56,14 @@ fn check_device(request: &DeviceRequest) -> Handled<()> {
         "ask for more than a whole device",
         "raise count",
     )?;
+    let slack = request.slack;
+    ensure(
+        slack.compute.is_none_or(|most| most >= request.compute && most <= Thousandths::WHOLE)
+            && slack.memory.is_none_or(|most| most >= request.memory && most.0 <= MAX_BYTES),
+        "devices",
+        "have an upper end that cannot be",
+        "write `low..high` with low first, and no more than a device has",
+    )?;
     let largest = request.memory.max(request.device_memory);
     ensure(largest.0 <= MAX_BYTES, "devices", "ask for more memory than any device has", "ask for less")?;
     match request.mode {
@@ -65,7 +73,7 @@ fn check_device(request: &DeviceRequest) -> Handled<()> {
             "are exclusive and yet a share",
             "leave out compute and memory, or share by space or time",
         ),
-        ShareMode::Space | ShareMode::Time => ensure(
+        ShareMode::Space | ShareMode::Time | ShareMode::Advisory => ensure(
             !(request.compute.is_zero() && request.memory.is_zero()),
             "devices",
             "ask for a share of nothing",
@@ -74,7 +82,7 @@ fn check_device(request: &DeviceRequest) -> Handled<()> {
     }
 }
 
-fn check_shape(shape: &Shape) -> Handled<()> {
+pub(super) fn check_shape(shape: &Shape) -> Handled<()> {
     check_limits(&shape.request, &shape.burst)?;
     ensure(shape.devices.len() <= MAX_DEVICES as usize, "devices", "are too many", "use more nodes")?;
     shape.devices.iter().try_for_each(check_device)
@@ -110,12 +118,26 @@ pub(super) fn check_spec(spec: &JobSpec) -> Handled<()> {
 }
 
 impl Engine {
+    /// Refuses shares that may use more memory than they are guaranteed, unless their queue allows that.
+    pub(super) fn check_memory(&self, shapes: &[Shape], queue: &QueuePath) -> Handled<()> {
+        let allowed =
+            self.rows.queue_ord(queue).is_some_and(|ord| self.rows.snapshot.queue(ord).spec.oversubscribe);
+        let more = |request: &DeviceRequest| request.slack.memory.is_some_and(|most| most > request.memory);
+        ensure(
+            allowed || !shapes.iter().flat_map(|shape| &shape.devices).any(more),
+            "devices",
+            "may use more memory than they are guaranteed, which their queue does not allow",
+            "give one size, or have an administrator set `pond queue set QUEUE --oversubscribe true`",
+        )
+    }
+
     /// Takes in a job, or says why not.
     pub(super) fn submit(&mut self, spec: JobSpec, out: &mut Out) -> Handled<JobId> {
         check_spec(&spec)?;
         if self.rows.queue_ord(&spec.queue).is_none() || spec.queue.as_str().is_empty() {
             return Err(Refusal::UnknownQueue(QueuePath::from(spec.queue.as_str())));
         }
+        self.check_memory(&spec.shapes, &spec.queue)?;
         let mut waiting_on = BTreeSet::new();
         for after in &spec.after {
             if self.still_waits(*after)? {
@@ -178,6 +200,7 @@ impl Engine {
             past: VecDeque::new(),
             last: None,
             resized: None,
+            resized_devices: Vec::new(),
             paused: false,
             keep_layer: false,
             backoff: None,

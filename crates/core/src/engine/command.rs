@@ -4,16 +4,12 @@ use super::change::{Handled, Out, Reply, What};
 use super::job::{End, Gang, Limits, Phase, State, TaskState, Then};
 use super::manner::SIGTERM;
 use super::refusal::Refusal;
-use super::room::over_limit;
-use super::{Engine, Timer, admit};
+use super::{Engine, Timer};
 use crate::event::{Actor, Effect, Request, Target};
 use crate::ids::{GangId, JobId, NodeName, QueuePath, TaskId};
-use crate::model::{QueueLimits, QueueSpec, Resources};
-use crate::plan::Dimension;
-use crate::queue::Amounts;
-use crate::snapshot::{Held, NodeOrd, QueueOrd};
+use crate::model::{QueueLimits, QueueSpec};
+use crate::snapshot::{Held, QueueOrd};
 use crate::units::{MilliCpu, Millis};
-use std::collections::BTreeMap;
 
 impl Engine {
     pub(super) fn request(&mut self, actor: &Actor, request: Request, out: &mut Out) -> Handled<Reply> {
@@ -24,7 +20,9 @@ impl Engine {
             Request::Resume(target) => self.resume(target, out),
             Request::Retry(target) => self.retry(target, out),
             Request::Remove(job) => self.remove(job, out),
-            Request::Resize { target, request, burst } => self.resize(target, Limits { request, burst }, out),
+            Request::Resize { target, request, burst, devices } => {
+                self.resize(target, Limits { request, burst }, &devices, out)
+            }
             Request::Sessions { task, count } => self.sessions(task, count),
             Request::SetQueue(spec) => self.set_queue(spec, out),
             Request::RemoveQueue(path) => self.remove_queue(path, out),
@@ -48,13 +46,13 @@ impl Engine {
     }
 
     /// The gangs a request is about that have not ended; refused when all have.
-    fn targeted_alive(&self, target: Target) -> Handled<Vec<GangId>> {
+    pub(super) fn targeted_alive(&self, target: Target) -> Handled<Vec<GangId>> {
         let mut gangs = self.targeted(target)?;
         gangs.retain(|id| self.state(*id).is_some_and(|state| !state.is_over()));
         if gangs.is_empty() { Err(Refusal::Ended(target.job)) } else { Ok(gangs) }
     }
 
-    fn state(&self, id: GangId) -> Option<State> {
+    pub(super) fn state(&self, id: GangId) -> Option<State> {
         self.gang(id).map(Gang::state)
     }
 
@@ -227,94 +225,6 @@ impl Engine {
         Ok(())
     }
 
-    /// Changes amounts of waiting and running gangs; all of them, or none.
-    fn resize(&mut self, target: Target, limits: Limits, out: &mut Out) -> Handled<()> {
-        admit::check_limits(&limits.request, &limits.burst)?;
-        let gangs = self.targeted_alive(target)?;
-        if gangs.iter().any(|id| self.state(*id) == Some(State::Stopping)) {
-            return Err(Refusal::Stopping(target.job));
-        }
-        self.room_to_grow(&gangs, limits)?;
-        for id in gangs {
-            self.resize_gang(id, limits, out);
-        }
-        Ok(())
-    }
-
-    /// Whether every node and queue has room for what running gangs would get beyond what they have.
-    fn room_to_grow(&self, gangs: &[GangId], limits: Limits) -> Handled<()> {
-        let mut more: BTreeMap<NodeOrd, Resources> = BTreeMap::new();
-        let mut total = Resources::ZERO;
-        let mut queue = None;
-        for id in gangs {
-            let Some(gang) = self.gang(*id) else { continue };
-            queue = gang.rows.map(|rows| rows.queue).or(queue);
-            for task in gang.live().into_iter().flat_map(|live| &live.tasks) {
-                let growth = limits.request.minus(task.limits.request);
-                let sum = more.entry(task.node).or_default();
-                *sum = sum.plus(growth);
-                total = total.plus(growth);
-            }
-        }
-        for (ord, more) in more {
-            let row = self.rows.snapshot.node(ord);
-            let free = row.capacity.minus(row.granted);
-            let parts = [
-                (Dimension::Cpu, free.cpu.0, more.cpu.0),
-                (Dimension::Memory, free.memory.0, more.memory.0),
-                (Dimension::Disk, free.disk.0, more.disk.0),
-            ];
-            if let Some((dimension, free, asked)) = parts.into_iter().find(|(_, free, asked)| asked > free) {
-                return Err(Refusal::NoRoom { what: format!("node {}", row.name), dimension, free, asked });
-            }
-        }
-        let over = queue.and_then(|queue: QueueOrd| over_limit(self, queue, &Amounts::of(total)));
-        match over {
-            Some((ord, dimension, free, asked)) => {
-                let path = &self.rows.snapshot.queue(ord).spec.path;
-                Err(Refusal::NoRoom { what: format!("queue `{path}`"), dimension, free, asked })
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn resize_gang(&mut self, id: GangId, limits: Limits, out: &mut Out) {
-        let Some(job) = self.jobs.get_mut(&id.job) else { return };
-        let Some(gang) = job.gang_mut(id.index) else { return };
-        gang.resized = Some(limits);
-        let state = gang.state();
-        let Some(rows) = gang.rows else { return };
-        let tasks: Vec<(u32, Limits)> = gang
-            .live()
-            .into_iter()
-            .flat_map(|live| &live.tasks)
-            .filter(|task| !task.has_ended())
-            .map(|task| (task.rank, task.limits))
-            .collect();
-        let Some(gang) = job.gang(id.index) else { return };
-        let demand = self.rows.intern(gang.shapes(&job.spec));
-        self.rows.release(rows.demand);
-        if let Some(row) = self.rows.gang_mut(rows.gang) {
-            row.demand = demand;
-        }
-        if let Some(gang) = job.gang_mut(id.index) {
-            gang.rows = Some(super::GangRows { demand, ..rows });
-        }
-        for (rank, before) in tasks {
-            self.relimit(id, rank, limits);
-            let Some(live) = self.gang_mut(id).and_then(Gang::live_mut) else { continue };
-            let Some(task) = live.tasks.iter_mut().find(|task| task.rank == rank) else { continue };
-            task.limits_before.get_or_insert(before);
-            let (generation, ord) = (task.generation, task.node);
-            let node = NodeName::from(self.node_name(ord).as_str());
-            let Limits { request, burst } = limits;
-            out.effects.push(Effect::Resize { task: id.task(rank), generation, request, burst, node });
-        }
-        self.sync_row(id);
-        self.wants_plan = true;
-        self.note_gang(id, state, "resized", out);
-    }
-
     fn set_queue(&mut self, spec: QueueSpec, out: &mut Out) -> Handled<()> {
         self.check_queue(&spec)?;
         let path = QueuePath::from(spec.path.as_str());
@@ -402,12 +312,7 @@ impl Engine {
             return;
         }
         task.cpu_limit = cpu;
-        let (generation, ord) = (task.generation, task.node);
-        let Limits { mut request, mut burst } = task.limits;
-        request.cpu = request.cpu.min(cpu);
-        burst.cpu = cpu;
-        let node = NodeName::from(self.node_name(ord).as_str());
-        out.effects.push(Effect::Resize { task: id, generation, request, burst, node });
+        self.tell_resize(id, out);
         self.sync_row(id.gang);
     }
 }

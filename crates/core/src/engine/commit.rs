@@ -171,6 +171,7 @@ impl Engine {
                 state: TaskState::Starting,
                 limits,
                 limits_before: None,
+                devices_before: Vec::new(),
                 cpu_limit: limits.burst.cpu,
                 devices: placement.devices.to_vec(),
                 held,

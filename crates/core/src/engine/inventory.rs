@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::change::Out;
-use super::job::{Gang, Limits, TaskState};
+use super::job::{Gang, HeldDevice, TaskState};
 use crate::event::{Allocation, Effect, Exit, Found, Launch};
 use crate::ids::{Generation, NodeName, TaskId, UserName};
 use crate::units::Millis;
@@ -99,10 +99,8 @@ impl Engine {
             });
             return;
         }
-        let Limits { request, mut burst } = task.limits;
-        burst.cpu = task.cpu_limit;
         if task.limits_before.is_some() || task.cpu_limit < task.limits.burst.cpu {
-            out.effects.push(Effect::Resize { task: id, generation, request, burst, node: node() });
+            self.tell_resize(id, out);
         }
         out.effects.push(Effect::Freeze { task: id, generation, frozen: live.is_frozen(), node: node() });
     }
@@ -125,6 +123,7 @@ impl Engine {
                 request: task.limits.request,
                 burst: task.limits.burst,
                 devices: task.devices.to_vec(),
+                shares: task.held.iter().map(HeldDevice::terms).collect(),
             },
             name: job.spec.name.to_owned(),
             user: UserName::from(job.spec.user.as_str()),

@@ -15,7 +15,9 @@
 
 use crate::event::{DeviceGrant, Exit};
 use crate::ids::{GangId, Generation, JobId, UserName};
-use crate::model::{DeviceKind, JobSpec, Resources, RunSpec, Shape, ShareMode};
+use crate::model::{
+    DeviceChange, DeviceKind, JobSpec, Resources, RunSpec, Shape, ShareMode, ShareTerms, Slack,
+};
 use crate::plan::{Decision, HoldReason, PreemptCause};
 use crate::snapshot::{Attained, Held, NodeOrd, Shrinking};
 use crate::units::{MilliCpu, Millis, Timestamp};
@@ -87,6 +89,9 @@ pub struct Gang {
     pub last: Option<Attempt>,
     /// Amounts that replace those of its shapes.
     pub resized: Option<Limits>,
+    /// Terms that replace those of its shares of devices, one entry a kind.
+    #[serde(default)]
+    pub resized_devices: Vec<DeviceChange>,
     /// A user wants it to wait.
     pub paused: bool,
     /// Its next start keeps the writable layer of the one before.
@@ -335,6 +340,9 @@ pub struct Task {
     pub limits: Limits,
     /// What they were before a resize that is not confirmed.
     pub limits_before: Option<Limits>,
+    /// Its devices before that resize.
+    #[serde(default)]
+    pub(super) devices_before: Vec<(DeviceGrant, HeldDevice)>,
     /// Its CPU limit now, smaller than `limits.burst.cpu` while squeezed.
     pub cpu_limit: MilliCpu,
     /// Devices.
@@ -366,6 +374,16 @@ pub struct HeldDevice {
     pub kind: DeviceKind,
     /// By so many thousandths.
     pub share: u64,
+    /// What the task may have of it beyond its grant.
+    #[serde(default)]
+    pub slack: Slack,
+}
+
+impl HeldDevice {
+    /// For the substrate.
+    pub(super) const fn terms(&self) -> ShareTerms {
+        ShareTerms { mode: self.mode, slack: self.slack }
+    }
 }
 
 /// What a task is doing.
@@ -462,14 +480,21 @@ impl Gang {
         }
     }
 
-    /// What each of its tasks needs: the job's shapes, with the amounts of a resize.
+    /// What each of its tasks needs: the job's shapes, with the amounts and terms of a resize.
     #[must_use]
     pub fn shapes(&self, spec: &JobSpec) -> Vec<Shape> {
+        Self::shapes_as(spec, self.resized, &self.resized_devices)
+    }
+
+    pub(super) fn shapes_as(spec: &JobSpec, limits: Option<Limits>, changes: &[DeviceChange]) -> Vec<Shape> {
         let mut shapes = spec.shapes.to_vec();
-        if let Some(limits) = self.resized {
-            for shape in &mut shapes {
+        for shape in &mut shapes {
+            if let Some(limits) = limits {
                 shape.request = limits.request;
                 shape.burst = limits.burst;
+            }
+            for request in &mut shape.devices {
+                changes.iter().for_each(|change| request.change(change));
             }
         }
         shapes

@@ -1,7 +1,7 @@
 //! The life of a gang: from held to pending, out of its place, and what becomes of it then.
 
 use super::change::{Out, What};
-use super::job::{Attempt, End, Ending, Gang, Limits, Phase, RankEnd, State, Task, TaskState, Then};
+use super::job::{Attempt, End, Ending, Gang, Phase, RankEnd, State, Task, TaskState, Then};
 use super::manner::{Next, SIGTERM, describe, describe_end, is_retried, reason_of, stop_manner, strength};
 use super::rows::{Counted, GangRows, placed_row};
 use super::{Engine, Timer};
@@ -555,24 +555,6 @@ impl Engine {
         if self.gang(id).and_then(Gang::live).is_some_and(|live| live.idle_since.is_some()) {
             self.end_gang(id, then, out);
         }
-    }
-
-    /// Replaces the amounts of a task, in rows and meter.
-    pub(super) fn relimit(&mut self, id: GangId, rank: u32, limits: Limits) {
-        self.bank(id);
-        let Some(job) = self.jobs.get_mut(&id.job) else { return };
-        let class = job.spec.class;
-        let Some(gang) = job.gang_mut(id.index) else { return };
-        let Some(rows) = gang.rows else { return };
-        let Some(live) = gang.live_mut() else { return };
-        let Some(task) = live.tasks.iter_mut().find(|task| task.rank == rank) else { return };
-        self.rows.account(task, class, rows.queue, false);
-        let squeezed = task.cpu_limit < task.limits.burst.cpu;
-        task.limits = limits;
-        task.cpu_limit = if squeezed { task.cpu_limit.min(limits.burst.cpu) } else { limits.burst.cpu };
-        self.rows.account(task, class, rows.queue, true);
-        self.meter.resize(self.now, id.task(rank), limits.request);
-        self.recount_gang(id);
     }
 }
 

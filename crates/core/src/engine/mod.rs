@@ -24,6 +24,7 @@ mod node;
 mod progress;
 mod refusal;
 mod report;
+mod resize;
 mod room;
 mod rows;
 mod sample;

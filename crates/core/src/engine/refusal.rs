@@ -74,9 +74,21 @@ pub enum Refusal {
     /// It is on its way to an end or a pause.
     #[error("job {0} is being ended; try again when `pond status {0}` shows that it has")]
     Stopping(JobId),
-    /// A running job cannot grow on its node, or in its queue.
+    /// Its devices are not shared in a way whose terms can change.
     #[error(
-        "{what} has {free} of {dimension:?} left where {asked} more is asked for; ask for less, or stop and submit it again"
+        "job {job} has no share ({}) that could be resized; whole devices and partitions stay as they are: submit it again", crate::plan::kind_name(*kind)
+    )]
+    NoShare {
+        /// The job.
+        job: JobId,
+        /// The kind of device.
+        kind: crate::model::DeviceKind,
+    },
+    /// A running job cannot grow on its node, on its device, or in its queue.
+    #[error(
+        "{what} has {} left where {} more is asked for; ask for less, or stop and submit it again",
+        crate::plan::amount(*dimension, *free),
+        crate::plan::amount(*dimension, *asked)
     )]
     NoRoom {
         /// The node or the queue.

@@ -1,7 +1,7 @@
 //! What substrates tell. A message of an older generation is counted and ignored.
 
 use super::change::{Handled, Out, What};
-use super::job::{Gang, State, Task, TaskState, Then};
+use super::job::{Gang, Task, TaskState, Then};
 use super::rows::Counted;
 use super::{Engine, Timer};
 use crate::event::{Actor, Effect, Exit, Report, TaskSample};
@@ -178,19 +178,6 @@ impl Engine {
             TaskState::Starting | TaskState::Running => {}
         }
         self.rank_ended(id.gang, id.rank, exit, out);
-    }
-
-    /// A resize took effect, or the old limits stay.
-    fn was_resized(&mut self, id: TaskId, refused: Option<String>, out: &mut Out) {
-        let Some(task) = self.task_mut(id) else { return };
-        let Some(before) = task.limits_before.take() else { return };
-        let Some(why) = refused else { return };
-        self.relimit(id.gang, id.rank, before);
-        let Some(gang) = self.gang_mut(id.gang) else { return };
-        let state: State = gang.state();
-        self.sync_row(id.gang);
-        self.wants_plan = true;
-        self.note_gang(id.gang, state, &format!("rank {} keeps its old limits: {why}", id.rank), out);
     }
 
     fn sampled(&mut self, node: &NodeName, samples: &[TaskSample]) {

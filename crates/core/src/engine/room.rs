@@ -110,6 +110,21 @@ fn answers(request: &DeviceRequest, row: &DeviceRow, grant: &DeviceGrant) -> boo
         && (grant.compute, grant.memory) == device_grant(request, spec.memory)
 }
 
+/// What a grant of a device with this much memory counts as.
+pub(super) fn held_of(
+    request: &DeviceRequest,
+    compute: Thousandths,
+    memory: Bytes,
+    device_memory: Bytes,
+) -> HeldDevice {
+    HeldDevice {
+        mode: request.mode,
+        kind: request.kind,
+        share: device_share(compute, memory, device_memory),
+        slack: request.slack,
+    }
+}
+
 /// Finds for each grant the request it answers; `None` unless they are exactly what the shape asks for.
 ///
 /// Grants come in the order of the requests, `count` of each, as the planner writes them; each on a device of its own.
@@ -124,8 +139,7 @@ fn match_devices(shape: &Shape, rows: &[DeviceRow], grants: &[DeviceGrant]) -> O
         if again || !answers(request, row, grant) {
             return None;
         }
-        let share = device_share(grant.compute, grant.memory, row.spec.memory);
-        held.push(HeldDevice { mode: request.mode, kind: request.kind, share });
+        held.push(held_of(request, grant.compute, grant.memory, row.spec.memory));
     }
     left.next().is_none().then_some(held)
 }

@@ -69,6 +69,12 @@ struct NodeMeter {
 }
 
 impl NodeMeter {
+    /// What a grant is billed as.
+    fn share_of(&self, grant: &DeviceGrant) -> Option<(DeviceKind, u64)> {
+        let (kind, memory) = *self.kinds.get(usize::try_from(grant.device).ok()?)?;
+        Some((kind, device_share(grant.compute, grant.memory, memory)))
+    }
+
     fn gauge(&mut self, line: &Line) -> Option<&mut Gauge> {
         match line.device {
             None => self.gauges.get_mut(line.dimension),
@@ -185,11 +191,10 @@ impl Meter {
         let Some(meter) = self.node_mut(hold.node) else { return };
         let mut shares = Vec::new();
         for grant in hold.devices {
-            let at = usize::try_from(grant.device).unwrap_or(usize::MAX);
-            let Some((kind, memory)) = meter.kinds.get(at).copied() else { continue };
+            let Some(share) = meter.share_of(grant) else { continue };
             lines.push(Line { device: Some(grant.device), ..line(0, grant.compute.0) });
             lines.push(Line { device: Some(grant.device), ..line(1, grant.memory.0) });
-            shares.push((kind, device_share(grant.compute, grant.memory, memory)));
+            shares.push(share);
         }
         for line in &lines {
             if let Some(gauge) = meter.gauge(line) {
@@ -237,11 +242,20 @@ impl Meter {
         });
     }
 
-    /// A task's grant changes.
-    pub(crate) fn resize(&mut self, now: Timestamp, task: TaskId, request: Resources) {
+    /// A task's grant changes, on the devices that it has.
+    pub(crate) fn resize(
+        &mut self,
+        now: Timestamp,
+        task: TaskId,
+        request: Resources,
+        devices: &[DeviceGrant],
+    ) {
         self.change(now, task, |task, meter| {
             let cpu = if task.class == Class::Spare { 0 } else { request.cpu.0 };
-            let amounts = [cpu, request.memory.0, request.disk.0];
+            let resources = [cpu, request.memory.0, request.disk.0].into_iter();
+            let amounts = resources.chain(devices.iter().flat_map(|grant| [grant.compute.0, grant.memory.0]));
+            let kinds = devices.iter().filter_map(|grant| meter.share_of(grant));
+            task.shares = kinds.collect();
             for (line, amount) in task.lines.iter_mut().zip(amounts) {
                 if let Some(gauge) = meter.gauge(line) {
                     if task.running {
@@ -254,6 +268,7 @@ impl Meter {
                 }
                 line.granted = amount;
             }
+            task.use_devices();
         });
     }
 

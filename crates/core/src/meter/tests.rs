@@ -90,6 +90,7 @@ fn four_quarters_are_one_device() {
         modes: vec![crate::model::ShareMode::Time],
         numa: None,
         files: Vec::new(),
+        traits: crate::model::Traits::default(),
     });
     let mut plan = one().runs(secs(10)).array(4, None);
     plan.spec.shapes[0].devices.push(crate::model::DeviceRequest {
@@ -100,6 +101,7 @@ fn four_quarters_are_one_device() {
         mode: crate::model::ShareMode::Time,
         compute: Thousandths(250),
         memory: Bytes(10_000_000_000),
+        slack: crate::model::Slack::default(),
     });
     let pool = Pool::new().node("n1", node).job("a", plan).run(secs(20));
     assert_eq!(pool.find("a").exit_code(), Some(0));

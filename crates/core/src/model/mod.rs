@@ -10,8 +10,8 @@ pub mod speed;
 pub use job::{
     Checkpoint, Class, Dependency, GangSize, IdleAction, IdlePolicy, JobKind, JobSpec, Retry, RetryOn,
 };
-pub use node::{Device, DeviceKind, NodeSpec};
+pub use node::{Device, DeviceKind, NodeSpec, Traits};
 pub use queue::{QueueLimits, QueueSpec};
-pub use resources::{DeviceRequest, Resources, Shape, ShareMode};
+pub use resources::{DeviceChange, DeviceRequest, Resources, Shape, ShareMode, ShareTerms, Slack};
 pub use run::{Command, Image, Isolation, PortSpec, RunSpec, Volume};
 pub use speed::Speed;

@@ -37,6 +37,17 @@ pub struct Device {
     pub numa: Option<u32>,
     /// Device files to grant: `/dev/nvidia0`.
     pub files: Vec<String>,
+    /// What else is known of it.
+    #[serde(default)]
+    pub traits: Traits,
+}
+
+/// What is known of a device beside what every device has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Traits {
+    /// How long each share of it is used is measured: samples tell it.
+    pub measured: bool,
 }
 
 /// A machine as its substrate describes it.

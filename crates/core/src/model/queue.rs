@@ -39,6 +39,10 @@ pub struct QueueSpec {
     /// Whether it may use more than its guarantee while others leave it unused. Default true.
     #[serde(default = "default_true")]
     pub borrow: bool,
+    /// Whether shares of devices in it may be promised memory beyond what they are guaranteed, so that more may be used
+    /// of a device than it has. Default false.
+    #[serde(default)]
+    pub oversubscribe: bool,
 }
 
 const fn default_weight() -> u32 {
@@ -59,6 +63,7 @@ impl QueueSpec {
             weight: default_weight(),
             limit: QueueLimits::default(),
             borrow: true,
+            oversubscribe: false,
         }
     }
 }

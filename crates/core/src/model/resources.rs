@@ -59,8 +59,68 @@ pub enum ShareMode {
     Exclusive,
     /// A hardware partition.
     Space,
-    /// A fraction of the device's time and memory.
+    /// A fraction of the device's time and memory, kept by the node.
     Time,
+    /// Such a fraction on a device where nobody keeps anybody to it: counted and billed, not enforced. Never beside
+    /// shares that are kept.
+    Advisory,
+}
+
+/// What a share may have of a device beyond what it is guaranteed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Slack {
+    /// The most of the device's time, when others leave it unused; at least the guaranteed part. Absent: no more than
+    /// guaranteed; all that is left for a share that is guaranteed none.
+    pub compute: Option<Thousandths>,
+    /// The most memory, at least the guaranteed part. Absent: no more than guaranteed.
+    pub memory: Option<Bytes>,
+    /// Its part of the time that others leave, against the weights of theirs. 0 counts as 1.
+    pub weight: u32,
+}
+
+/// On what terms a task has a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShareTerms {
+    /// How the device is divided.
+    pub mode: ShareMode,
+    /// What it may have beyond what was granted.
+    pub slack: Slack,
+}
+
+/// New terms of the shares that a job has of one kind of device. What is absent stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceChange {
+    /// Of which kind.
+    pub kind: DeviceKind,
+    /// Guaranteed time. Memory that was in proportion to it stays in proportion.
+    pub compute: Option<Thousandths>,
+    /// Guaranteed memory.
+    pub memory: Option<Bytes>,
+    /// The most of either, and the weight.
+    pub slack: Slack,
+}
+
+impl DeviceChange {
+    /// This change, then a later one of the same kind.
+    #[must_use]
+    pub fn then(self, later: &Self) -> Self {
+        Self {
+            kind: self.kind,
+            compute: later.compute.or(self.compute),
+            memory: later.memory.or(self.memory),
+            slack: self.slack.then(&later.slack),
+        }
+    }
+}
+
+impl Slack {
+    fn then(self, later: &Self) -> Self {
+        Self {
+            compute: later.compute.or(self.compute),
+            memory: later.memory.or(self.memory),
+            weight: if later.weight == 0 { self.weight } else { later.weight },
+        }
+    }
 }
 
 /// Some devices of one kind for one task.
@@ -80,6 +140,29 @@ pub struct DeviceRequest {
     pub compute: Thousandths,
     /// The share of memory on each device; zero when exclusive (all of it).
     pub memory: Bytes,
+    /// What it may have of each device beyond that.
+    #[serde(default)]
+    pub slack: Slack,
+}
+
+impl DeviceRequest {
+    /// Whether these are shares whose terms can change while they are used.
+    #[must_use]
+    pub const fn is_flexible(&self) -> bool {
+        matches!(self.mode, ShareMode::Time | ShareMode::Advisory)
+    }
+
+    /// Takes over a change of its kind. An upper end that is not said anew moves up with the lower one.
+    pub fn change(&mut self, change: &DeviceChange) {
+        if self.kind != change.kind || !self.is_flexible() {
+            return;
+        }
+        self.compute = change.compute.unwrap_or(self.compute);
+        self.memory = change.memory.unwrap_or(self.memory);
+        self.slack = self.slack.then(&change.slack);
+        self.slack.compute = self.slack.compute.map(|most| most.max(self.compute));
+        self.slack.memory = self.slack.memory.map(|most| most.max(self.memory));
+    }
 }
 
 /// What one task needs: one of the alternatives of a job.

@@ -21,7 +21,7 @@ pub(super) fn placed_sentence(snapshot: &Snapshot, placed: &PlacedGang, now: Tim
     }
 }
 
-const fn kind_name(kind: DeviceKind) -> &'static str {
+pub const fn kind_name(kind: DeviceKind) -> &'static str {
     match kind {
         DeviceKind::Gpu => "GPU",
         DeviceKind::Fpga => "FPGA",
@@ -31,7 +31,7 @@ const fn kind_name(kind: DeviceKind) -> &'static str {
 }
 
 /// An amount in its dimension's unit.
-pub(super) fn amount(dimension: Dimension, value: u64) -> String {
+pub fn amount(dimension: Dimension, value: u64) -> String {
     match dimension {
         Dimension::Cpu => cores(MilliCpu(value)),
         Dimension::Memory => format!("{} of memory", Bytes(value)),
@@ -62,7 +62,9 @@ fn constraint(constraint: &Constraint, one: bool) -> String {
         Constraint::NotReady => format!("{are} not ready for tasks"),
         Constraint::Label(label) => format!("{have} no label {label}"),
         Constraint::NoDevice(kind) => format!("{have} no such {}", kind_name(*kind)),
-        Constraint::NoShare(kind) => format!("{have} no {} that can be divided that way", kind_name(*kind)),
+        Constraint::NoShare(kind) => {
+            format!("{have} no {} of which a share can be kept that way", kind_name(*kind))
+        }
         Constraint::TooFewDevices(kind) => format!("{have} too few {}s", kind_name(*kind)),
         Constraint::TooSmall(dimension) => {
             format!("{are} too small in {} even when empty", dimension_name(*dimension))

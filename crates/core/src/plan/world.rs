@@ -55,6 +55,7 @@ pub fn gpus(count: u32) -> DeviceRequest {
         mode: ShareMode::Exclusive,
         compute: Thousandths::WHOLE,
         memory: Bytes::ZERO,
+        slack: crate::model::Slack::default(),
     }
 }
 
@@ -218,6 +219,7 @@ impl World {
             modes: vec![ShareMode::Exclusive, ShareMode::Space, ShareMode::Time],
             numa: None,
             files: Vec::new(),
+            traits: crate::model::Traits::default(),
         }
     }
 

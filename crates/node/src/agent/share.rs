@@ -10,8 +10,9 @@ use crate::image::Rootfs;
 use crate::probe::opencl;
 use crate::tolerate;
 use pond_core::event::{DeviceGrant, Launch};
-use pond_core::model::{Device, Isolation, ShareMode, Volume};
-use pond_core::units::Thousandths;
+use pond_core::ids::{Generation, TaskId};
+use pond_core::model::{Isolation, ShareMode, ShareTerms, Slack, Volume};
+use pond_core::units::{Bytes, Thousandths};
 use pond_share::divide::{Claim, rates};
 use pond_share::{Owner, OwnerError, Terms, Use, now_ns};
 use std::collections::BTreeMap;
@@ -29,11 +30,30 @@ const LATELY_NS: u64 = 500_000_000;
 /// One share of a running task.
 #[derive(Debug)]
 pub(crate) struct Share {
-    /// Ordinal of the device.
-    device: u32,
-    /// What it was promised of the device's time; zero: what others leave.
-    promised: Thousandths,
+    promise: Promise,
     owner: Owner,
+}
+
+/// What a task was granted of a device, and what beyond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+struct Promise {
+    grant: DeviceGrant,
+    slack: Slack,
+}
+
+impl Promise {
+    /// Bytes that may be reserved.
+    fn memory(&self) -> u64 {
+        self.slack.memory.map_or(self.grant.memory, |most| most.max(self.grant.memory)).0
+    }
+
+    /// How its device's time is divided: who is promised none has what others leave.
+    fn claim(&self, wants: bool) -> Claim {
+        let request = self.grant.compute.0;
+        let own = if request == 0 { Thousandths::WHOLE.0 } else { request };
+        let limit = self.slack.compute.map_or(own, |most| most.0.max(request));
+        Claim { request, limit, weight: u64::from(self.slack.weight), wants }
+    }
 }
 
 /// Why a task with a share is not started.
@@ -63,20 +83,16 @@ fn path_of(folder: &Folder, number: usize) -> PathBuf {
     folder_of(folder).join(number.to_string())
 }
 
-/// Whether a grant is less than the device.
-fn is_part(grant: &DeviceGrant, device: &Device) -> bool {
-    device.modes.contains(&ShareMode::Time)
-        && (grant.compute < Thousandths::WHOLE || grant.memory < device.memory)
-}
-
 impl Inner {
-    /// The parts of devices that a task is granted: ordinal in the allocation, grant, number in the words of a share.
-    fn parts(&self, launch: &Launch) -> Vec<(DeviceGrant, u64)> {
-        let part = |grant: &DeviceGrant| {
+    /// The parts of devices that a task is granted, with the device's number in the words of a share.
+    fn parts(&self, launch: &Launch) -> Vec<(Promise, u64)> {
+        let part = |(grant, terms): (&DeviceGrant, &ShareTerms)| {
             let device = self.node.devices.get(grant.device as usize)?;
-            is_part(grant, device).then_some((*grant, opencl::number(device)?))
+            let promise = Promise { grant: *grant, slack: terms.slack };
+            (terms.mode == ShareMode::Time).then_some((promise, opencl::number(device)?))
         };
-        launch.allocation.devices.iter().filter_map(part).collect()
+        let allocation = &launch.allocation;
+        allocation.devices.iter().zip(&allocation.shares).filter_map(part).collect()
     }
 
     /// Makes the shares of a task that starts, and says what is mounted for them.
@@ -111,18 +127,52 @@ impl Inner {
             mount(&place.join("vendors"), VENDORS.to_owned(), true),
         ];
         let mut shares = Vec::new();
-        for (number, (grant, device)) in parts.into_iter().enumerate() {
+        for (number, (promise, device)) in parts.into_iter().enumerate() {
             let path = path_of(folder, number);
-            let terms = Terms { device, memory: grant.memory.0, thousandths: grant.compute.0.max(1) };
+            let thousandths = promise.grant.compute.0.max(1);
+            let terms = Terms { device, memory: promise.memory(), thousandths };
             let owner = Owner::create(&path, &terms)?;
             volumes.push(mount(&path.with_extension("ledger"), format!("{INSIDE}/{number}.ledger"), false));
-            shares.push(Share { device: grant.device, promised: grant.compute, owner });
+            shares.push(Share { promise, owner });
         }
-        fs::write(
-            place.join("promised.json"),
-            serde_json::to_vec(&promises(&shares)).map_err(io::Error::other)?,
-        )?;
+        write_promises(folder, &shares)?;
         Ok((shares, volumes))
+    }
+
+    /// Gives the shares of a running task these terms, at once.
+    ///
+    /// # Errors
+    /// They could not be written down for an agent that takes the task up; then the old ones stay.
+    pub(super) fn change_shares(
+        &self,
+        (task, generation): (TaskId, Generation),
+        devices: &[DeviceGrant],
+        terms: &[ShareTerms],
+    ) -> Result<(), ShareError> {
+        let mut state = self.state();
+        let Some(live) = state.live.get_mut(&(task, generation)) else { return Ok(()) };
+        let before: Vec<Promise> = live.shares.iter().map(|share| share.promise).collect();
+        for share in &mut live.shares {
+            let new = devices.iter().zip(terms).find(|(grant, _)| grant.device == share.promise.grant.device);
+            if let Some((grant, terms)) = new {
+                share.promise = Promise { grant: *grant, slack: terms.slack };
+            }
+        }
+        if live.shares.iter().map(|share| share.promise).eq(before.iter().copied()) {
+            return Ok(());
+        }
+        if let Err(why) = write_promises(&live.folder, &live.shares) {
+            for (share, old) in live.shares.iter_mut().zip(before) {
+                share.promise = old;
+            }
+            return Err(why.into());
+        }
+        for share in &live.shares {
+            share.owner.set_memory(share.promise.memory());
+        }
+        drop(state);
+        self.divide_devices();
+        Ok(())
     }
 
     /// Divides the time of each device between the shares on it that want some.
@@ -131,12 +181,8 @@ impl Inner {
         let now = now_ns();
         let mut devices: BTreeMap<u32, Vec<(&Share, Claim)>> = BTreeMap::new();
         for share in state.live.values().flat_map(|live| &live.shares) {
-            let wanted = share.usage().is_some_and(|used| now.saturating_sub(used.wanted_ns) < LATELY_NS);
-            let promised = share.promised.0;
-            // Who was promised a part has that part, no more; who was promised none has what is left.
-            let limit = if promised == 0 { Thousandths::WHOLE.0 } else { promised };
-            let claim = Claim { request: promised, limit, weight: 1, wants: wanted };
-            devices.entry(share.device).or_default().push((share, claim));
+            let wants = share.usage().is_some_and(|used| now.saturating_sub(used.wanted_ns) < LATELY_NS);
+            devices.entry(share.promise.grant.device).or_default().push((share, share.promise.claim(wants)));
         }
         for shares in devices.values() {
             let claims: Vec<Claim> = shares.iter().map(|(_, claim)| *claim).collect();
@@ -154,20 +200,37 @@ impl Share {
     }
 }
 
-/// Ordinal and promise of each, for an agent that takes the task up.
-fn promises(shares: &[Share]) -> Vec<(u32, u64)> {
-    shares.iter().map(|share| (share.device, share.promised.0)).collect()
+/// Writes down what is promised, for an agent that takes the task up.
+fn write_promises(folder: &Folder, shares: &[Share]) -> io::Result<()> {
+    let promises: Vec<Promise> = shares.iter().map(|share| share.promise).collect();
+    let text = serde_json::to_vec(&promises).map_err(io::Error::other)?;
+    crate::folder::write_whole(&folder_of(folder).join("promised.json"), &text)
+}
+
+/// What was promised to a task; of one that an earlier build started, ordinals and time alone.
+fn read_promises(folder: &Folder) -> Vec<(Promise, bool)> {
+    let text = fs::read(folder_of(folder).join("promised.json")).unwrap_or_default();
+    if let Ok(promises) = serde_json::from_slice::<Vec<Promise>>(&text) {
+        return promises.into_iter().map(|promise| (promise, true)).collect();
+    }
+    let old: Vec<(u32, u64)> = serde_json::from_slice(&text).unwrap_or_default();
+    let promise = |(device, compute)| {
+        let grant = DeviceGrant { device, compute: Thousandths(compute), memory: Bytes::ZERO };
+        (Promise { grant, slack: Slack::default() }, false)
+    };
+    old.into_iter().map(promise).collect()
 }
 
 /// The shares of a task that an earlier agent started: they go on as they are.
 pub(super) fn take_up(folder: &Folder) -> Vec<Share> {
-    let text = fs::read(folder_of(folder).join("promised.json")).unwrap_or_default();
-    let promises: Vec<(u32, u64)> = serde_json::from_slice(&text).unwrap_or_default();
-    let share = |(number, (device, promised)): (usize, (u32, u64))| {
+    let share = |(number, (mut promise, whole)): (usize, (Promise, bool))| {
         let owner = Owner::open(&path_of(folder, number)).ok()?;
-        Some(Share { device, promised: Thousandths(promised), owner })
+        if !whole {
+            promise.grant.memory = Bytes(owner.terms().memory);
+        }
+        Some(Share { promise, owner })
     };
-    promises.into_iter().enumerate().filter_map(share).collect()
+    read_promises(folder).into_iter().enumerate().filter_map(share).collect()
 }
 
 fn mount(source: &Path, target: String, read_only: bool) -> Volume {

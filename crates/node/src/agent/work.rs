@@ -7,9 +7,9 @@ use super::Inner;
 use crate::folder::{Claim, Ended, Folder, now};
 use crate::launcher::control::{Answer, Request};
 use crate::tolerate;
-use pond_core::event::{Effect, Exit, Report};
+use pond_core::event::{DeviceGrant, Effect, Exit, Report};
 use pond_core::ids::{Generation, JobId, TaskId};
-use pond_core::model::Resources;
+use pond_core::model::{Resources, ShareTerms};
 use pond_core::units::Millis;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
@@ -114,8 +114,8 @@ impl Inner {
                 self.stop(task, generation, signal, grace);
             }
             Effect::Freeze { task, generation, frozen, .. } => self.freeze(task, generation, frozen),
-            Effect::Resize { task, generation, request, burst, .. } => {
-                self.resize(task, generation, request, burst);
+            Effect::Resize { task, generation, request, burst, devices, shares, .. } => {
+                self.resize((task, generation), (request, burst), (&devices, &shares));
             }
             Effect::Signal { task, generation, signal, .. } => {
                 tolerate(ask(&self.folder(task, generation), &Request::Signal(signal)));
@@ -171,16 +171,24 @@ impl Inner {
         }
     }
 
-    fn resize(&self, task: TaskId, generation: Generation, request: Resources, burst: Resources) {
+    fn resize(
+        &self,
+        (task, generation): (TaskId, Generation),
+        (request, burst): (Resources, Resources),
+        (devices, shares): (&[DeviceGrant], &[ShareTerms]),
+    ) {
         let (group, before) = match self.state().live.get(&(task, generation)) {
             Some(live) => (live.group.clone(), live.limits.clone()),
             None => return,
         };
         let limits = super::order::resized(&before, request, burst);
+        // What was changed before a refusal goes back, so that the old limits stay as a whole.
         let refused = match group.set(&limits) {
-            Ok(()) => None,
+            Ok(()) => self.change_shares((task, generation), devices, shares).err().map(|why| {
+                tolerate(group.set(&before));
+                why.to_string()
+            }),
             Err(error) => {
-                // What was changed before the refusal goes back, so that the old limits stay as a whole.
                 tolerate(group.set(&before));
                 Some(match error.source.raw_os_error() {
                     Some(libc::EBUSY) => {

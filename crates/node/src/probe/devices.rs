@@ -58,7 +58,7 @@ fn look(folder: &Path, dev: &Path) -> Option<Found> {
     let kind = kind_of(class >> 8, vendor)?;
     let address = folder.file_name()?.to_string_lossy().into_owned();
     let files = files_of(folder, dev, vendor);
-    let modes = if files.is_empty() { Vec::new() } else { vec![ShareMode::Exclusive] };
+    let modes = if files.is_empty() { Vec::new() } else { whole() };
     let numa = read(&folder.join("numa_node")).and_then(|text| text.parse::<i64>().ok());
     let memory = read(&folder.join("mem_info_vram_total")).and_then(|text| text.parse().ok());
     let device = Device {
@@ -69,8 +69,14 @@ fn look(folder: &Path, dev: &Path) -> Option<Found> {
         modes,
         numa: numa.and_then(|node| u32::try_from(node).ok()),
         files,
+        traits: pond_core::model::Traits::default(),
     };
     Some(Found { address, vendor, device })
+}
+
+/// Granted whole; a share of it would be a promise that nobody keeps.
+fn whole() -> Vec<ShareMode> {
+    vec![ShareMode::Exclusive, ShareMode::Advisory]
 }
 
 /// Display controllers of the makers of accelerators, and processing accelerators of anybody. Display adapters of
@@ -138,9 +144,10 @@ fn nvml_devices() -> BTreeMap<String, Device> {
             kind: DeviceKind::Gpu,
             model: card.name()?,
             memory: Bytes(card.memory_info()?.total),
-            modes: vec![ShareMode::Exclusive],
+            modes: whole(),
             numa: numa.and_then(|text| text.parse().ok()),
             files: files.into_iter().filter(|file| Path::new(file).exists()).collect(),
+            traits: pond_core::model::Traits::default(),
         };
         Ok((address, device))
     };

@@ -7,7 +7,7 @@
 //! `POND_OPENCL_CPU=1` says so, for trying out what shares do. For the same reason an OpenCL GPU is shown and never
 //! granted where a GPU is granted already as what the bus says it is.
 
-use pond_core::model::{Device, DeviceKind, ShareMode};
+use pond_core::model::{Device, DeviceKind, ShareMode, Traits};
 use pond_core::units::Bytes;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -85,7 +85,7 @@ fn parse(said: &str, around: Around) -> Vec<Device> {
         let modes = match (around.gpus && kind.eq_ignore_ascii_case("gpu"), around.shared) {
             (true, _) => Vec::new(),
             (false, true) => vec![ShareMode::Exclusive, ShareMode::Time],
-            (false, false) => vec![ShareMode::Exclusive],
+            (false, false) => vec![ShareMode::Exclusive, ShareMode::Advisory],
         };
         (around.with_cpu || !own_cpu).then(|| Device {
             uuid: format!("{PREFIX}{number}"),
@@ -95,6 +95,7 @@ fn parse(said: &str, around: Around) -> Vec<Device> {
             modes,
             numa: None,
             files: Vec::new(),
+            traits: Traits { measured: around.shared },
         })
     };
     said.lines().filter_map(device).collect()
@@ -112,7 +113,7 @@ mod tests {
         assert_eq!(all[0].modes, [ShareMode::Exclusive, ShareMode::Time]);
         let real = parse(said, Around { with_cpu: false, shared: false, gpus: false });
         assert_eq!(real.iter().map(|device| device.model.as_str()).collect::<Vec<_>>(), ["Arc A770"]);
-        assert_eq!(real[0].modes, [ShareMode::Exclusive]);
+        assert_eq!(real[0].modes, [ShareMode::Exclusive, ShareMode::Advisory]);
         let twice = parse(said, Around { with_cpu: false, shared: true, gpus: true });
         assert!(twice[0].modes.is_empty(), "granted as a GPU already");
     }

@@ -227,6 +227,7 @@ pub fn launch(job: u64, run: RunSpec) -> Launch {
             request,
             burst: request,
             devices: Vec::new(),
+            shares: Vec::new(),
         },
         name: "test".to_owned(),
         user: UserName::from("tester"),

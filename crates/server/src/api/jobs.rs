@@ -3,14 +3,14 @@
 use super::extract::{Body1, JobNumber, Params, Whole, short};
 use super::guard::Caller;
 use super::types::{
-    ActionBody, IDEMPOTENCY_KEY, JobDetail, JobPage, JobQuery, JobSummary, Preview, Problem, ResizeBody,
-    SampleSeries, State, SubmitQuery, Submitted, WhyQuery, WhyView,
+    ActionBody, DeviceResize, IDEMPOTENCY_KEY, JobDetail, JobPage, JobQuery, JobSummary, Preview, Problem,
+    ResizeBody, SampleSeries, State, SubmitQuery, Submitted, WhyQuery, WhyView,
 };
 use super::{Shared, blocking, refused};
 use crate::auth;
 use crate::pool::dry;
 use crate::pool::inbox::Answer;
-use crate::pool::view::job as view;
+use crate::pool::view::{job as view, machine};
 use crate::store::{JobFilter, Write};
 use axum::Json;
 use axum::extract::State as Extract;
@@ -19,8 +19,8 @@ use axum::response::{IntoResponse, Response};
 use pond_core::engine::Job;
 use pond_core::event::{Effect, Request, Target};
 use pond_core::ids::JobId;
-use pond_core::model::{JobSpec, Resources};
-use pond_core::units::{Bytes, MilliCpu};
+use pond_core::model::{DeviceChange, JobSpec, Resources, Slack};
+use pond_core::units::{Bytes, MilliCpu, Thousandths};
 use std::collections::BTreeMap;
 
 /// Take in a job.
@@ -307,7 +307,21 @@ pub async fn resize(
     });
     let (request, burst) = present.await?.ok_or_else(|| no_such_job(id))?;
     let (request, burst) = resized(request, burst, &body);
-    act(&shared, &caller, id, Request::Resize { target: target(id, index), request, burst }).await
+    let devices = body.devices.iter().map(device_change).collect::<Result<_, _>>()?;
+    act(&shared, &caller, id, Request::Resize { target: target(id, index), request, burst, devices }).await
+}
+
+fn device_change(body: &DeviceResize) -> Result<DeviceChange, Problem> {
+    Ok(DeviceChange {
+        kind: machine::kind_named(&body.kind).ok_or_else(|| super::pool::no_such_kind(&body.kind))?,
+        compute: body.compute_thousandths.map(Thousandths),
+        memory: body.memory_bytes.map(Bytes),
+        slack: Slack {
+            compute: body.compute_most_thousandths.or(body.compute_thousandths).map(Thousandths),
+            memory: body.memory_most_bytes.or(body.memory_bytes).map(Bytes),
+            weight: body.weight.unwrap_or(0),
+        },
+    })
 }
 
 /// New limits: what is not said stays, and a new guarantee without a new most sets both.

@@ -262,6 +262,7 @@ pub fn refused(refusal: &Refusal) -> Problem {
         Refusal::NotPaused(_) => (StatusCode::CONFLICT, "not_paused"),
         Refusal::Stopping(_) => (StatusCode::CONFLICT, "stopping"),
         Refusal::NoRoom { .. } => (StatusCode::CONFLICT, "no_room"),
+        Refusal::NoShare { .. } => (StatusCode::CONFLICT, "no_share"),
     };
     let text = refusal.to_string();
     // A refusal's sentence is `what; what to do`.

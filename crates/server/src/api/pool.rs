@@ -190,15 +190,7 @@ pub async fn set_queue(
     Body1(body): Body1<QueueBody>,
 ) -> Result<Json<QueueView>, Problem> {
     caller.must_be_admin()?;
-    let spec = view::queue_spec(&path, &body).map_err(|kind| {
-        Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "bad_field",
-            format!("`{}` is not a kind of device", short(&kind)),
-        )
-        .at("device_thousandths")
-        .with_next("use gpu, fpga, npu or opencl")
-    })?;
+    let spec = view::queue_spec(&path, &body).map_err(|kind| no_such_kind(&kind).at("device_thousandths"))?;
     shared.handle.ask(caller.actor(), Request::SetQueue(spec), None).await?;
     find_queue(&shared, path).await.map(Json)
 }
@@ -229,4 +221,11 @@ pub async fn shutdown(
     shared.handle.condition.set(Conditions::Stopping, String::new());
     shared.handle.stop(body.keep);
     Ok(StatusCode::ACCEPTED)
+}
+
+/// A name that is no kind of device.
+pub(super) fn no_such_kind(name: &str) -> Problem {
+    let what = format!("`{}` is not a kind of device", short(name));
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_field", what)
+        .with_next("use gpu, fpga, npu or opencl")
 }

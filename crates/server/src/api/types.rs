@@ -456,6 +456,26 @@ pub struct ResizeBody {
     pub disk_bytes: Option<u64>,
     /// Most disk.
     pub disk_burst_bytes: Option<u64>,
+    /// New terms of its shares of devices, an entry a kind.
+    pub devices: Vec<DeviceResize>,
+}
+
+/// New terms of a job's shares of one kind of device. What is absent stays.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceResize {
+    /// `gpu`, `fpga`, `npu`, `opencl`.
+    pub kind: String,
+    /// Guaranteed time, thousandths of a device. Memory that was in proportion to it stays in proportion.
+    pub compute_thousandths: Option<u64>,
+    /// The most time, when others leave it unused; absent and `compute_thousandths` present: the same.
+    pub compute_most_thousandths: Option<u64>,
+    /// Guaranteed memory.
+    pub memory_bytes: Option<u64>,
+    /// The most memory; absent and `memory_bytes` present: the same.
+    pub memory_most_bytes: Option<u64>,
+    /// Its part of what others leave, against theirs.
+    pub weight: Option<u32>,
 }
 
 /// Which lines of a job's output.
@@ -699,12 +719,20 @@ pub struct QueueBody {
     pub limit: QueueAmounts,
     /// Whether it may use more than its guarantee while others leave it.
     pub borrow: bool,
+    /// Whether its shares of devices may use memory beyond what they are guaranteed.
+    pub oversubscribe: bool,
 }
 
 impl Default for QueueBody {
     /// No guarantee, weight 100, no limit, may borrow.
     fn default() -> Self {
-        Self { guarantee: QueueAmounts::default(), weight: 100, limit: QueueAmounts::default(), borrow: true }
+        Self {
+            guarantee: QueueAmounts::default(),
+            weight: 100,
+            limit: QueueAmounts::default(),
+            borrow: true,
+            oversubscribe: false,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use crate::api::types::EventView;
 use pond_core::engine::{Change, State, What};
 use pond_core::event::{Actor, Request, Target};
 use pond_core::ids::GangId;
+use pond_core::model::DeviceChange;
 use pond_core::snapshot::NodeState;
 use pond_core::units::{Millis, Timestamp};
 
@@ -142,9 +143,10 @@ pub fn request(at: Timestamp, actor: &Actor, request: &Request) -> Option<EventV
         Request::Resume(target) => ("resume", format!("asked to resume {}", of(target)), Some(target.job)),
         Request::Retry(target) => ("retry", format!("asked to retry {}", of(target)), Some(target.job)),
         Request::Remove(job) => ("remove", format!("asked to remove job {job}"), Some(*job)),
-        Request::Resize { target, request, burst } => {
+        Request::Resize { target, request, burst, devices } => {
+            let shares: String = devices.iter().map(device_change).collect();
             let text = format!(
-                "asked to give {} {} cores (up to {}), {} of memory (up to {})",
+                "asked to give {} {} cores (up to {}), {} of memory (up to {}){shares}",
                 of(target),
                 request.cpu,
                 burst.cpu,
@@ -167,6 +169,15 @@ pub fn request(at: Timestamp, actor: &Actor, request: &Request) -> Option<EventV
     let mut view = line(at, actor, &format!("request.{verb}"), text);
     view.job = job.map(|job| job.0);
     Some(view)
+}
+
+fn device_change(change: &DeviceChange) -> String {
+    let time = change.compute.map(|part| format!("{part} of its time"));
+    let memory = change.memory.map(|size| format!("{size} of its memory"));
+    let weight =
+        Some(change.slack.weight).filter(|weight| *weight > 0).map(|weight| format!("weight {weight}"));
+    let parts: Vec<String> = time.into_iter().chain(memory).chain(weight).collect();
+    format!(", of its {} {}", super::view::word(&change.kind), parts.join(" and "))
 }
 
 const fn gang_state(state: State) -> &'static str {

@@ -203,6 +203,7 @@ pub async fn set_queue(Extract(shared): Extract<Shared>, form: Signed) -> Result
         weight,
         limit: amounts(&fields, "limit")?,
         borrow: fields.get("borrow") == "on",
+        oversubscribe: fields.get("oversubscribe") == "on",
     };
     drop(pool::set_queue(Extract(shared), visitor.caller, Name(path), Body1(body)).await?);
     Ok(Redirect::to("/admin#queues").into_response())

@@ -49,6 +49,7 @@ pub fn node() -> NodeSpec {
             modes: vec![ShareMode::Exclusive],
             numa: None,
             files: Vec::new(),
+            traits: pond_core::model::Traits::default(),
         }],
         labels: BTreeMap::new(),
     }

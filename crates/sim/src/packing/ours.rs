@@ -82,6 +82,7 @@ fn row(at: usize, node: &Node, model: &str) -> NodeRow {
             modes: vec![ShareMode::Exclusive, ShareMode::Time],
             numa: None,
             files: Vec::new(),
+            traits: pond_core::model::Traits::default(),
         },
         healthy: true,
         free_compute: Thousandths::WHOLE,
@@ -119,6 +120,7 @@ fn shape(demand: &Demand, model: Option<String>) -> Shape {
             mode,
             compute,
             memory: Bytes::ZERO,
+            slack: pond_core::model::Slack::default(),
         });
     }
     shape

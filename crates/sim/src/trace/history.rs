@@ -239,6 +239,7 @@ impl From<&Ask> for Shape {
             mode: asked.mode,
             compute: Thousandths(asked.compute_milli),
             memory: Bytes(asked.memory),
+            slack: pond_core::model::Slack::default(),
         };
         Self {
             request,

@@ -391,6 +391,7 @@ impl Machine {
             modes: vec![ShareMode::Exclusive, ShareMode::Time],
             numa: None,
             files: Vec::new(),
+            traits: pond_core::model::Traits::default(),
         };
         let partition =
             (!self.partition.is_empty()).then(|| ("partition".to_owned(), self.partition.clone()));
@@ -421,6 +422,7 @@ pub(super) fn shape(cpu_milli: u64, memory: u64, gpus: u32, gpu_milli: u64, mode
             mode: if whole { ShareMode::Exclusive } else { ShareMode::Time },
             compute: Thousandths(gpu_milli.min(Thousandths::WHOLE.0)),
             memory: Bytes::ZERO,
+            slack: pond_core::model::Slack::default(),
         });
     }
     shape

@@ -41,16 +41,21 @@ pub struct NodeCount {
     pub max: u32,
 }
 
-/// A part of a device: `30%` or `0.3`.
+/// A part of a device: `30%`, `0.3`, `30%..60%`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Share(pub Thousandths);
+pub struct Share {
+    /// Guaranteed.
+    pub min: Thousandths,
+    /// The most, when others leave it unused.
+    pub max: Thousandths,
+}
 
 text_value!(Cores, "a number of cores, or guaranteed..most", ["number", "string"], [4, 0.5, "4..16"]);
 text_value!(MemorySize, "a size in bytes, or guaranteed..most", ["integer", "string"], ["32GB", "8GB..32GB"]);
 text_value!(DiskSize, "a size in bytes", ["integer", "string"], ["200GB", "512MiB"]);
 text_value!(Span, "a span of time", ["number", "string"], ["24h", "1h30m", "90s"]);
 text_value!(NodeCount, "a number of nodes, or fewest..most", ["integer", "string"], [4, "2..4"]);
-text_value!(Share, "a part of a device", ["number", "string"], ["30%", 0.3]);
+text_value!(Share, "a part of a device, or guaranteed..most", ["number", "string"], ["30%", 0.3, "30%..60%"]);
 
 fn range<T: FromStr + PartialOrd + Copy>(text: &str, example: &'static str) -> Result<(T, T), ValueError>
 where
@@ -110,6 +115,14 @@ impl FromStr for MemorySize {
         let (min, max) = range::<Bytes>(text, "8GB..32GB")?;
         bounded("memory", min.0, max.0, limits::MEMORY, text, "1PB")?;
         Ok(Self { min, max })
+    }
+}
+
+impl MemorySize {
+    /// The most, where it is more than what is guaranteed.
+    #[must_use]
+    pub fn most(&self) -> Option<Bytes> {
+        (self.max > self.min).then_some(self.max)
     }
 }
 
@@ -192,22 +205,39 @@ impl fmt::Display for NodeCount {
 impl FromStr for Share {
     type Err = ValueError;
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        let wrong = || ValueError::form(text, "a part of a device", "30% or 0.3");
-        // MilliCpu reads decimals into thousandths; percent are hundredths.
-        let share = match text.trim().strip_suffix('%') {
-            Some(percent) => percent.parse::<MilliCpu>().map_err(|_why| wrong())?.0 / 100,
-            None => text.parse::<MilliCpu>().map_err(|_why| wrong())?.0,
+        let wrong = || ValueError::form(text, "a part of a device", "30%, 0.3 or 30%..60%");
+        let part = |text: &str| {
+            // MilliCpu reads decimals into thousandths; percent are hundredths.
+            let share = match text.trim().strip_suffix('%') {
+                Some(percent) => percent.parse::<MilliCpu>().map_err(|_why| wrong())?.0 / 100,
+                None => text.parse::<MilliCpu>().map_err(|_why| wrong())?.0,
+            };
+            let sound = share > 0 && share <= Thousandths::WHOLE.0 && !text.ends_with('m');
+            if sound { Ok(Thousandths(share)) } else { Err(wrong()) }
         };
-        if share == 0 || share > Thousandths::WHOLE.0 || text.ends_with('m') {
-            return Err(wrong());
+        let (min, max) = match text.split_once("..") {
+            Some((min, max)) => (part(min)?, part(max)?),
+            None => (part(text)?, part(text)?),
+        };
+        if max < min {
+            return Err(ValueError::Backwards { text: text.to_owned(), example: "30%..60%" });
         }
-        Ok(Self(Thousandths(share)))
+        Ok(Self { min, max })
+    }
+}
+
+impl Share {
+    /// The most, where it is more than what is guaranteed.
+    #[must_use]
+    pub fn most(&self) -> Option<Thousandths> {
+        (self.max > self.min).then_some(self.max)
     }
 }
 
 impl fmt::Display for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.min.fmt(f)?;
+        self.most().map_or(Ok(()), |most| write!(f, "..{most}"))
     }
 }
 

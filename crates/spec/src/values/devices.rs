@@ -1,17 +1,20 @@
 //! The device grammar: `1` · `H100` · `H100:8` · `A100:40GB:2` · `0.5` · `A100:0.25` · `24GB`, and the long form.
 //!
 //! A fraction asks for that part of a device's compute and, in proportion, of its memory. A size alone asks for any
-//! share with that much memory; a size after a model tells the model's variants apart.
+//! share with that much memory; a size after a model tells the model's variants apart. A range is guaranteed..most.
+//!
+//! Flags have the long form too: `compute=30%..60%,memory=4GB,weight=2`.
 
-use super::{DiskSize, Share, Text, ValueError, amounts::exact_size, text_value};
+use super::{MemorySize, Share, Text, ValueError, amounts::exact_size, text_value};
 use crate::limits;
-use pond_core::model::{DeviceKind, DeviceRequest, ShareMode};
+use pond_core::model::{DeviceChange, DeviceKind, DeviceRequest, ShareMode, Slack};
 use pond_core::units::{Bytes, MilliCpu, Thousandths};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
+const LONG: &str = "model, memory, count, compute, share, weight or advisory";
 const EXAMPLES: &str = "1, H100, H100:8, A100:40GB:2, 0.5, A100:0.25 or 24GB";
 
 /// Devices in the short form.
@@ -20,9 +23,9 @@ pub struct DeviceText {
     /// Any when absent.
     pub model: Option<String>,
     /// With a model: memory of the whole device. Alone: memory of the share.
-    pub memory: Option<Bytes>,
+    pub memory: Option<MemorySize>,
     /// Part of each device's compute; absent: whole devices, or any share with `memory`.
-    pub share: Option<Thousandths>,
+    pub share: Option<Share>,
     /// How many.
     pub count: u32,
 }
@@ -33,24 +36,31 @@ text_value!(DeviceText, "devices", ["string", "number"], [1, "H100:8", "A100:40G
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(
     deny_unknown_fields,
-    expecting = "devices: 1, H100:8, 0.5, 24GB, or a map {model, memory, count, compute, share}"
+    expecting = "devices: 1, H100:8, 0.5, 24GB, or a map {model, memory, count, compute, share, weight, advisory}"
 )]
 pub struct LongDevice {
     /// Model by name, as a word of the device's full name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<Text>,
-    /// With `share: exclusive`, the least memory of the whole device; otherwise the memory of the share.
+    /// With `share: exclusive`, the least memory of the whole device; otherwise the memory of the share: `4GB`, or
+    /// `4GB..8GB` in a queue that allows more to be promised than there is.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory: Option<DiskSize>,
+    pub memory: Option<MemorySize>,
     /// How many devices; default 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u32>,
-    /// Part of each device's compute: `30%`. Makes `share` default to `time`.
+    /// Part of each device's compute: `30%`, or `30%..60%` to use what others leave. Makes `share` default to `time`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compute: Option<Share>,
     /// How the device is divided: `exclusive` (default), `space` (a hardware partition) or `time`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub share: Option<ShareWord>,
+    /// The share's part of what others leave, against theirs; default 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u32>,
+    /// Take the share also of a device where nobody can keep others to theirs; it is marked so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advisory: Option<bool>,
 }
 
 /// How a device is divided.
@@ -104,18 +114,19 @@ impl DeviceText {
         }
         if part.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
             if part.ends_with('B') || part.ends_with('i') {
-                self.memory = Some(part.parse::<DiskSize>()?.0);
+                self.memory = Some(part.parse()?);
                 return Ok((2, true));
             }
-            let share = part.parse::<MilliCpu>()?.0;
-            if share == 0 || share >= Thousandths::WHOLE.0 || part.ends_with('m') {
-                return Err(ValueError::form(
-                    part,
-                    "a part of one device",
-                    "a fraction below 1, or a whole number",
-                ));
+            let wrong =
+                || ValueError::form(part, "a part of one device", "a fraction below 1, or a whole number");
+            if !part.contains("..") && !part.ends_with('%') {
+                part.parse::<MilliCpu>()?;
             }
-            self.share = Some(Thousandths(share));
+            let share: Share = part.parse().map_err(|_why| wrong())?;
+            if share.min >= Thousandths::WHOLE {
+                return Err(wrong());
+            }
+            self.share = Some(share);
             return Ok((3, true));
         }
         self.model = Some(model(part)?);
@@ -124,9 +135,9 @@ impl DeviceText {
 
     fn request(&self, kind: DeviceKind) -> DeviceRequest {
         let alone = self.model.is_none();
-        let memory = self.memory.unwrap_or_default();
+        let memory = self.memory.map_or(Bytes::ZERO, |size| size.min);
         let (mode, compute) = match self.share {
-            Some(share) => (ShareMode::Time, share),
+            Some(share) => (ShareMode::Time, share.min),
             None if alone && !memory.is_zero() => (ShareMode::Time, Thousandths::ZERO),
             None => (ShareMode::Exclusive, Thousandths::WHOLE),
         };
@@ -139,6 +150,11 @@ impl DeviceText {
             mode,
             compute,
             memory: if of_share { memory } else { Bytes::ZERO },
+            slack: Slack {
+                compute: self.share.and_then(|share| share.most()),
+                memory: self.memory.filter(|_| of_share).and_then(|size| size.most()),
+                weight: 0,
+            },
         }
     }
 }
@@ -177,15 +193,18 @@ impl fmt::Display for DeviceText {
 }
 
 /// A bare number of bytes would read as a count.
-fn exact_device_size(size: Bytes) -> String {
-    let text = exact_size(size);
-    if text.ends_with('B') { text } else { format!("{text}B") }
+fn exact_device_size(size: MemorySize) -> String {
+    let one = |size| {
+        let text = exact_size(size);
+        if text.ends_with('B') { text } else { format!("{text}B") }
+    };
+    size.most().map_or_else(|| one(size.min), |most| format!("{}..{}", one(size.min), one(most)))
 }
 
 impl LongDevice {
     fn request(&self, kind: DeviceKind) -> Result<DeviceRequest, ValueError> {
         let mode = match (self.share, self.compute) {
-            (Some(ShareWord::Exclusive), Some(share)) if share.0 != Thousandths::WHOLE => {
+            (Some(ShareWord::Exclusive), Some(share)) if share.min != Thousandths::WHOLE => {
                 return Err(ValueError::form(
                     "share: exclusive",
                     "possible with a part of the compute",
@@ -196,9 +215,21 @@ impl LongDevice {
             (Some(ShareWord::Space), _) => ShareMode::Space,
             (Some(ShareWord::Time), _) | (None, Some(_)) => ShareMode::Time,
         };
-        let memory = self.memory.map_or(Bytes::ZERO, |size| size.0);
+        let memory = self.memory.map_or(Bytes::ZERO, |size| size.min);
         let whole = mode == ShareMode::Exclusive;
         let count = self.count.unwrap_or(1);
+        let slack = Slack {
+            compute: self.compute.and_then(|share| share.most()),
+            memory: self.memory.and_then(|size| size.most()),
+            weight: self.weight.unwrap_or(0),
+        };
+        if mode != ShareMode::Time && (slack != Slack::default() || self.advisory == Some(true)) {
+            return Err(ValueError::form(
+                "guaranteed..most, weight or advisory",
+                "possible with whole devices and partitions, which have what they have",
+                "share: time",
+            ));
+        }
         Ok(DeviceRequest {
             kind,
             model: self.model.as_ref().map(|text| model(&text.0)).transpose()?,
@@ -206,11 +237,12 @@ impl LongDevice {
             device_memory: if whole { memory } else { Bytes::ZERO },
             mode,
             compute: match self.compute {
-                Some(share) if !whole => share.0,
+                Some(share) if !whole => share.min,
                 _ if whole => Thousandths::WHOLE,
                 _ => Thousandths::ZERO,
             },
             memory: if whole { Bytes::ZERO } else { memory },
+            slack,
         })
     }
 }
@@ -232,6 +264,98 @@ impl Devices {
     }
 }
 
+impl Devices {
+    /// Whether a share is taken also where nobody can keep it.
+    #[must_use]
+    pub fn is_advisory(&self) -> bool {
+        match self {
+            Self::Short(_) => false,
+            Self::Long(long) => long.advisory == Some(true),
+            Self::List(items) => items.iter().any(Self::is_advisory),
+        }
+    }
+
+    /// What a resize to this says: the parts that were written, of shares of this kind.
+    ///
+    /// # Errors
+    /// It says something that cannot change while a job runs: a model, a number, whole devices, the way of sharing.
+    pub fn change(&self, kind: DeviceKind) -> Result<DeviceChange, ValueError> {
+        let fixed = || {
+            let what = "a share that a running job can be given; model, number and kind of share stay";
+            ValueError::form("this", what, "0.7, 30%..60%, 4GB or compute=70%,memory=4GB,weight=2")
+        };
+        let (compute, memory, weight) = match self {
+            Self::Short(DeviceText { model: None, memory, share, count: 1 }) => (*share, *memory, None),
+            Self::Long(LongDevice {
+                model: None,
+                memory,
+                count: None,
+                compute,
+                share: None,
+                weight,
+                advisory: None,
+            }) => (*compute, *memory, *weight),
+            _ => return Err(fixed()),
+        };
+        if compute.is_none() && memory.is_none() && weight.is_none() {
+            return Err(fixed());
+        }
+        Ok(DeviceChange {
+            kind,
+            compute: compute.map(|share| share.min),
+            memory: memory.map(|size| size.min),
+            slack: Slack {
+                compute: compute.map(|share| share.max),
+                memory: memory.map(|size| size.max),
+                weight: weight.unwrap_or(0),
+            },
+        })
+    }
+}
+
+impl FromStr for Devices {
+    type Err = ValueError;
+    /// Reads the short form, or the long one as `compute=30%,memory=4GB`.
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        if !text.contains('=') {
+            return text.parse().map(Self::Short);
+        }
+        let mut long = LongDevice::default();
+        for part in text.split(',') {
+            let (key, value) = part.split_once('=').unwrap_or((part, "true"));
+            let value = value.trim();
+            match key.trim() {
+                "model" => long.model = Some(Text(value.to_owned())),
+                "memory" => long.memory = Some(value.parse()?),
+                "count" => long.count = Some(number(value)?),
+                "compute" => long.compute = Some(value.parse()?),
+                "weight" => long.weight = Some(number(value)?),
+                "advisory" => long.advisory = Some(value == "true"),
+                "share" => {
+                    long.share = Some(match value {
+                        "exclusive" => ShareWord::Exclusive,
+                        "space" => ShareWord::Space,
+                        "time" => ShareWord::Time,
+                        _ => {
+                            return Err(ValueError::form(
+                                value,
+                                "a way to share",
+                                "exclusive, space or time",
+                            ));
+                        }
+                    });
+                }
+                _ => return Err(ValueError::form(key, "a part of the long form", LONG)),
+            }
+        }
+        Ok(Self::Long(long))
+    }
+}
+
+fn number(text: &str) -> Result<u32, ValueError> {
+    text.parse().map_err(|_why| ValueError::form(text, "a whole number", "2"))
+}
+
 impl<'de> Deserialize<'de> for Devices {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_newtype_struct(crate::read::decode::RAW, DevicesVisitor)
@@ -244,7 +368,7 @@ impl<'de> serde::de::Visitor<'de> for DevicesVisitor {
     type Value = Devices;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("devices: 1, H100:8, 0.5, 24GB, or a map {model, memory, count, compute, share}")
+        f.write_str("devices: 1, H100:8, 0.5, 24GB, or a map {model, memory, count, compute, share, weight, advisory}")
     }
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Devices, E> {
         text.parse().map(Devices::Short).map_err(E::custom)

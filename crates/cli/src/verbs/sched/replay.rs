@@ -172,6 +172,7 @@ fn queue(view: &QueueView) -> QueueSpec {
         weight: view.settings.weight,
         limit: amounts(&view.settings.limit),
         borrow: view.settings.borrow,
+        oversubscribe: view.settings.oversubscribe,
     }
 }
 
@@ -205,5 +206,6 @@ fn device(device: &DeviceView) -> Option<Device> {
         modes,
         numa: None,
         files: Vec::new(),
+        traits: pond_core::model::Traits::default(),
     })
 }

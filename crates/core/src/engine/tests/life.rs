@@ -234,7 +234,7 @@ fn resize_takes_what_the_node_has_and_no_more() {
     let target = Target::job(pool.id("a"));
     let to = |cores: u64| {
         let amounts = Resources { cpu: MilliCpu(cores * 1000), memory: Bytes(1_000_000), disk: Bytes::ZERO };
-        Request::Resize { target, request: amounts, burst: amounts }
+        Request::Resize { target, request: amounts, burst: amounts, devices: Vec::new() }
     };
     let pool = pool.request(to(5)).request(to(4)).run(secs(1));
     assert!(matches!(pool.seen.refused[..], [Refusal::NoRoom { free: 2000, asked: 3000, .. }]));

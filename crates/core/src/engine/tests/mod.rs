@@ -5,3 +5,4 @@ mod lend;
 mod life;
 mod nodes;
 mod property;
+mod resize;

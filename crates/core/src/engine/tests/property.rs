@@ -5,8 +5,8 @@ use crate::engine::{Engine, Settings, check_snapshot};
 use crate::event::{Actor, DeviceGrant, Effect, Event, Exit, Found, Report, Request, Target, TaskSample};
 use crate::ids::{Generation, JobId, NodeName, QueuePath, TaskId};
 use crate::model::{
-    Class, Dependency, Device, DeviceKind, DeviceRequest, GangSize, IdleAction, IdlePolicy, JobSpec,
-    NodeSpec, QueueSpec, Resources, RetryOn, ShareMode,
+    Class, Dependency, Device, DeviceChange, DeviceKind, DeviceRequest, GangSize, IdleAction, IdlePolicy,
+    JobSpec, NodeSpec, QueueSpec, Resources, RetryOn, ShareMode, Slack,
 };
 use crate::plan::{Decision, Placement, Plan, Planner, PreemptCause};
 use crate::substrate::{Entry, Record};
@@ -31,6 +31,7 @@ fn device(uuid: u8) -> Device {
         modes: vec![ShareMode::Exclusive, ShareMode::Time],
         numa: None,
         files: Vec::new(),
+        traits: crate::model::Traits::default(),
     }
 }
 
@@ -67,6 +68,7 @@ fn job(engine: &Engine, about: u8, how: u8) -> JobSpec {
             mode: if how.is_multiple_of(2) { ShareMode::Exclusive } else { ShareMode::Time },
             compute: if how.is_multiple_of(2) { Thousandths::WHOLE } else { Thousandths(300) },
             memory: if how.is_multiple_of(2) { Bytes::ZERO } else { Bytes(7_000_000_000) },
+            slack: Slack::default(),
         });
     }
     spec
@@ -167,7 +169,14 @@ fn request(engine: &Engine, what: u8, about: u8, how: u8) -> Request {
                 memory: Bytes(1 << (how % 40)),
                 disk: Bytes(0),
             };
-            Request::Resize { target, request: amounts, burst: amounts }
+            let change = DeviceChange {
+                kind: DeviceKind::Gpu,
+                compute: how.is_multiple_of(4).then_some(Thousandths(u64::from(how) * 5)),
+                memory: how.is_multiple_of(3).then_some(Bytes(u64::from(how) * 200_000_000)),
+                slack: Slack { weight: u32::from(how), ..Slack::default() },
+            };
+            let devices = if about.is_multiple_of(2) { vec![change] } else { Vec::new() };
+            Request::Resize { target, request: amounts, burst: amounts, devices }
         }
         11 => Request::Sessions { task: task(engine, about, how).0, count: u32::from(how % 2) },
         12 => {

@@ -43,7 +43,7 @@ pub struct DeviceFacts {
     /// Whether it may be granted at all.
     pub healthy: bool,
     /// Ways of dividing it.
-    pub modes: [bool; 3],
+    pub modes: [bool; 4],
     /// NUMA node, or the largest number.
     pub numa: u32,
 }
@@ -53,13 +53,14 @@ const fn mode_at(mode: ShareMode) -> usize {
         ShareMode::Exclusive => 0,
         ShareMode::Space => 1,
         ShareMode::Time => 2,
+        ShareMode::Advisory => 3,
     }
 }
 
 impl DeviceFacts {
     /// From a row of the snapshot.
     pub fn new(row: &crate::snapshot::DeviceRow, model: u32) -> Self {
-        let mut modes = [false; 3];
+        let mut modes = [false; 4];
         for mode in &row.spec.modes {
             modes[mode_at(*mode)] = true;
         }

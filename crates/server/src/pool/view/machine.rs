@@ -120,6 +120,7 @@ fn queue(row: &QueueRow, waiting: u64, infeasible: u64) -> QueueView {
             weight: row.spec.weight,
             limit: limits(&row.spec.limit),
             borrow: row.spec.borrow,
+            oversubscribe: row.spec.oversubscribe,
         },
         used: used(&row.used),
         waiting,
@@ -159,14 +160,20 @@ pub fn queue_spec(path: &str, body: &QueueBody) -> Result<QueueSpec, String> {
         weight: body.weight,
         limit: queue_limits(&body.limit)?,
         borrow: body.borrow,
+        oversubscribe: body.oversubscribe,
     })
+}
+
+/// The kind of device with this name.
+#[must_use]
+pub fn kind_named(name: &str) -> Option<DeviceKind> {
+    serde_json::from_value(serde_json::Value::String(name.to_owned())).ok()
 }
 
 fn queue_limits(amounts: &QueueAmounts) -> Result<QueueLimits, String> {
     let mut devices = BTreeMap::new();
     for (kind, &amount) in &amounts.device_thousandths {
-        let known: Option<DeviceKind> = serde_json::from_value(serde_json::Value::String(kind.clone())).ok();
-        devices.insert(known.ok_or_else(|| kind.clone())?, amount);
+        devices.insert(kind_named(kind).ok_or_else(|| kind.clone())?, amount);
     }
     Ok(QueueLimits {
         cpu: amounts.cpu_milli,

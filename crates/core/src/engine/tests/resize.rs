@@ -1,0 +1,142 @@
+//! Shares of devices that change while they are used.
+
+use crate::engine::Refusal;
+use crate::event::{Actor, Event, Report, Request, Target};
+use crate::ids::NodeName;
+use crate::model::{DeviceChange, DeviceKind, DeviceRequest, QueueSpec, ShareMode, Slack};
+use crate::snapshot::NodeOrd;
+use crate::testkit::{JobPlan, Pool, cpus, one, secs};
+use crate::units::{Bytes, Thousandths};
+
+const GB: u64 = 1_000_000_000;
+
+fn share(thousandths: u64, memory: u64) -> JobPlan {
+    let mut plan = one();
+    plan.spec.shapes[0].devices.push(DeviceRequest {
+        kind: DeviceKind::OpenCl,
+        model: None,
+        count: 1,
+        device_memory: Bytes::ZERO,
+        mode: ShareMode::Time,
+        compute: Thousandths(thousandths),
+        memory: Bytes(memory),
+        slack: Slack::default(),
+    });
+    plan
+}
+
+fn pool() -> Pool {
+    let mut node = cpus(8);
+    node.devices.push(crate::model::Device {
+        uuid: "opencl:0".to_owned(),
+        kind: DeviceKind::OpenCl,
+        model: "pocl".to_owned(),
+        memory: Bytes(10 * GB),
+        modes: vec![ShareMode::Exclusive, ShareMode::Time],
+        numa: None,
+        files: Vec::new(),
+        traits: crate::model::Traits::default(),
+    });
+    Pool::new().node("n1", node)
+}
+
+/// A request that leaves amounts as they are and changes the share.
+fn resize(pool: &Pool, name: &str, compute: Option<u64>, memory: Option<u64>) -> Request {
+    let job = pool.find(name);
+    let shape = &job.gangs[0].shapes(&job.spec)[0];
+    let change = DeviceChange {
+        kind: DeviceKind::OpenCl,
+        compute: compute.map(Thousandths),
+        memory: memory.map(Bytes),
+        slack: Slack::default(),
+    };
+    Request::Resize {
+        target: Target::job(job.id),
+        request: shape.request,
+        burst: shape.burst,
+        devices: vec![change],
+    }
+}
+
+fn granted(pool: &Pool, name: &str) -> (u64, u64) {
+    let grant = pool.gang(name).live().unwrap().tasks[0].devices[0];
+    (grant.compute.0, grant.memory.0)
+}
+
+#[test]
+fn a_share_grows_into_what_is_free_and_no_further() {
+    let pool = pool().job("a", share(300, 0)).job("b", share(300, 0)).run(secs(1));
+    assert_eq!(granted(&pool, "a"), (300, 3 * GB));
+    let to = resize(&pool, "a", Some(700), None);
+    let pool = pool.request(to).run(secs(1));
+    assert_eq!(granted(&pool, "a"), (700, 7 * GB), "memory in proportion stays in proportion");
+    let row = &pool.engine.snapshot().nodes[0].devices[0];
+    assert_eq!((row.free_compute, row.free_memory), (Thousandths(0), Bytes(0)));
+    let used = pool.engine.snapshot().queues[0].used.devices[&DeviceKind::OpenCl];
+    assert_eq!(used, 1000);
+    let to = resize(&pool, "b", Some(301), None);
+    let pool = pool.request(to).run(secs(1));
+    assert!(matches!(pool.seen.refused[..], [Refusal::NoRoom { free: 0, asked: 1, .. }]));
+    let to = resize(&pool, "a", Some(100), Some(GB));
+    let pool = pool.request(to).run(secs(1));
+    assert_eq!(granted(&pool, "a"), (100, GB));
+    let to = resize(&pool, "b", Some(900), None);
+    let pool = pool.request(to).run(secs(1));
+    assert_eq!(granted(&pool, "b"), (900, 9 * GB));
+}
+
+#[test]
+fn the_meter_follows_a_share_from_the_moment_it_changes() {
+    let pool = pool().job("a", share(300, 0).runs(secs(100))).run(secs(10));
+    let to = resize(&pool, "a", Some(600), Some(8 * GB));
+    let pool = pool.request(to).run(secs(500));
+    let bill = pool.engine.meter().of_job(pool.id("a")).unwrap();
+    // Ten seconds of 300, then ninety of max(600, 800).
+    assert_eq!(bill.devices[&DeviceKind::OpenCl].base, (10 * 300 + 90 * 800) * 1000);
+    let [compute, memory] = pool.engine.meter().of_devices(pool.engine.now(), NodeOrd(0))[0];
+    assert_eq!(compute.granted, (10 * 300 + 90 * 600) * 1000);
+    assert_eq!(memory.granted, u128::from(GB) * (10 * 3 + 90 * 8) * 1000);
+}
+
+#[test]
+fn a_node_that_cannot_keep_the_new_share_gives_the_old_one_back() {
+    let pool = pool().job("a", share(300, 2 * GB)).run(secs(1));
+    let to = resize(&pool, "a", Some(800), None);
+    let task = pool.id("a").gang(0).task(0);
+    let generation = pool.gang("a").generation;
+    let refused = Some("the ledger is gone".to_owned());
+    let pool = pool.request(to).world(|world| {
+        let report = Event::Report(Report::Resized { task, generation, refused });
+        world.request(Actor::Node(NodeName::from("n1")), report);
+    });
+    let pool = pool.run(secs(1));
+    assert_eq!(granted(&pool, "a"), (300, 2 * GB));
+    assert_eq!(pool.engine.snapshot().nodes[0].devices[0].free_compute, Thousandths(700));
+}
+
+#[test]
+fn whole_devices_and_what_is_not_there_cannot_be_resized() {
+    let mut limited = QueueSpec::new("few");
+    limited.limit.devices.insert(DeviceKind::OpenCl, 400);
+    let mut whole = share(1000, 0);
+    whole.spec.shapes[0].devices[0].mode = ShareMode::Exclusive;
+    let pool = pool().queue(limited).job("plain", one()).job("few", share(300, GB).queue("few")).run(secs(1));
+    let pool = pool.job("whole", whole).run(secs(1));
+    let requests = [
+        resize(&pool, "plain", Some(500), None),
+        resize(&pool, "whole", Some(500), None),
+        resize(&pool, "few", Some(500), None),
+        resize(&pool, "few", Some(1001), None),
+    ];
+    let pool = requests.into_iter().fold(pool, Pool::request).run(secs(1));
+    assert!(matches!(
+        &pool.seen.refused[..],
+        [
+            Refusal::NoShare { .. },
+            Refusal::NoShare { .. },
+            Refusal::NoRoom { free: 100, asked: 200, .. },
+            Refusal::BadJob { .. }
+        ]
+    ));
+    assert_eq!(granted(&pool, "few"), (300, GB));
+}

@@ -13,7 +13,7 @@ use super::rights::protected_until;
 use super::solve::Solver;
 use super::{Decision, PreemptCause};
 use crate::ids::GangId;
-use crate::snapshot::{GangOrd, NodeOrd, NodeRow};
+use crate::snapshot::{GangOrd, NodeRow};
 use crate::units::{MilliCpu, Timestamp};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,7 +38,7 @@ struct Lodger {
 }
 
 /// CPU that owners leave on a node now, and what they leave for certain.
-fn room(row: &NodeRow, lend_margin: u64) -> (u64, u64) {
+fn cpu_left(row: &NodeRow, lend_margin: u64) -> (u64, u64) {
     let whole = row.capacity.cpu.0;
     let margin = whole / 1000 * lend_margin;
     let now = whole.saturating_sub(row.busy_now.0).saturating_sub(margin);
@@ -48,11 +48,18 @@ fn room(row: &NodeRow, lend_margin: u64) -> (u64, u64) {
 
 impl Solver<'_> {
     /// Squeezes, freezes, evicts, thaws and lets out `spare` gangs.
+    ///
+    /// Looks at nodes that are [due](super::problem::lodgers::Lodgers), at those of frozen gangs, and at those of gangs that it freezes.
     pub fn lend(&mut self) {
-        let mut nodes: BTreeMap<NodeOrd, Vec<Lodger>> = BTreeMap::new();
-        let gangs: Vec<GangOrd> = self.problem.running.spare.iter().copied().collect();
-        for gang in &gangs {
-            self.lodgers(*gang, &mut nodes);
+        let due = self.problem.running.lodgers.take_due();
+        if due.is_empty() && self.problem.running.frozen.is_empty() {
+            return;
+        }
+        let mut nodes: BTreeMap<usize, Vec<Lodger>> = BTreeMap::new();
+        due.into_iter().for_each(|node| self.read_lodgers(node, &mut nodes));
+        let asleep = self.asleep();
+        for (_, _, gang) in &asleep {
+            self.read_nodes_of(*gang, &mut nodes);
         }
         let mut frozen: BTreeSet<GangOrd> = BTreeSet::new();
         for (node, lodgers) in &nodes {
@@ -65,19 +72,46 @@ impl Solver<'_> {
                 self.decided.insert(*gang);
                 self.again = self.again.min(self.now.after(self.settings.freeze_before_evict));
             }
+            self.read_nodes_of(*gang, &mut nodes);
         }
-        self.thaw_or_evict(&gangs, &nodes, &frozen);
+        self.thaw_or_evict(asleep, &nodes, &frozen);
         for (node, lodgers) in &nodes {
-            self.limit_on(*node, lodgers, &frozen);
+            // Where something is decided there is something to look at until it is done.
+            let changes = self.limit_on(*node, lodgers, &frozen);
+            if changes || lodgers.iter().any(|one| frozen.contains(&one.gang)) {
+                self.problem.running.lodgers.touch(*node);
+            }
         }
     }
 
-    fn lodgers(&self, gang: GangOrd, nodes: &mut BTreeMap<NodeOrd, Vec<Lodger>>) {
-        let Some((row, placed)) = self.placed(gang) else { return };
-        let shapes = self.snapshot.demand(row.demand);
-        let burst = shapes.get(placed.alternative as usize).map_or(MilliCpu::ZERO, |shape| shape.burst.cpu);
-        for task in &placed.tasks {
-            nodes.entry(task.node).or_default().push(Lodger {
+    /// Frozen gangs, in the order in which they are thawed.
+    fn asleep(&self) -> Vec<(Reverse<u16>, Timestamp, GangOrd)> {
+        let asleep = self.problem.running.frozen.iter().filter_map(|gang| {
+            let (row, placed) = self.placed(*gang)?;
+            Some((Reverse(row.priority), placed.frozen?, *gang))
+        });
+        let mut asleep: Vec<_> = asleep.collect();
+        asleep.sort_unstable();
+        asleep
+    }
+
+    fn read_nodes_of(&self, gang: GangOrd, nodes: &mut BTreeMap<usize, Vec<Lodger>>) {
+        self.problem.running.lodgers.nodes(gang).iter().for_each(|node| self.read_lodgers(*node, nodes));
+    }
+
+    /// Reads who lives on a node, unless that was done.
+    fn read_lodgers(&self, node: usize, nodes: &mut BTreeMap<usize, Vec<Lodger>>) {
+        nodes.entry(node).or_insert_with(|| {
+            self.problem.running.lodgers.on(node).flat_map(|gang| self.lodgers(gang, node)).collect()
+        });
+    }
+
+    fn lodgers(&self, gang: GangOrd, node: usize) -> impl Iterator<Item = Lodger> {
+        self.placed(gang).into_iter().flat_map(move |(row, placed)| {
+            let shapes = self.snapshot.demand(row.demand);
+            let burst =
+                shapes.get(placed.alternative as usize).map_or(MilliCpu::ZERO, |shape| shape.burst.cpu);
+            placed.tasks.iter().filter(move |task| task.node.0 as usize == node).map(move |task| Lodger {
                 gang,
                 id: row.id,
                 rank: task.rank,
@@ -86,12 +120,17 @@ impl Solver<'_> {
                 most: burst.max(task.request.cpu).0,
                 order: (row.priority, Reverse(placed.since), Reverse(row.id)),
                 frozen: placed.frozen.is_some(),
-            });
-        }
+            })
+        })
     }
 
-    fn freeze_on(&self, node: NodeOrd, lodgers: &[Lodger], frozen: &mut BTreeSet<GangOrd>) {
-        let (now, _) = room(self.snapshot.node(node), self.settings.lend_margin);
+    /// CPU that owners leave on a node now, and what they leave for certain.
+    fn cpu_left(&self, node: usize) -> (u64, u64) {
+        cpu_left(&self.snapshot.nodes[node], self.settings.lend_margin)
+    }
+
+    fn freeze_on(&self, node: usize, lodgers: &[Lodger], frozen: &mut BTreeSet<GangOrd>) {
+        let (now, _) = self.cpu_left(node);
         let mut awake: Vec<&Lodger> =
             lodgers.iter().filter(|one| !one.frozen && !frozen.contains(&one.gang)).collect();
         awake.sort_by_key(|one| one.order);
@@ -108,39 +147,33 @@ impl Solver<'_> {
 
     fn thaw_or_evict(
         &mut self,
-        gangs: &[GangOrd],
-        nodes: &BTreeMap<NodeOrd, Vec<Lodger>>,
+        asleep: Vec<(Reverse<u16>, Timestamp, GangOrd)>,
+        nodes: &BTreeMap<usize, Vec<Lodger>>,
         newly: &BTreeSet<GangOrd>,
     ) {
-        let mut awake: BTreeMap<NodeOrd, u64> = BTreeMap::new();
+        if asleep.is_empty() {
+            return;
+        }
+        let mut awake: BTreeMap<usize, u64> = BTreeMap::new();
         for (node, lodgers) in nodes {
             let asked =
                 lodgers.iter().filter(|one| !one.frozen && !newly.contains(&one.gang)).map(|one| one.asked);
             awake.insert(*node, asked.sum());
         }
-        let mut asleep: Vec<(Reverse<u16>, Timestamp, GangOrd)> = Vec::new();
-        for gang in gangs {
-            if let Some((row, placed)) = self.placed(*gang)
-                && let Some(since) = placed.frozen
-            {
-                asleep.push((Reverse(row.priority), since, *gang));
-            }
-        }
-        asleep.sort_unstable();
         for (_, since, gang) in asleep {
             self.thaw_or_evict_one(gang, since, &mut awake);
         }
     }
 
-    fn thaw_or_evict_one(&mut self, gang: GangOrd, since: Timestamp, awake: &mut BTreeMap<NodeOrd, u64>) {
+    fn thaw_or_evict_one(&mut self, gang: GangOrd, since: Timestamp, awake: &mut BTreeMap<usize, u64>) {
         let Some((row, placed)) = self.placed(gang) else { return };
         let (id, generation) = (row.id, placed.generation);
-        let mut asked: BTreeMap<NodeOrd, u64> = BTreeMap::new();
+        let mut asked: BTreeMap<usize, u64> = BTreeMap::new();
         for task in &placed.tasks {
-            *asked.entry(task.node).or_default() += task.request.cpu.0;
+            *asked.entry(task.node.0 as usize).or_default() += task.request.cpu.0;
         }
         let lacking = asked.iter().find(|(node, asked)| {
-            let (_, sure) = room(self.snapshot.node(**node), self.settings.lend_margin);
+            let (_, sure) = self.cpu_left(**node);
             awake.get(node).copied().unwrap_or(0) + **asked > sure
         });
         let Some((node, _)) = lacking else {
@@ -149,7 +182,7 @@ impl Solver<'_> {
             for (node, asked) in asked {
                 *awake.entry(node).or_default() += asked;
                 let cpu = super::problem::shape::signed(asked);
-                self.problem.pool.shift(node.0 as usize, [cpu, 0, 0], true, std::iter::empty(), 1);
+                self.problem.pool.shift(node, [cpu, 0, 0], true, std::iter::empty(), 1);
             }
             return;
         };
@@ -160,13 +193,15 @@ impl Solver<'_> {
             self.again = self.again.min(due);
             return;
         }
-        let cause = PreemptCause::CpuWanted { node: self.snapshot.node(*node).name.clone() };
+        let cause = PreemptCause::CpuWanted { node: self.snapshot.nodes[*node].name.clone() };
         self.changes.push(Decision::Preempt { gang: id, generation, cause });
         self.decided.insert(gang);
     }
 
-    fn limit_on(&mut self, node: NodeOrd, lodgers: &[Lodger], newly: &BTreeSet<GangOrd>) {
-        let (now, sure) = room(self.snapshot.node(node), self.settings.lend_margin);
+    /// Squeezes and lets out who lives on a node; whether anybody.
+    fn limit_on(&mut self, node: usize, lodgers: &[Lodger], newly: &BTreeSet<GangOrd>) -> bool {
+        let before = self.changes.len();
+        let (now, sure) = self.cpu_left(node);
         let awake: Vec<Lodger> =
             lodgers.iter().filter(|one| !one.frozen && !newly.contains(&one.gang)).copied().collect();
         let asked: u64 = awake.iter().map(|one| one.asked).sum();
@@ -200,5 +235,6 @@ impl Solver<'_> {
             };
             self.changes.push(decision);
         }
+        self.changes.len() > before
     }
 }

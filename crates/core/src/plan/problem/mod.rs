@@ -3,6 +3,7 @@
 pub mod bits;
 pub mod claims;
 pub mod forecast;
+pub mod lodgers;
 pub mod pending;
 pub mod pool;
 pub mod profile;
@@ -200,6 +201,7 @@ impl Problem {
             self.parts[at] = part;
             self.pool.load(at, row);
             self.forecasts.touch(at, self.pool.len());
+            self.running.lodgers.touch(at);
         }
         // A demand that was given to others has no gang of before any more when they are read.
         for gang in &snapshot.touched.gangs {

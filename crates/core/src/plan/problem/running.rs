@@ -1,6 +1,7 @@
 //! Placed gangs in the orders that the planner asks for.
 
 use super::forecast::When;
+use super::lodgers::Lodgers;
 use crate::model::Class;
 use crate::plan::policy::order::Standing;
 use crate::snapshot::{GangOrd, GangRow, PlacedGang};
@@ -32,7 +33,8 @@ pub struct Entry {
     until: Timestamp,
     elastic: bool,
     leaving: bool,
-    spare: bool,
+    frozen: bool,
+    lodges: bool,
 }
 
 impl Entry {
@@ -70,7 +72,9 @@ pub struct Running {
     /// Those that are stopping or shrinking.
     pub leaving: BTreeSet<GangOrd>,
     /// Those of class `spare` that are not stopping.
-    pub spare: BTreeSet<GangOrd>,
+    pub lodgers: Lodgers,
+    /// Those of them that are frozen.
+    pub frozen: BTreeSet<GangOrd>,
 }
 
 impl Running {
@@ -85,6 +89,7 @@ impl Running {
         now: Timestamp,
     ) -> Entry {
         let leaves = leaves(placed, now);
+        let lodges = row.class == Class::Spare && !placed.stopping;
         let may_go = row.preemptible && row.class != Class::Critical && !placed.stopping;
         let evictable =
             Evictable { class: row.class, line, priority: row.priority, level: standing.bound, gang };
@@ -95,7 +100,8 @@ impl Running {
             until: if may_go { standing.until } else { Timestamp::NEVER },
             elastic: row.size.min < row.size.max && !placed.stopping,
             leaving: placed.stopping || placed.shrinking.is_some(),
-            spare: row.class == Class::Spare && !placed.stopping,
+            frozen: lodges && placed.frozen.is_some(),
+            lodges,
         };
         self.ends.extend(entry.overdue.map(|end| (end, gang)));
         self.evictable.extend(entry.evictable);
@@ -105,11 +111,14 @@ impl Running {
         for (is, set) in [
             (entry.elastic, &mut self.elastic),
             (entry.leaving, &mut self.leaving),
-            (entry.spare, &mut self.spare),
+            (entry.frozen, &mut self.frozen),
         ] {
             if is {
                 set.insert(gang);
             }
+        }
+        if lodges {
+            self.lodgers.add(gang, placed);
         }
         entry
     }
@@ -125,9 +134,18 @@ impl Running {
                 changes.remove(&(entry.until, gang));
             }
         }
-        self.elastic.remove(&gang);
-        self.leaving.remove(&gang);
-        self.spare.remove(&gang);
+        for (is, set) in [
+            (entry.elastic, &mut self.elastic),
+            (entry.leaving, &mut self.leaving),
+            (entry.frozen, &mut self.frozen),
+        ] {
+            if is {
+                set.remove(&gang);
+            }
+        }
+        if entry.lodges {
+            self.lodgers.remove(gang);
+        }
     }
 
     /// From which priority on a waiting gang of this class and line may find somebody to evict by class, priority or level:

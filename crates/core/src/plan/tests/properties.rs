@@ -3,8 +3,8 @@
 use super::*;
 use crate::model::{Class, GangSize, QueueSpec};
 use crate::plan::world::{Ask, gpu_share, gpus, shape};
-use crate::snapshot::{PlacementPolicy, QueueOrd};
-use crate::units::Millis;
+use crate::snapshot::{NodeOrd, PlacementPolicy, QueueOrd};
+use crate::units::{MilliCpu, Millis};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -160,6 +160,37 @@ proptest! {
                 pool.world.settle();
             }
             pool.pass(seconds);
+        }
+    }
+
+    /// Lending looks at what changed and decides as if it had looked at everything: asserted by `Pool::plan` at every step.
+    #[test]
+    fn lending_over_any_load(
+        nodes in 1_usize..5,
+        gangs in prop::collection::vec((1_u64..7, 1_u32..4, 0_u8..4, 1_u16..3), 1..10),
+        loads in prop::collection::vec((0_u32..5, 0_u64..8001, 0_u64..8001, 0_u64..700, 0_u8..10), 1..24),
+    ) {
+        let mut pool = Pool::new(world(nodes));
+        let quiet = |row: &mut crate::snapshot::NodeRow| (row.busy_p95, row.busy_now) = Default::default();
+        (0..nodes as u32).for_each(|node| pool.world.edit_node(NodeOrd(node), quiet));
+        let mut ids = Vec::new();
+        for (cores, tasks, class, priority) in gangs {
+            let class = if class == 0 { Class::Standard } else { Class::Spare };
+            let ask = Ask::new(shape(cores, 1)).class(class).tasks(tasks, tasks).priority(priority);
+            ids.push(pool.world.submit(QueueOrd(0), ask, pool.at()));
+        }
+        pool.plan();
+        for (node, p95, now, ms, over) in loads {
+            let granted = pool.world.snapshot.nodes[node as usize % nodes].granted.cpu.0;
+            pool.world.edit_node(NodeOrd(node % nodes as u32), |row| {
+                (row.busy_p95, row.busy_now) = (MilliCpu(p95.min(granted)), MilliCpu(now));
+            });
+            if let Some(id) = ids.get(usize::from(over)).filter(|id| pool.runs(**id)) {
+                pool.world.end(*id);
+            }
+            pool.plan();
+            pool.world.settle();
+            pool.now += ms;
         }
     }
 

@@ -37,6 +37,7 @@ pages! {
     newcomer => "tests/scenarios/newcomer.md",
     operations => "tests/scenarios/operations.md",
     operations_guide => "docs/operations.md",
+    people => "docs/people.md",
     ports => "tests/scenarios/ports.md",
     output => "tests/scenarios/output.md",
     preemption => "tests/scenarios/preemption.md",

@@ -73,4 +73,16 @@ pub fn matches(query: &EventQuery, view: &EventView) -> bool {
     query.job.is_none_or(|job| view.job == Some(job))
         && query.actor.as_ref().is_none_or(|actor| view.actor == *actor)
         && query.kind.as_ref().is_none_or(|kind| view.kind.starts_with(kind.as_str()))
+        && query.from.as_ref().is_none_or(|from| view.from.as_ref() == Some(from))
+        && (query.audit != Some(true) || view.from.is_some())
+        && query.after_ms.is_none_or(|after| view.at_ms >= after)
+        && query.before_ms.is_none_or(|before| view.at_ms < before)
+}
+
+/// Whether an entry belongs on a page of a query.
+#[must_use]
+pub fn is_on_page(query: &EventQuery, view: &EventView) -> bool {
+    view.seq > query.since.unwrap_or(0)
+        && query.until.is_none_or(|until| view.seq < until)
+        && matches(query, view)
 }

@@ -7,7 +7,7 @@
 
 use crate::access::Access;
 use crate::api::{self, Gate, Inner, STREAMS, Shared};
-use crate::auth::Tokens;
+use crate::auth::people::{People, Session};
 use crate::clock;
 use crate::feed::Feed;
 use crate::http::{self, TlsError};
@@ -62,6 +62,8 @@ pub struct Config {
     pub settings: Settings,
     /// Finished jobs kept in memory, for `retry`; older ones are only in the archive. Default 200.
     pub keep_finished: usize,
+    /// Requests a second of a user of whom nothing else is said; five seconds' worth may come at once. Default 100.
+    pub user_rate: u32,
     /// How long the body of a request may take to come. Default 30 s.
     pub body_time: Duration,
 }
@@ -79,6 +81,7 @@ impl Config {
             user: UserName::from("local"),
             settings: Settings::default(),
             keep_finished: 200,
+            user_rate: 100,
             body_time: Duration::from_secs(30),
         }
     }
@@ -135,7 +138,8 @@ pub struct Opened {
     store: Store,
     found: Found,
     secrets: Secrets,
-    tokens: Tokens,
+    people: People,
+    sessions: Vec<Session>,
     tls: Option<TlsAcceptor>,
 }
 
@@ -154,8 +158,9 @@ pub fn open(config: Config) -> Result<Opened, ServerError> {
     let token = state.random_file("token")?;
     let key = state.random_file("secret.key")?;
     let secrets = Secrets::new(&key, std::mem::take(&mut found.secrets));
-    let tokens = Tokens::new(&token, config.user.clone(), std::mem::take(&mut found.tokens));
-    Ok(Opened { config, state, store, found, secrets, tokens, tls })
+    let sessions = std::mem::take(&mut found.people.sessions);
+    let people = People::new(&token, config.user.clone(), std::mem::take(&mut found.people));
+    Ok(Opened { config, state, store, found, secrets, people, sessions, tls })
 }
 
 impl Opened {
@@ -192,7 +197,7 @@ impl Opened {
                 inbox,
                 access: access.clone(),
                 condition,
-                tokens: self.tokens.clone(),
+                people: self.people.clone(),
                 secrets: self.secrets.clone(),
                 settings: self.config.settings,
                 keep_finished: self.config.keep_finished,
@@ -200,7 +205,13 @@ impl Opened {
         );
         let (stop, stopped) = watch::channel(false);
         let shared: Shared = Arc::new(Inner {
-            gate: Gate { hosts: self.config.hosts, tokens: self.tokens, body_time: self.config.body_time },
+            gate: Gate {
+                hosts: self.config.hosts,
+                people: self.people,
+                user_rate: self.config.user_rate,
+                pace: Default::default(),
+                body_time: self.config.body_time,
+            },
             handle: handle.clone(),
             access: access.clone(),
             archive,
@@ -210,7 +221,7 @@ impl Opened {
             tallies,
             streams: Arc::new(Semaphore::new(STREAMS)),
             sessions: Mutex::default(),
-            web: Web::new(self.config.tls.is_some()),
+            web: Web::new(self.config.tls.is_some(), self.sessions),
             stop: stopped.clone(),
             started_ms: clock::wall_ms(),
         });

@@ -1,14 +1,16 @@
 //! The command line: every verb and flag, and nothing that acts.
 
 mod job;
+mod people;
 mod pool;
 mod sched;
 mod work;
 
 pub use job::{ApplyArgs, FileArgs, JobFlags, LintArgs, RunArgs, SbatchArgs};
+pub use people::{ProjectVerb, RoleArg, TokenFlags, TokenVerb, UserFlags, UserVerb};
 pub use pool::{
-    CompletionArgs, DownArgs, GpuArgs, NodeVerb, QueueFlags, QueueVerb, SecretVerb, TokenVerb, UpArgs,
-    UsageArgs, UsageBy,
+    CompletionArgs, DownArgs, GpuArgs, NodeVerb, QueueFlags, QueueVerb, SecretVerb, UpArgs, UsageArgs,
+    UsageBy,
 };
 pub use sched::{
     CompareArgs, Objective, PredictBy, ReplayArgs, ReportArgs, SchedVerb, SimArgs, SimulateArgs, SynthArgs,
@@ -189,6 +191,12 @@ pub enum Verb {
     /// Secrets: set, list, remove; values are never shown
     #[command(subcommand)]
     Secret(SecretVerb),
+    /// Users: who may log in
+    #[command(subcommand)]
+    User(UserVerb),
+    /// Projects: queues with people, who have roles there
+    #[command(subcommand)]
+    Project(ProjectVerb),
     /// Tokens for people and programs
     #[command(subcommand)]
     Token(TokenVerb),

@@ -171,29 +171,6 @@ pub enum SecretVerb {
     },
 }
 
-/// `pond token`.
-#[derive(Clone, Debug, Subcommand)]
-pub enum TokenVerb {
-    /// Make a token; it is shown once
-    Add {
-        /// Its name
-        name: String,
-        /// The user it stands for; default: its name
-        #[arg(long)]
-        user: Option<String>,
-        /// May administer the pool
-        #[arg(long)]
-        admin: bool,
-    },
-    /// List tokens
-    Ls,
-    /// Remove a token
-    Rm {
-        /// Its name
-        name: String,
-    },
-}
-
 /// `pond completion`.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct CompletionArgs {

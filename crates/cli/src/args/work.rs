@@ -143,6 +143,18 @@ pub struct EventsArgs {
     /// Only by this user, `node:NAME` or `pool`
     #[arg(long)]
     pub actor: Option<String>,
+    /// Only what people did: who, what, when, from where
+    #[arg(long)]
+    pub audit: bool,
+    /// Only what was done from this address
+    #[arg(long, value_name = "ADDRESS")]
+    pub from: Option<String>,
+    /// Only from this moment on: a date and time, or how long ago (`2h`)
+    #[arg(long, value_name = "WHEN")]
+    pub after: Option<String>,
+    /// Only before this moment
+    #[arg(long, value_name = "WHEN")]
+    pub before: Option<String>,
     /// At most this many, the newest
     #[arg(short = 'n', long, default_value_t = 100)]
     pub limit: u32,

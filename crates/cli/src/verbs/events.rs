@@ -2,12 +2,11 @@
 
 use super::Ctx;
 use crate::args::EventsArgs;
-use crate::client::EventStream;
+use crate::client::{Client, EventStream};
 use crate::error::{CliError, Done, codes};
-use crate::out::{Column, Style, Table, clean, moment};
+use crate::out::{Column, Style, Table, clean, moment, parse_when};
 use crate::refs::{Careful, find};
 use pond_server::api::types::{EventPage, EventQuery, EventView};
-use std::collections::VecDeque;
 
 /// `pond events`.
 ///
@@ -16,42 +15,59 @@ use std::collections::VecDeque;
 pub fn events(ctx: &Ctx, args: &EventsArgs) -> Done {
     let client = ctx.client()?;
     let job = args.job.as_deref().map(|text| find(&client, text, Careful::No)).transpose()?;
+    let when = |text: &Option<String>| text.as_deref().map(parse_when).transpose();
     let query = EventQuery {
         since: args.since,
         job: job.map(|job| job.job),
         actor: args.actor.clone(),
         kind: args.kind.clone(),
-        limit: Some(1000),
+        from: args.from.clone(),
+        audit: args.audit.then_some(true),
+        after_ms: when(&args.after)?,
+        before_ms: when(&args.before)?,
+        ..EventQuery::default()
     };
-    // The log is read forward; only the newest are wanted.
-    let mut newest: VecDeque<EventView> = VecDeque::new();
-    let mut since = query.since;
-    loop {
-        let page: EventPage = client.get("/events", &EventQuery { since, ..query.clone() })?;
-        since = page.events.last().map(|event| event.seq).or(since);
-        newest.extend(page.events);
-        while newest.len() > args.limit as usize {
-            newest.pop_front();
-        }
-        if page.next.is_none() {
-            break;
-        }
-    }
+    let (newest, last) = newest(&client, &query, args.limit as usize)?;
     if !args.follow {
-        return print(ctx, newest.make_contiguous()).map(|()| codes::OK);
+        return print(ctx, &newest, args.audit).map(|()| codes::OK);
     }
     for event in &newest {
         one(ctx, event)?;
     }
     crate::term::when_reader_gone(|| std::process::exit(i32::from(codes::PIPE)));
-    let mut stream = EventStream::open(&client, EventQuery { since: since.or(Some(0)), ..query })?;
+    let mut stream =
+        EventStream::open(&client, EventQuery { since: last.or(args.since).or(Some(0)), ..query })?;
     loop {
         let event = stream.next_event()?;
         one(ctx, &event)?;
     }
 }
 
-fn print(ctx: &Ctx, events: &[EventView]) -> Result<(), CliError> {
+/// The newest entries, oldest first, and the number of the last there is.
+fn newest(
+    client: &Client,
+    query: &EventQuery,
+    most: usize,
+) -> Result<(Vec<EventView>, Option<u64>), CliError> {
+    let mut found: Vec<EventView> = Vec::new();
+    let (mut until, mut last) = (None, None);
+    loop {
+        let limit = u32::try_from(most.saturating_sub(found.len()).clamp(1, 1000)).ok();
+        let wanted = EventQuery { newest: Some(true), until, limit, ..query.clone() };
+        let page: EventPage = client.get("/events", &wanted)?;
+        last = last.or(page.events.first().map(|event| event.seq));
+        found.extend(page.events);
+        until = page.next;
+        if until.is_none() || found.len() >= most {
+            break;
+        }
+    }
+    found.truncate(most);
+    found.reverse();
+    Ok((found, last))
+}
+
+fn print(ctx: &Ctx, events: &[EventView], audit: bool) -> Result<(), CliError> {
     if ctx.out.format.is_data() {
         return ctx.out.value(&events);
     }
@@ -59,7 +75,7 @@ fn print(ctx: &Ctx, events: &[EventView]) -> Result<(), CliError> {
         Column::right("SEQ").wide(),
         Column::left("WHEN"),
         Column::left("WHO"),
-        Column::left("FROM").wide(),
+        if audit { Column::left("FROM") } else { Column::left("FROM").wide() },
         Column::left("KIND"),
         Column::left("ABOUT"),
         Column::left("WHAT"),

@@ -34,7 +34,8 @@ pub fn queue(ctx: &Ctx, verb: &QueueVerb) -> Done {
     }
 }
 
-fn path(queue: &str) -> String {
+/// Where a queue is below the API.
+pub(super) fn path(queue: &str) -> String {
     let parts: Vec<String> = queue.split('/').map(encode).collect();
     format!("/queues/{}", parts.join("/"))
 }

@@ -1,11 +1,11 @@
-//! `pond secret` and `pond token`: what must not be seen twice.
+//! `pond secret`: what must not be seen twice.
 
 use super::Ctx;
-use crate::args::{SecretVerb, TokenVerb};
+use crate::args::SecretVerb;
 use crate::client::encode;
 use crate::error::{CliError, Done, codes};
 use crate::out::{Column, Table, moment};
-use pond_server::api::types::{NewToken, SecretBody, SecretView, TokenBody, TokenView};
+use pond_server::api::types::{SecretBody, SecretView};
 use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 
@@ -18,7 +18,7 @@ pub fn secret(ctx: &Ctx, verb: &SecretVerb) -> Done {
     let path = |name: &str| format!("/secrets/{}", encode(name));
     match verb {
         SecretVerb::Set { name, from } => {
-            let body = SecretBody { value: value(from.as_deref())? };
+            let body = SecretBody { value: hidden_value("value: ", from.as_deref())? };
             let view: SecretView = client.put(&path(name), &body)?;
             if ctx.out.format.is_data() {
                 ctx.out.value(&view)?;
@@ -47,11 +47,11 @@ pub fn secret(ctx: &Ctx, verb: &SecretVerb) -> Done {
 }
 
 /// The value, never from the command line, where other processes could read it. One newline at the end is dropped.
-fn value(from: Option<&Path>) -> Result<String, CliError> {
+pub(super) fn hidden_value(prompt: &str, from: Option<&Path>) -> Result<String, CliError> {
     let mut text = match from {
         Some(path) => std::fs::read_to_string(path)
             .map_err(|why| CliError::io(format!("reading {}", path.display()), why))?,
-        None if io::stdin().is_terminal() => hidden()?,
+        None if io::stdin().is_terminal() => hidden(prompt)?,
         None => {
             let mut text = String::new();
             io::stdin()
@@ -68,71 +68,18 @@ fn value(from: Option<&Path>) -> Result<String, CliError> {
 }
 
 /// A line typed without being shown.
-fn hidden() -> Result<String, CliError> {
+fn hidden(prompt: &str) -> Result<String, CliError> {
     use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
     let failed = |why: io::Error| CliError::io("reading the value", why);
     let before = tcgetattr(io::stdin()).map_err(|why| failed(why.into()))?;
     let mut silent = before.clone();
     silent.local_modes.remove(LocalModes::ECHO);
     tcsetattr(io::stdin(), OptionalActions::Now, &silent).map_err(|why| failed(why.into()))?;
-    eprint!("value: ");
+    eprint!("{prompt}");
     let mut line = String::new();
     let read = io::stdin().read_line(&mut line);
     tcsetattr(io::stdin(), OptionalActions::Now, &before).map_err(|why| failed(why.into()))?;
     eprintln!();
     read.map_err(failed)?;
     Ok(line)
-}
-
-/// `pond token ...`.
-///
-/// # Errors
-/// No pool, or it refuses.
-pub fn token(ctx: &Ctx, verb: &TokenVerb) -> Done {
-    let client = ctx.client()?;
-    let path = |name: &str| format!("/tokens/{}", encode(name));
-    match verb {
-        TokenVerb::Add { name, user, admin } => {
-            let body = TokenBody { user: user.clone().unwrap_or_else(|| name.clone()), admin: *admin };
-            let token: NewToken = client.put(&path(name), &body)?;
-            if ctx.out.format.is_data() {
-                ctx.out.value(&token)?;
-            } else {
-                ctx.out.note("shown once; give it to `pond` with --token or POND_TOKEN:");
-                ctx.out.line(&token.secret)?;
-            }
-        }
-        TokenVerb::Ls => {
-            let views: Vec<TokenView> = client.get("/tokens", &())?;
-            if ctx.out.format.is_data() {
-                ctx.out.value(&views)?;
-            } else {
-                ctx.out.table(&tokens(&views))?;
-            }
-        }
-        TokenVerb::Rm { name } => {
-            client.delete(&path(name))?;
-            ctx.out.said(&format!("{name}: removed"))?;
-        }
-    }
-    Ok(codes::OK)
-}
-
-fn tokens(views: &[TokenView]) -> Table {
-    let mut table = Table::new(vec![
-        Column::left("NAME"),
-        Column::left("USER"),
-        Column::left("ADMIN"),
-        Column::left("MADE"),
-    ]);
-    for view in views {
-        let admin = if view.admin { "yes" } else { "no" };
-        table.row(vec![
-            (&view.name).into(),
-            (&view.user).into(),
-            admin.into(),
-            moment(view.created_ms).into(),
-        ]);
-    }
-    table
 }

@@ -1,8 +1,12 @@
-//! What stands before every route: the host a browser believes to talk to, the token, panics.
+//! What stands before every route: the host a browser believes to talk to, the token, what the route needs, panics.
 
-use super::types::{API, Problem};
+use super::doors::{Need, Needs};
+use super::extract::short;
+use super::types::Problem;
 use super::{Gate, Shared};
-use crate::auth::{self, Principal, TokenHash};
+use crate::auth::rights::{Place, Principal, Right};
+use crate::auth::{self, TokenHash};
+use crate::clock;
 use crate::http::Peer;
 use crate::web;
 use axum::Extension;
@@ -13,15 +17,17 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 /// Who asks, from where.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// Whom the token stands for.
+    /// Who they are and what they may.
     pub principal: Principal,
-    /// The hash of the token.
-    pub token: TokenHash,
+    /// The hash of the token, when it is one that opens.
+    pub token: Option<TokenHash>,
     /// The address the request came from.
     pub from: String,
 }
@@ -32,24 +38,39 @@ impl Caller {
     pub fn actor(&self) -> pond_core::event::Actor {
         pond_core::event::Actor::User { name: self.principal.user.clone(), from: self.from.clone() }
     }
-    /// Whether this is the user themself or an administrator.
+
+    /// Whether they may.
     #[must_use]
-    pub fn may_act_for(&self, user: &str) -> bool {
-        self.principal.admin || self.principal.user.as_str() == user
+    pub fn may(&self, right: Right, place: Place<'_>) -> bool {
+        self.principal.may(right, place)
     }
+
     /// # Errors
-    /// 403 unless the caller administers the pool.
-    pub fn must_be_admin(&self) -> Result<(), Problem> {
-        match self.principal.admin {
-            true => Ok(()),
-            false => Err(Problem::forbidden("only an administrator may do this")),
+    /// 403 when they may not.
+    pub fn must(&self, right: Right, place: Place<'_>) -> Result<(), Problem> {
+        if self.may(right, place) {
+            return Ok(());
         }
+        let what = match (right, place) {
+            (Right::Operate, _) | (_, Place::Pool) => {
+                "only an administrator of the pool may do this".to_owned()
+            }
+            (Right::Shape, Place::Queue("")) => "only an administrator of the pool may do this".to_owned(),
+            (Right::Shape, Place::Queue(queue)) => {
+                format!("only an administrator of `{}` may do this", short(queue))
+            }
+            (_, Place::Anywhere) => "you have no role that allows this".to_owned(),
+            (_, Place::Queue(queue) | Place::Job { queue, .. }) => {
+                format!("you have no role in `{}` that allows this", short(queue))
+            }
+        };
+        Err(Problem::forbidden(what))
     }
 }
 
-/// Checks host and token, and answers 500 when a handler panics.
+/// Checks host, token and what the route needs, and answers 500 when a handler panics.
 pub async fn guard(
-    State(shared): State<Shared>,
+    State((shared, needs)): State<(Shared, Arc<Needs>)>,
     Extension(Peer(peer)): Extension<Peer>,
     mut request: Request,
     next: Next,
@@ -59,22 +80,70 @@ pub async fn guard(
         return problem.into_response();
     }
     let page = web::owns(request.uri().path());
-    let from = peer.ip().to_string();
-    let passed = if page {
-        web::admit(&shared, &mut request, from)
-    } else {
-        admit(&shared, &mut request, from).map_err(|problem| Box::new(problem.into_response()))
-    };
-    if let Err(refusal) = passed {
+    let need = needs.of(&request);
+    if let Err(refusal) = admit(&shared, &mut request, peer.ip().to_string(), need, page) {
         shared.counters.denied.fetch_add(1, Ordering::Relaxed);
         return finish(*refusal, page);
     }
     let response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
         Ok(response) => response,
-        Err(_panic) if page => web::Oops(stumbled()).into_response(),
-        Err(_panic) => stumbled().into_response(),
+        Err(_panic) => refusal(stumbled(), page),
     };
     finish(response, page)
+}
+
+/// A problem as a page or as the API says it.
+fn refusal(problem: Problem, page: bool) -> Response {
+    if page { web::Oops(problem).into_response() } else { problem.into_response() }
+}
+
+/// Lets a request through with its caller, if the route is open or the caller may have what it is for.
+fn admit(
+    shared: &Shared,
+    request: &mut Request,
+    from: String,
+    need: Need,
+    page: bool,
+) -> Result<(), Box<Response>> {
+    let no = |problem| Box::new(refusal(problem, page));
+    let found = if page {
+        web::find(shared, request, from)?
+    } else {
+        find(shared, request.headers(), from)
+            .map(Some)
+            .or_else(|problem| if need == Need::Nothing { Ok(None) } else { Err(problem) })
+            .map_err(no)?
+    };
+    let Some(caller) = found else {
+        return if need == Need::Nothing { Ok(()) } else { Err(Box::new(web::turn_away(request))) };
+    };
+    pace(shared, &caller).map_err(no)?;
+    match need {
+        Need::Nothing | Need::Somebody => {}
+        Need::Right(right @ Right::Operate) => caller.must(right, Place::Pool).map_err(no)?,
+        Need::Right(right) => caller.must(right, Place::Anywhere).map_err(no)?,
+        Need::Pool(right) => caller.must(right, Place::Pool).map_err(no)?,
+    }
+    request.extensions_mut().insert(caller);
+    Ok(())
+}
+
+/// No more requests than the user may send. The pool's owner sits at the machine and is not counted.
+fn pace(shared: &Shared, caller: &Caller) -> Result<(), Problem> {
+    let user = &caller.principal.user;
+    let gate = &shared.gate;
+    if user == gate.people.owner() {
+        return Ok(());
+    }
+    let rate = gate.people.user(user.as_str()).and_then(|user| user.rate).unwrap_or(gate.user_rate);
+    gate.pace.take(user, rate, Instant::now()).map_err(|wait| {
+        Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_requests",
+            format!("you may send {rate} requests a second"),
+        )
+        .with_next(format!("wait {wait} s"))
+    })
 }
 
 fn stumbled() -> Problem {
@@ -90,19 +159,6 @@ fn finish(mut response: Response, page: bool) -> Response {
         web::harden(headers);
     }
     response
-}
-
-/// Lets a request for the API through with its caller. Only the pool's health is for everybody.
-fn admit(shared: &Shared, request: &mut Request, from: String) -> Result<(), Problem> {
-    let open = request.uri().path() == format!("{API}/health");
-    match principal(shared, request.headers()) {
-        Ok((principal, token)) => {
-            request.extensions_mut().insert(Caller { principal, token, from });
-            Ok(())
-        }
-        Err(_) if open => Ok(()),
-        Err(problem) => Err(problem),
-    }
 }
 
 /// A page of another site can make a browser resolve its own name to our address; such a request carries that name.
@@ -126,7 +182,8 @@ fn check_host(gate: &Gate, headers: &HeaderMap) -> Result<(), Problem> {
     .with_next("use its address, or start it with this name allowed"))
 }
 
-fn principal(shared: &Shared, headers: &HeaderMap) -> Result<(Principal, TokenHash), Problem> {
+/// Whose token a request for the API brings.
+fn find(shared: &Shared, headers: &HeaderMap, from: String) -> Result<Caller, Problem> {
     let denied = |message: &str| {
         Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", message).with_next(
             "send `authorization: Bearer TOKEN`; the local administrator's is in the file `token` of the state folder",
@@ -139,6 +196,7 @@ fn principal(shared: &Shared, headers: &HeaderMap) -> Result<(Principal, TokenHa
         return Err(denied("only bearer tokens are understood"));
     }
     let token = auth::hash(secret.trim());
-    let principal = shared.gate.tokens.of_hash(&token).ok_or_else(|| denied("this token is not known"))?;
-    Ok((principal, token))
+    let principal = shared.gate.people.of_token(&token, clock::wall_ms());
+    let principal = principal.ok_or_else(|| denied("this token is not known, or has ended"))?;
+    Ok(Caller { principal, token: Some(token), from })
 }

@@ -8,6 +8,7 @@ use super::types::{
 };
 use super::{Shared, blocking, refused};
 use crate::auth;
+use crate::auth::rights::{Place, Right};
 use crate::pool::dry;
 use crate::pool::inbox::Answer;
 use crate::pool::view::{job as view, machine};
@@ -76,6 +77,7 @@ fn read_spec(
 ) -> Result<(JobSpec, Vec<String>), Problem> {
     let (mut spec, warnings) = super::file::read(&body.content_type, &body.bytes, query)?;
     spec.user = caller.principal.user.clone();
+    caller.must(Right::Submit, Place::Queue(spec.queue.as_str()))?;
     if let Some(missing) = spec.run.secrets.iter().find(|name| !shared.secrets.has(name)) {
         return Err(Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -130,11 +132,12 @@ fn states(query: &JobQuery) -> Result<Vec<State>, Problem> {
 #[utoipa::path(get, path = "/api/v1/jobs", tag = "jobs", params(JobQuery), responses((status = 200, body = JobPage)))]
 pub async fn list(
     Extract(shared): Extract<Shared>,
-    _caller: Caller,
+    caller: Caller,
     Params(query): Params<JobQuery>,
 ) -> Result<Json<JobPage>, Problem> {
     let limit = super::limit(query.limit)?;
     let states = states(&query)?;
+    let roots = caller.principal.roots();
     let before = query.after.unwrap_or(u64::MAX);
     let wanted = (states.clone(), query.clone());
     let live = shared
@@ -144,6 +147,7 @@ pub async fn list(
             let fits = |job: &&Job| {
                 let spec = &job.spec;
                 job.id.0 < before
+                    && caller.may(Right::See, Place::Queue(spec.queue.as_str()))
                     && query.queue.as_ref().is_none_or(|queue| spec.queue.as_str() == queue)
                     && query.user.as_ref().is_none_or(|user| spec.user.as_str() == user)
                     && query.name.as_ref().is_none_or(|name| spec.name == *name)
@@ -155,6 +159,7 @@ pub async fn list(
         })
         .await?;
     let filter = JobFilter {
+        roots,
         states: states.iter().map(|state| state.as_str()).collect(),
         queue: query.queue,
         user: query.user,
@@ -200,16 +205,19 @@ pub(super) async fn summary(shared: &Shared, id: u64) -> Result<JobSummary, Prob
     }
 }
 
-/// The job, if the caller may act on it.
-pub(super) async fn owned(shared: &Shared, caller: &Caller, id: u64) -> Result<JobSummary, Problem> {
+/// The job, if the caller has this right on it.
+pub(super) async fn reach(
+    shared: &Shared,
+    caller: &Caller,
+    right: Right,
+    id: u64,
+) -> Result<JobSummary, Problem> {
     let job = summary(shared, id).await?;
-    match caller.may_act_for(&job.user) {
-        true => Ok(job),
-        false => Err(Problem::forbidden(format!("job {id} belongs to {}", job.user))),
-    }
+    caller.must(right, Place::Job { user: &job.user, queue: &job.queue })?;
+    Ok(job)
 }
 
-/// A job, complete. Its command and variables are shown to its owner and to administrators.
+/// A job, complete. Its command and variables are shown to those who may read its output.
 #[utoipa::path(get, path = "/api/v1/jobs/{id}", tag = "jobs", params(("id" = u64, Path)),
     responses((status = 200, body = JobDetail)))]
 pub async fn get(
@@ -218,7 +226,9 @@ pub async fn get(
     JobNumber(id): JobNumber,
 ) -> Result<Json<JobDetail>, Problem> {
     let mut detail = find(&shared, id).await?;
-    if !caller.may_act_for(&detail.summary.user)
+    let place = Place::Job { user: &detail.summary.user, queue: &detail.summary.queue };
+    caller.must(Right::See, place)?;
+    if !caller.may(Right::Handle, place)
         && let Some(spec) = detail.spec.as_object_mut()
     {
         spec.remove("run");
@@ -232,7 +242,7 @@ async fn act(
     id: u64,
     request: Request,
 ) -> Result<Json<JobSummary>, Problem> {
-    owned(shared, caller, id).await?;
+    reach(shared, caller, Right::Handle, id).await?;
     shared.handle.ask(caller.actor(), request, None).await?;
     summary(shared, id).await.map(Json)
 }
@@ -298,6 +308,7 @@ pub async fn resize(
     JobNumber(id): JobNumber,
     Body1(body): Body1<ResizeBody>,
 ) -> Result<Json<JobSummary>, Problem> {
+    reach(&shared, &caller, Right::Handle, id).await?;
     let index = body.index;
     let present = shared.handle.look(move |sight| {
         let job = sight.engine.job(JobId(id))?;
@@ -346,7 +357,7 @@ pub async fn remove(
     caller: Caller,
     JobNumber(id): JobNumber,
 ) -> Result<StatusCode, Problem> {
-    let job = owned(&shared, &caller, id).await?;
+    let job = reach(&shared, &caller, Right::Handle, id).await?;
     let live = shared.handle.look(move |sight| sight.engine.job(JobId(id)).is_some()).await?;
     if live {
         shared.handle.ask(caller.actor(), Request::Remove(JobId(id)), None).await?;
@@ -364,10 +375,11 @@ pub async fn remove(
     responses((status = 200, body = WhyView)))]
 pub async fn why(
     Extract(shared): Extract<Shared>,
-    _caller: Caller,
+    caller: Caller,
     JobNumber(id): JobNumber,
     Params(query): Params<WhyQuery>,
 ) -> Result<Json<WhyView>, Problem> {
+    reach(&shared, &caller, Right::See, id).await?;
     let live = shared.handle.look(move |sight| view::why(sight, JobId(id), query.index)).await?;
     if let Some(why) = live {
         return Ok(Json(why));
@@ -385,10 +397,10 @@ pub async fn why(
     responses((status = 200, body = SampleSeries)))]
 pub async fn samples(
     Extract(shared): Extract<Shared>,
-    _caller: Caller,
+    caller: Caller,
     JobNumber(id): JobNumber,
 ) -> Result<Json<SampleSeries>, Problem> {
-    summary(&shared, id).await?;
+    reach(&shared, &caller, Right::See, id).await?;
     let tasks = shared.handle.look(move |sight| sight.trails.of_job(JobId(id))).await?;
     Ok(Json(SampleSeries { tasks }))
 }

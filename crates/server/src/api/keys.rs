@@ -1,9 +1,11 @@
-//! Secrets and tokens. For administrators; no value ever comes back.
+//! Secrets and tokens. No value ever comes back.
 
 use super::extract::{Body1, Name, short};
 use super::guard::Caller;
 use super::types::{LoginLink, NewToken, Problem, SecretBody, SecretView, TokenBody, TokenView};
 use super::{Shared, blocking};
+use crate::auth::people::PeopleChange;
+use crate::auth::rights::{Place, Right};
 use crate::secrets::SecretError;
 use crate::store::Write;
 use crate::web::LINK_LIFE;
@@ -53,7 +55,7 @@ pub async fn set_secret(
     Name(name): Name,
     Body1(body): Body1<SecretBody>,
 ) -> Result<Json<SecretView>, Problem> {
-    caller.must_be_admin()?;
+    caller.must(Right::Operate, Place::Pool)?;
     let sealed = shared.secrets.seal(&name, &body.value).map_err(|why| match why {
         SecretError::NoRandomness { .. } | SecretError::NotSealed { .. } => {
             Problem::internal(why.to_string())
@@ -76,24 +78,30 @@ pub async fn remove_secret(
     caller: Caller,
     Name(name): Name,
 ) -> Result<StatusCode, Problem> {
-    caller.must_be_admin()?;
+    caller.must(Right::Operate, Place::Pool)?;
     find_secret(&shared, &name).await?;
     let text = format!("secret {name} was removed");
     shared.handle.change(caller.actor(), Write::RemoveSecret(name), "secret.removed", text).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The named tokens.
+/// The named tokens: the caller's own; every one for those who administer the pool.
 #[utoipa::path(get, path = "/api/v1/tokens", tag = "tokens", responses((status = 200, body = Vec<TokenView>)))]
 pub async fn tokens(
     Extract(shared): Extract<Shared>,
     caller: Caller,
 ) -> Result<Json<Vec<TokenView>>, Problem> {
-    caller.must_be_admin()?;
-    Ok(Json(shared.gate.tokens.list()))
+    let mut tokens = shared.gate.people.tokens();
+    tokens.retain(|token| may_touch(&caller, &token.user));
+    Ok(Json(tokens))
 }
 
-/// Make a token. An older one of this name is replaced.
+/// Whether a caller may make, see and revoke tokens of this user.
+fn may_touch(caller: &Caller, user: &str) -> bool {
+    caller.principal.user.as_str() == user || caller.may(Right::Operate, Place::Pool)
+}
+
+/// Make a token. An older one of this name is replaced. No token makes one that allows more or lasts longer than itself.
 #[utoipa::path(put, path = "/api/v1/tokens/{name}", tag = "tokens", params(("name" = String, Path)),
     request_body = TokenBody, responses((status = 201, body = NewToken)))]
 pub async fn set_token(
@@ -102,22 +110,34 @@ pub async fn set_token(
     Name(name): Name,
     Body1(body): Body1<TokenBody>,
 ) -> Result<(StatusCode, Json<NewToken>), Problem> {
-    caller.must_be_admin()?;
-    if body.user.is_empty() || body.user.len() > 100 || body.user.chars().any(char::is_control) {
-        return Err(Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "bad_field",
-            "a user has 1 to 100 characters that can be seen",
-        )
-        .at("user"));
+    let user = body.user.unwrap_or_else(|| caller.principal.user.to_string());
+    let people = &shared.gate.people;
+    let others = people.token(&name).filter(|token| !may_touch(&caller, &token.user));
+    if !may_touch(&caller, &user) || others.is_some() {
+        return Err(Problem::forbidden("only an administrator of the pool makes tokens for others"));
+    }
+    if !people.knows(&user) {
+        return Err(super::people::no_such_user(&user));
+    }
+    let now = clock::wall_ms();
+    let expires_ms = body.valid_ms.map(|valid| now.saturating_add(valid));
+    let end = caller.token.and_then(|token| people.end_of(&token));
+    let longer = end.is_some_and(|end| expires_ms.is_none_or(|wanted| wanted > end));
+    if longer || !body.scope.is_within(&caller.principal.scope) {
+        return Err(Problem::forbidden("a token makes none that allows more or lasts longer than itself"));
+    }
+    if !body.scope.project.is_empty() {
+        super::pool::find_queue(&shared, body.scope.project.clone()).await?;
     }
     let secret = state::random_hex().map_err(|_why| Problem::internal("no randomness from the kernel"))?;
-    let token =
-        TokenView { name: name.clone(), user: body.user, admin: body.admin, created_ms: clock::wall_ms() };
-    let write = Write::Token(auth::hash(&secret), token.clone());
-    let rights = if token.admin { "administrator" } else { "user" };
-    let text = format!("token {name} was made for {rights} {}", token.user);
-    shared.handle.change(caller.actor(), write, "token.created", text).await?;
+    let token = TokenView { name: name.clone(), user, scope: body.scope, created_ms: now, expires_ms };
+    let change = PeopleChange::Token(auth::hash(&secret), token.clone());
+    let place = match token.scope.project.as_str() {
+        "" => String::new(),
+        project => format!(" in {project}"),
+    };
+    let text = format!("token {name} was made for {} as {}{place}", token.user, token.scope.role);
+    shared.handle.change(caller.actor(), Write::People(change), "token.created", text).await?;
     Ok((StatusCode::CREATED, Json(NewToken { token, secret })))
 }
 
@@ -129,12 +149,16 @@ pub async fn remove_token(
     caller: Caller,
     Name(name): Name,
 ) -> Result<StatusCode, Problem> {
-    caller.must_be_admin()?;
-    if !shared.gate.tokens.list().iter().any(|token| token.name == name) {
-        return Err(Problem::not_found("no_such_token", format!("there is no token `{}`", short(&name))));
+    let found = shared.gate.people.token(&name).filter(|token| may_touch(&caller, &token.user));
+    if found.is_none() {
+        return Err(Problem::not_found(
+            "no_such_token",
+            format!("there is no token `{}` of yours", short(&name)),
+        ));
     }
     let text = format!("token {name} was revoked");
-    shared.handle.change(caller.actor(), Write::RevokeToken(name), "token.revoked", text).await?;
+    let change = Write::People(PeopleChange::Revoke(name));
+    shared.handle.change(caller.actor(), change, "token.revoked", text).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -144,7 +168,9 @@ pub async fn login_link(
     Extract(shared): Extract<Shared>,
     caller: Caller,
 ) -> Result<(StatusCode, Json<LoginLink>), Problem> {
-    let code = shared.web.make_link(caller.token)?;
+    // Only what came with a token gets here: pages have a session already, and no way to ask.
+    let token = caller.token.ok_or_else(|| Problem::forbidden("a link stands for a token"))?;
+    let code = shared.web.make_link(token)?;
     let valid_ms = u64::try_from(LINK_LIFE.as_millis()).unwrap_or(u64::MAX);
     Ok((StatusCode::CREATED, Json(LoginLink { path: format!("/login?code={code}"), valid_ms })))
 }

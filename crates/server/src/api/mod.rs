@@ -29,6 +29,11 @@
 //! | GET `events` | [`types::EventQuery`] | [`types::EventPage`], or `text/event-stream` of [`types::EventView`] when asked for |
 //! | GET `secrets` | | list of [`types::SecretView`] |
 //! | GET, PUT, DELETE `secrets/{name}` | [`types::SecretBody`] | [`types::SecretView`]; 204 |
+//! | GET `users` | | list of [`types::UserView`] |
+//! | GET, PUT `users/{name}` | [`types::UserBody`] | [`types::UserView`] |
+//! | PUT `users/{name}/password` | [`types::PasswordBody`] | 204 |
+//! | GET `projects` | | list of [`types::ProjectView`] |
+//! | GET, PUT `roles` | [`types::RoleQuery`], [`types::RoleBody`] | list of [`types::RoleView`] |
 //! | GET `tokens` | | list of [`types::TokenView`] |
 //! | PUT, DELETE `tokens/{name}` | [`types::TokenBody`] | 201 [`types::NewToken`]; 204 |
 //! | GET `health` (no token) | | [`types::Health`] |
@@ -38,8 +43,9 @@
 //! | POST `shutdown` | [`types::ShutdownBody`] | 202 |
 //!
 //! Beside it: `/metrics`, `/api/v1/openapi.json`, and the pages of [`crate::web`].
-//! Every error is a [`types::Problem`].
+//! Every error is a [`types::Problem`]. What each route needs stands where the routes are, [`doors`].
 
+pub mod doors;
 pub mod events;
 pub mod extract;
 pub mod file;
@@ -49,6 +55,7 @@ pub mod keys;
 pub mod metrics;
 pub mod openapi;
 pub mod output;
+pub mod people;
 pub mod pool;
 pub mod problem;
 pub mod sessions;
@@ -56,7 +63,10 @@ pub mod types;
 pub mod usage;
 
 use crate::access::Access;
-use crate::auth::Tokens;
+use crate::auth::pace::Pace;
+use crate::auth::people::People;
+use crate::auth::rights::Right;
+use crate::clock;
 use crate::feed::Feed;
 use crate::pool::inbox::Handle;
 use crate::pool::view::machine;
@@ -66,7 +76,8 @@ use crate::web::{self, Web};
 use axum::Router;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post, put};
+use doors::{Doors, Need, Needs};
+use guard::Caller;
 use pond_core::engine::Refusal;
 use pond_core::ids::TaskId;
 use std::collections::BTreeMap;
@@ -80,14 +91,30 @@ use types::{Problem, StatusView};
 pub const STREAMS: usize = 256;
 
 /// What stands before every route.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Gate {
     /// Names, beside addresses and `localhost`, that this server goes by.
     pub hosts: Vec<String>,
-    /// Who may ask.
-    pub tokens: Tokens,
+    /// Who may ask for what.
+    pub people: People,
+    /// Requests a second of a user of whom nothing else is said.
+    pub user_rate: u32,
+    /// What users have sent of late.
+    pub pace: Pace,
     /// How long a body may take to come.
     pub body_time: Duration,
+}
+
+impl Gate {
+    /// A caller as they are now; `None` once their token or account is no more.
+    #[must_use]
+    pub fn again(&self, caller: &Caller) -> Option<Caller> {
+        let principal = match &caller.token {
+            Some(token) => self.people.of_token(token, clock::wall_ms()),
+            None => self.people.of_user(&caller.principal.user),
+        };
+        Some(Caller { principal: principal?, ..caller.clone() })
+    }
 }
 
 /// Counts of requests since the start.
@@ -173,55 +200,90 @@ impl Inner {
 
 /// Every route.
 pub fn routes(shared: Shared) -> Router {
-    let jobs = Router::new()
-        .route("/jobs", get(jobs::list).post(jobs::submit))
-        .route("/plan", post(jobs::plan))
-        .route("/jobs/{id}", get(jobs::get).delete(jobs::remove))
-        .route("/jobs/{id}/stop", post(jobs::stop))
-        .route("/jobs/{id}/pause", post(jobs::pause))
-        .route("/jobs/{id}/resume", post(jobs::resume))
-        .route("/jobs/{id}/retry", post(jobs::retry))
-        .route("/jobs/{id}/resize", post(jobs::resize))
-        .route("/jobs/{id}/why", get(jobs::why))
-        .route("/jobs/{id}/logs", get(output::logs))
-        .route("/jobs/{id}/samples", get(jobs::samples))
-        .route("/jobs/{id}/events", get(events::of_job))
-        .route("/tasks/{id}/exec", get(sessions::exec))
-        .route("/tasks/{id}/attach", get(sessions::attach))
-        .route("/tasks/{id}/forward", get(sessions::forward))
-        .route("/tasks/{id}/files", get(sessions::copy_out).put(sessions::copy_in));
-    let pool = Router::new()
-        .route("/status", get(pool::status))
-        .route("/nodes", get(pool::nodes))
-        .route("/nodes/{node}", get(pool::node))
-        .route("/nodes/{node}/drain", post(pool::drain))
-        .route("/nodes/{node}/resume", post(pool::resume))
-        .route("/nodes/{node}/label", post(pool::label))
-        .route("/devices", get(pool::devices))
-        .route("/queues", get(pool::queues))
-        .route("/queues/{*path}", get(pool::queue).put(pool::set_queue).delete(pool::remove_queue))
-        .route("/scheduler", get(pool::scheduler))
-        .route("/usage", get(usage::usage))
-        .route("/events", get(events::list))
-        .route("/secrets", get(keys::secrets))
-        .route("/secrets/{name}", get(keys::secret).put(keys::set_secret).delete(keys::remove_secret))
-        .route("/tokens", get(keys::tokens))
-        .route("/tokens/{name}", put(keys::set_token).merge(delete(keys::remove_token)))
-        .route("/health", get(pool::health))
-        .route("/version", get(pool::version))
-        .route("/whoami", get(pool::whoami))
-        .route("/login-links", post(keys::login_link))
-        .route("/shutdown", post(pool::shutdown))
-        .route("/openapi.json", get(openapi::document));
-    Router::new()
-        .nest(types::API, jobs.merge(pool))
-        .merge(web::routes())
-        .route("/metrics", get(metrics::metrics))
+    let (router, needs) = doors();
+    router
         .fallback(nowhere)
         .method_not_allowed_fallback(not_that_way)
         .layer(axum::extract::DefaultBodyLimit::disable())
-        .layer(axum::middleware::from_fn_with_state(Arc::clone(&shared), guard::guard))
+        .layer(axum::middleware::from_fn_with_state((Arc::clone(&shared), Arc::new(needs)), guard::guard))
         .with_state(shared)
+}
+
+/// Every route with what it needs.
+fn doors() -> (Router<Shared>, Needs) {
+    let doors = pool_routes(job_routes(Doors::default()));
+    web::routes(doors).get("/metrics", Need::Pool(Right::See), metrics::metrics).done()
+}
+
+/// Methods and paths of every route, for those who want to try them all.
+#[must_use]
+pub fn all_routes() -> Vec<(String, String)> {
+    doors().1.routes().map(|(method, path)| (method.to_owned(), path.to_owned())).collect()
+}
+
+fn job_routes(doors: Doors) -> Doors {
+    let [see, submit, handle, enter] =
+        [Right::See, Right::Submit, Right::Handle, Right::Enter].map(Need::Right);
+    doors
+        .get("/api/v1/jobs", see, jobs::list)
+        .post("/api/v1/jobs", submit, jobs::submit)
+        .post("/api/v1/plan", submit, jobs::plan)
+        .get("/api/v1/jobs/{id}", see, jobs::get)
+        .delete("/api/v1/jobs/{id}", handle, jobs::remove)
+        .post("/api/v1/jobs/{id}/stop", handle, jobs::stop)
+        .post("/api/v1/jobs/{id}/pause", handle, jobs::pause)
+        .post("/api/v1/jobs/{id}/resume", handle, jobs::resume)
+        .post("/api/v1/jobs/{id}/retry", handle, jobs::retry)
+        .post("/api/v1/jobs/{id}/resize", handle, jobs::resize)
+        .get("/api/v1/jobs/{id}/why", see, jobs::why)
+        .get("/api/v1/jobs/{id}/logs", handle, output::logs)
+        .get("/api/v1/jobs/{id}/samples", see, jobs::samples)
+        .get("/api/v1/jobs/{id}/events", see, events::of_job)
+        .get("/api/v1/tasks/{id}/exec", enter, sessions::exec)
+        .get("/api/v1/tasks/{id}/attach", enter, sessions::attach)
+        .get("/api/v1/tasks/{id}/forward", enter, sessions::forward)
+        .get("/api/v1/tasks/{id}/files", enter, sessions::copy_out)
+        .put("/api/v1/tasks/{id}/files", enter, sessions::copy_in)
+}
+
+fn pool_routes(doors: Doors) -> Doors {
+    let [see, submit, shape, people, operate] =
+        [Right::See, Right::Submit, Right::Shape, Right::People, Right::Operate].map(Need::Right);
+    doors
+        .get("/api/v1/status", see, pool::status)
+        .get("/api/v1/nodes", see, pool::nodes)
+        .get("/api/v1/nodes/{node}", see, pool::node)
+        .post("/api/v1/nodes/{node}/drain", operate, pool::drain)
+        .post("/api/v1/nodes/{node}/resume", operate, pool::resume)
+        .post("/api/v1/nodes/{node}/label", operate, pool::label)
+        .get("/api/v1/devices", see, pool::devices)
+        .get("/api/v1/queues", see, pool::queues)
+        .get("/api/v1/queues/{*path}", see, pool::queue)
+        .put("/api/v1/queues/{*path}", shape, pool::set_queue)
+        .delete("/api/v1/queues/{*path}", shape, pool::remove_queue)
+        .get("/api/v1/scheduler", see, pool::scheduler)
+        .get("/api/v1/usage", see, usage::usage)
+        .get("/api/v1/events", see, events::list)
+        .get("/api/v1/secrets", submit, keys::secrets)
+        .get("/api/v1/secrets/{name}", submit, keys::secret)
+        .put("/api/v1/secrets/{name}", operate, keys::set_secret)
+        .delete("/api/v1/secrets/{name}", operate, keys::remove_secret)
+        .get("/api/v1/users", operate, people::users)
+        .get("/api/v1/users/{name}", Need::Somebody, people::user)
+        .put("/api/v1/users/{name}", operate, people::set_user)
+        .put("/api/v1/users/{name}/password", Need::Somebody, people::set_password)
+        .get("/api/v1/roles", see, people::roles)
+        .put("/api/v1/roles", people, people::set_role)
+        .get("/api/v1/projects", see, people::projects)
+        .get("/api/v1/tokens", Need::Somebody, keys::tokens)
+        .put("/api/v1/tokens/{name}", Need::Somebody, keys::set_token)
+        .delete("/api/v1/tokens/{name}", Need::Somebody, keys::remove_token)
+        .post("/api/v1/login-links", Need::Somebody, keys::login_link)
+        .get("/api/v1/health", Need::Nothing, pool::health)
+        .get("/api/v1/version", Need::Somebody, pool::version)
+        .get("/api/v1/whoami", Need::Somebody, pool::whoami)
+        .post("/api/v1/shutdown", operate, pool::shutdown)
+        .get("/api/v1/openapi.json", Need::Somebody, openapi::document)
 }
 
 async fn nowhere(address: Uri) -> Response {

@@ -1,7 +1,7 @@
 //! The API's description, OpenAPI 3.1, from the handlers themselves.
 
 use super::types::{self, PROBLEM, Problem};
-use super::{events, guard, jobs, keys, output, pool, sessions, usage};
+use super::{events, guard, jobs, keys, output, people, pool, sessions, usage};
 use axum::Json;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, Response};
@@ -17,7 +17,8 @@ use utoipa::{Modify, OpenApi};
         pool::status, pool::scheduler, pool::nodes, pool::node, pool::drain, pool::resume, pool::label, pool::devices,
         pool::queues, pool::queue, pool::set_queue, pool::remove_queue, usage::usage,
         keys::secrets, keys::secret, keys::set_secret, keys::remove_secret,
-        keys::tokens, keys::set_token, keys::remove_token, keys::login_link,
+        people::users, people::user, people::set_user, people::set_password, people::roles, people::set_role,
+        people::projects, keys::tokens, keys::set_token, keys::remove_token, keys::login_link,
         pool::health, pool::version, pool::whoami, pool::shutdown, document
     ),
     components(schemas(Problem, types::EventView, types::LogLine)),

@@ -4,6 +4,7 @@ use super::extract::{JobNumber, Params};
 use super::guard::Caller;
 use super::types::{JobDetail, LogLine, LogQuery, NDJSON, Problem};
 use super::{Shared, blocking};
+use crate::auth::rights::Right;
 use crate::logs::{Gained, Tail};
 use axum::body::{Body, Bytes};
 use axum::extract::State as Extract;
@@ -34,7 +35,7 @@ pub async fn logs(
     JobNumber(id): JobNumber,
     Params(query): Params<LogQuery>,
 ) -> Result<Response, Problem> {
-    super::jobs::owned(&shared, &caller, id).await?;
+    super::jobs::reach(&shared, &caller, Right::Handle, id).await?;
     let room = shared.room_for_a_stream()?;
     let detail = super::jobs::find(&shared, id).await?;
     let named = query.index.is_none() || detail.gangs.iter().any(|gang| Some(gang.index) == query.index);

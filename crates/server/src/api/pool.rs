@@ -7,13 +7,14 @@ use super::types::{
     DeviceView, Health, LabelBody, NodeView, Problem, QueueBody, QueueView, SchedulerView, ShutdownBody,
     StatusView, Version, WhoView,
 };
+use crate::auth::rights::{Grants, Place, Principal, Right, above};
 use crate::pool::inbox::{Conditions, Sight};
 use crate::pool::view::machine as view;
 use axum::Json;
 use axum::extract::State as Extract;
 use axum::http::StatusCode;
 use pond_core::event::Request;
-use pond_core::ids::{NodeName, QueuePath};
+use pond_core::ids::{NodeName, QueuePath, TaskId};
 use std::sync::atomic::Ordering;
 
 /// Whether the pool works. Needs no token.
@@ -40,10 +41,13 @@ pub async fn version(Extract(shared): Extract<Shared>, _caller: Caller) -> Json<
     })
 }
 
-/// Whom the token stands for.
+/// Whom the token stands for, and what it lets them do.
 #[utoipa::path(get, path = "/api/v1/whoami", tag = "pool", responses((status = 200, body = WhoView)))]
 pub async fn whoami(caller: Caller) -> Json<WhoView> {
-    Json(WhoView { user: caller.principal.user.to_string(), admin: caller.principal.admin })
+    let who = &caller.principal;
+    let roles = who.roots().into_iter().filter_map(|path| Some((path.clone(), who.role_at(&path)?)));
+    let roles: Grants = roles.collect();
+    Json(WhoView { user: who.user.to_string(), admin: who.may(Right::Operate, Place::Pool), roles })
 }
 
 /// The pool in one object.
@@ -54,11 +58,28 @@ pub async fn status(Extract(shared): Extract<Shared>, _caller: Caller) -> Result
 
 /// Every node.
 #[utoipa::path(get, path = "/api/v1/nodes", tag = "pool", responses((status = 200, body = Vec<NodeView>)))]
-pub async fn nodes(
-    Extract(shared): Extract<Shared>,
-    _caller: Caller,
-) -> Result<Json<Vec<NodeView>>, Problem> {
-    shared.handle.look(view::nodes).await.map(Json)
+pub async fn nodes(Extract(shared): Extract<Shared>, caller: Caller) -> Result<Json<Vec<NodeView>>, Problem> {
+    let read = move |sight: &Sight<'_>| {
+        let mut nodes = view::nodes(sight);
+        let devices = nodes.iter_mut().flat_map(|node| &mut node.devices);
+        veil(sight, &caller.principal, devices);
+        nodes
+    };
+    shared.handle.look(read).await.map(Json)
+}
+
+/// Takes away whose task is on a device, where the caller may not know: that it is taken is everybody's business.
+fn veil<'a>(sight: &Sight<'_>, who: &Principal, devices: impl Iterator<Item = &'a mut DeviceView>) {
+    if who.may(Right::See, Place::Pool) {
+        return;
+    }
+    for holder in devices.flat_map(|device| &mut device.holders) {
+        let task = holder.task.parse::<TaskId>().ok();
+        let job = task.and_then(|task| sight.engine.job(task.gang.job));
+        if !job.is_some_and(|job| who.may(Right::See, Place::Queue(job.spec.queue.as_str()))) {
+            holder.user.clear();
+        }
+    }
 }
 
 /// A node.
@@ -66,15 +87,21 @@ pub async fn nodes(
     responses((status = 200, body = NodeView)))]
 pub async fn node(
     Extract(shared): Extract<Shared>,
-    _caller: Caller,
+    caller: Caller,
     Name(name): Name,
 ) -> Result<Json<NodeView>, Problem> {
-    find_node(&shared, name).await.map(Json)
+    find_node(&shared, &caller, name).await.map(Json)
 }
 
-async fn find_node(shared: &Shared, name: String) -> Result<NodeView, Problem> {
+async fn find_node(shared: &Shared, caller: &Caller, name: String) -> Result<NodeView, Problem> {
     let missing = format!("there is no node `{}`", short(&name));
-    let found = shared.handle.look(move |sight| view::node_named(sight, &name)).await?;
+    let who = caller.principal.clone();
+    let read = move |sight: &Sight<'_>| {
+        let mut found = view::node_named(sight, &name)?;
+        veil(sight, &who, found.devices.iter_mut());
+        Some(found)
+    };
+    let found = shared.handle.look(read).await?;
     found.ok_or_else(|| Problem::not_found("no_such_node", missing).with_next("list them: `pond node ls`"))
 }
 
@@ -84,10 +111,10 @@ async fn on_node(
     name: String,
     request: Request,
 ) -> Result<Json<NodeView>, Problem> {
-    caller.must_be_admin()?;
-    find_node(shared, name.clone()).await?;
+    caller.must(Right::Operate, Place::Pool)?;
+    find_node(shared, caller, name.clone()).await?;
     shared.handle.ask(caller.actor(), request, None).await?;
-    find_node(shared, name).await.map(Json)
+    find_node(shared, caller, name).await.map(Json)
 }
 
 /// Take no more tasks on a node; running ones stay.
@@ -131,18 +158,25 @@ pub async fn label(
 #[utoipa::path(get, path = "/api/v1/devices", tag = "pool", responses((status = 200, body = Vec<DeviceView>)))]
 pub async fn devices(
     Extract(shared): Extract<Shared>,
-    _caller: Caller,
+    caller: Caller,
 ) -> Result<Json<Vec<DeviceView>>, Problem> {
-    shared.handle.look(view::devices).await.map(Json)
+    let read = move |sight: &Sight<'_>| {
+        let mut devices = view::devices(sight);
+        veil(sight, &caller.principal, devices.iter_mut());
+        devices
+    };
+    shared.handle.look(read).await.map(Json)
 }
 
-/// Every queue, parents before their children.
+/// Every queue that the caller sees, and those above, parents before their children.
 #[utoipa::path(get, path = "/api/v1/queues", tag = "queues", responses((status = 200, body = Vec<QueueView>)))]
 pub async fn queues(
     Extract(shared): Extract<Shared>,
-    _caller: Caller,
+    caller: Caller,
 ) -> Result<Json<Vec<QueueView>>, Problem> {
-    shared.handle.look(view::queues).await.map(Json)
+    let mut queues = shared.handle.look(view::queues).await?;
+    queues.retain(|queue| caller.principal.sees_way_to(&queue.path));
+    Ok(Json(queues))
 }
 
 /// How the pool decides.
@@ -162,7 +196,7 @@ pub async fn scheduler(
     Ok(Json(SchedulerView { settings, plans, violations, forecasts }))
 }
 
-async fn find_queue(shared: &Shared, path: String) -> Result<QueueView, Problem> {
+pub(super) async fn find_queue(shared: &Shared, path: String) -> Result<QueueView, Problem> {
     let missing = format!("there is no queue `{}`", short(&path));
     let queues = shared.handle.look(view::queues).await?;
     let found = queues.into_iter().find(|queue| queue.path == path);
@@ -174,9 +208,12 @@ async fn find_queue(shared: &Shared, path: String) -> Result<QueueView, Problem>
     responses((status = 200, body = QueueView)))]
 pub async fn queue(
     Extract(shared): Extract<Shared>,
-    _caller: Caller,
+    caller: Caller,
     Name(path): Name,
 ) -> Result<Json<QueueView>, Problem> {
+    if !caller.principal.sees_way_to(&path) {
+        caller.must(Right::See, Place::Queue(&path))?;
+    }
     find_queue(&shared, path).await.map(Json)
 }
 
@@ -189,7 +226,7 @@ pub async fn set_queue(
     Name(path): Name,
     Body1(body): Body1<QueueBody>,
 ) -> Result<Json<QueueView>, Problem> {
-    caller.must_be_admin()?;
+    caller.must(Right::Shape, Place::Queue(above(&path)))?;
     let spec = view::queue_spec(&path, &body).map_err(|kind| no_such_kind(&kind).at("device_thousandths"))?;
     shared.handle.ask(caller.actor(), Request::SetQueue(spec), None).await?;
     find_queue(&shared, path).await.map(Json)
@@ -203,7 +240,7 @@ pub async fn remove_queue(
     caller: Caller,
     Name(path): Name,
 ) -> Result<StatusCode, Problem> {
-    caller.must_be_admin()?;
+    caller.must(Right::Shape, Place::Queue(above(&path)))?;
     find_queue(&shared, path.clone()).await?;
     shared.handle.ask(caller.actor(), Request::RemoveQueue(QueuePath(path)), None).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -217,7 +254,7 @@ pub async fn shutdown(
     caller: Caller,
     Body1(body): Body1<ShutdownBody>,
 ) -> Result<StatusCode, Problem> {
-    caller.must_be_admin()?;
+    caller.must(Right::Operate, Place::Pool)?;
     shared.handle.condition.set(Conditions::Stopping, String::new());
     shared.handle.stop(body.keep);
     Ok(StatusCode::ACCEPTED)

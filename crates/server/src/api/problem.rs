@@ -30,7 +30,7 @@ impl Problem {
     #[must_use]
     pub fn forbidden(message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", message)
-            .with_next("use a token of the owner or of an administrator")
+            .with_next("use a token of somebody who may, or ask an administrator for a role")
     }
     /// 503: not now.
     #[must_use]

@@ -10,6 +10,7 @@ use super::guard::Caller;
 use super::types::{ExecQuery, FileQuery, ForwardQuery, Problem};
 use super::{Shared, blocking};
 use crate::access::ExecRequest;
+use crate::auth::rights::Right;
 use axum::body::{Body, Bytes};
 use axum::extract::State as Extract;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
@@ -61,7 +62,7 @@ pub async fn exec(
     Params(query): Params<ExecQuery>,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
-    super::jobs::owned(&shared, &caller, task.gang.job.0).await?;
+    super::jobs::reach(&shared, &caller, Right::Enter, task.gang.job.0).await?;
     let bad = |field: &str, what: &str| {
         Problem::bad_request("bad_parameter", format!("{field} is not {what}")).at(field)
     };
@@ -105,7 +106,7 @@ pub async fn attach(
     TaskPath(task): TaskPath,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
-    super::jobs::owned(&shared, &caller, task.gang.job.0).await?;
+    super::jobs::reach(&shared, &caller, Right::Enter, task.gang.job.0).await?;
     let upgrade = must_upgrade(upgrade)?;
     let room = shared.room_for_a_stream()?;
     let access = shared.access.clone();
@@ -128,7 +129,7 @@ pub async fn forward(
     Params(query): Params<ForwardQuery>,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
-    super::jobs::owned(&shared, &caller, task.gang.job.0).await?;
+    super::jobs::reach(&shared, &caller, Right::Enter, task.gang.job.0).await?;
     let upgrade = must_upgrade(upgrade)?;
     let room = shared.room_for_a_stream()?;
     let access = shared.access.clone();
@@ -332,7 +333,7 @@ pub async fn copy_out(
     TaskPath(task): TaskPath,
     Params(query): Params<FileQuery>,
 ) -> Result<Response, Problem> {
-    super::jobs::owned(&shared, &caller, task.gang.job.0).await?;
+    super::jobs::reach(&shared, &caller, Right::Enter, task.gang.job.0).await?;
     let room = shared.room_for_a_stream()?;
     let access = shared.access.clone();
     let mut tar =
@@ -367,7 +368,7 @@ pub async fn copy_in(
     Params(query): Params<FileQuery>,
     body: Body,
 ) -> Result<StatusCode, Problem> {
-    super::jobs::owned(&shared, &caller, task.gang.job.0).await?;
+    super::jobs::reach(&shared, &caller, Right::Enter, task.gang.job.0).await?;
     let _room = shared.room_for_a_stream()?;
     let (sender, receiver) = mpsc::channel::<io::Result<Bytes>>(4);
     let access = shared.access.clone();

@@ -4,9 +4,15 @@
 //! moments are milliseconds since the Unix epoch. Ids are text as `pond_core::ids` prints them: `12`,
 //! `12[7]`, `12[7].3`. Absent values are left out.
 
+mod people;
 mod usage;
 mod why;
 
+pub use crate::auth::rights::{Role, Scope};
+pub use people::{
+    LoginLink, NewToken, PasswordBody, ProjectView, RoleBody, RoleQuery, RoleView, TokenBody, TokenView,
+    UserBody, UserView, WhoView,
+};
 pub use usage::{NodeUsage, SampleSeries, TaskSamples, UsageQuery, UsageReport, UsageRow};
 pub use why::{ForecastView, FunnelStep, PassedView, PastView, WhatIfView, WhyQuery, WhyView};
 
@@ -534,6 +540,18 @@ pub struct EventQuery {
     pub actor: Option<String>,
     /// Only kinds that start with this.
     pub kind: Option<String>,
+    /// `true`: only what people did, which is the audit log.
+    pub audit: Option<bool>,
+    /// Only what was done from this address.
+    pub from: Option<String>,
+    /// Only entries of this moment or later.
+    pub after_ms: Option<u64>,
+    /// Only entries before this moment.
+    pub before_ms: Option<u64>,
+    /// `true`: newest first; `next` is then the `until` of the next page. Not used for a stream.
+    pub newest: Option<bool>,
+    /// Only entries before this number. Not used for a stream.
+    pub until: Option<u64>,
     /// At most this many: 1 to 1000, default 100. Not used for a stream.
     pub limit: Option<u32>,
 }
@@ -565,12 +583,13 @@ pub struct EventView {
     pub text: String,
 }
 
-/// A page of the event log, oldest first.
+/// A page of the event log, oldest first unless the newest were asked for. What the caller may not see is left out, so
+/// a page may be short and still have a next one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EventPage {
     /// The entries.
     pub events: Vec<EventView>,
-    /// `since` of the next page; absent on the last.
+    /// `since` of the next page, or its `until` when the newest come first; absent on the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<u64>,
 }
@@ -776,46 +795,6 @@ impl std::fmt::Debug for SecretBody {
     }
 }
 
-/// A token to make.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TokenBody {
-    /// The user it stands for.
-    pub user: String,
-    /// Whether it may administer the pool: queues, nodes, secrets, tokens, shutdown, others' jobs.
-    #[serde(default)]
-    pub admin: bool,
-}
-
-/// A token that exists; its secret is kept only as a hash.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct TokenView {
-    /// Its name.
-    pub name: String,
-    /// The user it stands for.
-    pub user: String,
-    /// Whether it may administer the pool.
-    pub admin: bool,
-    /// When it was made.
-    pub created_ms: u64,
-}
-
-/// A new token. The only time its secret is shown.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct NewToken {
-    /// What is kept of it.
-    #[serde(flatten)]
-    pub token: TokenView,
-    /// What goes behind `authorization: bearer`.
-    pub secret: String,
-}
-
-impl std::fmt::Debug for NewToken {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NewToken").field("token", &self.token).finish_non_exhaustive()
-    }
-}
-
 /// Whether the pool works. Needs no token, so it says nothing about jobs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Health {
@@ -855,30 +834,6 @@ pub struct SchedulerView {
     pub violations: u64,
     /// How predicted starts came out.
     pub forecasts: ForecastView,
-}
-
-/// A way to log in to the web page, once and soon.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct LoginLink {
-    /// What comes behind the server's address.
-    pub path: String,
-    /// How long it can be used.
-    pub valid_ms: u64,
-}
-
-impl std::fmt::Debug for LoginLink {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LoginLink").field("valid_ms", &self.valid_ms).finish_non_exhaustive()
-    }
-}
-
-/// Whom the token of a request stands for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct WhoView {
-    /// The user.
-    pub user: String,
-    /// Whether they may administer the pool.
-    pub admin: bool,
 }
 
 /// The pool in one object: what `status` shows.

@@ -4,6 +4,7 @@ use super::Shared;
 use super::extract::{Params, short};
 use super::guard::Caller;
 use super::types::{NodeUsage, Problem, UsageQuery, UsageReport, UsageRow};
+use crate::auth::rights::{Place, Principal, Right};
 use crate::pool::inbox::Sight;
 use axum::Json;
 use axum::extract::State as Extract;
@@ -17,12 +18,12 @@ use std::collections::BTreeMap;
     responses((status = 200, body = UsageReport)))]
 pub async fn usage(
     Extract(shared): Extract<Shared>,
-    _caller: Caller,
+    caller: Caller,
     Params(query): Params<UsageQuery>,
 ) -> Result<Json<UsageReport>, Problem> {
-    let rows: fn(&Sight<'_>) -> Vec<UsageRow> = match query.by.as_deref() {
-        None | Some("queue") => |sight| by(sight, |owner| owner.queue.to_string()),
-        Some("user") => |sight| by(sight, |owner| owner.user.to_string()),
+    let rows: fn(&Sight<'_>, &Principal) -> Vec<UsageRow> = match query.by.as_deref() {
+        None | Some("queue") => |sight, who| by(sight, who, |owner| owner.queue.to_string()),
+        Some("user") => |sight, who| by(sight, who, |owner| owner.user.to_string()),
         Some("job") => jobs,
         Some(other) => {
             return Err(Problem::bad_request(
@@ -35,15 +36,17 @@ pub async fn usage(
     };
     let report = shared.handle.look(move |sight| UsageReport {
         at_ms: sight.now.0,
-        rows: rows(sight),
+        rows: rows(sight, &caller.principal),
         nodes: nodes(sight),
     });
     report.await.map(Json)
 }
 
-fn by(sight: &Sight<'_>, key: fn(&Owner) -> String) -> Vec<UsageRow> {
+/// Of what the caller sees.
+fn by(sight: &Sight<'_>, who: &Principal, key: fn(&Owner) -> String) -> Vec<UsageRow> {
     let mut sums: BTreeMap<String, (Bill, Bill)> = BTreeMap::new();
-    for owner in sight.engine.meter().owners() {
+    let owners = sight.engine.meter().owners().iter();
+    for owner in owners.filter(|owner| who.may(Right::See, Place::Queue(owner.queue.as_str()))) {
         let (charged, credited) = sums.entry(key(owner)).or_default();
         charged.add(&owner.charged);
         credited.add(&owner.credited);
@@ -52,8 +55,9 @@ fn by(sight: &Sight<'_>, key: fn(&Owner) -> String) -> Vec<UsageRow> {
 }
 
 /// Jobs that are in memory; the archive keeps the usage of the others with each.
-fn jobs(sight: &Sight<'_>) -> Vec<UsageRow> {
-    sight.engine.jobs().filter_map(|job| of_job(sight, job)).collect()
+fn jobs(sight: &Sight<'_>, who: &Principal) -> Vec<UsageRow> {
+    let seen = |job: &&Job| who.may(Right::See, Place::Queue(job.spec.queue.as_str()));
+    sight.engine.jobs().filter(seen).filter_map(|job| of_job(sight, job)).collect()
 }
 
 /// What the meter says of a job, when it ever ran.

@@ -12,7 +12,8 @@ use super::{telling, view};
 use crate::access::Access;
 use crate::api::refused;
 use crate::api::types::{JobDetail, Problem};
-use crate::auth::{TokenHash, Tokens};
+use crate::auth::TokenHash;
+use crate::auth::people::{People, PeopleChange};
 use crate::clock::{self, Clock};
 use crate::secrets::Secrets;
 use crate::store::{ArchivedJob, KeyUse, StoreError, Write};
@@ -54,8 +55,8 @@ pub struct Desk {
     pub condition: Arc<Condition>,
     /// Counts.
     pub tallies: Arc<Tallies>,
-    /// Tokens, changed once they are durable.
-    pub tokens: Tokens,
+    /// Users, roles and tokens, changed once they are durable.
+    pub people: People,
     /// Secrets, changed once they are durable.
     pub secrets: Secrets,
     /// Finished jobs that are kept in memory; older ones go to the archive.
@@ -142,6 +143,9 @@ impl Desk {
             Message::Ask(ask) => self.turn.asks.push(*ask),
             Message::Look(look) => self.turn.looks.push(look),
             Message::Change(change) => self.change(*change),
+            Message::Note(actor, kind, text) => {
+                self.ledger.tell(telling::line(self.clock.last(), &actor, kind, text), 0);
+            }
             Message::Stop(keep) => {
                 self.turn.stop = Some(keep);
                 // What runs goes back to its place in line the way it does when a machine fails: one path.
@@ -166,7 +170,7 @@ impl Desk {
         self.node.clone().map_or(Actor::Pool, Actor::Node)
     }
 
-    /// Tokens and secrets: durable first, then current.
+    /// People and secrets: durable first, then current.
     fn change(&mut self, change: Change) {
         let now = self.clock.last();
         if let Err(why) = self.ledger.commit(&[], vec![change.write.clone()]) {
@@ -174,14 +178,15 @@ impl Desk {
             return answer(change.reply, Err(refusal));
         }
         match change.write {
-            Write::Token(hash, token) => self.tokens.put(hash, token),
-            Write::RevokeToken(name) => self.tokens.remove(&name),
+            Write::People(change) => self.people.apply(&change),
             Write::Secret { name, sealed, .. } => self.secrets.put(&name, sealed),
             Write::RemoveSecret(name) => self.secrets.remove(&name),
             Write::Forget { state, .. } => self.tallies.unarchive(&state),
             _ => {}
         }
-        self.ledger.tell(telling::line(now, &change.actor, change.kind, change.text), 0);
+        if let Some((kind, text)) = change.line {
+            self.ledger.tell(telling::line(now, &change.actor, kind, text), 0);
+        }
         answer(change.reply, Ok(()));
     }
 
@@ -274,8 +279,14 @@ impl Desk {
                 self.finished.push_back((job, change.at));
             }
             self.ledger.tell(telling::change(actor, change), record);
-            if let What::Gang { gang, to, .. } = change.what {
-                self.compare(gang, to, change.at);
+            match &change.what {
+                What::Gang { gang, to, .. } => self.compare(*gang, *to, change.at),
+                What::Queue { queue, present: false } => {
+                    let gone = PeopleChange::QueueGone(queue.to_string());
+                    self.people.apply(&gone);
+                    self.ledger.add(Write::People(gone));
+                }
+                _ => {}
             }
         }
     }

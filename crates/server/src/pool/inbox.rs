@@ -68,16 +68,14 @@ pub enum Answer {
     Done,
 }
 
-/// A change that is the server's own: tokens and secrets.
+/// A change that is the server's own: people and secrets.
 pub struct Change {
     /// Who.
     pub actor: Actor,
     /// What goes into the database.
     pub write: Write,
-    /// Its kind in the event log.
-    pub kind: &'static str,
-    /// Its sentence in the event log.
-    pub text: String,
+    /// Its kind and sentence in the event log, unless it is not worth one.
+    pub line: Option<(&'static str, String)>,
     /// The way back, once it is durable.
     pub reply: oneshot::Sender<Result<(), Problem>>,
 }
@@ -92,6 +90,8 @@ pub enum Message {
     Look(Look),
     /// The server's own state changes.
     Change(Box<Change>),
+    /// A line for the event log: who, its kind, its sentence.
+    Note(Actor, &'static str, String),
     /// The end; `true`: tasks stay.
     Stop(bool),
 }
@@ -224,7 +224,23 @@ impl Handle {
         text: String,
     ) -> Result<(), Problem> {
         self.condition.must_be_writable()?;
-        self.send(|reply| Message::Change(Box::new(Change { actor, write, kind, text, reply }))).await?
+        let line = Some((kind, text));
+        self.send(|reply| Message::Change(Box::new(Change { actor, write, line, reply }))).await?
+    }
+
+    /// The same without a line in the event log.
+    ///
+    /// # Errors
+    /// 503 when it cannot be written.
+    pub async fn change_quietly(&self, actor: Actor, write: Write) -> Result<(), Problem> {
+        self.condition.must_be_writable()?;
+        self.send(|reply| Message::Change(Box::new(Change { actor, write, line: None, reply }))).await?
+    }
+
+    /// Leaves a line in the event log about something that changes nothing. It is not waited for.
+    pub fn note(&self, actor: Actor, kind: &'static str, text: String) {
+        // When the inbox is gone, so is the log.
+        self.inbox.send(Message::Note(actor, kind, text)).unwrap_or_default();
     }
 
     /// Asks the drive thread to end.

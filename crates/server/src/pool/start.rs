@@ -7,12 +7,12 @@ use super::ledger::Ledger;
 use super::tally::Tallies;
 use super::telling;
 use crate::access::Access;
-use crate::auth::Tokens;
+use crate::auth::people::{People, PeopleChange};
 use crate::clock::Clock;
 use crate::feed::Feed;
 use crate::secrets::Secrets;
 use crate::store::{Found, Store, Write};
-use pond_core::engine::{Engine, Reply, Settings};
+use pond_core::engine::{Engine, Reply, Settings, What};
 use pond_core::event::{Actor, Event, Request};
 use pond_core::ids::{JobId, TaskId};
 use pond_core::plan::Planner;
@@ -36,8 +36,8 @@ pub struct Parts {
     pub access: Arc<dyn Access>,
     /// Whether the journal can be written.
     pub condition: Arc<Condition>,
-    /// Tokens.
-    pub tokens: Tokens,
+    /// Users, roles and tokens.
+    pub people: People,
     /// Secrets.
     pub secrets: Secrets,
     /// How the pool is run.
@@ -59,7 +59,7 @@ pub fn start(found: Found, parts: Parts) -> Drive {
     // From here on it is ours: what the engine has taken in, this version can write and read.
     ledger.add(Write::Writer);
     for record in found.records {
-        replay(&mut engine, &mut ledger, record, found.told);
+        replay(&mut engine, &mut ledger, &parts.people, record, found.told);
     }
     let mut clock = Clock::after(found.last);
     let now = clock.read().now;
@@ -74,7 +74,7 @@ pub fn start(found: Found, parts: Parts) -> Drive {
         access: parts.access,
         condition: parts.condition,
         tallies: parts.tallies,
-        tokens: parts.tokens,
+        people: parts.people,
         secrets: parts.secrets,
         keep_finished: parts.keep_finished,
         finished,
@@ -90,7 +90,7 @@ pub fn start(found: Found, parts: Parts) -> Drive {
 
 /// Takes in one line of history again. Its effects were carried out when it was new, or the node's inventory will show
 /// that they were not; its event-log lines are written unless they were.
-fn replay(engine: &mut Engine, ledger: &mut Ledger, record: Record, told: u64) {
+fn replay(engine: &mut Engine, ledger: &mut Ledger, people: &People, record: Record, told: u64) {
     let Record { seq, at, actor, entry } = record;
     let (changes, line) = match entry {
         Entry::Plan(plan) => (engine.commit(at, &plan).changes, None),
@@ -123,6 +123,11 @@ fn replay(engine: &mut Engine, ledger: &mut Ledger, record: Record, told: u64) {
         }
         for change in &changes {
             ledger.tell(telling::change(&actor, change), seq);
+            if let What::Queue { queue, present: false } = &change.what {
+                let gone = PeopleChange::QueueGone(queue.to_string());
+                people.apply(&gone);
+                ledger.add(Write::People(gone));
+            }
         }
     }
 }

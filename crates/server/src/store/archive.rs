@@ -3,7 +3,8 @@
 use super::{StoreError, count, schema, whole};
 use crate::api::types::{EventQuery, EventView, JobDetail, JobSummary};
 use rusqlite::types::Value;
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,6 +18,8 @@ pub struct Archive {
 /// Which finished jobs.
 #[derive(Clone, Debug, Default)]
 pub struct JobFilter {
+    /// Only queues at or below one of these; the empty path is all.
+    pub roots: Vec<String>,
     /// Only these states; empty: any.
     pub states: Vec<&'static str>,
     /// Only this queue.
@@ -45,6 +48,12 @@ impl Archive {
     pub fn jobs(&self, filter: &JobFilter, limit: u32) -> Result<Vec<JobSummary>, StoreError> {
         let mut sql = "SELECT summary FROM jobs WHERE 1".to_owned();
         let mut values: Vec<Value> = Vec::new();
+        if !filter.roots.iter().any(String::is_empty) {
+            let one = "queue = ? OR substr(queue, 1, length(?) + 1) = ? || '/'";
+            let any: Vec<&str> = std::iter::once("0").chain(filter.roots.iter().map(|_| one)).collect();
+            sql.push_str(&format!(" AND ({})", any.join(" OR ")));
+            values.extend(filter.roots.iter().flat_map(|root| [(); 3].map(|()| Value::from(root.clone()))));
+        }
         let mut equal = |column: &str, value: Option<&String>| {
             if let Some(value) = value {
                 sql.push_str(&format!(" AND {column} = ?"));
@@ -77,7 +86,23 @@ impl Archive {
         Ok(self.bodies(sql, vec![Value::from(whole(id))], "an archived job")?.pop())
     }
 
-    /// Entries of the event log after `query.since`, oldest first, at most `limit`.
+    /// The queues of finished jobs, of those that are there.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn queues_of(&self, jobs: &[u64]) -> Result<BTreeMap<u64, String>, StoreError> {
+        let db = self.db.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = |source| super::failed("read archived jobs", self.path.clone(), source);
+        let mut statement = db.prepare_cached("SELECT queue FROM jobs WHERE id = ?").map_err(failed)?;
+        let mut found = BTreeMap::new();
+        for &job in jobs {
+            let queue = statement.query_row([whole(job)], |row| row.get(0)).optional().map_err(failed)?;
+            found.extend(queue.map(|queue| (job, queue)));
+        }
+        Ok(found)
+    }
+
+    /// Entries of the event log that a query asks for, at most `limit`, oldest or newest first as it says.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -97,7 +122,25 @@ impl Archive {
             values.push(Value::from(i64::try_from(kind.chars().count()).unwrap_or(i64::MAX)));
             values.push(Value::from(kind.clone()));
         }
-        sql.push_str(" ORDER BY seq LIMIT ?");
+        let number = |number: u64| Value::from(whole(number));
+        let body = "CAST(body AS TEXT)";
+        for (test, value) in [
+            ("seq < ?", query.until.map(number)),
+            (&*format!("json_extract({body}, '$.from') = ?"), query.from.clone().map(Value::from)),
+            (&*format!("json_extract({body}, '$.at_ms') >= ?"), query.after_ms.map(number)),
+            (&*format!("json_extract({body}, '$.at_ms') < ?"), query.before_ms.map(number)),
+        ] {
+            if let Some(value) = value {
+                sql.push_str(&format!(" AND {test}"));
+                values.push(value);
+            }
+        }
+        if query.audit == Some(true) {
+            // The first test spares the second most of its work.
+            sql.push_str(&format!(" AND actor <> 'pool' AND json_extract({body}, '$.from') IS NOT NULL"));
+        }
+        let order = if query.newest == Some(true) { "DESC" } else { "ASC" };
+        sql.push_str(&format!(" ORDER BY seq {order} LIMIT ?"));
         values.push(Value::from(i64::from(limit)));
         self.bodies(&sql, values, "the event log")
     }

@@ -1,4 +1,4 @@
-//! The database `pond.db`: journal, image of the engine, event log, archive, tokens, secrets.
+//! The database `pond.db`: journal, image of the engine, event log, archive, people, secrets.
 //!
 //! SQLite in WAL mode with `synchronous=FULL`. There is one writer, the drive thread; everything it has to
 //! write at one moment goes into one transaction ([`Store::commit`]), so a torn file loses whole
@@ -12,12 +12,14 @@
 //! ```
 
 mod archive;
+mod people;
 mod schema;
 
 pub use archive::{Archive, JobFilter};
 
-use crate::api::types::{EventView, JobDetail, JobSummary, TokenView};
+use crate::api::types::{EventView, JobDetail, JobSummary};
 use crate::auth::TokenHash;
+use crate::auth::people::{FoundPeople, PeopleChange};
 use pond_core::engine::EngineImage;
 use pond_core::substrate::Record;
 use pond_core::units::Timestamp;
@@ -143,10 +145,8 @@ pub enum Write {
         /// The job; `None`: refused, and the key is free again.
         job: Option<u64>,
     },
-    /// A new token.
-    Token(TokenHash, TokenView),
-    /// A revoked token.
-    RevokeToken(String),
+    /// Users, roles, tokens, sessions.
+    People(PeopleChange),
     /// A sealed secret.
     Secret {
         /// Its name.
@@ -191,8 +191,8 @@ pub struct Found {
     pub told: u64,
     /// The number of the last event-log entry.
     pub last_event: u64,
-    /// Tokens.
-    pub tokens: Vec<(TokenHash, TokenView)>,
+    /// Users, roles, tokens, sessions.
+    pub people: FoundPeople,
     /// Sealed secrets.
     pub secrets: BTreeMap<String, Vec<u8>>,
     /// Jobs in the archive, by state.
@@ -250,7 +250,7 @@ impl Store {
             last,
             told: number("SELECT COALESCE(MAX(record), 0) FROM events")?.max(from),
             last_event: number("SELECT COALESCE(MAX(seq), 0) FROM events")?,
-            tokens: self.tokens()?,
+            people: people::read(&self.db).map_err(self.failed("read users, roles and tokens"))?,
             secrets: self.secrets()?,
             archived: self.archived()?,
         })
@@ -282,23 +282,6 @@ impl Store {
             source,
             writer: schema::writer(&self.db).unwrap_or_default(),
         })
-    }
-
-    fn tokens(&self) -> Result<Vec<(TokenHash, TokenView)>, StoreError> {
-        let failed = |source| self.failed("read tokens")(source);
-        let mut rows = self.db.prepare("SELECT name, user, admin, hash, at FROM tokens").map_err(failed)?;
-        let rows = rows
-            .query_map([], |row| {
-                let view = TokenView {
-                    name: row.get(0)?,
-                    user: row.get(1)?,
-                    admin: row.get(2)?,
-                    created_ms: count(row.get(4)?),
-                };
-                Ok((row.get(3)?, view))
-            })
-            .map_err(failed)?;
-        rows.collect::<Result<_, _>>().map_err(failed)
     }
 
     fn secrets(&self) -> Result<BTreeMap<String, Vec<u8>>, StoreError> {
@@ -422,15 +405,7 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> rusqlite::Result<u64> {
 
 fn apply_administration(tx: &Transaction<'_>, write: &Write) -> rusqlite::Result<()> {
     match write {
-        Write::Token(hash, view) => {
-            tx.execute(
-                "INSERT OR REPLACE INTO tokens (name, user, admin, hash, at) VALUES (?1,?2,?3,?4,?5)",
-                params![view.name, view.user, view.admin, hash, whole(view.created_ms)],
-            )?;
-        }
-        Write::RevokeToken(name) => {
-            tx.execute("DELETE FROM tokens WHERE name = ?1", [name])?;
-        }
+        Write::People(change) => people::apply(tx, change)?,
         Write::Secret { name, sealed, at } => {
             tx.execute(
                 "INSERT OR REPLACE INTO secrets (name, sealed, at) VALUES (?1,?2,?3)",

@@ -6,10 +6,23 @@ use std::path::Path;
 use std::time::Duration;
 
 /// The format this version writes. How formats follow each other: docs/decisions/0061-what-is-stored-is-read-by-later-builds.md.
-pub(super) const FORMAT: i64 = 2;
+pub(super) const FORMAT: i64 = 3;
 
 /// What makes of each format the next one: the first makes format 2 of format 1.
-const STEPS: [&str; 1] = ["CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);"];
+const STEPS: [&str; 2] = ["CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);", TO_3];
+
+/// Users and roles. Whoever had a token becomes a user with what that token could do, in the whole pool.
+const TO_3: &str = "
+CREATE TABLE users (name TEXT PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE roles (user TEXT NOT NULL, queue TEXT NOT NULL, source TEXT NOT NULL, role TEXT NOT NULL, PRIMARY KEY (user, queue, source)) WITHOUT ROWID;
+CREATE TABLE sessions (name BLOB PRIMARY KEY, user TEXT NOT NULL, token BLOB, at INTEGER NOT NULL);
+ALTER TABLE tokens RENAME TO tokens_before;
+CREATE TABLE tokens (name TEXT PRIMARY KEY, user TEXT NOT NULL, role TEXT NOT NULL, project TEXT NOT NULL, hash BLOB NOT NULL, at INTEGER NOT NULL, expires INTEGER);
+INSERT INTO tokens SELECT name, user, CASE admin WHEN 1 THEN 'admin' ELSE 'member' END, '', hash, at, NULL FROM tokens_before;
+INSERT INTO users SELECT user, CAST(json_object('name', user, 'origin', 'local', 'created_ms', MIN(at)) AS BLOB) FROM tokens_before GROUP BY user;
+INSERT INTO roles SELECT user, '', 'hand', CASE MAX(admin) WHEN 1 THEN 'admin' ELSE 'member' END FROM tokens_before GROUP BY user;
+DROP TABLE tokens_before;
+";
 
 /// The tables of a new database.
 const TABLES: &str = "
@@ -26,7 +39,10 @@ CREATE INDEX jobs_by_end ON jobs (ended);
 CREATE TABLE keys (key TEXT PRIMARY KEY, hash BLOB NOT NULL, record INTEGER NOT NULL, job INTEGER, at INTEGER NOT NULL);
 CREATE INDEX keys_by_record ON keys (record);
 CREATE INDEX keys_by_age ON keys (at);
-CREATE TABLE tokens (name TEXT PRIMARY KEY, user TEXT NOT NULL, admin INTEGER NOT NULL, hash BLOB NOT NULL, at INTEGER NOT NULL);
+CREATE TABLE users (name TEXT PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE roles (user TEXT NOT NULL, queue TEXT NOT NULL, source TEXT NOT NULL, role TEXT NOT NULL, PRIMARY KEY (user, queue, source)) WITHOUT ROWID;
+CREATE TABLE sessions (name BLOB PRIMARY KEY, user TEXT NOT NULL, token BLOB, at INTEGER NOT NULL);
+CREATE TABLE tokens (name TEXT PRIMARY KEY, user TEXT NOT NULL, role TEXT NOT NULL, project TEXT NOT NULL, hash BLOB NOT NULL, at INTEGER NOT NULL, expires INTEGER);
 CREATE TABLE secrets (name TEXT PRIMARY KEY, sealed BLOB NOT NULL, at INTEGER NOT NULL);
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 ";

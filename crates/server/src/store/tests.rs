@@ -1,9 +1,12 @@
 //! What the database makes of torn files, and of rows it cannot read.
 
 use super::*;
+use crate::auth::people::People;
+use crate::auth::rights::Role;
 use crate::testing::TempDir;
 use pond_core::engine::{Engine, Settings};
 use pond_core::event::{Actor, Event};
+use pond_core::ids::UserName;
 use pond_core::substrate::Entry;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -61,7 +64,7 @@ fn a_newer_format_is_refused() {
     drop(store);
     let refusal = Store::open(dir.path()).unwrap_err();
     assert!(matches!(refusal, StoreError::TooNew { found: 99, .. }), "{refusal}");
-    let next = "has format 99, written by an early version; this version reads up to 2: use that one, or a newer one";
+    let next = "has format 99, written by an early version; this version reads up to 3: use that one, or a newer one";
     assert!(refusal.to_string().ends_with(next), "{refusal}");
 }
 
@@ -99,10 +102,22 @@ fn an_older_format_is_brought_up_to_date_and_a_copy_kept() {
     let dir = TempDir::new();
     let mut store = Store::open(dir.path()).unwrap();
     store.commit(&[record(1), record(2)]).unwrap();
-    store.db.execute_batch("DROP TABLE meta; PRAGMA user_version = 1").unwrap();
+    let before = "DROP TABLE meta; DROP TABLE users; DROP TABLE roles; DROP TABLE sessions; DROP TABLE tokens; \
+                  CREATE TABLE tokens (name TEXT PRIMARY KEY, user TEXT NOT NULL, admin INTEGER NOT NULL, hash BLOB NOT NULL, at INTEGER NOT NULL); \
+                  INSERT INTO tokens VALUES ('a', 'ann', 0, zeroblob(32), 5), ('b', 'ann', 1, zeroblob(32), 7), ('c', 'bob', 0, zeroblob(32), 9); \
+                  PRAGMA user_version = 1";
+    store.db.execute_batch(before).unwrap();
     drop(store);
     let mut store = Store::open(dir.path()).unwrap();
-    assert_eq!(store.found().unwrap().records.len(), 2);
+    let found = store.found().unwrap();
+    assert_eq!(found.records.len(), 2);
+    // Who had a token keeps what it could do.
+    let people = People::new("owner", UserName::from("owner"), found.people);
+    let may = |user: &str| people.of_user(&UserName::from(user)).unwrap().role_at("");
+    assert_eq!([may("ann"), may("bob")], [Some(Role::Admin), Some(Role::Member)]);
+    let tokens: Vec<_> = people.tokens().iter().map(|token| (token.user.clone(), token.scope.role)).collect();
+    let expected = [("ann", Role::Member), ("ann", Role::Admin), ("bob", Role::Member)];
+    assert_eq!(tokens, expected.map(|(user, role)| (user.to_owned(), role)));
     store.commit(&[Write::Writer]).unwrap();
     assert_eq!(schema::writer(&store.db).unwrap().as_deref(), Some(env!("CARGO_PKG_VERSION")));
     drop(store);

@@ -1,14 +1,15 @@
-//! Tokens, queues, names of secrets and the audit log: for administrators.
+//! Users, projects, tokens, queues, names of secrets and the audit log: for administrators.
 
 use super::form::{Fields, Signed};
 use super::session::Visitor;
 use super::{Oops, Page, Shell, assets, render, show};
 use crate::api::extract::{Body1, Name};
 use crate::api::types::{
-    EventQuery, EventView, NewToken, Problem, QueueAmounts, QueueBody, QueueView, SecretView, TokenBody,
-    TokenView,
+    EventQuery, EventView, NewToken, PasswordBody, Problem, ProjectView, QueueAmounts, QueueBody, QueueView,
+    RoleBody, SecretView, TokenBody, TokenView, UserBody, UserView,
 };
-use crate::api::{Shared, events, keys, pool};
+use crate::api::{Shared, events, keys, people, pool};
+use crate::auth::rights::{Place, Right, Role, Scope};
 use askama::Template;
 use axum::extract::{Query, State as Extract};
 use axum::http::{StatusCode, Uri};
@@ -17,18 +18,22 @@ use pond_core::units::{Bytes, MilliCpu};
 use serde::Deserialize;
 
 /// Entries of the audit log on a page.
-const ENTRIES: usize = 100;
+const ENTRIES: u32 = 100;
 
 #[derive(Template)]
 #[template(path = "admin.html")]
 struct AdminPage {
     shell: Shell,
+    users: Vec<UserView>,
+    projects: Vec<ProjectView>,
     tokens: Vec<TokenView>,
     made: Option<NewToken>,
     queues: Vec<QueueView>,
     edited: Option<QueueView>,
     secrets: Vec<SecretView>,
+    wish: Wish,
     audit: Vec<EventView>,
+    older: Option<String>,
 }
 
 /// What can be guaranteed and limited.
@@ -87,6 +92,18 @@ impl AdminPage {
         &FIELDS
     }
 
+    const fn roles() -> [Role; 4] {
+        Role::ALL
+    }
+
+    /// Roles in one line.
+    fn places(user: &UserView) -> String {
+        let place = |path: &String| if path.is_empty() { "the pool".to_owned() } else { path.clone() };
+        let parts: Vec<String> =
+            user.roles.iter().map(|(path, role)| format!("{role} of {}", place(path))).collect();
+        if parts.is_empty() { "–".to_owned() } else { parts.join(", ") }
+    }
+
     /// The settings that the form for queues holds at first.
     fn settings(&self) -> QueueBody {
         self.edited.as_ref().map(|queue| queue.settings.clone()).unwrap_or_default()
@@ -120,11 +137,39 @@ fn exact_bytes(bytes: u64) -> String {
     whole.map_or_else(|| format!("{bytes}B"), |(size, unit)| format!("{}{unit}", bytes / size))
 }
 
-/// Which queue's settings are in the form.
-#[derive(Default, Deserialize)]
+/// Which queue's settings are in the form, and which entries of the audit log are shown.
+#[derive(Clone, Default, Deserialize)]
 #[serde(default)]
-pub struct Edit {
+pub struct Wish {
     queue: Option<String>,
+    actor: String,
+    from: String,
+    kind: String,
+    until: Option<u64>,
+}
+
+impl Wish {
+    fn query(&self) -> EventQuery {
+        let some = |text: &str| (!text.trim().is_empty()).then(|| text.trim().to_owned());
+        EventQuery {
+            actor: some(&self.actor),
+            from: some(&self.from),
+            kind: some(&self.kind),
+            audit: Some(true),
+            newest: Some(true),
+            until: self.until,
+            limit: Some(ENTRIES),
+            ..EventQuery::default()
+        }
+    }
+
+    /// The address of older entries.
+    fn older(&self, until: u64) -> String {
+        let pairs = [("actor", &self.actor), ("from", &self.from), ("kind", &self.kind)];
+        let given = pairs.iter().filter(|(_, value)| !value.is_empty());
+        let given: String = given.map(|(key, value)| format!("{key}={}&", show::in_query(value))).collect();
+        format!("/admin?{given}until={until}#audit")
+    }
 }
 
 /// The page of administrators.
@@ -132,48 +177,92 @@ pub async fn page(
     Extract(shared): Extract<Shared>,
     visitor: Visitor,
     here: Uri,
-    Query(edit): Query<Edit>,
+    Query(wish): Query<Wish>,
 ) -> Page {
-    show_page(shared, &visitor, &here, edit, None).await
+    show_page(shared, &visitor, &here, wish, None).await
 }
 
 async fn show_page(
     shared: Shared,
     visitor: &Visitor,
     here: &Uri,
-    edit: Edit,
+    wish: Wish,
     made: Option<NewToken>,
 ) -> Page {
     let caller = || visitor.caller.clone();
-    caller().must_be_admin()?;
+    caller().must(Right::Operate, Place::Pool)?;
     let state = || Extract(shared.clone());
+    let users = people::users(state(), caller()).await?.0;
+    let projects = people::projects(state(), caller()).await?.0;
     let tokens = keys::tokens(state(), caller()).await?.0;
     let queues = pool::queues(state(), caller()).await?.0;
     let secrets = keys::secrets(state(), caller()).await?.0;
-    let since = shared.feed.last().saturating_sub(5000);
-    let query = EventQuery { since: Some(since), limit: Some(1000), ..EventQuery::default() };
-    let mut audit: Vec<EventView> = Vec::new();
-    for kind in ["request.", "token.", "secret.", "queue.", "server.", "job.submitted"] {
-        let query = EventQuery { kind: Some(kind.to_owned()), ..query.clone() };
-        audit.extend(events::page(&shared, query).await?.events);
-    }
-    audit.sort_by_key(|event| std::cmp::Reverse(event.seq));
-    audit.truncate(ENTRIES);
-    let edited = edit.queue.and_then(|path| queues.iter().find(|queue| queue.path == path).cloned());
+    let audit = events::page(&shared, &visitor.caller, wish.query()).await?;
+    let older = audit.next.map(|until| wish.older(until));
+    let audit = audit.events;
+    let edited =
+        wish.queue.as_ref().and_then(|path| queues.iter().find(|queue| queue.path == *path).cloned());
     let mut shell = Shell::new(visitor, "Administration", "admin", here);
     // The secret is shown once; a refresh would take it away.
     shell.live = made.is_none();
-    render(&AdminPage { shell, tokens, made, queues, edited, secrets, audit })
+    render(&AdminPage { shell, users, projects, tokens, made, queues, edited, secrets, wish, audit, older })
+}
+
+/// Adds a user, or changes one.
+pub async fn set_user(Extract(shared): Extract<Shared>, form: Signed) -> Result<Response, Oops> {
+    let Signed { visitor, fields } = form;
+    let name = name(&fields, "name")?;
+    let disabled = match fields.get("disabled") {
+        "yes" => Some(true),
+        "no" => Some(false),
+        _ => None,
+    };
+    let rate = fields.number("rate")?.map(|rate| u32::try_from(rate).unwrap_or(u32::MAX));
+    let body = Body1(UserBody { disabled, rate });
+    drop(people::set_user(Extract(shared), visitor.caller, Name(name), body).await?);
+    Ok(Redirect::to("/admin#users").into_response())
+}
+
+/// Sets a user's password.
+pub async fn set_password(Extract(shared): Extract<Shared>, form: Signed) -> Result<Response, Oops> {
+    let Signed { visitor, fields } = form;
+    let name = name(&fields, "name")?;
+    let body = Body1(PasswordBody { new: fields.whole("password").to_owned(), current: None });
+    people::set_password(Extract(shared), visitor.caller, Name(name), body).await?;
+    Ok(Redirect::to("/admin#users").into_response())
+}
+
+/// Gives or takes a role.
+pub async fn set_role(Extract(shared): Extract<Shared>, form: Signed) -> Result<Response, Oops> {
+    let Signed { visitor, fields } = form;
+    let user = name(&fields, "user")?;
+    let role = role(&fields)?;
+    let body = Body1(RoleBody { user, project: fields.get("project").to_owned(), role });
+    drop(people::set_role(Extract(shared), visitor.caller, body).await?);
+    Ok(Redirect::to("/admin#projects").into_response())
+}
+
+/// The role of a form; none chosen, none.
+fn role(fields: &Fields) -> Result<Option<Role>, Problem> {
+    match fields.get("role") {
+        "" => Ok(None),
+        word => Role::named(word).map(Some).ok_or_else(|| bad_field("role", "is none that there is")),
+    }
 }
 
 /// Makes a token and shows its secret this one time.
 pub async fn make_token(Extract(shared): Extract<Shared>, form: Signed) -> Page {
+    const DAY_MS: u64 = 86_400_000;
     let Signed { visitor, fields } = form;
-    let body = TokenBody { user: fields.get("user").to_owned(), admin: fields.get("admin") == "on" };
+    let scope =
+        Scope { role: role(&fields)?.unwrap_or(Role::Admin), project: fields.get("project").to_owned() };
+    let user = Some(fields.get("user").to_owned()).filter(|user| !user.is_empty());
+    let valid_ms = fields.number("days")?.map(|days| days.saturating_mul(DAY_MS));
+    let body = TokenBody { user, scope, valid_ms };
     let name = name(&fields, "name")?;
     let made =
         keys::set_token(Extract(shared.clone()), visitor.caller.clone(), Name(name), Body1(body)).await?;
-    show_page(shared, &visitor, &Uri::from_static("/admin"), Edit::default(), Some(made.1.0)).await
+    show_page(shared, &visitor, &Uri::from_static("/admin"), Wish::default(), Some(made.1.0)).await
 }
 
 fn name(fields: &Fields, field: &str) -> Result<String, Problem> {

@@ -55,7 +55,7 @@ pub async fn page(Extract(shared): Extract<Shared>, visitor: Visitor, here: Uri)
     let mut told = Vec::new();
     for kind in ["node.", "device."] {
         let query = EventQuery { kind: Some(kind.to_owned()), limit: Some(1000), ..EventQuery::default() };
-        told.extend(events::page(&shared, query).await?.events);
+        told.extend(events::page(&shared, &visitor.caller, query).await?.events);
     }
     told.sort_by_key(|event| std::cmp::Reverse(event.seq));
     told.truncate(20);

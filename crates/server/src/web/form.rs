@@ -23,6 +23,12 @@ impl Fields {
         self.0.get(name).map_or("", |value| value.trim())
     }
 
+    /// A field as it came.
+    #[must_use]
+    pub fn whole(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", String::as_str)
+    }
+
     /// A number, where one came.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use crate::api::types::{
     ActionBody, EventQuery, EventView, JobDetail, JobKind, LogLine, LogQuery, Problem, WhyQuery, WhyView,
 };
 use crate::api::{Shared, events, jobs, output};
+use crate::auth::rights::{Place, Right};
 use askama::Template;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, State as Extract};
@@ -75,7 +76,8 @@ pub async fn page(
     let events = events::of_job(state(), caller(), JobNumber(id), Params(query)).await?.0.events;
     let shell = Shell::new(&visitor, format!("{} · {id}", job.summary.name), "queue", &here);
     let stretches = stretches(&job, &events, shell.now);
-    let mine = visitor.caller.may_act_for(&job.summary.user);
+    let mine =
+        visitor.caller.may(Right::Handle, Place::Job { user: &job.summary.user, queue: &job.summary.queue });
     let is_env = job.summary.kind == JobKind::Env;
     render(&JobPage { shell, tab: "overview", job, why, events, stretches, mine, index, is_env })
 }
@@ -198,7 +200,8 @@ pub async fn logs(
     let cut = lines.len() >= most;
     lines.drain(..lines.len().saturating_sub(most));
     let shell = Shell::new(&visitor, format!("Output of {} · {id}", job.summary.name), "queue", &here);
-    let mine = visitor.caller.may_act_for(&job.summary.user);
+    let mine =
+        visitor.caller.may(Right::Handle, Place::Job { user: &job.summary.user, queue: &job.summary.queue });
     let is_env = job.summary.kind == JobKind::Env;
     render(&LogsPage { shell, tab: "logs", job, wish, lines, cut, mine, is_env })
 }
@@ -225,7 +228,8 @@ pub async fn spec(
     let shell = Shell::new(&visitor, format!("Request of {} · {id}", job.summary.name), "queue", &here);
     // The spec came from JSON; serde_json cannot fail on it.
     let text = serde_json::to_string_pretty(&job.spec).unwrap_or_default();
-    let mine = visitor.caller.may_act_for(&job.summary.user);
+    let mine =
+        visitor.caller.may(Right::Handle, Place::Job { user: &job.summary.user, queue: &job.summary.queue });
     let is_env = job.summary.kind == JobKind::Env;
     render(&SpecPage { shell, tab: "spec", job, text, mine, is_env })
 }

@@ -25,16 +25,16 @@ mod usage;
 
 pub use session::{LINK_LIFE, Web};
 
+use crate::api::Shared;
+use crate::api::doors::{Doors, Need};
 use crate::api::guard::Caller;
 use crate::api::types::{API, Problem};
-use crate::api::{Gate, Shared};
+use crate::auth::rights::{Place, Right};
 use crate::clock;
 use askama::Template;
-use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
-use axum::routing::{get, post};
 use session::Visitor;
 
 /// Nothing but our own files; no inline script or style; in nobody's frame.
@@ -42,31 +42,37 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// Every page.
-pub fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/", get(home::page))
-        .route("/map", get(map::page))
-        .route("/map.json", get(map::data))
-        .route("/queue", get(queue::page))
-        .route("/envs", get(queue::envs))
-        .route("/jobs/{id}", get(job::page))
-        .route("/jobs/{id}/logs", get(job::logs))
-        .route("/jobs/{id}/spec", get(job::spec))
-        .route("/jobs/{id}/samples.json", get(job::samples))
-        .route("/jobs/{id}/{verb}", post(job::act))
-        .route("/usage", get(usage::page))
-        .route("/capacity", get(capacity::page))
-        .route("/capacity/{node}/{verb}", post(capacity::act))
-        .route("/scheduler", get(scheduler::page))
-        .route("/admin", get(admin::page))
-        .route("/admin/tokens", post(admin::make_token))
-        .route("/admin/tokens/remove", post(admin::remove_token))
-        .route("/admin/queues", post(admin::set_queue))
-        .route("/admin/queues/remove", post(admin::remove_queue))
-        .route("/live", get(live::stream))
-        .route("/login", get(login::page).post(login::enter))
-        .route("/logout", post(login::leave))
-        .route("/assets/{name}", get(assets::serve))
+pub fn routes(doors: Doors) -> Doors {
+    let see = Need::Right(Right::See);
+    let operate = Need::Right(Right::Operate);
+    doors
+        .get("/", see, home::page)
+        .get("/map", see, map::page)
+        .get("/map.json", see, map::data)
+        .get("/queue", see, queue::page)
+        .get("/envs", see, queue::envs)
+        .get("/jobs/{id}", see, job::page)
+        .get("/jobs/{id}/logs", Need::Right(Right::Handle), job::logs)
+        .get("/jobs/{id}/spec", see, job::spec)
+        .get("/jobs/{id}/samples.json", see, job::samples)
+        .post("/jobs/{id}/{verb}", Need::Right(Right::Handle), job::act)
+        .get("/usage", see, usage::page)
+        .get("/capacity", see, capacity::page)
+        .post("/capacity/{node}/{verb}", operate, capacity::act)
+        .get("/scheduler", see, scheduler::page)
+        .get("/admin", operate, admin::page)
+        .post("/admin/tokens", operate, admin::make_token)
+        .post("/admin/tokens/remove", operate, admin::remove_token)
+        .post("/admin/queues", Need::Right(Right::Shape), admin::set_queue)
+        .post("/admin/queues/remove", Need::Right(Right::Shape), admin::remove_queue)
+        .post("/admin/users", operate, admin::set_user)
+        .post("/admin/users/password", operate, admin::set_password)
+        .post("/admin/roles", Need::Right(Right::People), admin::set_role)
+        .get("/live", see, live::stream)
+        .get("/login", Need::Nothing, login::page)
+        .post("/login", Need::Nothing, login::enter)
+        .post("/logout", Need::Somebody, login::leave)
+        .get("/assets/{name}", Need::Nothing, assets::serve)
 }
 
 /// Whether an address is a page's and not the API's.
@@ -75,29 +81,23 @@ pub fn owns(path: &str) -> bool {
     !path.starts_with("/api/") && path != API && path != "/metrics"
 }
 
-/// Finds out who a request for a page comes from. What is open goes through without.
+/// Finds out who a request for a page comes from.
 ///
 /// # Errors
-/// The way to the login page; or a refusal, where that would be no use.
-pub fn admit(shared: &Shared, request: &mut Request, from: String) -> Result<(), Box<Response>> {
+/// A form of another site.
+pub fn find(shared: &Shared, request: &mut Request, from: String) -> Result<Option<Caller>, Box<Response>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         same_origin(request.headers()).map_err(|problem| Box::new(Oops(problem).into_response()))?;
     }
-    let path = request.uri().path();
-    let open = path == "/login" || path.starts_with("/assets/");
-    match shared.web.visitor(&shared.gate, request.headers(), from) {
-        Some(visitor) => {
-            request.extensions_mut().insert(visitor.caller.clone());
-            request.extensions_mut().insert(visitor);
-            Ok(())
-        }
-        None if open => Ok(()),
-        None => Err(Box::new(turn_away(request))),
-    }
+    Ok(shared.web.visitor(&shared.gate, request.headers(), from).map(|visitor| {
+        let caller = visitor.caller.clone();
+        request.extensions_mut().insert(visitor);
+        caller
+    }))
 }
 
 /// To the login page and back, for what a person opened; plainly no to what a script asked for.
-fn turn_away(request: &Request) -> Response {
+pub fn turn_away(request: &Request) -> Response {
     let wants = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let page = wants("accept").is_none_or(|accept| accept.contains("text/html") || accept == "*/*");
     let by_script = wants("hx-request").is_some() || !page;
@@ -172,7 +172,7 @@ impl Shell {
             title: title.into(),
             section,
             user: visitor.caller.principal.user.to_string(),
-            admin: visitor.caller.principal.admin,
+            admin: visitor.caller.may(Right::Operate, Place::Pool),
             csrf: visitor.csrf.clone(),
             here: here.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
             live: true,
@@ -230,8 +230,4 @@ fn cookie_name(headers: &HeaderMap) -> String {
     let port: String =
         host.rsplit(':').next().unwrap_or_default().chars().filter(char::is_ascii_digit).collect();
     format!("pond_{port}")
-}
-
-fn caller_of(gate: &Gate, token: &crate::auth::TokenHash, from: String) -> Option<Caller> {
-    Some(Caller { principal: gate.tokens.of_hash(token)?, token: *token, from })
 }

@@ -1,22 +1,29 @@
 //! Who is logged in: sessions of browsers, and links that log in once.
 //!
-//! A session stands for a token: it ends when the token is revoked, and with the server. What a browser holds is a random
-//! name; the server keeps its hash.
+//! A session stands for a token, and ends with it; or for a user who gave a password or came from an identity provider,
+//! and ends when the password changes. What a browser holds is a random name; the server keeps its hash, in memory and in
+//! the database, so that a restart logs nobody out.
 
-use super::{caller_of, cookie_name};
+use super::cookie_name;
 use crate::api::guard::Caller;
 use crate::api::types::Problem;
 use crate::api::{Gate, Shared};
+use crate::auth::people::{PeopleChange, Session};
+use crate::auth::tries::Tries;
 use crate::auth::{TokenHash, hash};
-use crate::state;
+use crate::pool::inbox::Handle;
+use crate::store::Write;
+use crate::{clock, state};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
+use pond_core::event::Actor;
+use pond_core::ids::UserName;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A session nobody used for this long is over.
+/// A session nobody used for this long is over; a restart of the server counts as use.
 const IDLE: Duration = Duration::from_secs(12 * 3600);
 /// Every session is over after this long.
 const LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -26,10 +33,6 @@ const SESSIONS: usize = 4096;
 pub const LINK_LIFE: Duration = Duration::from_secs(120);
 /// Links that were not used yet.
 const LINKS: usize = 64;
-/// Wrong tokens from one address in [`FAILURE_SPAN`].
-const FAILURES: u32 = 10;
-/// How long wrong tokens are held against an address.
-const FAILURE_SPAN: Duration = Duration::from_secs(60);
 
 /// Who is logged in.
 #[derive(Debug)]
@@ -37,27 +40,19 @@ pub struct Web {
     /// Whether cookies may only travel encrypted.
     tls: bool,
     doors: Mutex<Doors>,
+    /// Wrong tokens, codes and passwords.
+    pub tries: Tries,
 }
 
 #[derive(Debug, Default)]
 struct Doors {
-    sessions: BTreeMap<TokenHash, Session>,
+    sessions: BTreeMap<TokenHash, (Session, Instant)>,
     links: BTreeMap<TokenHash, (TokenHash, Instant)>,
-    failures: BTreeMap<String, (u32, Instant)>,
 }
 
-#[derive(Clone, Debug)]
-struct Session {
-    token: TokenHash,
-    csrf: String,
-    made: Instant,
-    used: Instant,
-}
-
-impl Session {
-    fn is_over(&self, now: Instant) -> bool {
-        now.duration_since(self.used) > IDLE || now.duration_since(self.made) > LIFE
-    }
+fn is_over(session: &Session, used: Instant, now: Instant) -> bool {
+    let life = u64::try_from(LIFE.as_millis()).unwrap_or(u64::MAX);
+    now.duration_since(used) > IDLE || clock::wall_ms().saturating_sub(session.made_ms) > life
 }
 
 /// Who a request for a page comes from.
@@ -72,10 +67,13 @@ pub struct Visitor {
 }
 
 impl Web {
-    /// Nobody is logged in yet.
+    /// Logged in is whoever was.
     #[must_use]
-    pub fn new(tls: bool) -> Self {
-        Self { tls, doors: Mutex::default() }
+    pub fn new(tls: bool, sessions: Vec<Session>) -> Self {
+        let now = Instant::now();
+        let sessions = sessions.into_iter().map(|session| (session.name, (session, now))).collect();
+        let doors = Mutex::new(Doors { sessions, links: BTreeMap::new() });
+        Self { tls, doors, tries: Tries::default() }
     }
 
     fn doors(&self) -> MutexGuard<'_, Doors> {
@@ -85,44 +83,89 @@ impl Web {
     /// Whose session a request brings.
     #[must_use]
     pub fn visitor(&self, gate: &Gate, headers: &HeaderMap, from: String) -> Option<Visitor> {
-        let name = hash(&cookie(headers)?);
+        let cookie = cookie(headers)?;
+        let name = hash(&cookie);
         let now = Instant::now();
         let mut doors = self.doors();
-        let session = doors.sessions.get_mut(&name)?;
-        let caller = caller_of(gate, &session.token, from).filter(|_| !session.is_over(now));
-        let Some(caller) = caller else {
+        let (session, used) = doors.sessions.get_mut(&name)?;
+        let principal = match &session.token {
+            Some(token) => gate.people.of_token(token, clock::wall_ms()),
+            None => gate.people.of_user(&session.user),
+        };
+        let Some(principal) = principal.filter(|_| !is_over(session, *used, now)) else {
             doors.sessions.remove(&name);
             return None;
         };
-        session.used = now;
-        Some(Visitor { caller, csrf: session.csrf.clone(), session: name })
+        *used = now;
+        let caller = Caller { principal, token: session.token, from };
+        // Bound to the cookie, which no other site can read, and of no use for finding it.
+        let csrf = state::hex(&hash(&format!("form\n{cookie}")));
+        Some(Visitor { caller, csrf, session: name })
     }
 
-    /// Begins a session for a token and gives the cookie of it.
+    /// Begins a session for a user, and for the token they showed if they did, and gives the cookie of it. While the database cannot be
+    /// written the session is kept in memory alone: who would set that right must get in.
     ///
     /// # Errors
-    /// When the kernel has no randomness.
-    pub fn begin(&self, token: TokenHash, headers: &HeaderMap) -> Result<String, Problem> {
-        let name = random()?;
-        let now = Instant::now();
-        let session = Session { token, csrf: random()?, made: now, used: now };
-        let mut doors = self.doors();
-        doors.sessions.retain(|_, session| !session.is_over(now));
-        if doors.sessions.len() >= SESSIONS
-            && let Some(oldest) =
-                doors.sessions.iter().min_by_key(|(_, session)| session.used).map(|(name, _)| *name)
-        {
-            doors.sessions.remove(&oldest);
+    /// When the kernel has no randomness, or the pool does not answer.
+    pub async fn begin(
+        &self,
+        handle: &Handle,
+        actor: Actor,
+        user: UserName,
+        token: Option<TokenHash>,
+        headers: &HeaderMap,
+    ) -> Result<String, Problem> {
+        let name = state::random_hex().map_err(|_why| Problem::internal("no randomness from the kernel"))?;
+        let session = Session { name: hash(&name), user: user.clone(), token, made_ms: clock::wall_ms() };
+        let over = self.put(session.clone());
+        for gone in over {
+            forget(handle, &actor, PeopleChange::SessionOver(gone)).await?;
         }
-        doors.sessions.insert(hash(&name), session);
+        let text = format!("{user} logged in");
+        let write = Write::People(PeopleChange::Session(session));
+        unless_read_only(handle.change(actor, write, "login.done", text).await)?;
         Ok(self.set_cookie(headers, &name, LIFE.as_secs()))
     }
 
+    /// Takes a session in, and gives those that are over or had to make room.
+    fn put(&self, session: Session) -> Vec<TokenHash> {
+        let now = Instant::now();
+        let mut doors = self.doors();
+        let over = doors.sessions.iter().filter(|(_, (session, used))| is_over(session, *used, now));
+        let mut gone: Vec<TokenHash> = over.map(|(name, _)| *name).collect();
+        if doors.sessions.len() - gone.len() >= SESSIONS {
+            gone.extend(doors.sessions.iter().min_by_key(|(_, (_, used))| *used).map(|(name, _)| *name));
+        }
+        for name in &gone {
+            doors.sessions.remove(name);
+        }
+        doors.sessions.insert(session.name, (session, now));
+        gone
+    }
+
     /// Ends a visitor's session and gives the cookie that forgets it.
-    #[must_use]
-    pub fn end(&self, visitor: &Visitor, headers: &HeaderMap) -> String {
+    ///
+    /// # Errors
+    /// When the pool does not answer.
+    pub async fn end(
+        &self,
+        handle: &Handle,
+        visitor: &Visitor,
+        headers: &HeaderMap,
+    ) -> Result<String, Problem> {
         self.doors().sessions.remove(&visitor.session);
-        self.set_cookie(headers, "", 0)
+        forget(handle, &visitor.caller.actor(), PeopleChange::SessionOver(visitor.session)).await?;
+        Ok(self.set_cookie(headers, "", 0))
+    }
+
+    /// Ends all sessions that a user's password or provider began.
+    ///
+    /// # Errors
+    /// When the pool does not answer.
+    pub async fn end_all_of(&self, handle: &Handle, caller: &Caller, user: &UserName) -> Result<(), Problem> {
+        self.doors().sessions.retain(|_, (session, _)| session.user != *user || session.token.is_some());
+        forget(handle, &caller.actor(), PeopleChange::SessionsOver(user.clone())).await
     }
 
     fn set_cookie(&self, headers: &HeaderMap, value: &str, seconds: u64) -> String {
@@ -136,7 +179,7 @@ impl Web {
     /// # Errors
     /// When the kernel has no randomness.
     pub fn make_link(&self, token: TokenHash) -> Result<String, Problem> {
-        let code = random()?;
+        let code = state::random_hex().map_err(|_why| Problem::internal("no randomness from the kernel"))?;
         let now = Instant::now();
         let mut doors = self.doors();
         doors.links.retain(|_, (_, made)| now.duration_since(*made) <= LINK_LIFE);
@@ -158,29 +201,18 @@ impl Web {
         let (token, made) = self.doors().links.remove(&hash(code))?;
         (made.elapsed() <= LINK_LIFE).then_some(token)
     }
-
-    /// # Errors
-    /// 429 to an address that tried wrong tokens often.
-    pub fn may_try(&self, from: &str) -> Result<(), Problem> {
-        let mut doors = self.doors();
-        doors.failures.retain(|_, (_, first)| first.elapsed() <= FAILURE_SPAN);
-        match doors.failures.get(from) {
-            Some((count, _)) if *count >= FAILURES => {
-                Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_tries", "too many wrong tokens")
-                    .with_next("wait a minute"))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// A wrong token came from there.
-    pub fn failed(&self, from: &str) {
-        self.doors().failures.entry(from.to_owned()).or_insert((0, Instant::now())).0 += 1;
-    }
 }
 
-fn random() -> Result<String, Problem> {
-    state::random_hex().map_err(|_why| Problem::internal("no randomness from the kernel"))
+/// Writes the end of sessions down. What cannot be written is over in memory, which is what counts until a restart.
+async fn forget(handle: &Handle, actor: &Actor, change: PeopleChange) -> Result<(), Problem> {
+    unless_read_only(handle.change_quietly(actor.clone(), Write::People(change)).await)
+}
+
+fn unless_read_only(done: Result<(), Problem>) -> Result<(), Problem> {
+    match done {
+        Err(problem) if problem.code == "read_only" => Ok(()),
+        done => done,
+    }
 }
 
 /// The value of our cookie.

@@ -91,6 +91,24 @@ impl Client {
     pub fn delete(&self, path: &str) -> Answer {
         self.request("DELETE", path, &[], b"")
     }
+    /// Adds a user with these roles and gives a client with a token of theirs, named as they are.
+    #[track_caller]
+    pub fn add_user(&self, name: &str, roles: &[(&str, &str)]) -> Self {
+        self.put(&format!("/api/v1/users/{name}"), &serde_json::json!({})).expect(200);
+        for (project, role) in roles {
+            let body = serde_json::json!({"user": name, "project": project, "role": role});
+            self.put("/api/v1/roles", &body).expect(200);
+        }
+        self.token_for(name, name, &serde_json::json!({}))
+    }
+    /// A client with a new token of a user.
+    #[track_caller]
+    pub fn token_for(&self, name: &str, user: &str, body: &Value) -> Self {
+        let mut body = body.clone();
+        body["user"] = Value::from(user);
+        let made = self.put(&format!("/api/v1/tokens/{name}"), &body).expect(201).json();
+        Self { token: made["secret"].as_str().unwrap().to_owned(), ..self.clone() }
+    }
     /// Submits a job of one command, gives its id.
     #[track_caller]
     pub fn run(&self, argv: &[&str]) -> u64 {

@@ -14,7 +14,7 @@ fn an_orderly_end_and_a_new_start_lose_nothing() {
     let pool = Pool::start(folder.path());
     let (running, over) = (pool.client.run(&["sleep"]), pool.client.run(&["exit", "7"]));
     pool.client.put("/api/v1/queues/q", &json!({"weight": 5})).expect(200);
-    let made = pool.client.put("/api/v1/tokens/ci", &json!({"user": "bot"})).expect(201).json();
+    let bot = pool.client.add_user("bot", &[("", "viewer")]);
     pool.client.await_state(running, "running");
     pool.client.await_state(over, "failed");
     let before = pool.client.get(&format!("/api/v1/jobs/{over}")).json();
@@ -25,7 +25,7 @@ fn an_orderly_end_and_a_new_start_lose_nothing() {
     assert_eq!(pool.client.state(running), "running");
     assert_eq!(pool.client.get(&format!("/api/v1/jobs/{over}")).json(), before);
     assert_eq!(pool.client.get("/api/v1/queues/q").json()["settings"]["weight"], 5);
-    let bot = Client { token: made["secret"].as_str().unwrap().to_owned(), ..pool.client.clone() };
+    let bot = Client { address: pool.client.address.clone(), ..bot };
     bot.get("/api/v1/jobs").expect(200);
     // It is adopted: its end is heard, and it ran once.
     pool.farm.end_all(Exit::Code(0));

@@ -175,8 +175,7 @@ fn others_may_look_at_the_list_and_no_more() {
     let pool = Pool::start(folder.path());
     let id = pool.client.run(&["sleep"]);
     pool.client.await_state(id, "running");
-    let made = pool.client.put("/api/v1/tokens/ci", &json!({"user": "bot"})).expect(201).json();
-    let bot = super::Client { token: made["secret"].as_str().unwrap().to_owned(), ..pool.client.clone() };
+    let bot = pool.client.add_user("bot", &[("", "member")]);
     assert_eq!(bot.get("/api/v1/jobs").expect(200).json()["jobs"][0]["id"], id);
     assert!(bot.get(&format!("/api/v1/jobs/{id}")).expect(200).json()["spec"]["run"].is_null());
     bot.post(&format!("/api/v1/jobs/{id}/stop"), &json!({})).problem(403, "forbidden");
@@ -187,11 +186,11 @@ fn others_may_look_at_the_list_and_no_more() {
         ("PUT", "/api/v1/queues/q"),
         ("PUT", "/api/v1/secrets/A"),
         ("PUT", "/api/v1/tokens/more"),
-        ("GET", "/api/v1/tokens"),
+        ("GET", "/api/v1/users"),
     ] {
         let body = match path {
             "/api/v1/secrets/A" => json!({"value": "x"}),
-            "/api/v1/tokens/more" => json!({"user": "bot", "admin": true}),
+            "/api/v1/tokens/more" => json!({"user": "local"}),
             _ => json!({}),
         };
         bot.request(method, path, &[("content-type", "application/json")], body.to_string().as_bytes())
@@ -200,7 +199,7 @@ fn others_may_look_at_the_list_and_no_more() {
     let own = bot.run(&["sleep"]);
     assert_eq!(bot.get(&format!("/api/v1/jobs/{own}")).json()["user"], "bot");
     bot.post(&format!("/api/v1/jobs/{own}/stop"), &json!({"now": true})).expect(200);
-    pool.client.delete("/api/v1/tokens/ci").expect(204);
+    pool.client.delete("/api/v1/tokens/bot").expect(204);
     bot.get("/api/v1/jobs").problem(401, "unauthorized");
 }
 

@@ -9,6 +9,8 @@ mod doors;
 mod farm;
 mod full;
 mod jobs;
+mod people;
+mod roles;
 mod size;
 mod stored;
 mod streams;

@@ -49,7 +49,10 @@ fn submit(client: &Client, body: &Value) -> u64 {
 fn before_the_image(client: &Client) {
     client.put("/api/v1/queues/lab", &json!({"weight": 3, "limit": {"running": 1}})).expect(200);
     client.put("/api/v1/queues/lab/nlp", &json!({"guarantee": {"cpu_milli": 4000}})).expect(200);
-    client.put("/api/v1/tokens/ci", &json!({"user": "bot"})).expect(201);
+    client.put("/api/v1/users/bot", &json!({})).expect(200);
+    let role = json!({"user": "bot", "role": "member"});
+    client.put("/api/v1/roles", &role).expect(200);
+    client.put("/api/v1/tokens/ci", &json!({"user": "bot", "scope": {"role": "member"}})).expect(201);
     for body in [
         asked("fine", &["exit", "0"], json!({})),
         asked("wrong", &["exit", "3"], json!({"retry": {"on": ["failed"], "max": 1}})),
@@ -140,7 +143,10 @@ fn goes_on(file: &Path) {
     assert_eq!(client.get("/api/v1/jobs/2").json()["exit_code"], 3);
     let queue = client.get("/api/v1/queues/lab/nlp").expect(200).json();
     assert_eq!(queue["settings"]["guarantee"]["cpu_milli"], 4000);
-    assert_eq!(client.get("/api/v1/tokens").json()[0]["user"], "bot");
+    // Before there were roles, who had a token could submit anywhere.
+    let token = client.get("/api/v1/tokens").json()[0].clone();
+    assert_eq!((token["user"].as_str(), token["scope"]["role"].as_str()), (Some("bot"), Some("member")));
+    assert_eq!(client.get("/api/v1/users/bot").expect(200).json()["roles"], json!({"": "member"}));
     let told = client.get("/api/v1/events?kind=job.submitted").expect(200).json();
     assert_eq!(told["events"].as_array().unwrap().len(), JOBS.len());
     // And it goes on: what no node could take gets one with the label it wants, what runs ends, what waited for it follows, what is tried again succeeds at last.

@@ -1,0 +1,262 @@
+//! Users, passwords, tokens, sessions: what opens, for how long, and what a thief or a guesser gets.
+
+use super::client::Client;
+use super::web::Browser;
+use super::{Folder, Pool, until};
+use serde_json::{Value, json};
+
+const PASSWORD: &str = "correct horse battery";
+
+fn with_password(pool: &Pool, name: &str) {
+    pool.client.add_user(name, &[("", "member")]);
+    let path = format!("/api/v1/users/{name}/password");
+    pool.client.put(&path, &json!({"new": PASSWORD})).expect(204);
+}
+
+fn form(user: &str, password: &str) -> String {
+    format!("user={user}&password={}", password.replace(' ', "+"))
+}
+
+#[test]
+fn a_password_opens_a_session_and_a_change_ends_it() {
+    let folder = Folder::new();
+    let pool = Pool::start(folder.path());
+    assert!(!Browser::new(&pool.client).get("/login").text().contains("name=\"password\""));
+    with_password(&pool, "ann");
+    let mut browser = Browser::new(&pool.client);
+    assert!(browser.get("/login").text().contains("name=\"password\""));
+    browser.enter(&form("ann", PASSWORD)).expect(303);
+    let page = browser.get("/").expect(200).text();
+    assert!(page.contains("ann") && !page.contains("/admin"), "{page}");
+    browser.get("/admin").expect(403);
+    pool.client.put("/api/v1/users/ann/password", &json!({"new": "another one entirely"})).expect(204);
+    browser.get("/").expect(303);
+    browser.enter(&form("ann", PASSWORD)).expect(401);
+    browser.enter(&form("ann", "another one entirely")).expect(303);
+    pool.client.put("/api/v1/users/ann", &json!({"disabled": true})).expect(200);
+    browser.get("/").expect(303);
+    browser.enter(&form("ann", "another one entirely")).expect(401);
+    pool.client.put("/api/v1/users/ann", &json!({"disabled": false})).expect(200);
+    browser.enter(&form("ann", "another one entirely")).expect(303);
+    pool.client.put("/api/v1/users/ann/password", &json!({"new": "short"})).problem(422, "bad_password");
+    pool.client.put("/api/v1/users/nobody/password", &json!({"new": PASSWORD})).problem(404, "no_such_user");
+    for name in ["a%20b", "pool", "node:x", "%3Cb%3E", "a%2Fb"] {
+        pool.client.put(&format!("/api/v1/users/{name}"), &json!({})).problem(422, "bad_name");
+    }
+}
+
+#[test]
+fn people_change_their_own_password_with_the_one_before() {
+    let folder = Folder::new();
+    let pool = Pool::start(folder.path());
+    with_password(&pool, "ann");
+    let ann = pool.client.token_for("ann2", "ann", &json!({}));
+    let path = "/api/v1/users/ann/password";
+    let refused = ann.put(path, &json!({"new": "mine alone now"})).problem(403, "forbidden");
+    assert_eq!(refused["where"], "current");
+    ann.put(path, &json!({"new": "mine alone now", "current": PASSWORD})).expect(204);
+    // Guessing at the one before through a stolen token is as slow as at the door.
+    for _ in 0..5 {
+        ann.put(path, &json!({"new": "mine alone now", "current": "guess"})).problem(403, "forbidden");
+    }
+    ann.put(path, &json!({"new": "mine alone now", "current": "guess"})).problem(429, "too_many_tries");
+    pool.client.put("/api/v1/users/bob", &json!({})).expect(200);
+    ann.put("/api/v1/users/bob/password", &json!({"new": PASSWORD})).problem(403, "forbidden");
+}
+
+#[test]
+fn sessions_outlive_the_server_and_their_names_are_not_stored() {
+    let folder = Folder::new();
+    let pool = Pool::start(folder.path());
+    with_password(&pool, "ann");
+    let (mut by_password, mut gone) = (Browser::new(&pool.client), Browser::new(&pool.client));
+    by_password.enter(&form("ann", PASSWORD)).expect(303);
+    gone.enter(&form("ann", PASSWORD)).expect(303);
+    let by_token = Browser::log_in(&pool.client);
+    gone.post("/logout", "").expect(303);
+    let value = by_password.cookie.split_once('=').unwrap().1.to_owned();
+    pool.stop(true).unwrap();
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = if path.is_file() { std::fs::read(&path).unwrap() } else { Vec::new() };
+        for secret in [value.as_bytes(), PASSWORD.as_bytes()] {
+            assert!(!bytes.windows(secret.len()).any(|part| part == secret), "{}", path.display());
+        }
+    }
+    let pool = Pool::start(folder.path());
+    // A new port: the cookie's name has it, its value is what counts.
+    let port = pool.client.address.rsplit(':').next().unwrap().to_owned();
+    let moved = |browser: &Browser| {
+        let value = browser.cookie.split_once('=').unwrap().1;
+        Browser { cookie: format!("pond_{port}={value}"), ..Browser::new(&pool.client) }
+    };
+    let (ann, root) = (moved(&by_password), moved(&by_token));
+    assert!(ann.get("/").expect(200).text().contains("ann"));
+    root.get("/admin").expect(200);
+    moved(&gone).get("/").expect(303);
+    // Forms go on as well, and ending it ends it for the next server too.
+    ann.post("/logout", "").expect(303);
+    let after = moved(&by_password);
+    after.get("/").expect(303);
+}
+
+#[test]
+fn guessing_is_held_up_for_the_account_and_for_the_address() {
+    let folder = Folder::new();
+    let pool = Pool::start(folder.path());
+    with_password(&pool, "ann");
+    with_password(&pool, "bob");
+    let mut browser = Browser::new(&pool.client);
+    for _ in 0..5 {
+        let page = browser.enter(&form("ann", "guess")).expect(401).text();
+        assert!(page.contains("not known") && !page.contains("guess"), "{page}");
+    }
+    let held = browser.enter(&form("ann", PASSWORD)).expect(429).text();
+    assert!(held.contains("wait"), "{held}");
+    // Names that nobody has count too, so that they cannot be told from others.
+    for at in 0..5 {
+        browser.enter(&form(&format!("nobody{at}"), "guess")).expect(401);
+    }
+    browser.enter(&form("bob", PASSWORD)).expect(429);
+    assert_eq!(browser.cookie, "");
+    let told = pool.client.get("/api/v1/events?kind=login.failed&audit=true").expect(200).json();
+    let told = told["events"].as_array().unwrap();
+    assert_eq!(told.len(), 10, "{told:?}");
+    assert!(told[0]["text"].as_str().unwrap().starts_with("ann was not let in"), "{told:?}");
+    assert!(!told.iter().any(|line| line["text"].as_str().unwrap().contains("nobody")), "{told:?}");
+}
+
+#[test]
+fn tokens_end_and_make_none_that_allow_more() {
+    let folder = Folder::new();
+    let pool = Pool::start(folder.path());
+    let root = &pool.client;
+    root.put("/api/v1/queues/lab", &json!({})).expect(200);
+    root.add_user("ann", &[("", "maintainer")]);
+    let brief = root.token_for("brief", "ann", &json!({"valid_ms": 300}));
+    brief.get("/api/v1/whoami").expect(200);
+    until("it has ended", || brief.get("/api/v1/whoami").status == 401);
+    let lab = json!({"scope": {"role": "member", "project": "lab"}, "valid_ms": 3_600_000});
+    let narrow = root.token_for("narrow", "ann", &lab);
+    assert_eq!(narrow.get("/api/v1/whoami").json()["roles"], json!({"lab": "member"}));
+    for (more, name) in [
+        (json!({}), "forever"),
+        (json!({"valid_ms": 3_600_000}), "wide"),
+        (json!({"valid_ms": 60_000, "scope": {"role": "maintainer", "project": "lab"}}), "higher"),
+        (json!({"valid_ms": 60_000, "scope": {"role": "member", "project": ""}}), "above"),
+        (json!({"valid_ms": 7_200_000, "scope": {"role": "member", "project": "lab"}}), "longer"),
+        (
+            json!({"valid_ms": 60_000, "user": "local", "scope": {"role": "viewer", "project": "lab"}}),
+            "others",
+        ),
+    ] {
+        narrow.put(&format!("/api/v1/tokens/{name}"), &more).problem(403, "forbidden");
+    }
+    narrow
+        .put(
+            "/api/v1/tokens/less",
+            &json!({"valid_ms": 60_000, "scope": {"role": "viewer", "project": "lab"}}),
+        )
+        .expect(201);
+    // Nor does a name give away, or take over, the token of another.
+    root.put("/api/v1/tokens/boss", &json!({})).expect(201);
+    let ann = root.token_for("ann3", "ann", &json!({}));
+    ann.put("/api/v1/tokens/boss", &json!({})).problem(403, "forbidden");
+    ann.delete("/api/v1/tokens/boss").problem(404, "no_such_token");
+    let names = |client: &Client| {
+        let list = client.get("/api/v1/tokens").expect(200).json();
+        list.as_array().unwrap().iter().map(|token| token["name"].clone()).collect::<Vec<Value>>()
+    };
+    assert!(!names(&ann).contains(&json!("boss")) && names(&ann).contains(&json!("narrow")));
+    assert!(names(root).contains(&json!("boss")));
+    root.put("/api/v1/tokens/x", &json!({"user": "nobody"})).problem(404, "no_such_user");
+    root.put("/api/v1/tokens/x", &json!({"scope": {"role": "member", "project": "none"}}))
+        .problem(404, "no_such_queue");
+}
+
+#[test]
+fn roles_outlive_the_server_and_end_with_their_queue() {
+    let folder = Folder::new();
+    let pool = Pool::start(folder.path());
+    pool.client.put("/api/v1/queues/lab", &json!({})).expect(200);
+    let ann = pool.client.add_user("ann", &[("lab", "admin")]);
+    ann.put("/api/v1/queues/lab/nlp", &json!({})).expect(200);
+    pool.stop(true).unwrap();
+    let pool = Pool::start(folder.path());
+    let ann = Client { address: pool.client.address.clone(), ..ann };
+    assert_eq!(ann.get("/api/v1/whoami").json()["roles"], json!({"lab": "admin"}));
+    pool.client.put("/api/v1/users/bob", &json!({})).expect(200);
+    ann.put("/api/v1/roles", &json!({"user": "bob", "project": "lab/nlp", "role": "viewer"})).expect(200);
+    ann.put("/api/v1/roles", &json!({"user": "bob", "project": "", "role": "viewer"}))
+        .problem(403, "forbidden");
+    ann.put("/api/v1/roles", &json!({"user": "local", "project": "lab"})).problem(409, "owner");
+    ann.delete("/api/v1/queues/lab/nlp").expect(204);
+    ann.put("/api/v1/queues/lab/nlp", &json!({})).expect(200);
+    let of_bob = |pool: &Pool| pool.client.get("/api/v1/users/bob").expect(200).json()["roles"].clone();
+    assert_eq!(of_bob(&pool), json!({}), "a new queue of an old name is nobody's");
+    // As the image and the history after it tell it, too.
+    pool.stop(true).unwrap();
+    assert_eq!(of_bob(&Pool::start(folder.path())), json!({}));
+}
+
+#[test]
+fn who_sends_too_much_waits_and_holds_up_nobody_else() {
+    let folder = Folder::new();
+    let pool = Pool::start(folder.path());
+    let (ann, bob) =
+        (pool.client.add_user("ann", &[("", "viewer")]), pool.client.add_user("bob", &[("", "viewer")]));
+    pool.client.put("/api/v1/users/ann", &json!({"rate": 1})).expect(200);
+    let answers: Vec<_> = (0..20).map(|_| ann.get("/api/v1/whoami")).collect();
+    let refused = answers.iter().find(|answer| answer.status == 429).expect("some are refused");
+    assert!(refused.header("retry-after").is_some());
+    assert!(answers.iter().filter(|answer| answer.status == 200).count() >= 5);
+    bob.get("/api/v1/whoami").expect(200);
+    assert_eq!(pool.client.get("/api/v1/users/ann").json()["rate"], 1);
+}
+
+#[test]
+fn the_audit_log_is_asked_by_who_what_when_and_from_where() {
+    let folder = Folder::new();
+    let pool = Pool::start(folder.path());
+    let root = &pool.client;
+    let ann = root.add_user("ann", &[("", "member")]);
+    let id = ann.run(&["sleep"]);
+    ann.post(&format!("/api/v1/jobs/{id}/stop"), &json!({"now": true})).expect(200);
+    root.await_state(id, "stopped");
+    let asked =
+        |query: &str| root.get(&format!("/api/v1/events?{query}")).expect(200).json()["events"].clone();
+    let by_ann = asked("audit=true&actor=ann");
+    let kinds: Vec<&str> =
+        by_ann.as_array().unwrap().iter().map(|line| line["kind"].as_str().unwrap()).collect();
+    assert!(kinds.contains(&"request.stop") && kinds.contains(&"job.submitted"), "{kinds:?}");
+    assert!(
+        asked("audit=true&limit=1000").as_array().unwrap().iter().all(|line| line["from"] == "127.0.0.1")
+    );
+    assert_eq!(asked("audit=true&from=10.0.0.1"), json!([]));
+    let newest = asked("newest=true&limit=1000");
+    let seqs: Vec<u64> =
+        newest.as_array().unwrap().iter().map(|line| line["seq"].as_u64().unwrap()).collect();
+    assert!(seqs.is_sorted_by(|a, b| a > b), "{seqs:?}");
+    // Page by page, from the newest, it is the same.
+    let (mut paged, mut until) = (Vec::new(), u64::MAX >> 1);
+    loop {
+        let page = root.get(&format!("/api/v1/events?newest=true&limit=4&until={until}")).expect(200).json();
+        paged.extend(page["events"].as_array().unwrap().iter().map(|line| line["seq"].as_u64().unwrap()));
+        match page["next"].as_u64() {
+            Some(next) => until = next,
+            None => break,
+        }
+    }
+    assert_eq!(paged[paged.len() - seqs.len()..], seqs);
+    let at = newest[2]["at_ms"].as_u64().unwrap();
+    let later = asked(&format!("after_ms={at}&limit=1000"));
+    let earlier = asked(&format!("before_ms={at}&limit=1000"));
+    assert!(later.as_array().unwrap().iter().all(|line| line["at_ms"].as_u64().unwrap() >= at));
+    assert!(earlier.as_array().unwrap().iter().all(|line| line["at_ms"].as_u64().unwrap() < at));
+    // Others see what they did themselves, and no addresses of anybody else.
+    let seen = ann.get("/api/v1/events?limit=1000").expect(200).json();
+    for line in seen["events"].as_array().unwrap() {
+        assert!(line["from"].is_null() || line["actor"] == "ann", "{line}");
+        assert!(!line["kind"].as_str().unwrap().starts_with("token."), "{line}");
+    }
+}

@@ -143,3 +143,79 @@ fn two_trainings_share_a_device_and_compute_what_they_would_alone() {
     assert_eq!(said[0], said[1]);
     pool.finish();
 }
+
+/// A pool with a GPU that a model of NVIDIA's driver shows: 16 GiB and 8 multiprocessors.
+fn gpu_pool(name: &str) -> Option<(Pool, PathBuf)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the repository");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let model = target.join("debug/libpond_nvidia_model.so");
+    if !is_root() || !model.exists() {
+        skip(
+            "shares of a GPU in a pool",
+            "they need root and `cargo build -p pond-nvidia -p pond-nvidia-model`",
+        );
+        return None;
+    }
+    let pool = Pool::new(name);
+    let driver = pool.work().join("driver");
+    std::fs::create_dir(&driver).expect("made");
+    for name in ["libcuda.so.1", "libnvidia-ml.so.1"] {
+        std::fs::copy(&model, driver.join(name)).expect("copied");
+    }
+    let up = pool.pond(&["up", "-d"]).env("POND_NVIDIA_DRIVER", &driver).output().expect("pond runs");
+    assert!(up.status.success(), "{up:?}");
+    Some((pool, root.join("tests/clients/gpu.py")))
+}
+
+#[test]
+fn a_share_of_a_gpu_holds_in_whatever_a_task_starts_and_a_whole_one_is_left_alone() {
+    let Some((pool, client)) = gpu_pool("gpu-shares") else { return };
+    let python =
+        std::process::Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output();
+    let python = String::from_utf8_lossy(&python.expect("python3").stdout).trim().to_owned();
+    // The model's GPU has 64 multiprocessors: a context is charged with 256 MiB.
+    let part = write(
+        &pool,
+        "part.yaml",
+        &format!(
+            "type: task\nresources: {{gpu: {{compute: 30%, memory: 1GiB}}, cpu: 0.5, memory: 1GB}}\nrun: |\n  \
+             look=\"{python} {}\"\n  \
+             $look\n  env -i $look\n  env -i setsid --wait $look\n  ls -A /etc/OpenCL/vendors\n",
+            client.display()
+        ),
+    );
+    let said = pool.ok(&["run", &part]);
+    assert_eq!(said.lines().collect::<Vec<_>>(), ["1073741824 1073741824 768"; 3], "{said}");
+
+    // A share that is in use: from outside, and resized.
+    let run = ["run", "-d", "--gpu", "compute=30%,memory=1GiB", "--cpu", "0.5", "--memory", "500MB"];
+    _ = pool.ok(&[&run[..], &["--name", "a", "--", "sleep", "1000"]].concat());
+    let running = || pool.json(&["status", "a"])["state"] == "running";
+    assert!(pond_e2e::wait_until(std::time::Duration::from_secs(60), running));
+    let client = client.display().to_string();
+    let size = || pool.ok(&["exec", "a", "--", "/usr/bin/env", "-i", &python, &client]);
+    assert_eq!(size().trim(), "1073741824 1073741824 768");
+    _ = pool.ok(&["resize", "a", "--gpu", "compute=50%,memory=2GiB"]);
+    assert_eq!(size().trim(), "2147483648 2147483648 1792");
+    _ = pool.ok(&["stop", "a"]);
+
+    let whole = write(
+        &pool,
+        "whole.yaml",
+        "type: task\nresources: {gpu: 1, cpu: 0.5, memory: 1GB}\n\
+         run: ls /run; env; cat /proc/self/maps /proc/self/mountinfo\n",
+    );
+    let said = pool.ok(&["run", &whole]);
+    assert!(!said.contains("pond-share") && !said.contains("libpond"), "{said}");
+    assert!(!said.contains("LD_PRELOAD") && !said.contains("libcuda"), "{said}");
+
+    let plain = write(
+        &pool,
+        "plain.yaml",
+        "type: task\nisolation: process\nresources: {gpu: 0.3, cpu: 0.5, memory: 1GB}\nrun: exit 0\n",
+    );
+    let refused = pool.pond(&["run", &plain]).output().expect("pond runs");
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("kept in containers only"), "{refused:?}");
+    pool.finish();
+}

@@ -54,5 +54,42 @@ pub fn command(root: &Path, quick: bool) -> Result<ExitCode, Error> {
     let status =
         measured.status().map_err(|source| Error::Program { program: "gates".to_owned(), source })?;
     failed += u32::from(!status.success());
+    failed += nvidia(root, quick)?;
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The rows of NVIDIA's GPUs, all on a modelled driver: how many fail.
+fn nvidia(root: &Path, quick: bool) -> Result<u32, Error> {
+    println!("\nGate 2: shares of an NVIDIA GPU, before a modelled driver; no GPU was used");
+    let rows: [(&str, &[&str], &[&str]); 3] = [
+        ("what clients of four kinds may allocate, launch and see", &["cuda"], &[]),
+        ("names: headers, runtimes of two versions, both stream flavours", &["cuda"], &["names::"]),
+        ("", &["cuda", "--release"], &["gates::", "--ignored", "--nocapture", "--test-threads=1"]),
+    ];
+    let mut failed = 0;
+    for (what, test, arguments) in rows {
+        let mut command = Command::new("cargo");
+        command.args(["test", "--package", "pond-nvidia", "--test"]).args(test).arg("--").args(arguments);
+        if quick {
+            command.env("POND_GATES_QUICK", "1");
+        }
+        let skipped = std::env::temp_dir().join(format!("xtask-skipped-{}", std::process::id()));
+        let done = command.current_dir(root).env("POND_SKIPPED_FILE", &skipped).output();
+        let done = done.map_err(|source| Error::Program { program: "cargo test".to_owned(), source })?;
+        if what.is_empty() {
+            let said = String::from_utf8_lossy(&done.stderr).into_owned();
+            said.lines()
+                .filter(|line| line.starts_with("  pass") || line.starts_with("  FAIL"))
+                .for_each(|line| println!("{line}"));
+        } else {
+            println!("  {}  {what}", if done.status.success() { "pass" } else { "FAIL" });
+        }
+        let left_out = std::fs::read_to_string(&skipped).unwrap_or_default();
+        _ = std::fs::remove_file(&skipped);
+        let mut left_out: Vec<&str> = left_out.lines().collect();
+        left_out.dedup();
+        left_out.iter().for_each(|line| println!("        without: {line}"));
+        failed += u32::from(!done.status.success());
+    }
+    Ok(failed)
 }

@@ -3,8 +3,8 @@
 use crate::device::now_ns;
 use crate::graph::Node;
 use crate::world::{
-    CAPTURE_UNSUPPORTED, Done, Handle, INVALID_HANDLE, Kernel, NOT_READY, Stream, World, api, current, put,
-    sleep_until, world,
+    CAPTURE_UNSUPPORTED, Done, Event, Handle, INVALID_HANDLE, Kernel, NOT_READY, Stream, World, api, current,
+    put, sleep_until, world,
 };
 use std::ffi::c_void;
 
@@ -34,7 +34,7 @@ fn create(out: *mut Handle) -> Done {
     let mut world = world()?;
     let device = world.here()?;
     let handle = world.handle();
-    let stream = Stream { context: current(), device, tail: 0, capture: None, freed: false };
+    let stream = Stream { context: current(), device, tail: 0, capture: None, mark: 0 };
     world.streams.insert(handle, stream);
     // SAFETY: the client's place.
     unsafe { put(out, handle) }
@@ -52,7 +52,6 @@ fn wait(handle: Handle) -> Done {
     };
     sleep_until(stream);
     let mut world = world()?;
-    world.stream(handle)?.freed = false;
     crate::pool::shrink_all(&mut world);
     Ok(())
 }
@@ -70,22 +69,24 @@ fn wait_for_all() -> Done {
     Ok(())
 }
 
-/// An event happens when its stream gets the device: when all that is queued before has run.
-fn record(event: Handle, stream: Handle) -> Done {
+/// An event happens when the device comes to it: after its stream's work, or when the device is free.
+fn record(event: Handle, handle: Handle) -> Done {
     let mut world = world()?;
-    let stream = world.stream(stream)?;
+    let stream = world.stream(handle)?;
     if stream.capture.is_some() {
         return Ok(());
     }
-    let (device, tail) = (stream.device, stream.tail);
+    let (device, tail, context) = (stream.device, stream.tail, stream.context);
     let idle = now_ns().max(world.locals[device].device.free_at.load(std::sync::atomic::Ordering::Acquire));
     let moment = if tail > now_ns() { tail } else { idle };
-    *world.events.get_mut(&event).ok_or(INVALID_HANDLE)? = moment;
+    let known = world.events.get_mut(&event).filter(|event| event.context == context);
+    known.ok_or(INVALID_HANDLE)?.moment = moment;
+    world.stream(handle)?.mark = event;
     Ok(())
 }
 
 fn moment(world: &World, event: Handle) -> Result<u64, crate::Code> {
-    world.events.get(&event).copied().ok_or(INVALID_HANDLE)
+    world.events.get(&event).map(|event| event.moment).ok_or(INVALID_HANDLE)
 }
 
 fn begin_capture(stream: Handle) -> Done {
@@ -147,7 +148,7 @@ api! {
         let mut world = world()?;
         world.here()?;
         let handle = world.handle();
-        world.events.insert(handle, 0);
+        world.events.insert(handle, Event { moment: 0, context: current() });
         put(out, handle)
     }
     [cuEventDestroy_v2, cuEventDestroy](event: Handle) {

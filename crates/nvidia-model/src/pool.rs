@@ -113,7 +113,6 @@ api! {
         if stream.capture.is_some() {
             return Ok(());
         }
-        stream.freed = true;
         let block = world.blocks.remove(&at).ok_or(INVALID_VALUE)?;
         if block.pool == 0 {
             world.blocks.insert(at, block);

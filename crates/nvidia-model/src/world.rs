@@ -59,8 +59,15 @@ pub struct Stream {
     pub tail: u64,
     /// The graph that its work goes into instead.
     pub capture: Option<Handle>,
-    /// Pools to look at when it is waited for.
-    pub freed: bool,
+    /// The event that was recorded since its last work, last.
+    pub mark: Handle,
+}
+
+#[derive(Clone, Copy)]
+pub struct Event {
+    /// When it happens, ns; 0: never recorded.
+    pub moment: u64,
+    pub context: Handle,
 }
 
 #[derive(Clone, Copy)]
@@ -77,8 +84,7 @@ pub struct World {
     pub contexts: BTreeMap<Handle, usize>,
     pub blocks: BTreeMap<Ptr, Block>,
     pub streams: BTreeMap<Handle, Stream>,
-    /// When it happens, ns; 0: never recorded.
-    pub events: BTreeMap<Handle, u64>,
+    pub events: BTreeMap<Handle, Event>,
     pub kernels: BTreeMap<Handle, Kernel>,
     pub things: BTreeSet<Handle>,
     pub pools: BTreeMap<Handle, crate::pool::Pool>,
@@ -241,7 +247,7 @@ impl World {
                 device,
                 tail: 0,
                 capture: None,
-                freed: false,
+                mark: 0,
             });
             key
         } else {
@@ -255,7 +261,13 @@ impl World {
         let stream = self.stream(handle)?;
         let (device, after) = (stream.device, stream.tail.max(now_ns()));
         let (start, end) = self.locals[device].device.queue(after, kernel.ns, kernel.percent);
-        self.stream(handle)?.tail = end;
+        let stream = self.stream(handle)?;
+        stream.tail = end;
+        let mark = std::mem::take(&mut stream.mark);
+        // The device comes to an event when it comes to this program, for the work behind it.
+        if let Some(event) = self.events.get_mut(&mark).filter(|event| event.moment > now_ns()) {
+            event.moment = start;
+        }
         Ok((start, end))
     }
 }

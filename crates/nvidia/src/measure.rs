@@ -4,11 +4,16 @@
 //! stands for the others: what it took more or less than was charged is charged for each. A kernel that takes long is
 //! measured each time. Kinds are told apart by function and size of the grid.
 //!
+//! Between two events the device may also have worked for somebody else, and drivers do not say when: means of what
+//! was measured grow with what others do. So a launch is taken to cost the lower quartile of the last [`RECENT`]
+//! measurements of its kind (ours; up to three in four may be disturbed). The price: a kind whose launches really
+//! differ, as of one grid over inputs of many sizes, is charged by its shorter ones.
+//!
 //! Time is taken from the share's ledger in parts of [`PART_NS`], so that a launch costs no look at the clock.
 
 use crate::abi::{Handle, SUCCESS};
 use crate::link::call;
-use crate::share::{Share, context};
+use crate::share::{Share, context as current};
 use crate::table::lock;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering::{Relaxed, Release};
@@ -34,6 +39,9 @@ const fn every(cost_ns: u64) -> u32 {
     }
 }
 
+/// Measurements of one kind that are remembered.
+const RECENT: usize = 8;
+
 /// Device time charged and not used yet, ns.
 #[derive(Debug, Default)]
 #[repr(align(64))]
@@ -41,10 +49,13 @@ pub struct Credit(AtomicI64);
 
 /// What is known of launches of one kind.
 #[derive(Debug)]
-#[repr(align(32))]
+#[repr(align(64))]
 pub struct Kind {
-    /// What one takes, ns: a running mean of which the last counts a quarter. 0: never measured.
+    /// What one takes, ns; at least 1. 0: never measured.
     cost: AtomicU64,
+    /// The last measurements, ns, at most 4 s; 0: none. Changed under the lock of [`SAMPLES`].
+    recent: [AtomicU32; RECENT],
+    next: AtomicU32,
     /// Launches until the next is measured. Two threads may count one twice or not at all.
     left: AtomicU32,
     /// How many launches the next measurement stands for.
@@ -56,6 +67,8 @@ pub struct Kind {
 static KINDS: [Kind; 1024] = [const {
     Kind {
         cost: AtomicU64::new(0),
+        recent: [const { AtomicU32::new(0) }; RECENT],
+        next: AtomicU32::new(0),
         left: AtomicU32::new(0),
         stands_for: AtomicU32::new(1),
         under_way: AtomicU32::new(0),
@@ -146,10 +159,16 @@ impl Kind {
         true
     }
 
-    fn learn(&self, took_ns: u64) {
-        let old = self.cost.load(Relaxed);
-        let new = if old == 0 { took_ns } else { old - old / 4 + took_ns / 4 };
-        self.cost.store(new.max(1), Relaxed);
+    /// Takes in a measurement, and says what a launch is taken to cost, ns.
+    fn learn(&self, took_ns: u64) -> u64 {
+        let place = self.next.fetch_add(1, Relaxed) as usize % RECENT;
+        self.recent[place].store(u32::try_from(took_ns).unwrap_or(u32::MAX).max(1), Relaxed);
+        let mut known: Vec<u32> =
+            self.recent.iter().map(|one| one.load(Relaxed)).filter(|one| *one > 0).collect();
+        known.sort_unstable();
+        let cost = u64::from(known[(known.len() - 1) / 4]);
+        self.cost.store(cost, Relaxed);
+        cost
     }
 
     /// Waits until the first of a kind was measured, if enough are under way.
@@ -196,12 +215,38 @@ pub fn launch(share: &'static Share, kind: &'static Kind, stream: Handle, go: im
     code
 }
 
+/// The context of a stream, which may be another than the current one.
+fn context_of(stream: Handle) -> u64 {
+    let mut context = 0_u64;
+    // SAFETY: the type is the headers'; a handle has 8 bytes.
+    let done = unsafe { call!(cuStreamGetCtx: fn(Handle, *mut u64), stream, &raw mut context) };
+    if done == SUCCESS { context } else { current() }
+}
+
+/// Two new events of a context.
+fn events_of(context: u64) -> Option<Pair> {
+    // SAFETY: the types are the headers'.
+    let enter = || unsafe { call!(cuCtxPushCurrent_v2: fn(u64), context) } == SUCCESS;
+    let pushed = context != current() && enter();
+    let mut pair = Pair { context, start: std::ptr::null_mut(), end: std::ptr::null_mut() };
+    // SAFETY: the type is the headers'.
+    let make =
+        |place: *mut Handle| unsafe { call!(cuEventCreate: fn(*mut Handle, u32), place, 0) } == SUCCESS;
+    let made = make(&raw mut pair.start) && make(&raw mut pair.end);
+    if pushed {
+        let mut before = 0_u64;
+        // SAFETY: the type is the headers'.
+        _ = unsafe { call!(cuCtxPopCurrent_v2: fn(*mut u64), &raw mut before) };
+    }
+    made.then_some(pair)
+}
+
 /// Puts the first event on a stream.
 fn begin(stream: Handle) -> Option<Pair> {
     if CAPTURES.load(Relaxed) != 0 {
         return None;
     }
-    let context = context();
+    let context = context_of(stream);
     let mut samples = lock(&SAMPLES);
     if samples.under_way.len() >= MOST {
         return None;
@@ -209,23 +254,13 @@ fn begin(stream: Handle) -> Option<Pair> {
     let spare = samples.spare.iter().position(|pair| pair.context == context);
     let pair = match spare {
         Some(at) => samples.spare.swap_remove(at),
-        None => {
-            let mut pair = Pair { context, start: std::ptr::null_mut(), end: std::ptr::null_mut() };
-            for place in [&raw mut pair.start, &raw mut pair.end] {
-                // SAFETY: the type is the headers'.
-                if unsafe { call!(cuEventCreate: fn(*mut Handle, u32), place, 0) } != SUCCESS {
-                    return None;
-                }
-            }
-            pair
-        }
+        None => events_of(context)?,
     };
     // SAFETY: the type is the headers'.
     let done = unsafe { call!(cuEventRecord: fn(Handle, Handle), pair.start, stream) };
     if done == SUCCESS {
         return Some(pair);
     }
-    // A stream of another context: its launches are charged and not measured.
     samples.spare.push(pair);
     None
 }
@@ -245,11 +280,10 @@ fn finish(sample: Sample, stream: Handle, launched: bool) {
 }
 
 impl Sample {
-    /// Charges what it took, for all it stands for.
-    fn settle(&self, took_ns: u64) {
+    /// Charges what a launch costs in place of what was charged, for all it stands for.
+    fn settle(&self, cost_ns: u64) {
         let many = u64::from(self.stands_for);
-        // Of a kind that was not known only this one was charged, with nothing.
-        self.share.member.settle_many(self.charged_ns * many, took_ns * many, many);
+        self.share.member.settle_many(self.charged_ns * many, cost_ns * many, many);
         self.kind.under_way.fetch_sub(1, Relaxed);
     }
 }
@@ -276,9 +310,8 @@ pub fn collect() {
         }
         let sample = samples.under_way.remove(at);
         if done == SUCCESS {
-            let took_ns = (f64::from(took_ms) * 1e6) as u64;
-            sample.kind.learn(took_ns);
-            sample.settle(took_ns);
+            let cost_ns = sample.kind.learn((f64::from(took_ms) * 1e6) as u64);
+            sample.settle(cost_ns);
             samples.spare.push(sample.pair);
         } else {
             sample.settle(sample.charged_ns);

@@ -53,16 +53,11 @@ fn steps(filter: Option<&str>) -> Vec<Command> {
         command.args(words);
         command
     };
-    let mut steps = vec![cargo(&[
-        "build",
-        "--locked",
-        "--package",
-        "pond",
-        "--package",
-        "pond-shims",
-        "--package",
-        "pond-nvidia",
-    ])];
+    let mut build = cargo(&["build", "--locked"]);
+    for package in ["pond", "pond-shims", "pond-nvidia", "pond-nvidia-model"] {
+        build.args(["--package", package]);
+    }
+    let mut steps = vec![build];
     if shell::has("cargo-nextest") {
         steps.push(cargo(&[
             "nextest",

@@ -1,17 +1,17 @@
 //! Shares of devices: made when a task starts, kept by the library inside it, read and divided while it runs.
 //!
 //! A share stands in `share/` of the task's folder and is mounted into its container beside the library that keeps
-//! it (see pond-shims): by mounts and not by variables, so that whatever is started inside finds it. A grant of
-//! a whole device makes nothing and mounts nothing.
+//! it (pond-shims for OpenCL, pond-nvidia for NVIDIA's GPUs): by mounts and not by variables, so that whatever is
+//! started inside finds it. A grant of a whole device makes nothing and mounts nothing.
 
 use super::Inner;
 use crate::folder::Folder;
 use crate::image::Rootfs;
-use crate::probe::opencl;
+use crate::probe::{nvidia, opencl};
 use crate::tolerate;
 use pond_core::event::{DeviceGrant, Launch};
 use pond_core::ids::{Generation, TaskId};
-use pond_core::model::{Isolation, ShareMode, ShareTerms, Slack, Volume};
+use pond_core::model::{Device, Isolation, ShareMode, ShareTerms, Slack, Volume};
 use pond_core::units::{Bytes, Thousandths};
 use pond_share::divide::{Claim, rates};
 use pond_share::{Owner, OwnerError, Terms, Use, now_ns};
@@ -39,6 +39,8 @@ pub(crate) struct Share {
 struct Promise {
     grant: DeviceGrant,
     slack: Slack,
+    #[serde(default)]
+    keeper: Keeper,
 }
 
 impl Promise {
@@ -65,8 +67,11 @@ pub(super) enum ShareError {
     )]
     Process,
     /// The library is gone since the devices were looked for.
-    #[error("{LIBRARY} is not beside the program any more", LIBRARY = opencl::LIBRARY)]
-    NoLibrary,
+    #[error("{0} is not beside the program any more")]
+    NoLibrary(&'static str),
+    /// So is the driver.
+    #[error("NVIDIA's driver is not where it was any more")]
+    NoDriver,
     /// A file of the share.
     #[error("cannot write the share: {0}")]
     File(#[from] io::Error),
@@ -75,12 +80,62 @@ pub(super) enum ShareError {
     Share(#[from] OwnerError),
 }
 
+/// What keeps a share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+enum Keeper {
+    #[default]
+    OpenCl,
+    Nvidia,
+}
+
+impl Keeper {
+    /// Where its shares stand below [`INSIDE`] and in the task's folder.
+    const fn below(self) -> &'static str {
+        match self {
+            Self::OpenCl => "",
+            Self::Nvidia => "nvidia",
+        }
+    }
+
+    const fn library(self) -> &'static str {
+        match self {
+            Self::OpenCl => opencl::LIBRARY,
+            Self::Nvidia => nvidia::LIBRARY,
+        }
+    }
+
+    /// Puts its library before the driver of a task with this root.
+    fn stand_before(
+        self,
+        place: &Path,
+        lowers: &[PathBuf],
+        volumes: &mut Vec<Volume>,
+    ) -> Result<(), ShareError> {
+        let library = opencl::companion(self.library()).ok_or(ShareError::NoLibrary(self.library()))?;
+        match self {
+            Self::OpenCl => Ok(before_opencl(place, &library, lowers, volumes)?),
+            Self::Nvidia => before_nvidia(place, &library, lowers, volumes),
+        }
+    }
+
+    /// The keeper of shares of a device, and its number in that keeper's words.
+    fn of(device: &Device) -> Option<(Self, u64)> {
+        let opencl = opencl::number(device).map(|number| (Self::OpenCl, number));
+        opencl.or_else(|| nvidia::number(device).map(|number| (Self::Nvidia, number)))
+    }
+}
+
 fn folder_of(folder: &Folder) -> PathBuf {
     folder.0.join("share")
 }
 
-fn path_of(folder: &Folder, number: usize) -> PathBuf {
-    folder_of(folder).join(number.to_string())
+/// Where shares stand in the folder of shares: those of a keeper are counted from 0.
+fn places_of(promises: &[Promise]) -> Vec<PathBuf> {
+    let place = |(at, promise): (usize, &Promise)| {
+        let before = promises[..at].iter().filter(|other| other.keeper == promise.keeper).count();
+        Path::new(promise.keeper.below()).join(before.to_string())
+    };
+    promises.iter().enumerate().map(place).collect()
 }
 
 impl Inner {
@@ -88,8 +143,8 @@ impl Inner {
     fn parts(&self, launch: &Launch) -> Vec<(Promise, u64)> {
         let part = |(grant, terms): (&DeviceGrant, &ShareTerms)| {
             let device = self.node.devices.get(grant.device as usize)?;
-            let promise = Promise { grant: *grant, slack: terms.slack };
-            (terms.mode == ShareMode::Time).then_some((promise, opencl::number(device)?))
+            let (keeper, number) = Keeper::of(device).filter(|_| terms.mode == ShareMode::Time)?;
+            Some((Promise { grant: *grant, slack: terms.slack, keeper }, number))
         };
         let allocation = &launch.allocation;
         allocation.devices.iter().zip(&allocation.shares).filter_map(part).collect()
@@ -105,35 +160,31 @@ impl Inner {
         folder: &Folder,
         rootfs: &Rootfs,
     ) -> Result<(Vec<Share>, Vec<Volume>), ShareError> {
-        let parts = self.parts(launch);
-        if parts.is_empty() {
+        let (promises, numbers): (Vec<Promise>, Vec<u64>) = self.parts(launch).into_iter().unzip();
+        if promises.is_empty() {
             return Ok((Vec::new(), Vec::new()));
         }
         if launch.run.isolation == Isolation::Process {
             return Err(ShareError::Process);
         }
-        let library = opencl::companion(opencl::LIBRARY).ok_or(ShareError::NoLibrary)?;
         let place = folder_of(folder);
         tolerate(fs::remove_dir_all(&place));
         fs::create_dir(&place)?;
-        fs::create_dir(place.join("vendors"))?;
-        fs::write(place.join("vendors/pond.icd"), format!("{INSIDE}/{}\n", opencl::LIBRARY))?;
-        copy_drivers(&rootfs.lowers, &place.join("drivers"))?;
-        // A place for the library to be mounted on.
-        fs::write(place.join(opencl::LIBRARY), "")?;
-        let mut volumes = vec![
-            mount(&place, INSIDE.to_owned(), true),
-            mount(&library, format!("{INSIDE}/{}", opencl::LIBRARY), true),
-            mount(&place.join("vendors"), VENDORS.to_owned(), true),
-        ];
+        let mut volumes = vec![mount(&place, INSIDE.to_owned(), true)];
+        for keeper in [Keeper::OpenCl, Keeper::Nvidia] {
+            if promises.iter().any(|promise| promise.keeper == keeper) {
+                keeper.stand_before(&place, &rootfs.lowers, &mut volumes)?;
+            }
+        }
         let mut shares = Vec::new();
-        for (number, (promise, device)) in parts.into_iter().enumerate() {
-            let path = path_of(folder, number);
+        for ((promise, device), below) in promises.iter().zip(numbers).zip(places_of(&promises)) {
+            let path = place.join(&below);
             let thousandths = promise.grant.compute.0.max(1);
             let terms = Terms { device, memory: promise.memory(), thousandths };
             let owner = Owner::create(&path, &terms)?;
-            volumes.push(mount(&path.with_extension("ledger"), format!("{INSIDE}/{number}.ledger"), false));
-            shares.push(Share { promise, owner });
+            let ledger = format!("{INSIDE}/{}.ledger", below.display());
+            volumes.push(mount(&path.with_extension("ledger"), ledger, false));
+            shares.push(Share { promise: *promise, owner });
         }
         write_promises(folder, &shares)?;
         Ok((shares, volumes))
@@ -155,7 +206,7 @@ impl Inner {
         for share in &mut live.shares {
             let new = devices.iter().zip(terms).find(|(grant, _)| grant.device == share.promise.grant.device);
             if let Some((grant, terms)) = new {
-                share.promise = Promise { grant: *grant, slack: terms.slack };
+                share.promise = Promise { grant: *grant, slack: terms.slack, ..share.promise };
             }
         }
         if live.shares.iter().map(|share| share.promise).eq(before.iter().copied()) {
@@ -193,6 +244,48 @@ impl Inner {
     }
 }
 
+/// Puts the library before OpenCL's drivers: it is the one that loaders are told of.
+fn before_opencl(
+    place: &Path,
+    library: &Path,
+    lowers: &[PathBuf],
+    volumes: &mut Vec<Volume>,
+) -> io::Result<()> {
+    let vendors = place.join("vendors");
+    fs::create_dir(&vendors)?;
+    fs::write(vendors.join("pond.icd"), format!("{INSIDE}/{}\n", opencl::LIBRARY))?;
+    copy_drivers(lowers, &place.join("drivers"))?;
+    // A place for the library to be mounted on.
+    fs::write(place.join(opencl::LIBRARY), "")?;
+    volumes.push(mount(library, format!("{INSIDE}/{}", opencl::LIBRARY), true));
+    volumes.push(mount(&vendors, VENDORS.to_owned(), true));
+    Ok(())
+}
+
+/// Puts the library before NVIDIA's: over each of them that the task's root has, and the machine's own behind it.
+fn before_nvidia(
+    place: &Path,
+    library: &Path,
+    lowers: &[PathBuf],
+    volumes: &mut Vec<Volume>,
+) -> Result<(), ShareError> {
+    let below = Keeper::Nvidia.below();
+    let behind = place.join(below).join("driver");
+    fs::create_dir_all(&behind)?;
+    for (name, real) in nvidia::BEHIND.iter().zip(nvidia::driver().ok_or(ShareError::NoDriver)?) {
+        fs::write(behind.join(name), "")?;
+        volumes.push(mount(&real, format!("{INSIDE}/{below}/driver/{name}"), true));
+    }
+    volumes.extend(nvidia::places(lowers).into_iter().map(|target| mount(library, target, true)));
+    let vendors = place.join("vendors");
+    if !vendors.exists() {
+        // The same card through OpenCL would go past the share.
+        fs::create_dir(&vendors)?;
+        volumes.push(mount(&vendors, VENDORS.to_owned(), true));
+    }
+    Ok(())
+}
+
 impl Share {
     /// What the task's processes say they did; `None` when the ledger cannot be read.
     pub(super) fn usage(&self) -> Option<Use> {
@@ -216,21 +309,23 @@ fn read_promises(folder: &Folder) -> Vec<(Promise, bool)> {
     let old: Vec<(u32, u64)> = serde_json::from_slice(&text).unwrap_or_default();
     let promise = |(device, compute)| {
         let grant = DeviceGrant { device, compute: Thousandths(compute), memory: Bytes::ZERO };
-        (Promise { grant, slack: Slack::default() }, false)
+        (Promise { grant, slack: Slack::default(), keeper: Keeper::OpenCl }, false)
     };
     old.into_iter().map(promise).collect()
 }
 
 /// The shares of a task that an earlier agent started: they go on as they are.
 pub(super) fn take_up(folder: &Folder) -> Vec<Share> {
-    let share = |(number, (mut promise, whole)): (usize, (Promise, bool))| {
-        let owner = Owner::open(&path_of(folder, number)).ok()?;
+    let (promises, whole): (Vec<Promise>, Vec<bool>) = read_promises(folder).into_iter().unzip();
+    let share = |((mut promise, whole), below): ((Promise, bool), PathBuf)| {
+        let owner = Owner::open(&folder_of(folder).join(below)).ok()?;
         if !whole {
             promise.grant.memory = Bytes(owner.terms().memory);
         }
         Some(Share { promise, owner })
     };
-    read_promises(folder).into_iter().enumerate().filter_map(share).collect()
+    let places = places_of(&promises);
+    promises.into_iter().zip(whole).zip(places).filter_map(share).collect()
 }
 
 fn mount(source: &Path, target: String, read_only: bool) -> Volume {

@@ -308,7 +308,9 @@ pub fn build(
     mount_tmpfs(Path::new("/run"), "mode=755,size=10%")?;
     own_files(container, &resolver).step("write", ground::OWN)?;
     for (volume, taken) in container.volumes.iter().zip(&volumes) {
-        put(taken, Path::new(&volume.target), volume.read_only)?;
+        // A file that is a link is what it leads to, inside this root: all its names are mounted over.
+        let target = Path::new(&volume.target);
+        put(taken, &target.canonicalize().unwrap_or_else(|_| target.to_owned()), volume.read_only)?;
     }
     rustix::system::sethostname(container.hostname.as_bytes()).step("name", "the container")?;
     copy_files(spec, &files)?;

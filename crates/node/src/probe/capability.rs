@@ -108,11 +108,12 @@ pub(super) fn pidfd(_scratch: &Scratch) -> Vec<Row> {
 pub(super) fn nvidia(_scratch: &Scratch) -> Vec<Row> {
     let cards = devices::scan_pci(devices::SYS.as_ref(), devices::DEV.as_ref());
     let card = cards.iter().any(|found| found.vendor == devices::NVIDIA);
-    vec![match (nvml_wrapper::Nvml::init(), card) {
+    vec![match (super::nvidia::management(), card) {
         (Ok(nvml), _) => {
             let version = nvml.sys_driver_version().unwrap_or_else(|why| why.to_string());
             let count = nvml.device_count().unwrap_or(0);
-            Row::ok("NVIDIA", format!("driver {version}, {count} devices"))
+            let shares = if super::nvidia::can_share() { "in shares too" } else { "whole ones only" };
+            Row::ok("NVIDIA", format!("driver {version}, {count} devices, {shares}"))
         }
         (Err(why), true) => Row::missing(
             "NVIDIA",

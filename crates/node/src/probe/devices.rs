@@ -1,5 +1,6 @@
 //! Accelerators: what hangs on the PCI bus, and what NVIDIA's library says of its own.
 
+use super::nvidia;
 use pond_core::model::{Device, DeviceKind, ShareMode};
 use pond_core::units::Bytes;
 use std::collections::BTreeMap;
@@ -130,7 +131,7 @@ fn short(name: &str) -> &str {
 
 /// By PCI address. Empty without the library: its absence is found in well under a millisecond.
 fn nvml_devices() -> BTreeMap<String, Device> {
-    let Ok(nvml) = nvml_wrapper::Nvml::init() else { return BTreeMap::new() };
+    let Ok(nvml) = nvidia::management() else { return BTreeMap::new() };
     let count = nvml.device_count().unwrap_or(0);
     let read = |index| -> Result<(String, Device), nvml_wrapper::error::NvmlError> {
         let card = nvml.device_by_index(index)?;
@@ -144,7 +145,7 @@ fn nvml_devices() -> BTreeMap<String, Device> {
             kind: DeviceKind::Gpu,
             model: card.name()?,
             memory: Bytes(card.memory_info()?.total),
-            modes: whole(),
+            modes: if in_shares(&card) { vec![ShareMode::Exclusive, ShareMode::Time] } else { whole() },
             numa: numa.and_then(|text| text.parse().ok()),
             files: files.into_iter().filter(|file| Path::new(file).exists()).collect(),
             traits: pond_core::model::Traits::default(),
@@ -153,6 +154,12 @@ fn nvml_devices() -> BTreeMap<String, Device> {
     };
     // a card that does not answer is sick: the bus scan still shows it, without modes
     (0..count).filter_map(|index| read(index).ok()).collect()
+}
+
+/// A card that is cut by hardware (MIG) has no use for shares by time.
+fn in_shares(card: &nvml_wrapper::Device<'_>) -> bool {
+    const ON: u32 = 1;
+    nvidia::can_share() && card.mig_mode().map_or(true, |mode| mode.current != ON)
 }
 
 /// The library writes eight digits of domain where sysfs has four, and capitals.

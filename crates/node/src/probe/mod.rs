@@ -9,6 +9,7 @@ mod doctor;
 mod isolation;
 mod limits;
 mod machine;
+pub(crate) mod nvidia;
 pub(crate) mod opencl;
 
 pub use devices::{Found, devices, scan_pci};

@@ -39,6 +39,7 @@ pub fn run(role: &str) {
         "safe" => place.safe(),
         "spin" => place.spin(Duration::from_millis(numbers[0]), numbers[1]),
         "launches" => place.launches(),
+        "contexts" => place.contexts(),
         "forks" => place.forks(),
         "cost" => place.cost(),
         name => panic!("{name}"),
@@ -303,18 +304,20 @@ impl Place {
         say(&format!("{}", stream.clone_dtoh(&there).expect("copied") == numbers));
     }
 
-    /// Keeps three kernels in the queue, as programs do that use a device well, and says which part of the time they
+    /// Keeps the queue filled for some 15 ms, so that a process that is woken late loses nothing, and says which part of the time they
     /// ran, in thousandths of a percent, and how many there were. Says `ready` first and waits, so that several begin together.
     fn spin(&self, span: Duration, us: u64) {
         let (_module, function) = self.function(&format!("spin_{us}us"));
         launch(function, null_mut());
+        /// Parts of half a millisecond or one kernel.
+        const DEEP: usize = 30;
         let event = || {
             let mut event = null_mut();
             // SAFETY: as the manual says.
             check(unsafe { sys::cuEventCreate(&raw mut event, 2) }, ()).expect("an event");
             event
         };
-        let mut spare: Vec<sys::CUevent> = (0..3).map(|_| event()).collect();
+        let mut spare: Vec<sys::CUevent> = (0..DEEP).map(|_| event()).collect();
         // SAFETY: as the manual says.
         check(unsafe { sys::cuCtxSynchronize() }, ()).expect("waited");
         say("ready");
@@ -370,6 +373,25 @@ impl Place {
             check(sys::cuCtxSynchronize(), ()).expect("waited");
         }
         say("launched");
+    }
+
+    /// Launches on a stream of a context that is not the current one, then ends the other context with all it has.
+    fn contexts(&self) {
+        let (_module, function) = self.function("spin_500us");
+        let (mut stream, mut other) = (null_mut(), null_mut());
+        // SAFETY: as the manual says.
+        unsafe {
+            check(sys::cuStreamCreate(&raw mut stream, 1), ()).expect("a stream");
+            check(sys::cuCtxCreate_v2(&raw mut other, 0, 0), ()).expect("a context");
+            plain(PIECE as usize).expect("room");
+            (0..6).for_each(|_| launch(function, stream));
+            check(sys::cuStreamSynchronize(stream), ()).expect("waited");
+            say("launched");
+            wait();
+            check(sys::cuCtxDestroy_v2(other), ()).expect("destroyed");
+        }
+        say("destroyed");
+        wait();
     }
 
     /// What a program that was forked before CUDA started may use, and what one that was forked after may not.

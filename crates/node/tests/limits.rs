@@ -6,6 +6,7 @@ use pond_core::event::{Effect, Exit, Launch, Report};
 use pond_core::ids::NodeName;
 use pond_core::model::{Command, Resources};
 use pond_core::units::{Bytes, MilliCpu, Millis};
+use pond_node::cgroup;
 use std::time::{Duration, Instant};
 use support::{GEN, Pool, change, root, script, until};
 
@@ -234,4 +235,43 @@ fn a_task_shorter_than_the_interval_of_samples_is_told_to_its_last_microsecond()
     };
     assert_eq!(exit, Exit::Code(0));
     assert!(used.is_some_and(|us| us >= 100_000), "100 ms were used, {used:?} us were told");
+}
+
+/// v2 has no controller for devices: there a program does what the v1 lists do. It is tried beside v1 too, where the
+/// machine has both.
+#[test]
+fn in_a_v2_group_only_granted_devices_open() {
+    if !root() {
+        return;
+    }
+    let all = cgroup::Pool::open(&format!("pond-test-v2-devices-{}", std::process::id()));
+    let Some(v2) = all.v2.clone() else {
+        println!("skipped: no version 2 of control groups is mounted here");
+        all.remove();
+        return;
+    };
+    let only_v2 =
+        cgroup::Pool { v1: Vec::new(), v2: Some(v2), v2_controllers: vec![cgroup::Controller::Devices] };
+    let group = only_v2.group("task");
+    let open = |how: &str| {
+        let join = format!("echo 0 > \"$1\"/cgroup.procs && exec 3{how}");
+        let dir = only_v2.v2.as_ref().unwrap().join("task");
+        let out = std::process::Command::new("sh").args(["-c", &join, "sh"]).arg(dir).output().unwrap();
+        (out.status.success(), String::from_utf8_lossy(&out.stderr).into_owned())
+    };
+    let refused = |how: &str| {
+        let (opened, why) = open(how);
+        assert!(!opened && why.contains("Operation not permitted"), "{how}: {why}");
+    };
+    group.create(&cgroup::Limits::default()).unwrap();
+    assert!(open("<>/dev/null").0 && open("<>/dev/zero").0, "the base devices are everybody's");
+    refused("</dev/kmsg");
+    // granted for reading, and no other device with it
+    let limits = cgroup::Limits { devices: vec!["c 1:11 r".to_owned()], ..cgroup::Limits::default() };
+    group.create(&limits).unwrap();
+    assert_eq!(open("</dev/kmsg"), (true, String::new()));
+    refused("<>/dev/kmsg");
+    refused("</dev/tty0");
+    assert!(group.remove());
+    all.remove();
 }

@@ -58,46 +58,12 @@ fn quietly(command: &mut Command) {
     assert!(status.expect("the program runs").success(), "{command:?} failed");
 }
 
-/// Programs started from here: the floor, the command line, and other launchers.
+/// Programs started from here: the floor and the command line. Other launchers: `cargo bench -p pond-node --bench launch`.
 fn spawned() {
     Times::of(50, |_| quietly(&mut Command::new("/bin/true"))).row("`/bin/true`, spawned");
     let pool = Pool::new("bench-cli");
     Times::of(50, |_| quietly(&mut pool.pond(&["--version"]))).row("`pond --version`");
-    if has("bwrap") {
-        let arguments =
-            ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--unshare-all", "/bin/true"];
-        Times::of(50, |_| quietly(Command::new("bwrap").args(arguments))).row("`bwrap`, `/bin/true`");
-    }
-    if has("crun") {
-        crun(&pool.work());
-    }
     pool.finish();
-}
-
-fn has(program: &str) -> bool {
-    Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
-}
-
-/// A bundle over the machine's own root, which is bound to a folder for the time of the measurement.
-fn crun(folder: &Path) {
-    let bundle = folder.join("bundle");
-    let root = bundle.join("rootfs");
-    std::fs::create_dir_all(&root).expect("a folder for the bundle");
-    quietly(Command::new("crun").arg("spec").current_dir(&bundle));
-    let config = bundle.join("config.json");
-    let text = std::fs::read_to_string(&config).expect("crun wrote its config");
-    let mut spec: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    spec["process"]["args"] = serde_json::json!(["/bin/true"]);
-    spec["process"]["terminal"] = serde_json::json!(false);
-    std::fs::write(&config, spec.to_string()).expect("crun's config can be written");
-    quietly(Command::new("mount").args(["--bind", "/"]).arg(&root));
-    let run = |number: usize| {
-        let name = format!("pond-bench-{}-{number}", std::process::id());
-        quietly(Command::new("crun").args(["run", "--bundle"]).arg(&bundle).arg(name));
-    };
-    let times = std::panic::catch_unwind(|| Times::of(50, run));
-    quietly(Command::new("umount").arg(&root));
-    times.expect("crun runs").row("`crun run`, `/bin/true`");
 }
 
 fn starts_of_the_server() {

@@ -1,8 +1,11 @@
 //! The system calls that no safe crate offers: the only unsafe code of this crate.
 //!
-//! Everything here is called by a process with one thread, except [`kill`] and the loop-device calls, which
-//! any thread may use.
-#![expect(unsafe_code, reason = "clone3, execve, seccomp, signalfd and loop ioctls have no safe binding")]
+//! Everything here is called by a process with one thread, except [`kill`], [`attach_device_program`] and the
+//! loop-device calls, which any thread may use.
+#![expect(
+    unsafe_code,
+    reason = "clone3, execve, seccomp, bpf, signalfd and loop ioctls have no safe binding"
+)]
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -189,6 +192,93 @@ pub fn install_filter(filter: &[Instruction]) -> io::Result<()> {
     // and verifies the filter.
     check(unsafe {
         libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, std::ptr::from_ref(&program))
+    })
+    .map(drop)
+}
+
+/// One instruction of an eBPF program: `bpf_insn`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct BpfInstruction {
+    /// Operation.
+    pub code: u8,
+    /// Destination in the low half, source in the high one.
+    pub registers: u8,
+    /// Of a memory access or a jump.
+    pub offset: i16,
+    /// Operand.
+    pub value: i32,
+}
+
+impl BpfInstruction {
+    /// The instruction of these parts.
+    pub const fn new(code: u8, to: u8, from: u8, offset: i16, value: i32) -> Self {
+        Self { code, registers: to | from << 4, offset, value }
+    }
+}
+
+/// The part of `bpf_attr` that loading a program reads.
+#[repr(C)]
+struct BpfLoad {
+    kind: u32,
+    count: u32,
+    instructions: u64,
+    licence: u64,
+    log_level: u32,
+    log_size: u32,
+    log: u64,
+    kernel_version: u32,
+    flags: u32,
+}
+
+/// The part of `bpf_attr` that attaching reads.
+#[repr(C)]
+struct BpfAttach {
+    target: u32,
+    program: u32,
+    kind: u32,
+    flags: u32,
+}
+
+const BPF_PROG_LOAD: libc::c_int = 5;
+const BPF_PROG_ATTACH: libc::c_int = 8;
+const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
+const BPF_CGROUP_DEVICE: u32 = 6;
+
+/// Loads a program that is asked about device files and attaches it to a v2 control group, which keeps it in
+/// place of the one attached before. Groups below can attach none of their own.
+pub fn attach_device_program(group: &File, instructions: &[BpfInstruction]) -> io::Result<()> {
+    let mut load = BpfLoad {
+        kind: BPF_PROG_TYPE_CGROUP_DEVICE,
+        count: u32::try_from(instructions.len()).map_err(io::Error::other)?,
+        instructions: instructions.as_ptr() as u64,
+        licence: c"Apache-2.0".as_ptr() as u64,
+        log_level: 0,
+        log_size: 0,
+        log: 0,
+        kernel_version: 0,
+        flags: 0,
+    };
+    // SAFETY: `BpfLoad` has the layout of the start of bpf_attr, its size is passed, and both pointers outlive the
+    // call; the kernel copies and verifies the program. The descriptor it answers with is nobody else's.
+    let program = unsafe {
+        let fd = check(libc::syscall(
+            libc::SYS_bpf,
+            BPF_PROG_LOAD,
+            std::ptr::from_mut(&mut load),
+            size_of::<BpfLoad>(),
+        ))?;
+        OwnedFd::from_raw_fd(fd as i32)
+    };
+    let mut attach = BpfAttach {
+        target: group.as_raw_fd() as u32,
+        program: program.as_raw_fd() as u32,
+        kind: BPF_CGROUP_DEVICE,
+        flags: 0,
+    };
+    // SAFETY: `BpfAttach` has the layout of the start of bpf_attr, and its size is passed.
+    check(unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_PROG_ATTACH, std::ptr::from_mut(&mut attach), size_of::<BpfAttach>())
     })
     .map(drop)
 }

@@ -32,7 +32,7 @@ fn try_groups(pool: &Pool) -> Vec<Row> {
         Version::V2 => Row::ok("control groups", "version 2"),
     };
     let group = pool.group("trial");
-    let limits: [(&str, Controller, Limits, &str); 3] = [
+    let limits: [(&str, Controller, Limits, &str); 4] = [
         (
             "cpu limit",
             Controller::Cpu,
@@ -50,6 +50,12 @@ fn try_groups(pool: &Pool) -> Vec<Row> {
             Controller::Pids,
             Limits { pids: 64, ..Limits::default() },
             "a fork bomb takes the machine",
+        ),
+        (
+            "device files",
+            Controller::Devices,
+            Limits { devices: vec!["c 10:229 rw".to_owned()], ..Limits::default() },
+            "a task is kept from devices by what is in its /dev alone",
         ),
     ];
     let mut rows = vec![version];

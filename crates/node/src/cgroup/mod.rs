@@ -3,6 +3,9 @@
 //! A pool has one parent group of a unique name in every hierarchy it uses; each task has a child of it.
 //! Limits go to the v1 controllers where those are mounted and to v2 otherwise; freezing, killing and
 //! `cpu.stat` prefer v2 even beside v1 controllers (the hybrid layout). What works is found by doing it.
+//! Devices are a controller in v1 and a program of ours in v2.
+
+mod devices;
 
 use crate::tolerate;
 use serde::{Deserialize, Serialize};
@@ -75,7 +78,7 @@ pub struct Pool {
     pub v1: Vec<(Controller, PathBuf)>,
     /// Parent group in the v2 hierarchy.
     pub v2: Option<PathBuf>,
-    /// Controllers that v2 gives to child groups.
+    /// What v2 limits in child groups; devices are among it when a program for them was taken.
     pub v2_controllers: Vec<Controller>,
 }
 
@@ -92,7 +95,7 @@ pub struct Limits {
     pub memory: u64,
     /// Processes and threads.
     pub pids: u64,
-    /// Device files that may be opened: `c 195:0 rw`. Ignored by hierarchies without device control.
+    /// Device files that may be opened: `c 195:0 rw`. Ignored where devices are not controlled.
     pub devices: Vec<String>,
 }
 
@@ -110,18 +113,6 @@ pub struct CgroupError {
 
 /// Length of the scheduler's period for quotas, in microseconds.
 const PERIOD_US: u64 = 100_000;
-
-/// Null, zero, full, random, urandom, tty, ptmx and the terminals of devpts.
-const BASE_DEVICES: [&str; 8] = [
-    "c 1:3 rwm",
-    "c 1:5 rwm",
-    "c 1:7 rwm",
-    "c 1:8 rwm",
-    "c 1:9 rwm",
-    "c 5:0 rwm",
-    "c 5:2 rwm",
-    "c 136:* rwm",
-];
 
 fn write(path: PathBuf, value: &str) -> Result<(), CgroupError> {
     let put = || OpenOptions::new().write(true).open(&path)?.write_all(value.as_bytes());
@@ -182,6 +173,9 @@ impl Pool {
             if dir.parent().is_some_and(enable) && enable(&dir) {
                 self.v2_controllers.push(controller);
             }
+        }
+        if !self.has(Controller::Devices) && devices::works_below(&dir) {
+            self.v2_controllers.push(Controller::Devices);
         }
     }
 
@@ -328,10 +322,18 @@ impl Group {
     }
 
     fn set_devices(&self, granted: &[String]) -> Result<(), CgroupError> {
-        let Some(dir) = self.v1_dir(Controller::Devices) else { return Ok(()) };
-        write(dir.join("devices.deny"), "a")?;
-        for rule in BASE_DEVICES.iter().copied().chain(granted.iter().map(String::as_str)) {
-            write(dir.join("devices.allow"), rule)?;
+        if let Some(dir) = self.v1_dir(Controller::Devices) {
+            write(dir.join("devices.deny"), "a")?;
+            for rule in devices::BASE.into_iter().chain(granted.iter().map(String::as_str)) {
+                write(dir.join("devices.allow"), rule)?;
+            }
+        } else if let Some(dir) = self.v2_dir(Controller::Devices) {
+            let failed = |source| CgroupError {
+                path: dir.clone(),
+                value: format!("a program for {} devices", granted.len()),
+                source,
+            };
+            devices::attach(dir, granted).map_err(failed)?;
         }
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! Chores of the repository: `cargo xtask tidy`, `cargo xtask test`, `cargo xtask bench`,
-//! `cargo xtask gates`.
+//! Chores of the repository: `cargo xtask tidy`, `cargo xtask test`, `cargo xtask v2`,
+//! `cargo xtask bench`, `cargo xtask gates`.
 
 #![expect(clippy::print_stdout, reason = "a program for people at a terminal")]
 
@@ -10,6 +10,7 @@ mod gates;
 mod shell;
 mod testing;
 mod tidy;
+mod v2;
 
 use error::Error;
 use std::process::ExitCode;
@@ -19,6 +20,7 @@ Chores of the repository.
 
   cargo xtask tidy [--update]   text checks of STYLE; --update records counts that fell
   cargo xtask test [FILTER]     everything that can be tested here, and what could not be
+  cargo xtask v2 [FILTER]       the tests of pond-node in a virtual machine with control groups v2 only
   cargo xtask leftovers         what a pool on this machine would have left behind, as listed now
   cargo xtask bench             figures for docs/performance.md, from a release build
   cargo xtask gates sim [--quick] [GATE...]
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
 enum Chore {
     Tidy { update: bool },
     Test { filter: Option<String> },
+    V2 { filter: Option<String> },
     Leftovers,
     Bench,
     Gates(gates::Wanted),
@@ -56,6 +59,8 @@ impl Chore {
             ["tidy", "--update"] => Some(Self::Tidy { update: true }),
             ["test"] => Some(Self::Test { filter: None }),
             ["test", filter] => Some(Self::Test { filter: Some((*filter).to_owned()) }),
+            ["v2"] => Some(Self::V2 { filter: None }),
+            ["v2", filter] => Some(Self::V2 { filter: Some((*filter).to_owned()) }),
             ["leftovers"] => Some(Self::Leftovers),
             ["bench"] => Some(Self::Bench),
             ["gates", "sim", rest @ ..] => {
@@ -77,6 +82,7 @@ fn run(arguments: &[String]) -> Result<ExitCode, Error> {
     match Chore::parse(arguments) {
         Some(Chore::Tidy { update }) => tidy::command(&root, update),
         Some(Chore::Test { filter }) => testing::command(&root, filter.as_deref()),
+        Some(Chore::V2 { filter }) => v2::command(&root, filter.as_deref()),
         Some(Chore::Leftovers) => Ok(testing::list_leftovers()),
         Some(Chore::Bench) => bench::command(&root),
         Some(Chore::Gates(wanted)) => gates::command(&root, &wanted),

@@ -264,11 +264,12 @@ fn in_a_v2_group_only_granted_devices_open() {
         assert!(!opened && why.contains("Operation not permitted"), "{how}: {why}");
     };
     group.create(&cgroup::Limits::default()).unwrap();
+    let guard = |granted: &[String]| group.device_guard(granted).unwrap().unwrap().attach().unwrap();
+    guard(&[]);
     assert!(open("<>/dev/null").0 && open("<>/dev/zero").0, "the base devices are everybody's");
     refused("</dev/kmsg");
     // granted for reading, and no other device with it
-    let limits = cgroup::Limits { devices: vec!["c 1:11 r".to_owned()], ..cgroup::Limits::default() };
-    group.create(&limits).unwrap();
+    guard(&["c 1:11 r".to_owned()]);
     assert_eq!(open("</dev/kmsg"), (true, String::new()));
     refused("<>/dev/kmsg");
     refused("</dev/tty0");

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: fetches what tests need, runs them all, and looks for what they left behind.
 
 mod leftovers;
-mod packages;
+pub mod packages;
 mod tally;
 
 use crate::error::Error;

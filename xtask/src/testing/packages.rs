@@ -33,16 +33,21 @@ pub fn provide() {
     if wanted.is_empty() {
         return;
     }
-    if is_root() && shell::has("apt-get") {
-        println!("installing from apt: {}", wanted.join(" "));
-        apt(&["update", "-qq"]);
-        apt(&[&["install", "-y", "-qq", "--no-install-recommends"], wanted.as_slice()].concat());
-    }
+    install(&wanted);
     for need in missing() {
         println!(
             "missing: {} (Debian package {}); left untested: {}",
             need.program, need.package, need.untested
         );
+    }
+}
+
+/// Installs Debian packages when that is possible.
+pub fn install(packages: &[&str]) {
+    if is_root() && shell::has("apt-get") {
+        println!("installing from apt: {}", packages.join(" "));
+        apt(&["update", "-qq"]);
+        apt(&[&["install", "-y", "-qq", "--no-install-recommends"], packages].concat());
     }
 }
 

@@ -5,6 +5,7 @@
 //! long as the group. Programs of parent groups are asked too, so a group is never wider than its parents.
 
 use crate::launcher::sys::{self, BpfInstruction};
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -131,26 +132,44 @@ fn program(rules: &[Rule]) -> Vec<BpfInstruction> {
     all
 }
 
-/// Lets processes of the v2 group `dir` open what is granted and the base devices, nothing else.
-///
-/// # Errors
-/// A rule that is none, or the kernel's reason: no right (`CAP_BPF`, or `CAP_SYS_ADMIN`), or no such
-/// programs in this kernel.
-pub(super) fn attach(dir: &Path, granted: &[String]) -> io::Result<()> {
-    let read = |text: &str| {
-        let wrong =
-            || io::Error::new(io::ErrorKind::InvalidInput, format!("`{text}` is no rule for a device"));
-        Rule::read(text).ok_or_else(wrong)
-    };
-    let rules = BASE.into_iter().chain(granted.iter().map(String::as_str)).map(read);
-    let program = program(&rules.collect::<io::Result<Vec<_>>>()?);
-    sys::attach_device_program(&std::fs::File::open(dir)?, &program)
+/// A v2 group and the program that will watch over its device files.
+#[derive(Debug)]
+pub struct DeviceGuard {
+    group: File,
+    program: Vec<BpfInstruction>,
+}
+
+impl DeviceGuard {
+    /// For the group `dir`: the base devices and what is granted, nothing else.
+    ///
+    /// # Errors
+    /// A rule that is none, or the group is not there.
+    pub(super) fn new(dir: &Path, granted: &[String]) -> io::Result<Self> {
+        let read = |text: &str| {
+            let wrong =
+                || io::Error::new(io::ErrorKind::InvalidInput, format!("`{text}` is no rule for a device"));
+            Rule::read(text).ok_or_else(wrong)
+        };
+        let rules = BASE.into_iter().chain(granted.iter().map(String::as_str)).map(read);
+        let program = program(&rules.collect::<io::Result<Vec<_>>>()?);
+        Ok(Self { group: File::open(dir)?, program })
+    }
+
+    /// From now on no process of the group can open or make another device file, nor can one that joins. What
+    /// is open stays open.
+    ///
+    /// # Errors
+    /// The kernel's reason: no right (`CAP_BPF`, or `CAP_SYS_ADMIN`), or no such programs in this kernel.
+    pub fn attach(&self) -> io::Result<()> {
+        sys::attach_device_program(&self.group, &self.program)
+    }
 }
 
 /// Whether a program is taken by a group made below `parent` for this trial.
 pub(super) fn works_below(parent: &Path) -> bool {
     let trial = parent.join(format!("trial-devices-{}", std::process::id()));
-    let works = std::fs::create_dir(&trial).is_ok() && attach(&trial, &[]).is_ok();
+    let guarded = || DeviceGuard::new(&trial, &[])?.attach();
+    let works = std::fs::create_dir(&trial).is_ok() && guarded().is_ok();
     crate::tolerate(std::fs::remove_dir(&trial));
     works
 }

@@ -7,6 +7,8 @@
 
 mod devices;
 
+pub use devices::DeviceGuard;
+
 use crate::tolerate;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
@@ -251,7 +253,7 @@ impl Group {
         self.v2.as_ref().filter(|_| self.v2_controllers.contains(&controller))
     }
 
-    /// Makes the group and sets its limits.
+    /// Makes the group and sets its limits; those of devices in v2 come with [`Self::device_guard`].
     ///
     /// # Errors
     /// The first write that failed; nothing is undone.
@@ -322,20 +324,20 @@ impl Group {
     }
 
     fn set_devices(&self, granted: &[String]) -> Result<(), CgroupError> {
-        if let Some(dir) = self.v1_dir(Controller::Devices) {
-            write(dir.join("devices.deny"), "a")?;
-            for rule in devices::BASE.into_iter().chain(granted.iter().map(String::as_str)) {
-                write(dir.join("devices.allow"), rule)?;
-            }
-        } else if let Some(dir) = self.v2_dir(Controller::Devices) {
-            let failed = |source| CgroupError {
-                path: dir.clone(),
-                value: format!("a program for {} devices", granted.len()),
-                source,
-            };
-            devices::attach(dir, granted).map_err(failed)?;
+        let Some(dir) = self.v1_dir(Controller::Devices) else { return Ok(()) };
+        write(dir.join("devices.deny"), "a")?;
+        for rule in devices::BASE.into_iter().chain(granted.iter().map(String::as_str)) {
+            write(dir.join("devices.allow"), rule)?;
         }
         Ok(())
+    }
+
+    /// What keeps the group from other devices than these where v2 does it; v1 does it from [`Self::create`] on.
+    ///
+    /// # Errors
+    /// A rule that is none, or the group is not there.
+    pub fn device_guard(&self, granted: &[String]) -> io::Result<Option<DeviceGuard>> {
+        self.v2_dir(Controller::Devices).map(|dir| DeviceGuard::new(dir, granted)).transpose()
     }
 
     /// The files through which a process with one thread joins the v1 groups by writing `0`.

@@ -12,6 +12,7 @@ use super::privileges;
 use super::root;
 use super::spec::{LaunchSpec, Program};
 use super::sys::{self, Side};
+use crate::cgroup::DeviceGuard;
 use crate::folder::Folder;
 use crate::tolerate;
 use pond_core::event::Exit;
@@ -64,6 +65,8 @@ pub struct Inherited {
     pub channel: OwnedFd,
     /// Files through which to join the control groups.
     pub doors: Vec<fs::File>,
+    /// What keeps the group from devices that were not granted, where the v1 groups do not.
+    pub guard: Option<DeviceGuard>,
     /// The command's output; `None` when it gets a terminal.
     pub output: Option<(OwnedFd, OwnedFd)>,
     /// Secrets for the environment.
@@ -172,6 +175,9 @@ fn start<'a>(folder: &Folder, spec: &'a LaunchSpec, inherited: &'a Inherited) ->
     }
     for mut door in &inherited.doors {
         door.write_all(b"0").map_err(|why| fault("join the control groups", &why))?;
+    }
+    if let Some(guard) = &inherited.guard {
+        guard.attach().map_err(|why| fault("limit the device files", &why))?;
     }
     if spec.container.is_none() {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))

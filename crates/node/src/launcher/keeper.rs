@@ -175,7 +175,10 @@ impl<'a> Keeper<'a> {
         let (outputs, output) = if spec.tty { (Vec::new(), None) } else { output_pipes()? };
         let doors = group.doors().map_err(|why| failure("open the control groups", &why))?;
         let v2 = group.v2_door().map_err(|why| failure("open the control group", &why))?;
-        let inherited = Inherited { channel: theirs, doors, output, secrets, ground };
+        let guard = group
+            .device_guard(&spec.limits.devices)
+            .map_err(|why| failure("limit the device files", &why))?;
+        let inherited = Inherited { channel: theirs, doors, guard, output, secrets, ground };
         let flags = match &spec.container {
             None => 0,
             Some(container) if container.net.is_some() => {

@@ -2,7 +2,7 @@
 
 use super::doctor::{Row, Scratch};
 use super::isolation::in_mount_namespace;
-use crate::cgroup::{Controller, Group, Limits, Pool, Version};
+use crate::cgroup::{Controller, DeviceGuard, Group, Limits, Pool, Version};
 use crate::launcher::layer;
 use rustix::fs::{Mode, OFlags};
 use std::fs;
@@ -60,7 +60,12 @@ fn try_groups(pool: &Pool) -> Vec<Row> {
     ];
     let mut rows = vec![version];
     for (name, controller, limits, cost) in limits {
-        rows.push(match pool.has(controller).then(|| group.create(&limits)) {
+        let set = || -> Result<(), Box<dyn std::error::Error>> {
+            group.create(&limits)?;
+            group.device_guard(&limits.devices)?.as_ref().map_or(Ok(()), DeviceGuard::attach)?;
+            Ok(())
+        };
+        rows.push(match pool.has(controller).then(set) {
             Some(Ok(())) => Row::ok(name, "set and taken"),
             Some(Err(why)) => Row::missing(name, why.to_string(), cost, AS_ROOT),
             None => Row::missing(name, "no such controller", cost, AS_ROOT),

@@ -164,7 +164,15 @@ impl Pool {
             }
         }
         pool.enable_v2();
+        tolerate(pool.weigh());
         pool
+    }
+
+    /// The pool weighs as much as one busy process on every core: with the weight of a single process, which is what a
+    /// new group has, whatever else runs on the machine would take the CPU that tasks were granted.
+    fn weigh(&self) -> Result<(), CgroupError> {
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
+        self.group("").set_weight(cores * 1000)
     }
 
     fn enable_v2(&mut self) {
@@ -306,21 +314,25 @@ impl Group {
         if let Some(dir) = self.v1_dir(Controller::Cpu) {
             let value = if unlimited { "-1".to_owned() } else { quota.to_string() };
             write(dir.join("cpu.cfs_quota_us"), &value)?;
-            let shares = if limits.idle { 2 } else { (limits.weight_milli * 1024 / 1000).clamp(2, 262_144) };
-            write(dir.join("cpu.shares"), &shares.to_string())?;
-            if limits.idle {
-                tolerate(write(dir.join("cpu.idle"), "1"));
-            }
         } else if let Some(dir) = self.v2_dir(Controller::Cpu) {
             let value = if unlimited { "max".to_owned() } else { quota.to_string() };
             write(dir.join("cpu.max"), &format!("{value} {PERIOD_US}"))?;
-            let weight = if limits.idle { 1 } else { (limits.weight_milli / 10).clamp(1, 10_000) };
-            write(dir.join("cpu.weight"), &weight.to_string())?;
-            if limits.idle {
-                tolerate(write(dir.join("cpu.idle"), "1"));
-            }
+        }
+        self.set_weight(if limits.idle { 0 } else { limits.weight_milli })?;
+        if limits.idle {
+            let cpu = self.v1_dir(Controller::Cpu).or(self.v2_dir(Controller::Cpu));
+            tolerate(cpu.map(|dir| write(dir.join("cpu.idle"), "1")));
         }
         Ok(())
+    }
+
+    /// Thousandths of a core against others; 0 is as little as there is.
+    fn set_weight(&self, milli: u64) -> Result<(), CgroupError> {
+        if let Some(dir) = self.v1_dir(Controller::Cpu) {
+            return write(dir.join("cpu.shares"), &(milli * 1024 / 1000).clamp(2, 262_144).to_string());
+        }
+        let Some(dir) = self.v2_dir(Controller::Cpu) else { return Ok(()) };
+        write(dir.join("cpu.weight"), &(milli / 10).clamp(1, 10_000).to_string())
     }
 
     fn set_devices(&self, granted: &[String]) -> Result<(), CgroupError> {

@@ -20,6 +20,7 @@ use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 const WAITING: usize = 100_000;
@@ -47,7 +48,7 @@ fn job(chance: &mut Chance) -> JobSpec {
         shape.devices.push(gpus(1 + (kind / 5 % 4) as u32));
     }
     let mut spec = JobSpec::new("bench", shape, RunSpec::argv(&["true"]));
-    spec.queue = QueuePath(format!("q{}", chance.below(QUEUES)));
+    spec.queue = QueuePath::from(format!("q{}", chance.below(QUEUES)));
     if chance.below(50) == 0 {
         spec.size = GangSize { min: 4, max: 4 };
     }
@@ -63,7 +64,7 @@ fn machine(at: u64) -> NodeSpec {
         if at.is_multiple_of(4) { (96, 1024, vec![gpu; 8]) } else { (64, 256, Vec::new()) };
     let capacity = Resources { disk: pond_core::units::Bytes(1 << 40), ..host(cores, gib) };
     NodeSpec {
-        name: NodeName(format!("n{at}")),
+        name: NodeName::from(format!("n{at}")),
         capacity,
         devices,
         labels: std::collections::BTreeMap::new(),
@@ -112,7 +113,7 @@ impl Substrate for Machines {
         self.now = self.now.max(at);
         let event = self.due[seq as usize].take()?;
         if matches!(event, Event::Report(Report::Exited { .. })) {
-            let submit = Event::Request(Request::Submit(Box::new(job(&mut self.chance))));
+            let submit = Event::Request(Request::Submit(Arc::new(job(&mut self.chance))));
             self.later(1, submit);
         }
         (self.events, self.left) = (self.events + 1, self.left - 1);
@@ -188,7 +189,7 @@ fn run(gangs: u64) {
     let nodes = (0..gangs / 8).map(|at| Event::Report(Report::NodeUp(machine(at))));
     let mut first: Vec<Event> = queues.chain(nodes).collect();
     for _ in 0..gangs as usize + WAITING {
-        first.push(Event::Request(Request::Submit(Box::new(job(&mut chance)))));
+        first.push(Event::Request(Request::Submit(Arc::new(job(&mut chance)))));
     }
     let mut machines = Machines {
         now: Timestamp(1000),

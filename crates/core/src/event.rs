@@ -61,7 +61,7 @@ impl Target {
 #[serde(rename_all = "snake_case")]
 pub enum Request {
     /// Take in a new job.
-    Submit(Box<JobSpec>),
+    Submit(Arc<JobSpec>),
     /// End it: signal, grace, kill; or kill at once.
     Stop {
         /// What.

@@ -42,7 +42,7 @@ fn cluster() -> impl Strategy<Value = Cluster> {
                 traits: pond_core::model::Traits::default(),
             };
             let spec = |(at, (cores, gpus)): (usize, (u64, u32))| NodeSpec {
-                name: NodeName(format!("n{at}")),
+                name: NodeName::from(format!("n{at}")),
                 capacity: Resources {
                     cpu: MilliCpu(cores * 1000),
                     memory: Bytes(1 << 40),

@@ -27,7 +27,7 @@ fn cluster(nodes: u32, cores: u64, gpus: u32) -> Cluster {
         traits: pond_core::model::Traits::default(),
     };
     let node = |at: u32| NodeSpec {
-        name: NodeName(format!("n{at}")),
+        name: NodeName::from(format!("n{at}")),
         capacity: Resources { cpu: MilliCpu(cores * 1000), memory: Bytes(1 << 40), disk: Bytes::ZERO },
         devices: (0..gpus).map(|device_at| device(at, device_at)).collect(),
         labels: BTreeMap::new(),

@@ -36,7 +36,7 @@ pub(super) fn serve(ctx: &Ctx, args: &UpArgs) -> Done {
     let (send, reports) = mpsc::channel();
     let agent = Agent::open(
         agent::Config {
-            node: NodeName(args.node_name.clone().unwrap_or_else(host_name)),
+            node: NodeName::from(args.node_name.clone().unwrap_or_else(host_name)),
             reserved: reserved(args)?,
             secrets: opened.resolver(),
             ..agent::Config::new(opened.state_dir(), "")
@@ -81,7 +81,7 @@ fn config(dir: &Path, args: &UpArgs) -> Config {
     }
     config.tls =
         args.cert.clone().zip(args.key.clone()).map(|(certificate, key)| TlsFiles { certificate, key });
-    config.user = UserName(user_name());
+    config.user = UserName::from(user_name());
     config.hosts = vec![host_name()];
     config
 }

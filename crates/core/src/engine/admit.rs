@@ -132,10 +132,10 @@ impl Engine {
     }
 
     /// Takes in a job, or says why not.
-    pub(super) fn submit(&mut self, spec: JobSpec, out: &mut Out) -> Handled<JobId> {
+    pub(super) fn submit(&mut self, spec: Arc<JobSpec>, out: &mut Out) -> Handled<JobId> {
         check_spec(&spec)?;
         if self.rows.queue_ord(&spec.queue).is_none() || spec.queue.as_str().is_empty() {
-            return Err(Refusal::UnknownQueue(QueuePath::from(spec.queue.as_str())));
+            return Err(Refusal::UnknownQueue(spec.queue.to_owned()));
         }
         self.check_memory(&spec.shapes, &spec.queue)?;
         let mut waiting_on = BTreeSet::new();
@@ -164,11 +164,11 @@ impl Engine {
             gangs,
             spec,
         };
-        let indices = job.spec.indices.to_vec();
-        self.jobs.insert(id, job);
-        for index in indices {
-            self.enter_row(id.gang(index));
-            self.settle(id.gang(index), "submitted", out);
+        let spec = Arc::clone(&job.spec);
+        self.jobs.insert(id, Box::new(job));
+        for index in &spec.indices {
+            self.enter_row(id.gang(*index));
+            self.settle(id.gang(*index), "submitted", out);
         }
         Ok(id)
     }
@@ -241,7 +241,7 @@ pub(super) fn gang_row(
     GangRow {
         id: gang.id,
         queue,
-        user: crate::ids::UserName::from(spec.user.as_str()),
+        user: spec.user.to_owned(),
         class: spec.class,
         priority: spec.priority,
         demand,

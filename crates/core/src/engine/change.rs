@@ -8,6 +8,7 @@ use crate::plan::Decision;
 use crate::snapshot::NodeState;
 use crate::units::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// What came of an event.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -92,7 +93,7 @@ pub struct Change {
     #[serde(flatten)]
     pub what: What,
     /// Why, for people; empty where `what` says it all.
-    pub reason: String,
+    pub reason: Cow<'static, str>,
 }
 
 /// What changed.

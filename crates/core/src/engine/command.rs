@@ -6,7 +6,7 @@ use super::manner::SIGTERM;
 use super::refusal::Refusal;
 use super::{Engine, Timer};
 use crate::event::{Actor, Effect, Request, Target};
-use crate::ids::{GangId, JobId, NodeName, QueuePath, TaskId};
+use crate::ids::{GangId, JobId, QueuePath, TaskId};
 use crate::model::{QueueLimits, QueueSpec};
 use crate::snapshot::{Held, QueueOrd};
 use crate::units::{MilliCpu, Millis};
@@ -14,7 +14,7 @@ use crate::units::{MilliCpu, Millis};
 impl Engine {
     pub(super) fn request(&mut self, actor: &Actor, request: Request, out: &mut Out) -> Handled<Reply> {
         match request {
-            Request::Submit(spec) => return self.submit(*spec, out).map(Reply::Submitted),
+            Request::Submit(spec) => return self.submit(spec, out).map(Reply::Submitted),
             Request::Stop { target, now } => self.stop(actor, target, now, out),
             Request::Pause { target, release } => self.pause(target, release, out),
             Request::Resume(target) => self.resume(target, out),
@@ -129,7 +129,7 @@ impl Engine {
         let (paused, pool, frozen) = (live.paused, live.frozen.is_some(), live.is_frozen());
         for task in live.tasks.iter().filter(|task| task.state == TaskState::Running) {
             if before != frozen {
-                let node = NodeName::from(self.node_name(task.node).as_str());
+                let node = self.node_name(task.node).to_owned();
                 let (generation, task) = (task.generation, id.task(task.rank));
                 out.effects.push(Effect::Freeze { task, generation, frozen, node });
             }
@@ -227,7 +227,7 @@ impl Engine {
 
     fn set_queue(&mut self, spec: QueueSpec, out: &mut Out) -> Handled<()> {
         self.check_queue(&spec)?;
-        let path = QueuePath::from(spec.path.as_str());
+        let path = spec.path.to_owned();
         match self.rows.queue_ord(&path) {
             Some(ord) => {
                 self.rows.queue_mut(ord).spec = spec;
@@ -245,9 +245,7 @@ impl Engine {
     }
 
     fn check_queue(&self, spec: &QueueSpec) -> Handled<()> {
-        let bad = |problem, advice| {
-            Err(Refusal::BadQueue { path: QueuePath::from(spec.path.as_str()), problem, advice })
-        };
+        let bad = |problem, advice| Err(Refusal::BadQueue { path: spec.path.to_owned(), problem, advice });
         let path = spec.path.as_str();
         let well_named = path.is_empty()
             || path.len() <= 512
@@ -273,13 +271,8 @@ impl Engine {
     }
 
     fn remove_queue(&mut self, path: QueuePath, out: &mut Out) -> Handled<()> {
-        let ord = self
-            .rows
-            .queue_ord(&path)
-            .ok_or_else(|| Refusal::UnknownQueue(QueuePath::from(path.as_str())))?;
-        let bad = |problem, advice| {
-            Err(Refusal::BadQueue { path: QueuePath::from(path.as_str()), problem, advice })
-        };
+        let ord = self.rows.queue_ord(&path).ok_or_else(|| Refusal::UnknownQueue(path.to_owned()))?;
+        let bad = |problem, advice| Err(Refusal::BadQueue { path: path.to_owned(), problem, advice });
         let queues = &self.rows.snapshot.queues;
         if ord == QueueOrd(0) {
             return bad("is the root", "remove those below it");

@@ -143,7 +143,7 @@ impl Engine {
         self.timers.set(Timer::Start(id), now.after(self.settings.start_timeout));
         self.sync_row(id);
         let reason = place_reason(tasks);
-        self.note_gang(id, from, &reason, out);
+        self.note_gang(id, from, reason, out);
         for task in tasks {
             self.launch(id.task(task.rank), out);
         }
@@ -239,7 +239,7 @@ impl Engine {
         self.remember(id, decision);
         self.seat(id, rows, generation, limits, tasks, seats);
         self.sync_row(id);
-        self.note_gang(id, state, &format!("grows to {} ranks", have as usize + tasks.len()), out);
+        self.note_gang(id, state, format!("grows to {} ranks", have as usize + tasks.len()), out);
         for task in tasks {
             self.launch(id.task(task.rank), out);
         }
@@ -263,7 +263,7 @@ impl Engine {
         live.shrinking = Some(shrinking);
         self.remember(id, decision);
         self.sync_row(id);
-        self.note_gang(id, state, &format!("shrinks to {} ranks", shrinking.to), out);
+        self.note_gang(id, state, format!("shrinks to {} ranks", shrinking.to), out);
         self.stop_tasks(id, shrinking.to, signal, grace, out);
         self.timers.set(Timer::Enforce(id), self.now.after(grace).after(self.settings.stop_again));
         // Ranks that had ended already leave at once.

@@ -12,7 +12,7 @@ use super::node::Node;
 use super::rows::{Rows, device_row};
 use super::timers::{Timer, Timers};
 use super::{Engine, Settings};
-use crate::ids::{JobId, NodeName, QueuePath};
+use crate::ids::{JobId, QueuePath};
 use crate::meter::Meter;
 use crate::mix::Mix;
 use crate::model::{Class, QueueSpec, Resources, Shape};
@@ -45,7 +45,7 @@ impl Engine {
         EngineImage {
             now: self.now,
             next_job: self.next_job,
-            jobs: self.jobs.values().map(Job::to_owned).collect(),
+            jobs: self.jobs().map(Job::to_owned).collect(),
             archive: self.archive.to_owned(),
             nodes: self.nodes.to_vec(),
             queues: self.rows.snapshot.queues.iter().map(|row| row.spec.to_owned()).collect(),
@@ -60,7 +60,7 @@ impl Engine {
     /// The engine as it was when it was saved; it wants a plan.
     #[must_use]
     pub fn restore(image: EngineImage, settings: Settings) -> Self {
-        let jobs: BTreeMap<JobId, Job> = image.jobs.into_iter().map(|job| (job.id, job)).collect();
+        let jobs = image.jobs.into_iter().map(|job| (job.id, Box::new(job))).collect();
         let mut engine = Self {
             settings,
             now: image.now,
@@ -122,7 +122,7 @@ impl Engine {
         let Some(place) = gang.rows else { return };
         let mut row = gang_row(job, gang, place.queue, place.demand);
         row.phase = self.row_phase(gang, &job.spec);
-        rows.put_demand(place.demand, gang.shapes(&job.spec));
+        rows.put_demand(place.demand, gang.shapes(&job.spec).into_owned());
         rows.put_gang(place.gang, row);
         let Some(live) = gang.live() else { return };
         rows.count_running(place.queue, true);
@@ -155,7 +155,7 @@ fn node_row(node: &Node) -> NodeRow {
         Some(row)
     });
     NodeRow {
-        name: NodeName::from(node.spec.name.as_str()),
+        name: node.spec.name.to_owned(),
         state: node.state(),
         capacity: node.spec.capacity,
         granted: Resources::ZERO,

@@ -4,7 +4,7 @@ use super::Engine;
 use super::change::Out;
 use super::job::{Gang, HeldDevice, TaskState};
 use crate::event::{Allocation, Effect, Exit, Found, Launch};
-use crate::ids::{Generation, NodeName, TaskId, UserName};
+use crate::ids::{Generation, NodeName, TaskId};
 use crate::units::Millis;
 use std::collections::BTreeMap;
 
@@ -76,7 +76,7 @@ impl Engine {
         let Some(live) = gang.live() else { return };
         let Some(task) = self.task(id) else { return };
         let generation = task.generation;
-        let node = || NodeName::from(self.node_name(task.node).as_str());
+        let node = || self.node_name(task.node).to_owned();
         let leaves = live.shrinking.is_some_and(|shrinking| id.rank >= shrinking.to);
         if let Some(ending) = &live.ending {
             let grace = Millis(ending.grace.0.saturating_sub(now.since(ending.since).0));
@@ -113,7 +113,7 @@ impl Engine {
         let Some(gang) = job.gang(id.gang.index) else { return };
         let Some(live) = gang.live() else { return };
         let Some(task) = live.tasks.iter().find(|task| task.rank == id.rank) else { return };
-        let name = |ord| NodeName::from(self.node_name(ord).as_str());
+        let name = |ord| self.node_name(ord).to_owned();
         let launch = Launch {
             allocation: Allocation {
                 task: id,
@@ -126,7 +126,7 @@ impl Engine {
                 shares: task.held.iter().map(HeldDevice::terms).collect(),
             },
             name: job.spec.name.to_owned(),
-            user: UserName::from(job.spec.user.as_str()),
+            user: job.spec.user.to_owned(),
             class: job.spec.class,
             attempt: gang.attempt,
             peers: live.tasks.iter().map(|task| name(task.node)).collect(),

@@ -22,6 +22,7 @@ use crate::plan::{Decision, HoldReason, PreemptCause};
 use crate::snapshot::{Attained, Held, NodeOrd, Shrinking};
 use crate::units::{MilliCpu, Millis, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -33,7 +34,7 @@ pub struct Job {
     /// Its id.
     pub id: JobId,
     /// As it was submitted.
-    pub spec: JobSpec,
+    pub spec: Arc<JobSpec>,
     /// When.
     pub submitted: Timestamp,
     /// Dependencies that have not ended.
@@ -482,8 +483,11 @@ impl Gang {
 
     /// What each of its tasks needs: the job's shapes, with the amounts and terms of a resize.
     #[must_use]
-    pub fn shapes(&self, spec: &JobSpec) -> Vec<Shape> {
-        Self::shapes_as(spec, self.resized, &self.resized_devices)
+    pub fn shapes<'a>(&self, spec: &'a JobSpec) -> Cow<'a, [Shape]> {
+        if self.resized.is_none() && self.resized_devices.is_empty() {
+            return Cow::Borrowed(&spec.shapes);
+        }
+        Self::shapes_as(spec, self.resized, &self.resized_devices).into()
     }
 
     pub(super) fn shapes_as(spec: &JobSpec, limits: Option<Limits>, changes: &[DeviceChange]) -> Vec<Shape> {

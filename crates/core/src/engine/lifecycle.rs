@@ -6,17 +6,18 @@ use super::manner::{Next, SIGTERM, describe, describe_end, is_retried, reason_of
 use super::rows::{Counted, GangRows, placed_row};
 use super::{Engine, Timer};
 use crate::event::{Effect, Exit};
-use crate::ids::{GangId, JobId, NodeName};
+use crate::ids::{GangId, JobId};
 use crate::model::{Class, IdleAction, JobSpec, RetryOn};
 use crate::snapshot::{GangPhase, Held, NodeOrd};
 use crate::units::{Millis, Timestamp};
+use std::borrow::Cow;
 
 /// Nodes a gang avoids at most.
 const AVOID: usize = 8;
 
 impl Engine {
     /// Puts a gang without a place where its flags say: held, and why, or pending. Array places are given out here.
-    pub(super) fn settle(&mut self, id: GangId, reason: &str, out: &mut Out) {
+    pub(super) fn settle(&mut self, id: GangId, reason: &'static str, out: &mut Out) {
         let now = self.now;
         let Some(job) = self.jobs.get_mut(&id.job) else { return };
         let parallel = job.spec.parallel;
@@ -105,7 +106,13 @@ impl Engine {
         }
     }
 
-    pub(super) fn note_gang(&self, id: GangId, from: State, reason: &str, out: &mut Out) {
+    pub(super) fn note_gang(
+        &self,
+        id: GangId,
+        from: State,
+        reason: impl Into<Cow<'static, str>>,
+        out: &mut Out,
+    ) {
         let Some(gang) = self.gang(id) else { return };
         let what = What::Gang {
             gang: id,
@@ -164,7 +171,7 @@ impl Engine {
             live.shrinking = None;
             self.timers.cancel_gang(id);
             self.sync_row(id);
-            self.note_gang(id, from, &reason, out);
+            self.note_gang(id, from, reason, out);
         }
         self.stop_tasks(id, 0, signal, grace, out);
         self.timers.set(Timer::Enforce(id), since.after(grace).after(self.settings.stop_again));
@@ -177,7 +184,7 @@ impl Engine {
         let Some(live) = self.gang(id).and_then(Gang::live) else { return };
         let frozen = live.is_frozen();
         for task in live.tasks.iter().filter(|task| task.rank >= first && !task.has_ended()) {
-            let node = || NodeName::from(self.node_name(task.node).as_str());
+            let node = || self.node_name(task.node).to_owned();
             let (generation, task) = (task.generation, id.task(task.rank));
             if frozen && !grace.is_zero() {
                 out.effects.push(Effect::Freeze { task, generation, frozen: false, node: node() });
@@ -214,7 +221,7 @@ impl Engine {
         let (generation, node) = (task.generation, task.node);
         let leaves = live.shrinking.is_some_and(|shrinking| rank >= shrinking.to);
         let fails = !leaves && live.ending.is_none() && exit != Exit::Code(0);
-        let node = NodeName::from(self.node_name(node).as_str());
+        let node = self.node_name(node).to_owned();
         let what = What::Task { task: id.task(rank), generation, node, exit: Some(exit) };
         self.note(out, what, "");
         self.recount_gang(id);
@@ -258,7 +265,7 @@ impl Engine {
         let ranks = kept.len();
         if let Some(gang) = self.gang(id) {
             let from = gang.state();
-            self.note_gang(id, from, &format!("shrank to {ranks} ranks"), out);
+            self.note_gang(id, from, format!("shrank to {ranks} ranks"), out);
         }
         if started {
             self.all_run(id, now, out);
@@ -452,7 +459,7 @@ impl Engine {
         }
         self.timers.cancel_gang(id);
         self.wants_plan = true;
-        self.note_gang(id, from, &reason, out);
+        self.note_gang(id, from, reason, out);
         self.next_element(id.job, out);
         if unfinished == 0 {
             self.forget_dependencies(id.job);

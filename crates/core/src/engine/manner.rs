@@ -6,6 +6,7 @@ use crate::model::{JobSpec, RetryOn};
 use crate::plan::{HoldReason, PreemptCause};
 use crate::snapshot::Held;
 use crate::units::Millis;
+use std::borrow::Cow;
 
 /// Asks a process to end.
 pub const SIGTERM: i32 = 15;
@@ -77,48 +78,52 @@ pub fn is_retried(on: &[RetryOn], exit: Exit) -> bool {
     })
 }
 
-pub fn describe(then: &Then) -> String {
+pub fn describe(then: &Then) -> Cow<'static, str> {
     match then {
         Then::Finish(end) => describe_end(end),
-        Then::Failed { rank, exit } => format!("rank {rank}: {}", describe_exit(*exit)),
-        Then::StartFailed { rank, message, .. } => format!("rank {rank} did not start: {message}"),
-        Then::Evicted(PreemptCause::Priority { beneficiary }) => format!("gives way to job {beneficiary}"),
+        Then::Failed { rank, exit } => format!("rank {rank}: {}", describe_exit(*exit)).into(),
+        Then::StartFailed { rank, message, .. } => format!("rank {rank} did not start: {message}").into(),
+        Then::Evicted(PreemptCause::Priority { beneficiary }) => {
+            format!("gives way to job {beneficiary}").into()
+        }
         Then::Evicted(PreemptCause::Order { beneficiary }) => {
-            format!("gives way to job {beneficiary}, which is before it in line")
+            format!("gives way to job {beneficiary}, which is before it in line").into()
         }
         Then::Evicted(PreemptCause::Reclaim { beneficiary }) => {
-            format!("its queue gives back what it had borrowed, to job {beneficiary}")
+            format!("its queue gives back what it had borrowed, to job {beneficiary}").into()
         }
         Then::Evicted(PreemptCause::CpuWanted { node }) => {
-            format!("the CPU of {node} is wanted by its owner")
+            format!("the CPU of {node} is wanted by its owner").into()
         }
-        Then::NodeLost(_) => "a node was lost".to_owned(),
-        Then::Pause => "paused".to_owned(),
+        Then::NodeLost(_) => "a node was lost".into(),
+        Then::Pause => "paused".into(),
     }
 }
 
-pub fn describe_end(end: &End) -> String {
+pub fn describe_end(end: &End) -> Cow<'static, str> {
     match end {
-        End::Succeeded => "succeeded".to_owned(),
-        End::Failed { rank, exit } => format!("rank {rank}: {}", describe_exit(*exit)),
-        End::OutOfMemory { rank } => format!("rank {rank} went over its memory"),
-        End::StartFailed { rank, message } => format!("rank {rank} did not start: {message}"),
-        End::TimedOut => "ran for as long as its time limit allows".to_owned(),
-        End::Stopped { by: Some(user) } => format!("stopped by {user}"),
-        End::Stopped { by: None } => "stopped because nobody used it".to_owned(),
-        End::Cancelled { dependency } => format!("job {dependency}, which it waited for, did not succeed"),
-        End::Evicted => "evicted".to_owned(),
-        End::NodeLost => "its node was lost".to_owned(),
+        End::Succeeded => "succeeded".into(),
+        End::Failed { rank, exit } => format!("rank {rank}: {}", describe_exit(*exit)).into(),
+        End::OutOfMemory { rank } => format!("rank {rank} went over its memory").into(),
+        End::StartFailed { rank, message } => format!("rank {rank} did not start: {message}").into(),
+        End::TimedOut => "ran for as long as its time limit allows".into(),
+        End::Stopped { by: Some(user) } => format!("stopped by {user}").into(),
+        End::Stopped { by: None } => "stopped because nobody used it".into(),
+        End::Cancelled { dependency } => {
+            format!("job {dependency}, which it waited for, did not succeed").into()
+        }
+        End::Evicted => "evicted".into(),
+        End::NodeLost => "its node was lost".into(),
     }
 }
 
-fn describe_exit(exit: Exit) -> String {
+fn describe_exit(exit: Exit) -> Cow<'static, str> {
     match exit {
-        Exit::Code(code) => format!("ended with code {code}"),
-        Exit::Signal(signal) => format!("ended by signal {signal}"),
-        Exit::OutOfMemory => "went over its memory".to_owned(),
-        Exit::OutOfDisk => "its disk was full".to_owned(),
-        Exit::DeviceError => "a device failed under it".to_owned(),
-        Exit::Lost => "every trace of it is lost".to_owned(),
+        Exit::Code(code) => format!("ended with code {code}").into(),
+        Exit::Signal(signal) => format!("ended by signal {signal}").into(),
+        Exit::OutOfMemory => "went over its memory".into(),
+        Exit::OutOfDisk => "its disk was full".into(),
+        Exit::DeviceError => "a device failed under it".into(),
+        Exit::Lost => "every trace of it is lost".into(),
     }
 }

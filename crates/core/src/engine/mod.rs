@@ -57,6 +57,7 @@ use archive::Archive;
 use change::Out;
 use history::{History, Pool};
 use rows::Rows;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use timers::{Timer, Timers};
 
@@ -66,7 +67,7 @@ pub struct Engine {
     settings: Settings,
     now: Timestamp,
     next_job: u64,
-    jobs: BTreeMap<JobId, Job>,
+    jobs: BTreeMap<JobId, Box<Job>>,
     /// Jobs that wait for the end of the key.
     dependents: BTreeMap<JobId, BTreeSet<JobId>>,
     archive: Archive,
@@ -191,12 +192,12 @@ impl Engine {
     /// A job that was not archived.
     #[must_use]
     pub fn job(&self, job: JobId) -> Option<&Job> {
-        self.jobs.get(&job)
+        self.jobs.get(&job).map(|job| &**job)
     }
 
     /// Every job that was not archived, oldest first.
     pub fn jobs(&self) -> impl DoubleEndedIterator<Item = &Job> {
-        self.jobs.values()
+        self.jobs.values().map(|job| &**job)
     }
 
     /// A gang of a job that was not archived.
@@ -288,13 +289,13 @@ impl Engine {
         }
     }
 
-    fn note(&self, out: &mut Out, what: What, reason: impl Into<String>) {
+    fn note(&self, out: &mut Out, what: What, reason: impl Into<Cow<'static, str>>) {
         out.changes.push(Change { at: self.now, what, reason: reason.into() });
     }
 
     fn user_of(actor: &Actor) -> Option<UserName> {
         match actor {
-            Actor::User { name, .. } => Some(UserName::from(name.as_str())),
+            Actor::User { name, .. } => Some(name.to_owned()),
             _ => None,
         }
     }

@@ -93,8 +93,7 @@ impl Node {
 }
 
 fn check_spec(spec: &NodeSpec) -> Handled<()> {
-    let bad =
-        |problem, advice| Err(Refusal::BadNode { node: NodeName::from(spec.name.as_str()), problem, advice });
+    let bad = |problem, advice| Err(Refusal::BadNode { node: spec.name.to_owned(), problem, advice });
     if spec.name.as_str().is_empty() {
         return bad("has no name", "give it one in the node's configuration");
     }
@@ -121,7 +120,7 @@ impl Engine {
 
     fn add_node(&mut self, spec: NodeSpec, out: &mut Out) {
         let ord = self.rows.add_node(NodeRow {
-            name: NodeName::from(spec.name.as_str()),
+            name: spec.name.to_owned(),
             state: NodeState::Ready,
             capacity: spec.capacity,
             granted: Resources::ZERO,
@@ -132,7 +131,7 @@ impl Engine {
             labels: spec.labels.to_owned(),
             gangs: Vec::new(),
         });
-        let name = NodeName::from(spec.name.as_str());
+        let name = spec.name.to_owned();
         self.nodes.push(Node {
             labels: BTreeMap::new(),
             draining: false,
@@ -234,11 +233,11 @@ impl Engine {
         before
     }
 
-    fn move_node(&mut self, ord: NodeOrd, out: &mut Out, reason: &str) {
+    fn move_node(&mut self, ord: NodeOrd, out: &mut Out, reason: &'static str) {
         let from = self.note_state(ord);
         let to = self.nodes[ord.0 as usize].state();
         if from != to {
-            let node = NodeName::from(self.node_name(ord).as_str());
+            let node = self.node_name(ord).to_owned();
             self.note(out, What::Node { node, from: Some(from), to }, reason);
         }
     }
@@ -275,7 +274,7 @@ impl Engine {
 
     pub(super) fn fence(&mut self, ord: NodeOrd, task: TaskId, generation: Generation, out: &mut Out) {
         self.counters.fenced = self.counters.fenced.saturating_add(1);
-        let node = NodeName::from(self.node_name(ord).as_str());
+        let node = self.node_name(ord).to_owned();
         out.effects.push(Effect::Fence { task, generation, node });
     }
 
@@ -294,7 +293,7 @@ impl Engine {
     }
 
     /// A node is gone: its tasks are gone with it; their gangs go back to the queue.
-    pub(super) fn lose_node(&mut self, ord: NodeOrd, reason: &str, out: &mut Out) {
+    pub(super) fn lose_node(&mut self, ord: NodeOrd, reason: &'static str, out: &mut Out) {
         let node = &mut self.nodes[ord.0 as usize];
         if node.contact == Contact::Lost {
             return;
@@ -367,7 +366,7 @@ impl Engine {
     }
 
     fn known_node(&self, node: &NodeName) -> Handled<NodeOrd> {
-        self.rows.node_ord(node).ok_or_else(|| Refusal::UnknownNode(NodeName::from(node.as_str())))
+        self.rows.node_ord(node).ok_or_else(|| Refusal::UnknownNode(node.to_owned()))
     }
 
     /// A device became usable or unusable. What runs on it stays until it fails by itself.
@@ -390,7 +389,7 @@ impl Engine {
         }
         self.rows.node_mut(ord).devices[at].healthy = healthy;
         self.note_state(ord);
-        self.note(out, What::Device { node: name, device, healthy }, message);
+        self.note(out, What::Device { node: name, device, healthy }, message.to_owned());
         self.wants_plan = true;
     }
 }

@@ -112,14 +112,14 @@ impl Engine {
         task.message = None;
         task.samples = super::Samples::starting(now);
         let (generation, ord) = (task.generation, task.node);
-        let node = NodeName::from(self.node_name(ord).as_str());
+        let node = self.node_name(ord).to_owned();
         self.meter.run(now, id);
         let Some(gang) = self.gang(id.gang) else { return };
         let Some(live) = gang.live() else { return };
         let frozen = live.is_frozen();
         let all = live.started.is_none() && live.ending.is_none() && live.tasks.iter().all(Task::is_running);
         if frozen && live.ending.is_none() {
-            let node = NodeName::from(node.as_str());
+            let node = node.to_owned();
             out.effects.push(Effect::Freeze { task: id, generation, frozen, node });
         }
         let what = What::Task { task: id, generation, node, exit: None };
@@ -158,7 +158,7 @@ impl Engine {
         let generation = task.generation;
         let ord = task.node;
         task.message = Some(message.to_owned());
-        let node = NodeName::from(self.node_name(ord).as_str());
+        let node = self.node_name(ord).to_owned();
         self.note(out, What::Task { task: id, generation, node, exit: None }, message);
     }
 
@@ -185,7 +185,7 @@ impl Engine {
             self.counters.unknown_node = self.counters.unknown_node.saturating_add(1);
             return;
         }
-        let from = Actor::Node(NodeName::from(node.as_str()));
+        let from = Actor::Node(node.to_owned());
         for sample in samples {
             if self.is_current(&from, sample.task, sample.generation) {
                 self.sample(sample);

@@ -10,7 +10,7 @@ use super::refusal::Refusal;
 use super::room::{held_of, over_limit};
 use super::{Engine, GangRows};
 use crate::event::{DeviceGrant, Effect, Target};
-use crate::ids::{GangId, NodeName, TaskId};
+use crate::ids::{GangId, TaskId};
 use crate::model::{DeviceChange, DeviceRequest, Resources, Shape};
 use crate::plan::Dimension;
 use crate::queue::{Amounts, device_grant};
@@ -170,7 +170,7 @@ impl Engine {
         gang.resized_devices = wish.changes;
         let state = gang.state();
         let Some(rows) = gang.rows else { return };
-        let demand = self.rows.intern(wish.shapes);
+        let demand = self.rows.intern(wish.shapes.into());
         self.rows.release(rows.demand);
         if let Some(row) = self.rows.gang_mut(rows.gang) {
             row.demand = demand;
@@ -207,7 +207,7 @@ impl Engine {
             burst,
             devices: task.devices.to_vec(),
             shares: task.held.iter().map(HeldDevice::terms).collect(),
-            node: NodeName::from(self.node_name(task.node).as_str()),
+            node: self.node_name(task.node).to_owned(),
         });
     }
 
@@ -242,7 +242,7 @@ impl Engine {
         let state: State = gang.state();
         self.sync_row(id.gang);
         self.wants_plan = true;
-        self.note_gang(id.gang, state, &format!("rank {} keeps its old limits: {why}", id.rank), out);
+        self.note_gang(id.gang, state, format!("rank {} keeps its old limits: {why}", id.rank), out);
     }
 }
 

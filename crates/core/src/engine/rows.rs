@@ -14,6 +14,7 @@ use crate::snapshot::{
 };
 use crate::units::{MilliCpu, Thousandths};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Where a gang that has not ended stands in the snapshot.
@@ -116,7 +117,7 @@ impl Rows {
     /// Adds a node behind all others.
     pub fn add_node(&mut self, row: NodeRow) -> NodeOrd {
         let ord = NodeOrd(ordinal(self.snapshot.nodes.len()));
-        self.snapshot.node_ords.insert(NodeName::from(row.name.as_str()), ord);
+        self.snapshot.node_ords.insert(row.name.to_owned(), ord);
         self.snapshot.nodes.push(row);
         self.touch_node(ord);
         ord
@@ -125,7 +126,7 @@ impl Rows {
     /// Adds a queue behind all others; the one above it must be there.
     pub fn add_queue(&mut self, spec: QueueSpec, parent: Option<QueueOrd>) -> QueueOrd {
         let ord = QueueOrd(ordinal(self.snapshot.queues.len()));
-        self.queues.insert(QueuePath::from(spec.path.as_str()), ord);
+        self.queues.insert(spec.path.to_owned(), ord);
         self.snapshot.queues.push(QueueRow { spec, parent, used: Usage::default(), history: 0 });
         self.touch_all();
         ord
@@ -189,8 +190,8 @@ impl Rows {
     }
 
     /// The ordinal of these alternatives, counted once more.
-    pub fn intern(&mut self, shapes: Vec<Shape>) -> DemandOrd {
-        if let Some(known) = self.demands.get_mut(&shapes) {
+    pub fn intern(&mut self, shapes: Cow<'_, [Shape]>) -> DemandOrd {
+        if let Some(known) = self.demands.get_mut(&*shapes) {
             known.gangs += 1;
             return known.ord;
         }
@@ -201,7 +202,7 @@ impl Rows {
                 DemandOrd(ordinal(self.snapshot.demands.len() - 1))
             }
         };
-        self.fill_demand(ord, shapes, 1);
+        self.fill_demand(ord, shapes.into_owned(), 1);
         self.snapshot.touched.demands.push(ord);
         ord
     }

@@ -81,7 +81,7 @@ struct JobBill {
 /// All bills.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bills {
-    jobs: BTreeMap<JobId, JobBill>,
+    jobs: BTreeMap<JobId, Box<JobBill>>,
     owners: Vec<Owner>,
     index: BTreeMap<QueuePath, BTreeMap<UserName, [Option<usize>; 3]>>,
 }
@@ -101,7 +101,8 @@ impl Bills {
         }
         let known = self.index.get(queue).and_then(|users| users.get(user)?[class_at(class)]);
         let owner = known.unwrap_or_else(|| self.add_owner(class, queue, user));
-        self.jobs.insert(job, JobBill { owner, charged: Bill::default(), credited: Bill::default() });
+        let bill = JobBill { owner, charged: Bill::default(), credited: Bill::default() };
+        self.jobs.insert(job, Box::new(bill));
     }
 
     fn add_owner(&mut self, class: Class, queue: &QueuePath, user: &UserName) -> usize {

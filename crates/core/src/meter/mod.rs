@@ -55,7 +55,7 @@ const DISK: usize = 2;
 pub struct Meter {
     nodes: Vec<NodeMeter>,
     #[serde(with = "pairs")]
-    tasks: BTreeMap<TaskId, TaskMeter>,
+    tasks: BTreeMap<TaskId, Box<TaskMeter>>,
     bills: Bills,
 }
 
@@ -213,7 +213,7 @@ impl Meter {
             settled: now,
             attempt: Bill::default(),
         };
-        self.tasks.insert(hold.task, task);
+        self.tasks.insert(hold.task, Box::new(task));
     }
 
     /// A task runs.

@@ -108,10 +108,15 @@ fn explain_pending(
 
 /// When the first gang under a queue at its limit is expected to end: the next moment at which the limit may let one in.
 fn limit_release(snapshot: &Snapshot, queue: &crate::ids::QueuePath, now: Timestamp) -> Option<Timestamp> {
-    let under =
-        |path: &str| path == queue.0 || queue.0.is_empty() || path.starts_with(&format!("{}/", queue.0));
+    let under = |path: &str| {
+        path == queue.as_str()
+            || queue.as_str().is_empty()
+            || path.starts_with(&format!("{}/", queue.as_str()))
+    };
     let ends = snapshot.gangs.iter().flatten().filter_map(|other| match &other.phase {
-        GangPhase::Placed(placed) if under(&snapshot.queue(other.queue).spec.path.0) => placed.expected_end,
+        GangPhase::Placed(placed) if under(snapshot.queue(other.queue).spec.path.as_str()) => {
+            placed.expected_end
+        }
         _ => None,
     });
     ends.min().map(|end| end.max(now))

@@ -272,6 +272,9 @@ impl Solver<'_> {
     ///
     /// Ends: each turn deals with one gang, or with the whole rest of a bucket.
     fn serve(&mut self, class: Class) {
+        if !self.problem.pending.waits(class) {
+            return;
+        }
         let mut turns = Turns::new(self, class);
         let one_line = self.problem.ranker.one_line;
         while self.may_anybody_start() || turns.evicts() || self.is_explaining() || self.may_grow(class) {

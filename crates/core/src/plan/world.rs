@@ -167,8 +167,8 @@ impl World {
     pub fn queue(&mut self, spec: QueueSpec) -> QueueOrd {
         let ord = QueueOrd(u32::try_from(self.snapshot.queues.len()).expect("few queues"));
         let path = spec.path.clone();
-        let parent = (!path.0.is_empty()).then(|| {
-            let above = path.0.rsplit_once('/').map_or("", |(above, _)| above);
+        let parent = (!path.as_str().is_empty()).then(|| {
+            let above = path.as_str().rsplit_once('/').map_or("", |(above, _)| above);
             self.paths[&QueuePath::from(above)]
         });
         self.snapshot.queues.push(QueueRow { spec, parent, used: Usage::default(), history: 0 });
@@ -183,7 +183,7 @@ impl World {
     /// With more than 2^32 nodes.
     pub fn node(&mut self, cores: u64, gib: u64, devices: &[Device], labels: &[(&str, &str)]) -> NodeOrd {
         let ord = NodeOrd(u32::try_from(self.snapshot.nodes.len()).expect("few nodes"));
-        let name = NodeName(format!("n{}", ord.0));
+        let name = NodeName::from(format!("n{}", ord.0));
         let device = |spec: &Device| DeviceRow {
             spec: spec.clone(),
             healthy: true,

@@ -19,6 +19,7 @@ use crate::substrate::{Entry, Record};
 use crate::units::{Bytes, MilliCpu, Millis, Timestamp};
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::Arc;
 
 /// A span of so many seconds.
 #[must_use]
@@ -335,7 +336,7 @@ impl Pool {
         self.world.script(name, plan.script);
         self.names.insert(name.to_owned(), JobId(self.next));
         self.next += 1;
-        self.request(Request::Submit(Box::new(spec)))
+        self.request(Request::Submit(Arc::new(spec)))
     }
 
     /// Asks for something now, as the user `ann`.

@@ -39,7 +39,7 @@ pub async fn submit(
 ) -> Result<Response, Problem> {
     let key = idempotency(&caller, &headers, &query, &body)?;
     let (spec, warnings) = read_spec(&shared, &caller, &query, &body)?;
-    let request = Request::Submit(Box::new(spec));
+    let request = Request::Submit(std::sync::Arc::new(spec));
     let answer = shared.handle.ask(caller.actor(), request, key).await?;
     let Answer::Job { job, repeated } = answer else {
         return Err(Problem::internal("the pool took the job and gave it no id"));
@@ -313,7 +313,8 @@ pub async fn resize(
     let present = shared.handle.look(move |sight| {
         let job = sight.engine.job(JobId(id))?;
         let gang = index.map_or_else(|| job.gangs.first(), |index| job.gang(index))?;
-        let shape = gang.shapes(&job.spec).into_iter().next()?;
+        let shapes = gang.shapes(&job.spec);
+        let shape = shapes.first()?;
         Some((shape.request, shape.burst))
     });
     let (request, burst) = present.await?.ok_or_else(|| no_such_job(id))?;

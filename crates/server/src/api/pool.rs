@@ -125,7 +125,7 @@ pub async fn drain(
     caller: Caller,
     Name(name): Name,
 ) -> Result<Json<NodeView>, Problem> {
-    let request = Request::Drain { node: NodeName(name.clone()), on: true };
+    let request = Request::Drain { node: NodeName::from(name.clone()), on: true };
     on_node(&shared, &caller, name, request).await
 }
 
@@ -137,7 +137,7 @@ pub async fn resume(
     caller: Caller,
     Name(name): Name,
 ) -> Result<Json<NodeView>, Problem> {
-    let request = Request::Drain { node: NodeName(name.clone()), on: false };
+    let request = Request::Drain { node: NodeName::from(name.clone()), on: false };
     on_node(&shared, &caller, name, request).await
 }
 
@@ -150,7 +150,7 @@ pub async fn label(
     Name(name): Name,
     Body1(body): Body1<LabelBody>,
 ) -> Result<Json<NodeView>, Problem> {
-    let request = Request::Label { node: NodeName(name.clone()), labels: body.labels };
+    let request = Request::Label { node: NodeName::from(name.clone()), labels: body.labels };
     on_node(&shared, &caller, name, request).await
 }
 
@@ -242,7 +242,7 @@ pub async fn remove_queue(
 ) -> Result<StatusCode, Problem> {
     caller.must(Right::Shape, Place::Queue(above(&path)))?;
     find_queue(&shared, path.clone()).await?;
-    shared.handle.ask(caller.actor(), Request::RemoveQueue(QueuePath(path)), None).await?;
+    shared.handle.ask(caller.actor(), Request::RemoveQueue(QueuePath::from(path)), None).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

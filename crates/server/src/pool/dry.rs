@@ -17,7 +17,7 @@ pub fn run(sight: &Sight<'_>, actor: &Actor, spec: JobSpec) -> Result<Preview, R
     let mut planner = Planner::new(engine.settings().plan.clone());
     let written = serde_json::to_value(&spec).unwrap_or_default();
     let index = spec.indices.first().copied().unwrap_or(0);
-    let request = Event::Request(Request::Submit(Box::new(spec)));
+    let request = Event::Request(Request::Submit(std::sync::Arc::new(spec)));
     let Reply::Submitted(job) = engine.handle(sight.now, actor, request)?.reply else {
         return Err(Refusal::UnknownJob(pond_core::ids::JobId(0)));
     };

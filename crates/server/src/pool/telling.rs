@@ -32,7 +32,7 @@ pub fn line(at: Timestamp, actor: &Actor, kind: &str, text: String) -> EventView
 /// The line of one change.
 #[must_use]
 pub fn change(actor: &Actor, change: &Change) -> EventView {
-    let reason = match change.reason.as_str() {
+    let reason = match &*change.reason {
         "" => String::new(),
         reason => format!(": {reason}"),
     };

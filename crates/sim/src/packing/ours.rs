@@ -91,7 +91,7 @@ fn row(at: usize, node: &Node, model: &str) -> NodeRow {
     };
     let (cpu, memory) = (MilliCpu(node.cpu_milli), Bytes(node.memory_mib * MIB));
     NodeRow {
-        name: NodeName(format!("n{at}")),
+        name: NodeName::from(format!("n{at}")),
         state: NodeState::Ready,
         capacity: Resources { cpu, memory, disk: Bytes::ZERO },
         granted: Resources::ZERO,

@@ -17,7 +17,7 @@ pub(super) fn queues(scene: &Scene) -> Vec<QueueSpec> {
     let mut known: BTreeSet<&str> = BTreeSet::from(["", "default"]);
     let mut specs: Vec<QueueSpec> = scene.cluster.queues.clone();
     known.extend(scene.cluster.queues.iter().map(|spec| spec.path.as_str()));
-    for QueuePath(path) in &scene.workload.queues {
+    for path in scene.workload.queues.iter().map(QueuePath::as_str) {
         let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
         for end in ends {
             if known.insert(&path[..end]) {

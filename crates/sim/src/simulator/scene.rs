@@ -6,6 +6,7 @@ use pond_core::ids::NodeName;
 use pond_core::model::{Checkpoint, JobKind, JobSpec, Retry, RetryOn, RunSpec};
 use pond_core::units::Millis;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::settings::Checkpointing;
 
@@ -68,7 +69,7 @@ impl<'a> Scene<'a> {
     }
 
     /// The job as its user submits it.
-    pub fn spec(&self, job: &SimJob, predicted: Option<Millis>) -> Box<JobSpec> {
+    pub fn spec(&self, job: &SimJob, predicted: Option<Millis>) -> Arc<JobSpec> {
         let workload = self.workload;
         let settings = self.settings;
         let saves = match settings.checkpointing {
@@ -76,7 +77,7 @@ impl<'a> Scene<'a> {
             Checkpointing::Instant => Some(Millis::ZERO),
             _ => None,
         };
-        Box::new(JobSpec {
+        Arc::new(JobSpec {
             name: job.id.to_string(),
             kind: JobKind::Task,
             queue: workload.queues[job.queue as usize].clone(),

@@ -292,7 +292,7 @@ fn queues(workload: &Workload, kinds: &Kinds) -> Vec<QueueModel> {
         let mut counts: Vec<u64> = seen.users.into_values().collect();
         counts.sort_unstable_by(|a, b| b.cmp(a));
         QueueModel {
-            path: workload.queues.get(queue as usize).map(|path| path.0.clone()).unwrap_or_default(),
+            path: workload.queues.get(queue as usize).map(|path| path.to_string()).unwrap_or_default(),
             share: share(seen.jobs, workload.jobs.len()),
             users: u32::try_from(counts.len()).unwrap_or(u32::MAX),
             zipf_milli: (zipf(&counts) * 1000.0).round() as u32,

@@ -265,7 +265,7 @@ pub fn cluster(like: &Cluster, nodes: usize) -> Cluster {
     let node = |at: usize| {
         let place = usize::try_from(at as u128 * known as u128 / nodes.max(1) as u128).unwrap_or(0);
         let mut node = like.nodes[place.min(known - 1)].clone();
-        node.name = NodeName(format!("n{at}"));
+        node.name = NodeName::from(format!("n{at}"));
         for (number, device) in node.devices.iter_mut().enumerate() {
             device.uuid = format!("n{at}-{number}");
         }

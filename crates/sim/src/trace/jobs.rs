@@ -396,7 +396,7 @@ impl Machine {
         let partition =
             (!self.partition.is_empty()).then(|| ("partition".to_owned(), self.partition.clone()));
         NodeSpec {
-            name: NodeName(format!("{}{number}", self.name)),
+            name: NodeName::from(format!("{}{number}", self.name)),
             capacity: amounts(self.cpu_milli, self.memory),
             devices: (0..self.gpus).map(device).collect(),
             labels: partition.into_iter().collect(),

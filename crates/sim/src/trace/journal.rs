@@ -39,7 +39,7 @@ pub struct History {
 pub fn read(mut engine: Engine, records: impl IntoIterator<Item = Record>) -> History {
     let mut watch = Watch::default();
     for node in engine.nodes() {
-        watch.nodes.insert(node.spec.name.0.clone(), node.spec.clone());
+        watch.nodes.insert(node.spec.name.to_string(), node.spec.clone());
     }
     for queue in &engine.snapshot().queues {
         watch.queues.insert(queue.spec.path.clone(), queue.spec.clone());
@@ -107,7 +107,7 @@ impl Watch {
     fn note(&mut self, record: &Record) {
         match &record.entry {
             Entry::Event(Event::Report(Report::NodeUp(spec))) => {
-                self.nodes.insert(spec.name.0.clone(), spec.clone());
+                self.nodes.insert(spec.name.to_string(), spec.clone());
             }
             Entry::Event(Event::Request(Request::SetQueue(spec))) => {
                 self.queues.insert(spec.path.clone(), spec.clone());
@@ -168,8 +168,8 @@ pub fn asked(job: &Job) -> Row {
     let spec = &job.spec;
     Row {
         submit_ms: signed(job.submitted),
-        user: spec.user.0.clone(),
-        queue: spec.queue.0.clone(),
+        user: spec.user.to_string(),
+        queue: spec.queue.to_string(),
         class: spec.class,
         priority: spec.priority,
         tasks: spec.size.min,

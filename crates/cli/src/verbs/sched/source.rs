@@ -263,7 +263,7 @@ fn machines(args: &TraceArgs, jobs: &mut Jobs) -> Result<String, CliError> {
 fn named(machine: &Machine, number: usize, count: u32) -> NodeSpec {
     let digits = count.saturating_sub(1).to_string().len();
     let mut node = machine.node(number);
-    node.name = NodeName(format!("{}{number:0digits$}", machine.name));
+    node.name = NodeName::from(format!("{}{number:0digits$}", machine.name));
     node
 }
 

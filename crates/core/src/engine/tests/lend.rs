@@ -23,7 +23,8 @@ fn running(plan: JobPlan, ranks: u32) -> (Engine, GangId) {
     let mut spec = plan.spec;
     spec.name = "a".to_owned();
     let now = Timestamp(1000);
-    let events = [Event::Report(Report::NodeUp(node)), Event::Request(Request::Submit(Box::new(spec)))];
+    let events =
+        [Event::Report(Report::NodeUp(node)), Event::Request(Request::Submit(std::sync::Arc::new(spec)))];
     for event in events {
         engine.handle(now, &Actor::Pool, event).unwrap();
     }

@@ -314,7 +314,7 @@ fn effects_tell_the_whole_launch() {
     node.name = "n1".into();
     let up = crate::event::Event::Report(crate::event::Report::NodeUp(node));
     engine.handle(now, &actor, up).unwrap();
-    let submit = crate::event::Event::Request(Request::Submit(Box::new(spec)));
+    let submit = crate::event::Event::Request(Request::Submit(std::sync::Arc::new(spec)));
     engine.handle(now, &actor, submit).unwrap();
     let plan = crate::plan::Planner::new(engine.settings().plan.to_owned()).plan(engine.snapshot(), now);
     let committed = engine.commit(now, &plan);

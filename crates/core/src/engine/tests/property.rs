@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 type Step = (u8, u8, u8, u16);
 
 fn node(at: u8) -> NodeName {
-    NodeName(format!("n{}", at % 3))
+    NodeName::from(format!("n{}", at % 3))
 }
 
 fn device(uuid: u8) -> Device {
@@ -157,7 +157,7 @@ fn request(engine: &Engine, what: u8, about: u8, how: u8) -> Request {
     let job = jobs.get(usize::from(about) % jobs.len().max(1)).copied().unwrap_or(JobId(u64::from(about)));
     let target = Target { job, index: how.is_multiple_of(3).then_some(u32::from(how % 4)) };
     match what % 14 {
-        0..=4 => Request::Submit(Box::new(self::job(engine, about, how))),
+        0..=4 => Request::Submit(std::sync::Arc::new(self::job(engine, about, how))),
         5 => Request::Stop { target, now: how.is_multiple_of(2) },
         6 => Request::Pause { target, release: how.is_multiple_of(2) },
         7 => Request::Resume(target),
@@ -325,7 +325,7 @@ proptest! {
             for effect in effects {
                 let Effect::Start(launch) = effect else { continue };
                 let place = &launch.allocation;
-                let before = started.insert((place.task, place.generation), NodeName::from(place.node.as_str()));
+                let before = started.insert((place.task, place.generation), place.node.to_owned());
                 assert!(before.is_none() || again && before.as_ref() == Some(&place.node), "{record:?}: {place:?}");
             }
         });

@@ -183,6 +183,11 @@ impl Pending {
         number
     }
 
+    /// Whether anybody of the class waits.
+    pub fn waits(&self, class: Class) -> bool {
+        self.lines.range((class, 0)..=(class, usize::MAX)).next().is_some()
+    }
+
     /// Every gang.
     pub fn all(&self) -> impl Iterator<Item = GangOrd> + '_ {
         self.buckets.iter().flat_map(|bucket| &bucket.gangs).map(|place| place.gang)

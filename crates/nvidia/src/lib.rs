@@ -16,7 +16,10 @@
 //! never runs unlimited.
 //!
 //! It is cooperative: who opens the driver by another path goes past it.
+//!
+//! The entries are written in the machine language of x86-64; for other machines this crate is empty.
 
+#![cfg(target_arch = "x86_64")]
 #![expect(non_snake_case, reason = "the names are NVIDIA's")]
 
 mod abi;

@@ -3,8 +3,8 @@
 //! An entry jumps to where [`SLOTS`](crate::link::SLOTS) points. Until the library behind is open that is
 //! [`first`], which opens it; it finds the number of the name in a register that no argument uses.
 //!
-//! The lists come from the headers of CUDA 11.8, 12.9 and 13.5 and from the names that NVIDIA's runtime library asks
-//! for; `tests/names.rs` fails when a header has one that they lack.
+//! The lists come from the headers of CUDA 11.8, 12.9 and 13.5, from the names that NVIDIA's runtime library asks
+//! for, and one that `nvidia-smi` does; `tests/names.rs` fails when a header has one that they lack.
 
 #![expect(non_upper_case_globals, reason = "the names are NVIDIA's")]
 

@@ -1,6 +1,8 @@
 //! The library before a modelled driver: memory is capped, time is kept, sizes are told, and programs run as they do
 //! without it. Each row by clients that know nothing of each other.
 
+#![cfg(target_arch = "x86_64")]
+
 mod bed;
 mod gates;
 mod names;
@@ -260,6 +262,16 @@ fn a_context_that_ends_gives_back_all_it_had_and_a_launch_in_another_is_counted(
     assert_eq!((bed.held(), bed.on_device()), (CONTEXT, CONTEXT));
     client.go();
     client.end();
+}
+
+#[test]
+fn a_newer_function_that_may_take_of_a_share_is_not_given_out() {
+    let bed = Bed::new(GIB, 1000);
+    for (mut client, allocates) in [(bed.bare_rust("newer"), "0 true"), (bed.rust("newer"), "500 false")] {
+        assert_eq!(client.hear(), format!("cuMemAllocNewer {allocates}"));
+        assert_eq!(client.hear(), "cuQueryNewer 0 true");
+        client.end();
+    }
 }
 
 #[test]

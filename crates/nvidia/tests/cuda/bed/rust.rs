@@ -24,6 +24,9 @@ pub fn run(role: &str) {
         // SAFETY: no pointers.
         return say(&format!("{}", unsafe { sys::cuInit(0) } as u32));
     }
+    if name == "newer" {
+        return newer();
+    }
     let place = Place { context: CudaContext::new(0).expect("a context") };
     match name {
         "fill" => place.fill(numbers[0]),
@@ -476,6 +479,20 @@ fn per_thread(function: sys::CUfunction, executable: sys::CUgraphExec) {
         let cooperative = std::mem::transmute::<*mut c_void, Cooperative>(find(c"cuLaunchCooperativeKernel"));
         check(graph(executable, null_mut()), ()).expect("launched");
         check(cooperative(function, 5, 1, 1, 1, 1, 1, 0, null_mut(), null_mut()), ()).expect("launched");
+    }
+}
+
+/// Asks for functions that the modelled driver has and no header yet.
+fn newer() {
+    for name in ["cuMemAllocNewer", "cuQueryNewer"] {
+        let symbol = std::ffi::CString::new(name).expect("a name");
+        let mut found = null_mut();
+        // SAFETY: as the manual says.
+        let code = unsafe {
+            check(sys::cuInit(0), ()).expect("starts");
+            sys::cuGetProcAddress_v2(symbol.as_ptr(), &raw mut found, 13_050, 0, null_mut())
+        };
+        say(&format!("{name} {} {}", code as u32, !found.is_null()));
     }
 }
 

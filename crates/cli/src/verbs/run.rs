@@ -168,7 +168,7 @@ pub fn stay(ctx: &Ctx, client: &Client, job: &JobSummary, tty: bool) -> Done {
     let gone = client.clone();
     // As the shell would end a program whose reader has gone.
     term::when_reader_gone(move || {
-        gone.post::<JobSummary>(&id.path("/stop"), &ActionBody::default()).map(drop).unwrap_or_default();
+        stop_unread(&gone, id);
         std::process::exit(i32::from(codes::PIPE));
     });
     if tty && started(client, id)? {
@@ -183,11 +183,21 @@ pub fn stay(ctx: &Ctx, client: &Client, job: &JobSummary, tty: bool) -> Done {
             Err(why) => return Err(why),
         }
     } else {
-        copy(ctx, client, id, job)?;
+        // A write may find the reader gone before the watch above does, and what we return ends the process.
+        copy(ctx, client, id, job).inspect_err(|why| {
+            if matches!(why, CliError::PipeClosed) {
+                stop_unread(client, id);
+            }
+        })?;
     }
     let Waited::Over(ended) = until_over(client, id, None)? else { return Ok(codes::FAILED) };
     told(ctx, client, &ended);
     Ok(code_of(ended.code))
+}
+
+/// Stops a job whose output nobody reads any more; there is nobody to tell that it could not be done.
+fn stop_unread(client: &Client, id: JobRef) {
+    client.post::<JobSummary>(&id.path("/stop"), &ActionBody::default()).map(drop).unwrap_or_default();
 }
 
 /// The output, after one line of progress while nothing comes.

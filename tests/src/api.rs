@@ -42,6 +42,16 @@ impl Api {
         self.send("GET", path, "application/json", "")
     }
 
+    /// `GET` of a path of the server's own, as text.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub fn text(&self, path: &str) -> Result<String> {
+        let answer = self.raw("GET", path, "text/plain", "")?;
+        let (_, body) = answer.split_once("\r\n\r\n").ok_or_else(|| Error::from(ErrorKind::InvalidData))?;
+        Ok(body.to_owned())
+    }
+
     /// `POST /api/v1/jobs` with a job file in YAML.
     ///
     /// # Errors
@@ -55,11 +65,16 @@ impl Api {
     /// # Errors
     /// When nobody answers, or not in HTTP.
     pub fn send(&self, method: &str, path: &str, kind: &str, body: &str) -> Result<Answer> {
+        let text = self.raw(method, &format!("/api/v1/{path}"), kind, body)?;
+        parse(&text).ok_or_else(|| Error::from(ErrorKind::InvalidData))
+    }
+
+    fn raw(&self, method: &str, path: &str, kind: &str, body: &str) -> Result<String> {
         let mut stream = TcpStream::connect(&self.host)?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
         stream.set_nodelay(true)?;
         let head = format!(
-            "{method} /api/v1/{path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\ncontent-type: {kind}\r\n\
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\ncontent-type: {kind}\r\n\
              content-length: {}\r\nconnection: close\r\n\r\n",
             self.host,
             self.token,
@@ -68,7 +83,7 @@ impl Api {
         stream.write_all([head.as_bytes(), body.as_bytes()].concat().as_slice())?;
         let mut text = Vec::new();
         stream.read_to_end(&mut text)?;
-        parse(&String::from_utf8_lossy(&text)).ok_or_else(|| Error::from(ErrorKind::InvalidData))
+        Ok(String::from_utf8_lossy(&text).into_owned())
     }
 }
 

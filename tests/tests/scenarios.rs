@@ -22,6 +22,7 @@ pages! {
     clock => "tests/scenarios/clock.md",
     crash => "tests/scenarios/crash.md",
     dashboard => "docs/dashboard.md",
+    devices => "tests/scenarios/devices.md",
     elastic => "tests/scenarios/elastic.md",
     ends => "tests/scenarios/ends.md",
     envs => "tests/scenarios/envs.md",

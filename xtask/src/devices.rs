@@ -42,10 +42,19 @@ pub fn command(root: &Path, quick: bool) -> Result<ExitCode, Error> {
             tests("pond-shims", "opencl", &["training_gives"]),
         ),
     ];
-    for (what, mut command) in rows {
+    shell::output(root, "cargo", &["build", "--quiet", "--package", "pond", "--package", "pond-shims"])?;
+    let trainings = (
+        "two trainings in a pool at 30 % and 70 %, resized to 60 % and 40 %: within 2 points".to_owned(),
+        tests("pond-e2e", "shares", &["--ignored", "--nocapture", "shares_of_two_trainings"]),
+    );
+    for (what, mut command) in rows.into_iter().chain([trainings]) {
         let done = command.current_dir(root).output();
         let done = done.map_err(|source| Error::Program { program: "cargo test".to_owned(), source })?;
         println!("  {}  {what}", if done.status.success() { "pass" } else { "FAIL" });
+        let said = String::from_utf8_lossy(&done.stdout);
+        said.lines()
+            .filter(|line| line.starts_with("two trainings"))
+            .for_each(|line| println!("        {line}"));
         failed += u32::from(!done.status.success());
     }
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), Into::into);

@@ -178,6 +178,55 @@ pub struct TaskSample {
     pub io: Bytes,
     /// Processes and threads now.
     pub pids: u32,
+    /// Its shares of devices whose use is measured ([`Traits::measured`](crate::model::Traits)).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<DeviceUse>,
+}
+
+/// Use of one share of a device by a task. Times count from the task's start and only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceUse {
+    /// Ordinal in [`NodeSpec::devices`].
+    pub device: u32,
+    /// Time of the device that was used, in microseconds.
+    pub busy_us: u64,
+    /// Time that launches were held back, added up over threads, in microseconds.
+    pub throttled_us: u64,
+    /// Launches that were measured.
+    pub launches: u64,
+    /// Allocations that were refused because the share was full.
+    pub refused: u64,
+    /// Memory held now.
+    pub memory: Bytes,
+    /// The part of the device's time it may have now: its promise, and what others leave.
+    pub allowed: Thousandths,
+}
+
+/// What something seen of a device tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sign {
+    /// It answers, and nothing is wrong with it.
+    Well,
+    /// Something that may pass: it did not answer, is too hot, corrected many errors, an application's error (XID 13, 31,
+    /// 43, 45 with NVIDIA).
+    Trouble,
+    /// It cannot work: it fell off the bus (XID 79), memory errors that nobody corrects (48, 94, 95), its firmware hangs
+    /// (119, 120).
+    Fatal,
+}
+
+/// What is done about a task that goes past its share of a device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PastShare {
+    /// It is told.
+    #[default]
+    Flag,
+    /// It gets next to none of the device's time, and of its CPU the part that it was promised of the device.
+    Throttle,
+    /// It is ended.
+    End,
 }
 
 /// What substrates tell. Those about a task carry its generation; an old one is counted and ignored.
@@ -266,7 +315,31 @@ pub enum Report {
         /// One entry a running task.
         tasks: Vec<TaskSample>,
     },
-    /// A device became usable or unusable.
+    /// A task goes past its share of a device, or keeps to it again.
+    PastShare {
+        /// Which.
+        task: TaskId,
+        /// Under which generation.
+        generation: Generation,
+        /// Ordinal in [`NodeSpec::devices`].
+        device: u32,
+        /// In which way, for people.
+        message: String,
+        /// What the node does about it, or did until now; `None`: the task keeps to its share again.
+        act: Option<PastShare>,
+    },
+    /// A sign of how a device is: a probe, or what its driver says. What follows from it the engine decides.
+    DeviceSign {
+        /// Which node.
+        node: NodeName,
+        /// Ordinal in [`NodeSpec::devices`].
+        device: u32,
+        /// What it tells.
+        sign: Sign,
+        /// In words, for people.
+        message: String,
+    },
+    /// A device is known to be usable or unusable.
     DeviceHealth {
         /// Which node.
         node: NodeName,

@@ -137,6 +137,11 @@ impl LedgerBytes {
         let bytes = self.0.get(at..at + 8).and_then(|slice| slice.try_into().ok());
         bytes.map_or(0, u64::from_le_bytes)
     }
+    /// Whether it has the head of one, of this version.
+    pub fn is_known(&self) -> bool {
+        self.word(offset_of!(LedgerFile, magic)) == LEDGER_MAGIC
+            && self.word(offset_of!(LedgerFile, version)) == VERSION
+    }
     /// Measured device time, ns.
     pub fn busy(&self) -> u64 {
         self.word(offset_of!(LedgerFile, busy))

@@ -130,6 +130,12 @@ impl Owner {
         }
     }
 
+    /// Device time that has been allowed until now, ns.
+    #[must_use]
+    pub fn allowed_ns(&self) -> u64 {
+        self.terms.rate().allowed(sys::now_ns())
+    }
+
     /// Changes the memory at once. Below what is used, nothing is taken away and nothing more is given.
     pub fn set_memory(&self, bytes: u64) {
         self.terms.memory.store(bytes, Release);
@@ -146,7 +152,7 @@ impl Owner {
     /// What the task's processes say they did.
     ///
     /// # Errors
-    /// The ledger cannot be read.
+    /// The ledger cannot be read, or is none any more.
     pub fn usage(&self) -> Result<Use, OwnerError> {
         let path = self.path.with_extension("ledger");
         let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(&path);
@@ -157,6 +163,9 @@ impl Owner {
             .read_to_end(&mut bytes)
             .map_err(failed("read", &path))?;
         let ledger = LedgerBytes(bytes);
+        if !ledger.is_known() {
+            return Err(OwnerError::Unknown { path });
+        }
         let mut sum = Use {
             busy_ns: ledger.busy(),
             launches: ledger.launches(),

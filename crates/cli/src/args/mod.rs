@@ -9,8 +9,8 @@ mod work;
 pub use job::{ApplyArgs, FileArgs, JobFlags, LintArgs, RunArgs, SbatchArgs};
 pub use people::{ProjectVerb, RoleArg, TokenFlags, TokenVerb, UserFlags, UserVerb};
 pub use pool::{
-    CompletionArgs, DownArgs, GpuArgs, NodeVerb, QueueFlags, QueueVerb, SecretVerb, UpArgs, UsageArgs,
-    UsageBy,
+    CompletionArgs, DownArgs, GpuArgs, NodeVerb, PastShareArg, QueueFlags, QueueVerb, SecretVerb, UpArgs,
+    UsageArgs, UsageBy,
 };
 pub use sched::{
     CompareArgs, Objective, PredictBy, ReplayArgs, ReportArgs, SchedVerb, SimArgs, SimulateArgs, SynthArgs,

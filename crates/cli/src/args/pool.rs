@@ -28,9 +28,24 @@ pub struct UpArgs {
     /// Memory the pool leaves to the machine; default: a twentieth, at least 256 MB
     #[arg(long, value_name = "SIZE")]
     pub reserve_memory: Option<String>,
+    /// What is done about tasks that go past their shares of devices
+    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
+    pub past_share: PastShareArg,
     /// Already in the background: take a session of its own (used by --detach)
     #[arg(long, hide = true)]
     pub daemon: bool,
+}
+
+/// What is done about a task that goes past its share of a device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum PastShareArg {
+    /// An event says so
+    #[default]
+    Flag,
+    /// It also gets next to none of the device's time, and little CPU, until it keeps to its share
+    Throttle,
+    /// Its job is ended
+    End,
 }
 
 /// `pond down`: tasks get the stop signal and five seconds; their jobs go back to the queue and start again at

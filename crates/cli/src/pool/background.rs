@@ -6,6 +6,7 @@ use crate::args::{Globals, UpArgs};
 use crate::client::Client;
 use crate::error::CliError;
 use crate::verbs::Ctx;
+use clap::ValueEnum as _;
 use pond_server::api::types::{Health, Version};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
@@ -124,6 +125,8 @@ fn spawn(dir: &Path, args: &UpArgs, log: File) -> Result<Child, CliError> {
     };
     flag("listen", args.listen.as_ref().map(|it| it as _));
     flag("node-name", args.node_name.as_ref().map(|it| it as _));
+    let past = args.past_share.to_possible_value().map(|value| value.get_name().to_owned());
+    flag("past-share", past.as_ref().map(|value| value as _));
     flag("reserve-cpu", (!args.reserve_cpu.is_empty()).then_some(&args.reserve_cpu as _));
     flag("reserve-memory", args.reserve_memory.as_ref().map(|it| it as _));
     flag("cert", args.cert.as_ref().map(|it| it.display()).as_ref().map(|it| it as _));

@@ -5,10 +5,11 @@
 
 use super::glue::Local;
 use super::state_dir;
-use crate::args::UpArgs;
+use crate::args::{PastShareArg, UpArgs};
 use crate::error::{CliError, Done, codes};
 use crate::term::Signals;
 use crate::verbs::Ctx;
+use pond_core::event::PastShare;
 use pond_core::ids::{NodeName, UserName};
 use pond_core::model::Resources;
 use pond_core::units::{Bytes, MilliCpu};
@@ -39,6 +40,11 @@ pub(super) fn serve(ctx: &Ctx, args: &UpArgs) -> Done {
             node: NodeName::from(args.node_name.clone().unwrap_or_else(host_name)),
             reserved: reserved(args)?,
             secrets: opened.resolver(),
+            past_share: match args.past_share {
+                PastShareArg::Flag => PastShare::Flag,
+                PastShareArg::Throttle => PastShare::Throttle,
+                PastShareArg::End => PastShare::End,
+            },
             ..agent::Config::new(opened.state_dir(), "")
         },
         send,

@@ -8,7 +8,7 @@ use crate::error::{CliError, Done, codes};
 use crate::out::{Cell, Column, Style, Table, clean};
 use crate::watch::watched;
 use pond_core::units::{Bytes, MilliCpu, Thousandths};
-use pond_server::api::types::{DeviceView, LabelBody, NodeView};
+use pond_server::api::types::{DeviceView, FreeSize, LabelBody, NodeView};
 use std::collections::BTreeMap;
 
 /// `pond node ...`.
@@ -155,6 +155,21 @@ pub fn gpu(ctx: &Ctx, args: GpuArgs) -> Done {
     })
 }
 
+/// In which sizes it can be had: `whole, or shares`, `0.7 of its time and 5GB`, `nothing`.
+fn free_now(view: &DeviceView) -> String {
+    let has = |mode: &str| view.free.iter().find(|size| size.mode == mode);
+    let part = |size: &FreeSize| {
+        format!("{} of its time and {}", Thousandths(size.compute_thousandths), Bytes(size.memory_bytes))
+    };
+    match (has("exclusive"), has("time").or_else(|| has("space")), has("advisory")) {
+        (Some(_), Some(_), _) => "whole, or shares".to_owned(),
+        (Some(_), None, _) => "whole".to_owned(),
+        (None, Some(size), _) => part(size),
+        (None, None, Some(size)) => format!("{}, advisory", part(size)),
+        (None, None, None) => "nothing".to_owned(),
+    }
+}
+
 fn devices(views: &[DeviceView]) -> Table {
     let mut table = Table::new(vec![
         Column::left("NODE"),
@@ -162,7 +177,7 @@ fn devices(views: &[DeviceView]) -> Table {
         Column::left("KIND"),
         Column::left("MODEL"),
         Column::left("HEALTH"),
-        Column::right("FREE COMPUTE"),
+        Column::left("FREE NOW"),
         Column::right("FREE MEMORY"),
         Column::left("SHARED").wide(),
         Column::left("UUID").wide(),
@@ -173,17 +188,23 @@ fn devices(views: &[DeviceView]) -> Table {
             .holders
             .iter()
             .map(|holder| {
-                format!("{} ({}, {})", holder.task, holder.user, Thousandths(holder.compute_thousandths))
+                let share = Thousandths(holder.compute_thousandths);
+                let unkept = if view.shared_as.as_deref() == Some("advisory") { ", advisory" } else { "" };
+                format!("{} ({}, {share}{unkept})", holder.task, holder.user)
             })
             .collect();
-        let health = if view.healthy { (Style::Green, "healthy") } else { (Style::Red, "sick") };
+        let style = match view.health.as_str() {
+            "healthy" => Style::Green,
+            "suspect" | "back" => Style::Yellow,
+            _ => Style::Red,
+        };
         table.row(vec![
             (&view.node).into(),
             view.device.into(),
             (&view.kind).into(),
             (&view.model).into(),
-            Cell::styled(health.0, health.1),
-            Thousandths(view.free_compute_thousandths).to_string().into(),
+            Cell::styled(style, &view.health),
+            free_now(view).into(),
             format!("{}/{}", Bytes(view.free_memory_bytes), Bytes(view.memory_bytes)).into(),
             if view.modes.is_empty() { "never granted".into() } else { view.modes.join(",").into() },
             (&view.uuid).into(),

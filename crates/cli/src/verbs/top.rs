@@ -10,8 +10,8 @@ use crate::client::Client;
 use crate::error::{CliError, Done, codes};
 use crate::out::{Cell, Column, Style, Table, clean, now_ms, span_between, state_style};
 use crate::term::{self, Key, Keys, Raw, Signals};
-use pond_core::units::{Bytes, MilliCpu};
-use pond_server::api::types::{JobDetail, JobQuery, NodeView, State, TaskUse};
+use pond_core::units::{Bytes, MilliCpu, Millis, Thousandths};
+use pond_server::api::types::{DeviceUseView, GrantView, JobDetail, JobQuery, NodeView, State, TaskUse};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 use std::io;
@@ -32,6 +32,7 @@ struct Line {
     used: TaskUse,
     cpu_limit: u64,
     memory_limit: u64,
+    devices: Vec<GrantView>,
     started_ms: Option<u64>,
 }
 
@@ -94,6 +95,7 @@ fn look(client: &Client) -> Result<Page, CliError> {
                 used: task.use_now.unwrap_or_default(),
                 cpu_limit: task.request.cpu_milli,
                 memory_limit: task.burst.memory_bytes,
+                devices: task.devices,
                 started_ms: task.started_ms,
             });
         }
@@ -147,6 +149,9 @@ impl Page {
             Column::left("STATE"),
             Column::right("CPU"),
             Column::right("MEMORY"),
+            Column::right("DEVICE"),
+            Column::right("DEVICE MEMORY"),
+            Column::right("HELD BACK"),
             Column::right("PIDS"),
             Column::right("TIME"),
             Column::left("USER"),
@@ -159,6 +164,9 @@ impl Page {
                 Cell::styled(state_style(line.state), line.state.as_str()),
                 format!("{}/{}", MilliCpu(line.used.cpu_milli), MilliCpu(line.cpu_limit)).into(),
                 format!("{}/{}", Bytes(line.used.memory_bytes), Bytes(line.memory_limit)).into(),
+                shares(&line.devices, time).into(),
+                shares(&line.devices, memory).into(),
+                shares(&line.devices, held_back).into(),
                 line.used.pids.into(),
                 span_between(line.started_ms, None).into(),
                 (&line.user).into(),
@@ -168,6 +176,26 @@ impl Page {
         }
         table
     }
+}
+
+/// Of each share whose use is measured one word; of other devices how much was granted.
+fn shares(devices: &[GrantView], word: fn(&GrantView, &DeviceUseView) -> String) -> String {
+    let one =
+        |share: &GrantView| share.use_now.as_ref().map_or_else(|| "-".to_owned(), |used| word(share, used));
+    devices.iter().map(one).collect::<Vec<_>>().join(" ")
+}
+
+/// Delivered of promised.
+fn time(share: &GrantView, used: &DeviceUseView) -> String {
+    format!("{}/{}", Thousandths(used.delivered_thousandths), Thousandths(share.compute_thousandths))
+}
+
+fn memory(share: &GrantView, used: &DeviceUseView) -> String {
+    format!("{}/{}", Bytes(used.memory_bytes), Bytes(share.memory_bytes))
+}
+
+fn held_back(_share: &GrantView, used: &DeviceUseView) -> String {
+    Millis(used.throttled_ms).to_string()
 }
 
 /// `###==....` : used, granted, free.
@@ -194,7 +222,7 @@ fn plain(ctx: &Ctx, page: &Page) -> Result<(), CliError> {
             .map(|line| {
                 serde_json::json!({
                     "task": line.task, "name": line.name, "user": line.user, "state": line.state,
-                    "node": line.node, "use": line.used, "started_ms": line.started_ms,
+                    "node": line.node, "use": line.used, "devices": line.devices, "started_ms": line.started_ms,
                 })
             })
             .collect();

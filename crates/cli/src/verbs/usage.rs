@@ -41,6 +41,7 @@ fn print(ctx: &Ctx, title: &'static str, report: &UsageReport) -> Result<(), Cli
         Column::right("MEMORY GIB-H"),
         Column::right("DISK GIB-H"),
         Column::right("DEVICE-H"),
+        Column::right("BURST"),
     ]);
     for row in &report.rows {
         let gib_hours = |mib_s: u64| {
@@ -55,19 +56,25 @@ fn print(ctx: &Ctx, title: &'static str, report: &UsageReport) -> Result<(), Cli
             gib_hours(row.granted_memory_mib_s).into(),
             gib_hours(row.granted_disk_mib_s).into(),
             hours(row.granted_device_thousandths_ms).into(),
+            hours(row.burst_device_thousandths_ms).into(),
         ]);
     }
     ctx.out.table(&table)?;
     ctx.out.line("")?;
-    ctx.out.table(&nodes(&report.nodes))
+    ctx.out.table(&nodes("CPU-H CAPACITY", &report.nodes))?;
+    if report.devices.is_empty() {
+        return Ok(());
+    }
+    ctx.out.line("")?;
+    ctx.out.table(&nodes("DEVICE-H CAPACITY", &report.devices))
 }
 
-/// The identities of each node, in core-hours: `capacity = granted + idle + planned + down` and
+/// The identities of each node in core-hours, or of each device in device-hours: `capacity = granted + idle + planned + down` and
 /// `granted = used_within + waste`.
-fn nodes(nodes: &[NodeUsage]) -> Table {
+fn nodes(capacity: &'static str, nodes: &[NodeUsage]) -> Table {
     let mut table = Table::new(vec![
         Column::left("NODE"),
-        Column::right("CPU-H CAPACITY"),
+        Column::right(capacity),
         Column::right("= GRANTED"),
         Column::right("+ IDLE"),
         Column::right("+ PLANNED"),
@@ -83,7 +90,7 @@ fn nodes(nodes: &[NodeUsage]) -> Table {
             && sum(&[node.used_within, node.waste]) == Some(node.granted);
         let balance = if exact { (Style::Green, "exact") } else { (Style::Red, "DOES NOT ADD UP") };
         table.row(vec![
-            (&node.node).into(),
+            node.device.map_or_else(|| node.node.clone(), |device| format!("{} {device}", node.node)).into(),
             hours(node.capacity).into(),
             hours(node.granted).into(),
             hours(node.idle).into(),

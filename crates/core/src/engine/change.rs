@@ -2,7 +2,7 @@
 
 use super::job::State;
 use super::refusal::Refusal;
-use crate::event::{Effect, Exit};
+use crate::event::{Effect, Exit, PastShare};
 use crate::ids::{GangId, Generation, JobId, NodeName, QueuePath, TaskId};
 use crate::plan::Decision;
 use crate::snapshot::NodeState;
@@ -148,6 +148,17 @@ pub enum What {
         device: u32,
         /// Usable?
         healthy: bool,
+    },
+    /// A task goes past its share of a device, or keeps to it again.
+    Share {
+        /// Which.
+        task: TaskId,
+        /// Where.
+        node: NodeName,
+        /// Ordinal on the node.
+        device: u32,
+        /// What is done about it; `None`: it keeps to its share again.
+        act: Option<PastShare>,
     },
     /// A queue was set or removed.
     Queue {

@@ -7,10 +7,11 @@ use super::rows::{Counted, GangRows};
 use super::{Engine, Samples, Timer};
 use crate::ids::{GangId, Generation, TaskId};
 use crate::meter::Hold;
-use crate::model::Class;
+use crate::model::{Class, ShareMode};
 use crate::plan::{Decision, HoldReason, Placement, Plan, PreemptCause};
 use crate::snapshot::{NodeOrd, Shrinking};
 use crate::units::{MilliCpu, Millis, Timestamp};
+use std::collections::BTreeMap;
 
 type Step = Result<(), StaleReason>;
 
@@ -181,6 +182,7 @@ impl Engine {
                 started: None,
                 sessions: 0,
                 samples: Samples::default(),
+                device_samples: BTreeMap::new(),
                 counted: Counted::default(),
             };
             task.counted = Counted::of(&task, class, false);
@@ -189,6 +191,16 @@ impl Engine {
             self.rows.seat(node, rows.gang, true);
             let task_id = id.task(task.rank);
             self.nodes[node.0 as usize].tasks.insert(task_id);
+            let rows = &self.rows.snapshot.node(node).devices;
+            let measured: Vec<bool> = task
+                .devices
+                .iter()
+                .zip(&task.held)
+                .map(|(grant, held)| {
+                    let row = rows.get(grant.device as usize);
+                    held.mode == ShareMode::Time && row.is_some_and(|row| row.spec.traits.measured)
+                })
+                .collect();
             self.meter.hold(
                 now,
                 &Hold {
@@ -199,6 +211,7 @@ impl Engine {
                     node,
                     request: limits.request,
                     devices: &task.devices,
+                    measured: &measured,
                 },
             );
             if let Some(live) = job.gang_mut(id.index).and_then(Gang::live_mut) {

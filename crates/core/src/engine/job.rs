@@ -23,7 +23,7 @@ use crate::snapshot::{Attained, Held, NodeOrd, Shrinking};
 use crate::units::{MilliCpu, Millis, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::sample::Samples;
@@ -299,6 +299,13 @@ pub enum End {
     Evicted,
     /// Its node was lost, and it does not want to be retried then.
     NodeLost,
+    /// A rank went past its share of a device, and the node ends those that do.
+    PastShare {
+        /// Which rank.
+        rank: u32,
+        /// In which way.
+        message: String,
+    },
 }
 
 impl End {
@@ -362,6 +369,9 @@ pub struct Task {
     pub sessions: u32,
     /// Recent use.
     pub samples: Samples,
+    /// Recent use of its devices, in thousandths of a device instead of a core, by ordinal; of those that are measured.
+    #[serde(default)]
+    pub device_samples: BTreeMap<u32, Samples>,
     /// What its node's row counts of it.
     pub(super) counted: super::rows::Counted,
 }

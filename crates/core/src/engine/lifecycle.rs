@@ -5,9 +5,9 @@ use super::job::{Attempt, End, Ending, Gang, Phase, RankEnd, State, Task, TaskSt
 use super::manner::{Next, SIGTERM, describe, describe_end, is_retried, reason_of, stop_manner, strength};
 use super::rows::{Counted, GangRows, placed_row};
 use super::{Engine, Timer};
-use crate::event::{Effect, Exit};
+use crate::event::{DeviceGrant, Effect, Exit};
 use crate::ids::{GangId, JobId};
-use crate::model::{Class, IdleAction, JobSpec, RetryOn};
+use crate::model::{Class, IdleAction, JobSpec, RetryOn, ShareTerms};
 use crate::snapshot::{GangPhase, Held, NodeOrd};
 use crate::units::{Millis, Timestamp};
 use std::borrow::Cow;
@@ -566,6 +566,16 @@ impl Engine {
 }
 
 impl Task {
+    /// Its devices, with the terms it has them on.
+    pub fn terms(&self) -> impl Iterator<Item = (&DeviceGrant, ShareTerms)> {
+        self.devices.iter().zip(&self.held).map(|(grant, held)| (grant, held.terms()))
+    }
+
+    /// Whether it has this device or a share of it.
+    pub(super) fn has_device(&self, device: u32) -> bool {
+        self.devices.iter().any(|grant| grant.device == device)
+    }
+
     /// Whether it has ended.
     #[must_use]
     pub const fn has_ended(&self) -> bool {

@@ -114,6 +114,7 @@ pub fn describe_end(end: &End) -> Cow<'static, str> {
         }
         End::Evicted => "evicted".into(),
         End::NodeLost => "its node was lost".into(),
+        End::PastShare { rank, message } => format!("rank {rank} went past its share: {message}").into(),
     }
 }
 

@@ -14,6 +14,7 @@ mod change;
 mod check;
 mod command;
 mod commit;
+mod health;
 mod history;
 mod image;
 mod inventory;
@@ -36,6 +37,7 @@ mod timers;
 pub use admit::{MAX_BYTES, MAX_CPU, MAX_DEVICES, MAX_RANKS};
 pub use change::{Change, Committed, Counters, Outcome, Reply, Stale, StaleReason, What};
 pub use check::check_snapshot;
+pub use health::{Condition, Health};
 pub use image::EngineImage;
 pub use job::{
     Attempt, End, Ending, Gang, Job, Limits, Live, Past, Phase, RankEnd, State, Task, TaskState, Then,

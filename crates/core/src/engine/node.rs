@@ -13,8 +13,8 @@ use super::change::{Handled, Out, What};
 use super::job::{RankEnd, TaskState, Then};
 use super::refusal::Refusal;
 use super::rows::{device_row, is_whole};
-use super::{Engine, Timer};
-use crate::event::{Effect, Exit};
+use super::{Condition, Engine, Health, Timer};
+use crate::event::{Effect, Exit, Sign};
 use crate::ids::{GangId, Generation, NodeName, TaskId};
 use crate::model::{Device, NodeSpec, Resources};
 use crate::snapshot::{DeviceRow, NodeOrd, NodeRow, NodeState};
@@ -42,8 +42,11 @@ pub struct Node {
     pub contact: Contact,
     /// When it was last heard of.
     pub seen: Timestamp,
-    /// Health by device.
+    /// Whether each device may be granted.
     pub healthy: Vec<bool>,
+    /// How each is, as far as there were signs.
+    #[serde(default)]
+    pub health: BTreeMap<u32, Health>,
     /// Devices that are gone or other than described and still granted, by ordinal.
     pub replaced: BTreeMap<u32, Device>,
     /// Tasks that have a place on it.
@@ -138,6 +141,7 @@ impl Engine {
             contact: Contact::Alive,
             seen: self.now,
             healthy: vec![true; spec.devices.len()],
+            health: BTreeMap::new(),
             replaced: BTreeMap::new(),
             tasks: BTreeSet::new(),
             fences: BTreeMap::new(),
@@ -166,6 +170,7 @@ impl Engine {
         let healthy: Vec<bool> = (0..node.spec.devices.len())
             .map(|at| !kept(at) || node.healthy.get(at).copied().unwrap_or(true))
             .collect();
+        node.health.retain(|at, _| kept(*at as usize));
         node.healthy = healthy;
         let labels = node.merged_labels();
         let row = self.rows.node_mut(ord);
@@ -367,6 +372,48 @@ impl Engine {
 
     fn known_node(&self, node: &NodeName) -> Handled<NodeOrd> {
         self.rows.node_ord(node).ok_or_else(|| Refusal::UnknownNode(node.to_owned()))
+    }
+
+    /// A sign of how a device is.
+    pub(super) fn device_sign(
+        &mut self,
+        name: NodeName,
+        device: u32,
+        sign: Sign,
+        message: &str,
+        out: &mut Out,
+    ) {
+        let Some(ord) = self.rows.node_ord(&name) else {
+            self.counters.unknown_node = self.counters.unknown_node.saturating_add(1);
+            return;
+        };
+        let at = device as usize;
+        let Some(row) = self.rows.snapshot.node(ord).devices.get(at) else { return };
+        let in_use = !is_whole(row);
+        let node = &mut self.nodes[ord.0 as usize];
+        if at >= node.spec.devices.len() {
+            return;
+        }
+        let health = node.health.entry(device).or_default();
+        let was_healthy = health.condition == Condition::Healthy;
+        if !health.sign(sign, in_use) {
+            return;
+        }
+        let condition = health.condition;
+        let healthy = condition == Condition::Healthy;
+        let words = match condition {
+            Condition::Healthy => "it is healthy again",
+            Condition::Suspect => "it is suspected",
+            Condition::Sick => "it is sick",
+            Condition::Draining => "it is sick, and waits for its tasks to end",
+            Condition::Back => "it works again and has to prove it",
+        };
+        let message = if message.is_empty() { words.to_owned() } else { format!("{message}; {words}") };
+        if healthy == was_healthy {
+            self.note(out, What::Device { node: name, device, healthy }, message);
+        } else {
+            self.device_health(name, device, healthy, &message, out);
+        }
     }
 
     /// A device became usable or unusable. What runs on it stays until it fails by itself.

@@ -1,17 +1,17 @@
 //! What substrates tell. A message of an older generation is counted and ignored.
 
 use super::change::{Handled, Out, What};
-use super::job::{Gang, Task, TaskState, Then};
+use super::job::{End, Gang, Task, TaskState, Then};
 use super::rows::Counted;
 use super::{Engine, Timer};
-use crate::event::{Actor, Effect, Exit, Report, TaskSample};
+use crate::event::{Actor, Effect, Exit, PastShare, Report, TaskSample};
 use crate::ids::{Generation, NodeName, TaskId};
 use crate::model::Class;
 use crate::units::MilliCpu;
 
-/// The part of its CPU, in percent, under which an environment counts as idle.
+/// The part of its CPU and of its shares of devices, in percent, under which an environment counts as idle.
 const IDLE_PERCENT: u64 = 5;
-/// What an environment without guaranteed CPU may use and still count as idle.
+/// What an environment without guaranteed CPU, or time of a device, may use and still count as idle.
 const IDLE_FLOOR: MilliCpu = MilliCpu(50);
 
 impl Engine {
@@ -57,6 +57,14 @@ impl Engine {
                 }
             }
             Report::Sampled { node, tasks, .. } => self.sampled(&node, &tasks),
+            Report::PastShare { task, generation, device, message, act } => {
+                if self.is_current(actor, task, generation) {
+                    self.past_share(task, device, message, act, out);
+                }
+            }
+            Report::DeviceSign { node, device, sign, message } => {
+                self.device_sign(node, device, sign, &message, out);
+            }
             Report::DeviceHealth { node, device, healthy, message } => {
                 self.device_health(node, device, healthy, &message, out);
             }
@@ -111,6 +119,7 @@ impl Engine {
         task.ports = ports;
         task.message = None;
         task.samples = super::Samples::starting(now);
+        task.device_samples.clear();
         let (generation, ord) = (task.generation, task.node);
         let node = self.node_name(ord).to_owned();
         self.meter.run(now, id);
@@ -180,6 +189,25 @@ impl Engine {
         self.rank_ended(id.gang, id.rank, exit, out);
     }
 
+    /// A task went past its share: told, and ended where the node says so.
+    fn past_share(
+        &mut self,
+        id: TaskId,
+        device: u32,
+        message: String,
+        act: Option<PastShare>,
+        out: &mut Out,
+    ) {
+        let Some(task) = self.task(id).filter(|task| task.has_device(device) && !task.has_ended()) else {
+            return;
+        };
+        let node = NodeName::from(self.node_name(task.node).as_str());
+        self.note(out, What::Share { task: id, node, device, act }, message.to_owned());
+        if act == Some(PastShare::End) {
+            self.end_gang(id.gang, Then::Finish(End::PastShare { rank: id.rank, message }), out);
+        }
+    }
+
     fn sampled(&mut self, node: &NodeName, samples: &[TaskSample]) {
         if self.rows.node_ord(node).is_none() {
             self.counters.unknown_node = self.counters.unknown_node.saturating_add(1);
@@ -210,13 +238,28 @@ impl Engine {
         }
         let p95 = task.samples.p95();
         let used = task.samples.read(now, sample.cpu_us);
+        let started = task.started.unwrap_or(now);
+        let mut devices = Vec::with_capacity(sample.devices.len());
+        for used in &sample.devices {
+            if !task.has_device(used.device) {
+                continue;
+            }
+            let samples = task.device_samples.entry(used.device);
+            let samples = samples.or_insert_with(|| super::Samples::starting(started));
+            devices.push((used.device, samples.read(now, used.busy_us), used.memory));
+        }
         self.meter.sample(now, id, used, sample.memory, sample.disk);
+        self.meter.sample_devices(now, id, &devices);
         let task = &mut live.tasks[at];
         let counted = Counted::of(task, class, frozen);
         let moved = self.rows.recount(task.node, task.counted, counted);
         task.counted = counted;
         let new_p95 = task.samples.p95();
-        let busy = task.samples.latest().unwrap_or_default() >= busy_from(task.limits.request.cpu);
+        let busy = task.samples.latest().unwrap_or_default() >= busy_from(task.limits.request.cpu)
+            || task.devices.iter().any(|grant| {
+                let used = task.device_samples.get(&grant.device).and_then(super::Samples::latest);
+                used.unwrap_or_default() >= busy_from(MilliCpu(grant.compute.0))
+            });
         if class == Class::Spare && new_p95 != p95 {
             self.rows.set_busy(rows.gang, id.rank, new_p95.unwrap_or(task.limits.request.cpu));
         }

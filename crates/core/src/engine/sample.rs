@@ -1,4 +1,4 @@
-//! Recent CPU use of one task: a window of samples, and its 95th percentile.
+//! Recent use of one task: a window of samples of its CPU, or of its time on a device, and their 95th percentile.
 
 use crate::units::{MilliCpu, Millis, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -61,6 +61,13 @@ impl Samples {
     #[must_use]
     pub fn latest(&self) -> Option<MilliCpu> {
         self.ring.back().map(|(_, rate)| *rate)
+    }
+
+    /// The mean of the window; `None` without samples.
+    #[must_use]
+    pub fn mean(&self) -> Option<MilliCpu> {
+        let sum: u64 = self.ring.iter().fold(0, |sum, (_, rate)| sum.saturating_add(rate.0));
+        sum.checked_div(self.ring.len() as u64).map(MilliCpu)
     }
 
     fn percentile(&self, percent: usize) -> Option<MilliCpu> {

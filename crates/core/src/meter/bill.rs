@@ -196,6 +196,23 @@ pub(super) fn device(bill: &mut Bill, class: Class, paused: bool, kind: DeviceKi
     }
 }
 
+/// A measured share that was granted: known before it is known how much of it was used.
+pub(super) fn granted_device(bill: &mut Bill, class: Class, paused: bool, kind: DeviceKind, granted: u128) {
+    if !paused && granted > 0 && class != Class::Spare {
+        let split = Split { granted, used: 0, burst: 0 };
+        bill.devices.entry(kind).or_default().add(amount(class, split));
+    }
+}
+
+/// What was used of a measured share beyond what was granted; all of it for `spare`.
+pub(super) fn used_device(bill: &mut Bill, class: Class, kind: DeviceKind, granted: u128, used: u128) {
+    let burst = if class == Class::Spare { used } else { used.saturating_sub(granted) };
+    if burst > 0 {
+        let split = Split { granted: 0, used: burst, burst };
+        bill.devices.entry(kind).or_default().add(amount(class, split));
+    }
+}
+
 /// Maps whose keys are not text, as lists of pairs: JSON has no other way.
 pub(crate) mod pairs {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -11,9 +11,9 @@
 //! tasks, or a sick device. *waste*: granted and not used, or not yet known to be. [`Meter::check`] is the
 //! named invariant; node totals and task totals are summed along different paths, so that it can fail.
 //!
-//! CPU use is read from counters: microseconds of CPU time are thousandths of a core × milliseconds, exactly.
-//! Memory and disk count as used what the last sample saw. A device counts as used while its task runs:
-//! samples do not carry device time yet.
+//! CPU use is read from counters: microseconds of CPU time are thousandths of a core × milliseconds, exactly. So is
+//! the time of a device where a share of it is measured. Memory and disk count as used what the last sample saw.
+//! A device whose use nobody measures counts as used while its task runs.
 //!
 //! A node that shrank below what it had granted counts as large as its grants until they end.
 
@@ -39,7 +39,7 @@ use crate::ids::{JobId, QueuePath, TaskId, UserName};
 use crate::model::{Class, Device, DeviceKind, Resources};
 use crate::queue::device_share;
 use crate::snapshot::NodeOrd;
-use crate::units::{Bytes, Timestamp};
+use crate::units::{Bytes, Thousandths, Timestamp};
 use bill::Bills;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -69,6 +69,11 @@ struct NodeMeter {
 }
 
 impl NodeMeter {
+    fn memory_of(&self, device: u32) -> Bytes {
+        let at = usize::try_from(device).unwrap_or(usize::MAX);
+        self.kinds.get(at).map_or(Bytes::ZERO, |(_, memory)| *memory)
+    }
+
     /// What a grant is billed as.
     fn share_of(&self, grant: &DeviceGrant) -> Option<(DeviceKind, u64)> {
         let (kind, memory) = *self.kinds.get(usize::try_from(grant.device).ok()?)?;
@@ -94,6 +99,31 @@ struct Line {
     using: u64,
     /// Granted and not yet told apart (CPU since the last sample), in unit × milliseconds.
     unsplit: u128,
+    /// Of a device: samples tell its use.
+    #[serde(default)]
+    measured: bool,
+}
+
+impl Line {
+    /// Whether its use is read from a counter, and known only with the next sample.
+    const fn is_counted(&self) -> bool {
+        match self.device {
+            None => self.dimension == CPU,
+            Some(_) => self.measured && self.dimension == 0,
+        }
+    }
+}
+
+/// A measured share since its last sample, for its bill.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Open {
+    device: u32,
+    /// Memory of the whole device.
+    whole: Bytes,
+    /// What it counts for × time, in thousandths × milliseconds.
+    granted: u128,
+    /// Memory in use × time, in thousandths of the device × milliseconds.
+    held: u128,
 }
 
 /// What the meter knows of a task that has a place.
@@ -105,6 +135,9 @@ struct TaskMeter {
     lines: Vec<Line>,
     /// Devices by kind in thousandths, for the bill: max(compute, part of the memory).
     shares: Vec<(DeviceKind, u64)>,
+    /// The measured ones of them, by their place among all.
+    #[serde(default)]
+    open: BTreeMap<usize, Open>,
     running: bool,
     frozen: bool,
     paused: bool,
@@ -130,6 +163,8 @@ pub struct Hold<'a> {
     pub request: Resources,
     /// Devices.
     pub devices: &'a [DeviceGrant],
+    /// Of which samples tell the use, in their order.
+    pub measured: &'a [bool],
 }
 
 impl Meter {
@@ -190,10 +225,20 @@ impl Meter {
             vec![line(CPU, cpu), line(MEMORY, hold.request.memory.0), line(DISK, hold.request.disk.0)];
         let Some(meter) = self.node_mut(hold.node) else { return };
         let mut shares = Vec::new();
-        for grant in hold.devices {
+        let mut open = BTreeMap::new();
+        for (grant, measured) in hold.devices.iter().zip(hold.measured) {
             let Some(share) = meter.share_of(grant) else { continue };
-            lines.push(Line { device: Some(grant.device), ..line(0, grant.compute.0) });
-            lines.push(Line { device: Some(grant.device), ..line(1, grant.memory.0) });
+            let line = |dimension, granted| Line {
+                device: Some(grant.device),
+                measured: *measured,
+                ..line(dimension, granted)
+            };
+            lines.push(line(0, grant.compute.0));
+            lines.push(line(1, grant.memory.0));
+            if *measured {
+                let whole = meter.memory_of(grant.device);
+                open.insert(shares.len(), Open { device: grant.device, whole, ..Open::default() });
+            }
             shares.push(share);
         }
         for line in &lines {
@@ -207,6 +252,7 @@ impl Meter {
             node: hold.node,
             lines,
             shares,
+            open,
             running: false,
             frozen: false,
             paused: false,
@@ -284,10 +330,30 @@ impl Meter {
         self.charge(task, &billed);
     }
 
+    /// A sample of measured shares: ordinal, time used since the sample before in microseconds, memory now.
+    pub(crate) fn sample_devices(&mut self, now: Timestamp, task: TaskId, used: &[(u32, u64, Bytes)]) {
+        let mut billed = Bill::default();
+        self.change(now, task, |task, meter| {
+            for (device, busy_us, memory) in used {
+                task.split_device(meter, *device, u128::from(*busy_us), &mut billed);
+                let lines =
+                    task.lines.iter_mut().filter(|line| line.device == Some(*device) && line.measured);
+                for line in lines.filter(|line| !line.is_counted()) {
+                    line.using = memory.0;
+                }
+            }
+        });
+        self.charge(task, &billed);
+    }
+
     /// A task's place is free again. `lost`: its work is lost by the pool's doing.
     pub(crate) fn free(&mut self, now: Timestamp, id: TaskId, lost: bool) {
         self.change(now, id, |task, meter| {
             task.split_cpu(meter, 0, &mut Bill::default());
+            let measured: Vec<u32> = task.open.values().map(|open| open.device).collect();
+            for device in measured {
+                task.split_device(meter, device, 0, &mut Bill::default());
+            }
             for line in &task.lines {
                 if let Some(gauge) = meter.gauge(line) {
                     if task.running {
@@ -415,7 +481,7 @@ impl TaskMeter {
 
     fn use_devices(&mut self) {
         let still = self.is_still() || !self.running;
-        for line in self.lines.iter_mut().filter(|line| line.device.is_some()) {
+        for line in self.lines.iter_mut().filter(|line| line.device.is_some() && !line.measured) {
             line.using = if still { 0 } else { line.granted };
         }
     }
@@ -431,10 +497,12 @@ impl TaskMeter {
             let granted = gauge::over(span, line.granted);
             let Some(gauge) = meter.gauge(line) else { continue };
             gauge.close(from, now, line.granted);
-            if line.device.is_none() && line.dimension == CPU {
+            if line.is_counted() {
                 line.unsplit = line.unsplit.saturating_add(granted);
                 gauge.unsplit(granted, true);
-                bill::granted_cpu(billed, self.class, self.paused, granted);
+                if line.device.is_none() {
+                    bill::granted_cpu(billed, self.class, self.paused, granted);
+                }
                 continue;
             }
             let used = gauge::over(span, line.using);
@@ -446,9 +514,37 @@ impl TaskMeter {
                 bill::measured(billed, self.class, self.paused, line.dimension == MEMORY, split);
             }
         }
-        for (kind, share) in &self.shares {
+        for (at, (kind, share)) in self.shares.iter().enumerate() {
             let amount = gauge::over(span, *share);
-            bill::device(billed, self.class, self.paused, *kind, amount);
+            let Some(open) = self.open.get_mut(&at) else {
+                bill::device(billed, self.class, self.paused, *kind, amount);
+                continue;
+            };
+            bill::granted_device(billed, self.class, self.paused, *kind, amount);
+            let memory =
+                self.lines.iter().find(|line| line.device == Some(open.device) && line.dimension == 1);
+            let using = memory.map_or(Bytes::ZERO, |line| Bytes(line.using));
+            let part = device_share(Thousandths::ZERO, using, open.whole);
+            open.granted = open.granted.saturating_add(amount);
+            open.held = open.held.saturating_add(gauge::over(span, part));
+        }
+    }
+
+    /// Tells the time of a measured share granted since its last sample apart, and bills what was used: the larger of
+    /// its time and its memory, where they are more than was granted, or all of it for `spare`.
+    fn split_device(&mut self, meter: &mut NodeMeter, device: u32, used: u128, billed: &mut Bill) {
+        for (at, open) in self.open.iter_mut().filter(|(_, open)| open.device == device) {
+            let granted = std::mem::take(&mut open.granted);
+            let most = used.max(std::mem::take(&mut open.held));
+            let Some((kind, _)) = self.shares.get(*at) else { continue };
+            bill::used_device(billed, self.class, *kind, granted, most);
+        }
+        for line in self.lines.iter_mut().filter(|line| line.device == Some(device) && line.is_counted()) {
+            let granted = std::mem::take(&mut line.unsplit);
+            let Some(gauge) = meter.gauge(line) else { continue };
+            let within = used.min(granted);
+            gauge.unsplit(granted, false);
+            gauge.split(within, granted.saturating_sub(within), used.saturating_sub(within));
         }
     }
 

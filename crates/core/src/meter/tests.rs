@@ -2,7 +2,7 @@
 
 use crate::engine::State;
 use crate::event::{Request, Target};
-use crate::model::{Class, DeviceKind};
+use crate::model::{Class, DeviceKind, NodeSpec};
 use crate::snapshot::NodeOrd;
 use crate::testkit::{JobPlan, Pool, cpus, one, secs};
 use crate::units::{Bytes, Thousandths};
@@ -79,8 +79,8 @@ fn work_lost_with_a_node_is_a_credit() {
     assert_eq!(owner.charged, owner.credited);
 }
 
-#[test]
-fn four_quarters_are_one_device() {
+/// One device that is shared by time, and a job with so many thousandths of its time and bytes of its 40 GB.
+fn device(measured: bool, thousandths: u64, bytes: u64) -> (NodeSpec, JobPlan) {
     let mut node = cpus(8);
     node.devices.push(crate::model::Device {
         uuid: "gpu-0".to_owned(),
@@ -90,19 +90,26 @@ fn four_quarters_are_one_device() {
         modes: vec![crate::model::ShareMode::Time],
         numa: None,
         files: Vec::new(),
-        traits: crate::model::Traits::default(),
+        traits: crate::model::Traits { measured },
     });
-    let mut plan = one().runs(secs(10)).array(4, None);
+    let mut plan = one().runs(secs(10));
     plan.spec.shapes[0].devices.push(crate::model::DeviceRequest {
         kind: DeviceKind::Gpu,
         model: None,
         count: 1,
         device_memory: Bytes::ZERO,
         mode: crate::model::ShareMode::Time,
-        compute: Thousandths(250),
-        memory: Bytes(10_000_000_000),
+        compute: Thousandths(thousandths),
+        memory: Bytes(bytes),
         slack: crate::model::Slack::default(),
     });
+    (node, plan)
+}
+
+#[test]
+fn four_quarters_are_one_device() {
+    let (node, plan) = device(false, 250, 10_000_000_000);
+    let plan = plan.array(4, None);
     let pool = Pool::new().node("n1", node).job("a", plan).run(secs(20));
     assert_eq!(pool.find("a").exit_code(), Some(0));
     let bill = pool.engine.meter().of_job(pool.id("a")).unwrap();
@@ -110,4 +117,38 @@ fn four_quarters_are_one_device() {
     let [compute, memory] = pool.engine.meter().of_devices(pool.engine.now(), NodeOrd(0))[0];
     assert_eq!((compute.granted, compute.idle), (10 * CORE_SECOND, 10 * CORE_SECOND));
     assert_eq!(memory.granted, memory.idle);
+}
+
+#[test]
+fn a_measured_share_is_split_into_used_and_waste() {
+    let (node, plan) = device(true, 250, 10_000_000_000);
+    let pool = Pool::new().node("n1", node).job("a", plan.uses_device(100, 4_000_000_000)).run(secs(20));
+    let [compute, memory] = pool.engine.meter().of_devices(pool.engine.now(), NodeOrd(0))[0];
+    // The last of ten seconds falls after the last sample; memory is known from the first one on.
+    assert_eq!((compute.granted, compute.used_within), (10 * 250_000, 9 * 100_000));
+    assert_eq!(compute.waste, 10 * 250_000 - 9 * 100_000);
+    assert_eq!(memory.used_within, 9 * 4_000_000_000_000);
+    assert_eq!(pool.engine.meter().check(pool.engine.now()), []);
+}
+
+#[test]
+fn shares_pay_for_the_larger_of_time_and_memory() {
+    let pays = |class: Class, time: u64, memory: u64| {
+        let (node, plan) = device(true, 250, 10_000_000_000);
+        let plan = plan.class(class).uses_device(time, memory * 1_000_000_000);
+        let pool = Pool::new().node("n1", node).job("a", plan).run(secs(20));
+        let bill = pool.engine.meter().of_job(pool.id("a")).unwrap().devices[&DeviceKind::Gpu];
+        (bill.base, bill.spare)
+    };
+    let second = 1_000_000;
+    assert_eq!(pays(Class::Standard, 100, 4), (10 * second / 4, 0), "what was granted");
+    // Two gigabytes of memory are a twentieth; time that others left is beyond the grant.
+    assert_eq!(pays(Class::Standard, 650, 2), (10 * second / 4, 9 * second * 4 / 10));
+    assert_eq!(pays(Class::Critical, 650, 2), (10 * second / 4 + 9 * second * 4 / 10, 0));
+    assert_eq!(pays(Class::Spare, 100, 2), (0, 9 * second / 10), "what was used: time is more");
+    assert_eq!(
+        pays(Class::Spare, 100, 8),
+        (0, second / 10 + 8 * second * 2 / 10),
+        "memory is more, once it is known"
+    );
 }

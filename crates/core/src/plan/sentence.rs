@@ -1,8 +1,9 @@
 //! One sentence for people: what is short by how much, and what to do.
 
+use super::problem::shape::model_matches;
 use super::{Constraint, Dimension, Explanation, Funnel, HoldReason};
-use crate::model::{DeviceKind, Resources, Shape};
-use crate::snapshot::{GangRow, PlacedGang, Snapshot};
+use crate::model::{DeviceKind, Resources, Shape, ShareMode};
+use crate::snapshot::{DeviceRow, GangRow, PlacedGang, Snapshot};
 use crate::units::{Bytes, MilliCpu, Thousandths, Timestamp};
 use std::collections::BTreeSet;
 
@@ -128,6 +129,57 @@ fn asks(shape: Option<&Shape>, tasks: u32) -> String {
     }
 }
 
+/// What is free of devices of which it wants a share: the roomiest of each of the first few nodes that have such ones.
+fn free_shares(snapshot: &Snapshot, shape: Option<&Shape>) -> String {
+    let mut found = Vec::new();
+    for asked in
+        shape.into_iter().flat_map(|shape| &shape.devices).filter(|asked| asked.mode != ShareMode::Exclusive)
+    {
+        let able = |row: &&DeviceRow| {
+            row.spec.kind == asked.kind
+                && row.healthy
+                && row.spec.modes.contains(&asked.mode)
+                && model_matches(asked.model.as_deref(), &row.spec.model)
+        };
+        for node in &snapshot.nodes {
+            let rows = node.devices.iter().zip(0_u32..).filter(|(row, _)| able(row));
+            let best = rows.max_by_key(|(row, at)| {
+                let shared = row.mode.is_none_or(|mode| mode == asked.mode);
+                (shared, row.free_compute, row.free_memory, std::cmp::Reverse(*at))
+            });
+            let Some((row, at)) = best else { continue };
+            let free = match row.mode {
+                Some(mode) if mode != asked.mode => "is used otherwise".to_owned(),
+                _ => {
+                    format!("has {} of its time and {} of its memory free", row.free_compute, row.free_memory)
+                }
+            };
+            found.push(format!("device {at} of {} {free}", node.name));
+        }
+    }
+    let more = found.len().saturating_sub(3);
+    found.truncate(3);
+    match (found.is_empty(), more) {
+        (true, _) => String::new(),
+        (false, 0) => format!(" ({})", found.join(", ")),
+        (false, more) => format!(" ({}, and {more} others)", found.join(", ")),
+    }
+}
+
+/// What would help who asks for a share that nobody can keep.
+fn unkept(snapshot: &Snapshot, funnel: &Funnel) -> Option<String> {
+    let kind = funnel.removed.iter().find_map(|(why, _)| match why {
+        Constraint::NoShare(kind) => Some(*kind),
+        _ => None,
+    })?;
+    let mut devices = snapshot.nodes.iter().flat_map(|node| &node.devices);
+    let loose = |row: &DeviceRow| row.spec.kind == kind && row.spec.modes.contains(&ShareMode::Advisory);
+    devices.any(loose).then(|| {
+        "ask for a whole one, or write `advisory: true` to take a share that nobody keeps others to"
+            .to_owned()
+    })
+}
+
 fn advice(explanation: &Explanation, otherwise: &str) -> String {
     match explanation.what_ifs.first() {
         Some(first) => format!("it would start {}", first.change),
@@ -153,12 +205,17 @@ pub(super) fn waiting_sentence(
     match &explanation.reason {
         None => format!("{asks}; there is room, and it starts with the next plan."),
         Some(HoldReason::Infeasible(_)) => {
-            let otherwise =
-                most(snapshot, funnel).unwrap_or_else(|| "ask for less, or add a node".to_owned());
+            let otherwise = most(snapshot, funnel)
+                .or_else(|| unkept(snapshot, funnel))
+                .unwrap_or_else(|| "ask for less, or add a node".to_owned());
             format!("{asks}, which this pool can never give: {lost}; {}.", advice(explanation, &otherwise))
         }
         Some(HoldReason::NoRoom) => {
-            format!("{asks}, and {} of {} tasks fit now: {lost}; {when}.", funnel.placeable, funnel.needed)
+            let free = free_shares(snapshot, snapshot.demand(row.demand).first());
+            format!(
+                "{asks}, and {} of {} tasks fit now: {lost}{free}; {when}.",
+                funnel.placeable, funnel.needed
+            )
         }
         Some(HoldReason::QueueLimit { queue, dimension, limit, asked }) => format!(
             "Queue {queue} uses {} of its limit of {} and it asks for {} more; wait for a job of the queue to end, or have the limit raised.",

@@ -16,7 +16,7 @@ use crate::model::{
 use crate::plan::{Decision, Planner};
 use crate::snapshot::NodeState;
 use crate::substrate::{Entry, Record};
-use crate::units::{Bytes, MilliCpu, Millis, Timestamp};
+use crate::units::{Bytes, MilliCpu, Millis, Thousandths, Timestamp};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -104,6 +104,12 @@ impl JobPlan {
     #[must_use]
     pub const fn uses(mut self, milli_cpu: u64) -> Self {
         self.script.cpu = MilliCpu(milli_cpu);
+        self
+    }
+    /// Its tasks use so much of each measured share of a device: time, and memory.
+    #[must_use]
+    pub const fn uses_device(mut self, time: u64, memory: u64) -> Self {
+        self.script.device = (Thousandths(time), Bytes(memory));
         self
     }
     /// Its tasks ignore the first signal.
@@ -280,7 +286,8 @@ pub struct Pool {
     pub journal: Memory,
     /// What was seen.
     pub seen: Seen,
-    planner: Planner,
+    /// What plans for it.
+    pub planner: Planner,
     settings: Settings,
     names: BTreeMap<String, JobId>,
     next: u64,
@@ -483,7 +490,7 @@ impl Pool {
                 What::Device { node, device, healthy } => {
                     format!("device {node}/{device} healthy: {healthy}")
                 }
-                What::Job { .. } | What::Task { .. } | What::Queue { .. } => continue,
+                What::Job { .. } | What::Task { .. } | What::Share { .. } | What::Queue { .. } => continue,
             };
             let (whole, part) = (change.at.0 / 1000, change.at.0 % 1000);
             if writeln!(text, "{whole:>5}.{part:03} {line}: {}", change.reason).is_err() {

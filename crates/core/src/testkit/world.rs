@@ -5,11 +5,11 @@
 //! agent does that has lost its connection.
 
 use super::chance::Chance;
-use crate::event::{Actor, Effect, Event, Exit, Found, Launch, Report, TaskSample};
+use crate::event::{Actor, DeviceUse, Effect, Event, Exit, Found, Launch, Report, TaskSample};
 use crate::ids::{Generation, JobId, NodeName, TaskId};
-use crate::model::NodeSpec;
+use crate::model::{NodeSpec, ShareMode};
 use crate::substrate::Substrate;
-use crate::units::{Bytes, MilliCpu, Millis, Timestamp};
+use crate::units::{Bytes, MilliCpu, Millis, Thousandths, Timestamp};
 use std::collections::BTreeMap;
 
 /// What the tasks of a job do.
@@ -27,6 +27,8 @@ pub struct Script {
     pub stubborn: bool,
     /// CPU it uses while it runs.
     pub cpu: MilliCpu,
+    /// Time and memory it uses of each share of a device that is measured.
+    pub device: (Thousandths, Bytes),
 }
 
 impl Default for Script {
@@ -38,6 +40,7 @@ impl Default for Script {
             start_fails: None,
             stubborn: false,
             cpu: MilliCpu::ZERO,
+            device: (Thousandths::ZERO, Bytes::ZERO),
         }
     }
 }
@@ -82,6 +85,9 @@ struct Process {
     left: Millis,
     resumed: Timestamp,
     cpu_us: u64,
+    /// Ordinals of its shares.
+    shares: Vec<u32>,
+    device_us: u64,
     sampled: Timestamp,
 }
 
@@ -291,6 +297,11 @@ impl World {
             self.tell(&name, Report::StartFailed { task, generation, message, node_fault });
             return;
         }
+        let allocation = &launch.allocation;
+        let shares = allocation.devices.iter().zip(&allocation.shares);
+        let shares = shares.filter(|(_, terms)| terms.mode == ShareMode::Time).map(|(grant, _)| grant.device);
+        let shares =
+            shares.filter(|at| machine.spec.devices.get(*at as usize).is_some_and(|it| it.traits.measured));
         let process = Process {
             generation,
             name: launch.name.to_owned(),
@@ -301,6 +312,8 @@ impl World {
             left: script.runs,
             resumed: self.now,
             cpu_us: 0,
+            shares: shares.collect(),
+            device_us: 0,
             sampled: self.now,
         };
         machine.tasks.insert(task, process);
@@ -419,9 +432,14 @@ impl World {
             if process.started.is_none() || process.ended.is_some() {
                 continue;
             }
-            let rate = scripts.get(&process.name).map_or(0, |script| script.cpu.0);
+            let script = scripts.get(&process.name);
+            let rate = script.map_or(0, |script| script.cpu.0);
+            let (time, memory) = script.map_or_else(Default::default, |script| script.device);
             let span = now.since(std::mem::replace(&mut process.sampled, now)).0;
             process.cpu_us += if process.frozen { 0 } else { rate * span };
+            process.device_us += if process.frozen { 0 } else { time.0 * span };
+            let busy_us = process.device_us;
+            let used = |device: &u32| DeviceUse { device: *device, busy_us, memory, ..DeviceUse::default() };
             tasks.push(TaskSample {
                 task: *task,
                 generation: process.generation,
@@ -431,6 +449,7 @@ impl World {
                 disk: Bytes(1000),
                 io: Bytes::ZERO,
                 pids: 1,
+                devices: process.shares.iter().map(used).collect(),
             });
         }
         if !tasks.is_empty() {

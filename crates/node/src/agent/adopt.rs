@@ -93,6 +93,7 @@ impl Inner {
             init: folder.started().map_or(0, |started| started.init),
             disk: 0,
             shares: super::share::take_up(folder),
+            throttled: false,
         };
         self.state().live.insert((task, generation), live);
         None

@@ -5,7 +5,9 @@
 //! an agent that opens a state folder takes up what an earlier one left.
 
 mod adopt;
+mod health;
 mod order;
+mod past;
 mod sample;
 mod session;
 mod share;
@@ -21,8 +23,9 @@ use crate::folder::Folder;
 use crate::ground::Grounds;
 use crate::launcher::spec::LogSettings;
 use crate::net::{Network, TaskNet};
+use crate::probe::Listed;
 use crate::tolerate;
-use pond_core::event::{Effect, Report};
+use pond_core::event::{Effect, PastShare, Report};
 use pond_core::ids::{Generation, NodeName, TaskId};
 use pond_core::model::{NodeSpec, Resources};
 use pond_core::units::{Bytes, Millis};
@@ -61,6 +64,10 @@ pub struct Config {
     pub sample_every_spare: Millis,
     /// Most processes and threads of a task that does not say. Default 16,384.
     pub pids: u32,
+    /// Between two looks at how devices are, in milliseconds; a tenth of it while one is not well. Default one minute.
+    pub health_every: Millis,
+    /// What is done about tasks that go past their shares of devices. Default: they are told.
+    pub past_share: PastShare,
 }
 
 impl Config {
@@ -77,6 +84,8 @@ impl Config {
             sample_every: Millis(1000),
             sample_every_spare: Millis(200),
             pids: 16_384,
+            health_every: Millis(60_000),
+            past_share: PastShare::default(),
         }
     }
 }
@@ -100,6 +109,9 @@ pub enum AgentError {
         /// The state folder.
         path: PathBuf,
     },
+    /// The list of devices that have no other way to be found.
+    #[error(transparent)]
+    Listed(#[from] crate::probe::ListedError),
     /// A helper thread could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] io::Error),
@@ -127,6 +139,8 @@ pub(crate) struct Inner {
     boot: String,
     /// The device files of each device of the node, by ordinal.
     node: NodeSpec,
+    /// Those of them that an administrator described.
+    listed: Vec<Listed>,
     reports: Sender<Report>,
     state: Mutex<State>,
     wake: Condvar,
@@ -161,6 +175,8 @@ pub(crate) struct Live {
     disk: u64,
     /// Parts of devices it was granted.
     shares: Vec<share::Share>,
+    /// Its CPU is held down because it went past one of them.
+    throttled: bool,
 }
 
 fn state_error(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> AgentError {
@@ -189,12 +205,15 @@ impl Agent {
             .map_err(|_held| AgentError::InUse { path: state.clone() })?;
         let id = pool_id(&state).map_err(state_error("name the pool in", &state))?;
         let pool = Pool::open(&format!("pond-{id}"));
-        let node = order::node_spec(&config);
+        let listed = crate::probe::listed(&state)?;
+        let mut node = order::node_spec(&config);
+        node.devices.extend(listed.iter().map(|listed| listed.device.clone()));
         let inner = Arc::new(Inner {
             network: if pool.version() == Version::None { None } else { Network::open(&state, &id).ok() },
             pool,
             boot: boot_id(),
             node,
+            listed,
             reports,
             state: Mutex::default(),
             wake: Condvar::new(),
@@ -216,6 +235,9 @@ impl Agent {
         };
         spawn("pond-watch", watch::run)?;
         spawn("pond-sample", sample::run)?;
+        if !inner.node.devices.is_empty() {
+            spawn("pond-health", health::run)?;
+        }
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         for _ in 0..(2 * cpus).clamp(2, 16) {
             spawn("pond-work", work::run)?;

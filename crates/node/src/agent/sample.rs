@@ -1,6 +1,7 @@
 //! Samples: what the machine and each task use, read from descriptors that stay open.
 
 use super::Inner;
+use super::share::Share;
 use crate::folder::Ended;
 use pond_core::event::{Report, TaskSample};
 use pond_core::ids::{Generation, TaskId};
@@ -14,11 +15,13 @@ use std::time::{Duration, Instant};
 pub(super) fn run(inner: Arc<Inner>) {
     let (stat, meminfo) = (File::open("/proc/stat").ok(), File::open("/proc/meminfo").ok());
     let mut due = Instant::now();
+    let mut look = due;
     while !inner.closing() {
         let spare = inner.state().live.values().any(|live| live.spare);
         let every = if spare { inner.config.sample_every_spare } else { inner.config.sample_every };
         let now = Instant::now();
         inner.divide_devices();
+        inner.look_at_shares(&mut look);
         if now < due {
             // Short waits, so that closing and a first spare task are noticed.
             std::thread::sleep((due - now).min(Duration::from_millis(100)));
@@ -76,6 +79,10 @@ impl Inner {
             disk: Bytes::ZERO,
             io: Bytes(used.io),
             pids: 0,
+            devices: super::share::take_up(&self.folder(task, generation))
+                .iter()
+                .filter_map(Share::sample)
+                .collect(),
         };
         let (node_cpu_us, node_memory) = self.state().machine;
         self.report(Report::Sampled {
@@ -105,6 +112,7 @@ impl Inner {
                 disk: Bytes(live.disk),
                 io: Bytes(reading.io),
                 pids: reading.pids,
+                devices: live.shares.iter().filter_map(Share::sample).collect(),
             });
         }
         samples

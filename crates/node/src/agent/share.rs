@@ -5,11 +5,12 @@
 //! started inside finds it. A grant of a whole device makes nothing and mounts nothing.
 
 use super::Inner;
+use super::past::Way;
 use crate::folder::Folder;
 use crate::image::Rootfs;
 use crate::probe::{nvidia, opencl};
 use crate::tolerate;
-use pond_core::event::{DeviceGrant, Launch};
+use pond_core::event::{DeviceGrant, DeviceUse, Launch, PastShare};
 use pond_core::ids::{Generation, TaskId};
 use pond_core::model::{Device, Isolation, ShareMode, ShareTerms, Slack, Volume};
 use pond_core::units::{Bytes, Thousandths};
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// Where a container finds its shares and the library.
 const INSIDE: &str = "/run/pond-share";
@@ -32,6 +34,25 @@ const LATELY_NS: u64 = 500_000_000;
 pub(crate) struct Share {
     promise: Promise,
     owner: Owner,
+    /// Whether its task goes past it.
+    pub(super) past: Past,
+}
+
+/// What was seen of a task that may go past its share.
+#[derive(Debug)]
+pub(super) struct Past {
+    pub way: Option<Way>,
+    pub since: Instant,
+    /// It lasted, and was told.
+    pub told: bool,
+    /// Launches at the last look.
+    pub launches: u64,
+}
+
+impl Default for Past {
+    fn default() -> Self {
+        Self { way: None, since: Instant::now(), told: false, launches: 0 }
+    }
 }
 
 /// What a task was granted of a device, and what beyond.
@@ -184,7 +205,7 @@ impl Inner {
             let owner = Owner::create(&path, &terms)?;
             let ledger = format!("{INSIDE}/{}.ledger", below.display());
             volumes.push(mount(&path.with_extension("ledger"), ledger, false));
-            shares.push(Share { promise: *promise, owner });
+            shares.push(Share { promise: *promise, owner, past: Past::default() });
         }
         write_promises(folder, &shares)?;
         Ok((shares, volumes))
@@ -233,7 +254,11 @@ impl Inner {
         let mut devices: BTreeMap<u32, Vec<(&Share, Claim)>> = BTreeMap::new();
         for share in state.live.values().flat_map(|live| &live.shares) {
             let wants = share.usage().is_some_and(|used| now.saturating_sub(used.wanted_ns) < LATELY_NS);
-            devices.entry(share.promise.grant.device).or_default().push((share, share.promise.claim(wants)));
+            let mut claim = share.promise.claim(wants);
+            if share.past.told && self.config.past_share == PastShare::Throttle {
+                claim = Claim { request: 0, limit: 1, ..claim };
+            }
+            devices.entry(share.promise.grant.device).or_default().push((share, claim));
         }
         for shares in devices.values() {
             let claims: Vec<Claim> = shares.iter().map(|(_, claim)| *claim).collect();
@@ -287,6 +312,43 @@ fn before_nvidia(
 }
 
 impl Share {
+    /// Ordinal of its device.
+    pub(super) const fn device(&self) -> u32 {
+        self.promise.grant.device
+    }
+
+    /// Thousandths of the device's time that were promised; of a share without, the largest part.
+    pub(super) fn promised(&self) -> u64 {
+        match self.promise.grant.compute {
+            Thousandths::ZERO => Thousandths::WHOLE.0,
+            part => part.0,
+        }
+    }
+
+    /// Bytes it may hold.
+    pub(super) fn memory(&self) -> u64 {
+        self.promise.memory()
+    }
+
+    /// What has been allowed since its start, ns of device time.
+    pub(super) fn allowed_ns(&self) -> u64 {
+        self.owner.allowed_ns()
+    }
+
+    /// A sample of it; `None` when the ledger cannot be read.
+    pub(super) fn sample(&self) -> Option<DeviceUse> {
+        let used = self.usage()?;
+        Some(DeviceUse {
+            device: self.promise.grant.device,
+            busy_us: used.busy_ns / 1000,
+            throttled_us: used.throttled_ns / 1000,
+            launches: used.launches,
+            refused: used.refused,
+            memory: Bytes(used.memory),
+            allowed: Thousandths(self.owner.terms().thousandths),
+        })
+    }
+
     /// What the task's processes say they did; `None` when the ledger cannot be read.
     pub(super) fn usage(&self) -> Option<Use> {
         self.owner.usage().ok()
@@ -322,10 +384,21 @@ pub(super) fn take_up(folder: &Folder) -> Vec<Share> {
         if !whole {
             promise.grant.memory = Bytes(owner.terms().memory);
         }
-        Some(Share { promise, owner })
+        Some(Share { promise, owner, past: Past::default() })
     };
     let places = places_of(&promises);
     promises.into_iter().zip(whole).zip(places).filter_map(share).collect()
+}
+
+/// File names of the drivers that stand behind the library.
+pub(super) fn drivers(folder: &Folder) -> Vec<String> {
+    let entries = fs::read_dir(folder_of(folder).join("drivers")).into_iter().flatten().flatten();
+    let name = |entry: fs::DirEntry| {
+        let text = fs::read_to_string(entry.path()).ok()?;
+        let path = text.lines().next()?.trim();
+        Path::new(path).file_name().map(|name| name.to_string_lossy().into_owned())
+    };
+    entries.filter_map(name).collect()
 }
 
 fn mount(source: &Path, target: String, read_only: bool) -> Volume {

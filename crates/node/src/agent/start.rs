@@ -115,6 +115,7 @@ impl Inner {
             init: 0,
             disk: 0,
             shares,
+            throttled: false,
         };
         self.state().live.insert((task, generation), live);
         let launched = self

@@ -8,10 +8,13 @@ mod devices;
 mod doctor;
 mod isolation;
 mod limits;
+mod listed;
 mod machine;
 pub(crate) mod nvidia;
 pub(crate) mod opencl;
+pub(crate) mod signs;
 
 pub use devices::{Found, devices, scan_pci};
 pub use doctor::{Doctor, Row, State, doctor};
+pub use listed::{Listed, ListedError, listed};
 pub use machine::{MachineConfig, node};

@@ -56,6 +56,12 @@ pub(super) fn devices(others: &[Device]) -> Vec<Device> {
     parse(&said, Around { with_cpu, shared: companion(LIBRARY).is_some(), gpus })
 }
 
+/// The numbers of the devices that drivers list now; `None` when they do not answer.
+pub(crate) fn present() -> Option<Vec<u64>> {
+    let said = output(&companion("pond-opencl-list")?)?;
+    Some(said.lines().filter_map(|line| line.split('\t').next()?.parse().ok()).collect())
+}
+
 /// What it prints, if it ends in time.
 fn output(program: &Path) -> Option<String> {
     let mut command = Command::new(program);

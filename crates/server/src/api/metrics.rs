@@ -2,7 +2,7 @@
 
 use super::Shared;
 use super::guard::Caller;
-use super::types::{Problem, State};
+use super::types::{DeviceUseView, GrantView, Problem, State};
 use crate::pool::inbox::{Conditions, Sight};
 use crate::pool::tally::{BUCKETS_US, Tallies};
 use crate::pool::view;
@@ -56,6 +56,7 @@ pub async fn metrics(Extract(shared): Extract<Shared>, _caller: Caller) -> Resul
             tasks(&mut text, sight);
             nodes(&mut text, sight);
             meter(&mut text, sight);
+            shares(&mut text, sight);
             ignored(&mut text, sight);
             text
         })
@@ -138,6 +139,79 @@ fn meter(text: &mut Text, sight: &Sight<'_>) {
             let micro = amount(&cpu);
             let labels = [("node", row.name.as_str()), ("part", part)];
             text.value(NAME, &labels, format_args!("{}.{:06}", micro / 1_000_000, micro % 1_000_000));
+        }
+    }
+}
+
+/// One number of a share: what was promised, and its use where that is measured.
+type Share = fn(&GrantView, &DeviceUseView) -> u64;
+
+/// Name, kind, help, how many make one of its unit, and the number.
+const SHARE_COLUMNS: [(&str, &str, &str, u64, Share); 8] = [
+    (
+        "pond_share_promised_ratio",
+        "gauge",
+        "Part of a device's time that a task is guaranteed.",
+        1000,
+        |share, _| share.compute_thousandths,
+    ),
+    ("pond_share_allowed_ratio", "gauge", "Part it may use now, with what others leave.", 1000, |_, used| {
+        used.allowed_thousandths
+    }),
+    ("pond_share_delivered_ratio", "gauge", "Part that it used, over a minute at most.", 1000, |_, used| {
+        used.delivered_thousandths
+    }),
+    (
+        "pond_share_memory_promised_bytes",
+        "gauge",
+        "Memory of the device that it is guaranteed.",
+        1,
+        |share, _| share.memory_bytes,
+    ),
+    ("pond_share_memory_bytes", "gauge", "Memory of the device that it holds.", 1, |_, used| {
+        used.memory_bytes
+    }),
+    ("pond_share_busy_seconds_total", "counter", "Time of the device that it used.", 1000, |_, used| {
+        used.busy_ms
+    }),
+    (
+        "pond_share_throttled_seconds_total",
+        "counter",
+        "Time that its launches were held back, added up over threads.",
+        1000,
+        |_, used| used.throttled_ms,
+    ),
+    (
+        "pond_share_refused_total",
+        "counter",
+        "Allocations refused because the share was full.",
+        1,
+        |_, used| used.refused,
+    ),
+];
+
+/// Shares of devices whose use is measured: what was promised, and what was delivered.
+fn shares(text: &mut Text, sight: &Sight<'_>) {
+    let mut rows = Vec::new();
+    for gang in sight.engine.jobs().flat_map(|job| &job.gangs) {
+        for task in gang.live().into_iter().flat_map(|live| &live.tasks) {
+            let id = gang.id.task(task.rank);
+            for (held, _) in task.terms() {
+                let Some(used) = view::job::device_use(sight, id, task, held.device) else { continue };
+                let node = view::job::node_name(sight, task.node);
+                rows.push((id.to_string(), node, held.device.to_string(), view::grant(held), used));
+            }
+        }
+    }
+    for (name, kind, help, unit, column) in SHARE_COLUMNS {
+        text.head(name, kind, help);
+        for (task, node, device, share, used) in &rows {
+            let value = column(share, used);
+            let labels = [("task", task.as_str()), ("node", node.as_str()), ("device", device.as_str())];
+            match unit {
+                1 => text.value(name, &labels, value),
+                _ => text.value(name, &labels, format_args!("{}.{:03}", value / unit, value % unit)),
+            }
         }
     }
 }

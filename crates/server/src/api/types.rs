@@ -164,7 +164,7 @@ pub struct DeviceAsk {
     pub model: Option<String>,
     /// How many.
     pub count: u32,
-    /// `exclusive`, `space` or `time`.
+    /// `exclusive`, `space`, `time`, or `advisory`: a share that nobody keeps.
     pub mode: String,
     /// Share of compute on each.
     pub compute_thousandths: u64,
@@ -338,6 +338,31 @@ pub struct GrantView {
     pub compute_thousandths: u64,
     /// Share of its memory.
     pub memory_bytes: u64,
+    /// `exclusive`, `space`, `time`, or `advisory`: a share that nobody keeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// Its use at the last sample, where that is measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub use_now: Option<DeviceUseView>,
+}
+
+/// Use of a share of a device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DeviceUseView {
+    /// The part of its time that was used, over the last minute at most.
+    pub delivered_thousandths: u64,
+    /// The part of its time it may use now: what was promised, and what others leave.
+    pub allowed_thousandths: u64,
+    /// Memory held.
+    pub memory_bytes: u64,
+    /// Time of the device used since the task's start.
+    pub busy_ms: u64,
+    /// Time that launches were held back, added up over threads.
+    pub throttled_ms: u64,
+    /// Launches.
+    pub launches: u64,
+    /// Allocations that were refused because the share was full.
+    pub refused: u64,
 }
 
 /// Use of a task at its last sample.
@@ -669,6 +694,9 @@ pub struct DeviceView {
     pub model: String,
     /// Whether it may be granted.
     pub healthy: bool,
+    /// `healthy`, `suspect`, `sick`, `draining` (sick, with tasks on it), `back` (well again, and proving it).
+    #[serde(default)]
+    pub health: String,
     /// Ways it can be divided.
     pub modes: Vec<String>,
     /// Memory in all.
@@ -677,8 +705,25 @@ pub struct DeviceView {
     pub free_memory_bytes: u64,
     /// Compute not granted.
     pub free_compute_thousandths: u64,
+    /// How those who are on it share it; absent: nobody is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared_as: Option<String>,
+    /// What it can give right now.
+    #[serde(default)]
+    pub free: Vec<FreeSize>,
     /// Who is on it: tasks and their shares.
     pub holders: Vec<HolderView>,
+}
+
+/// The largest piece of a device that can be granted right now in one way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FreeSize {
+    /// `exclusive`, `space`, `time`, `advisory`.
+    pub mode: String,
+    /// Its time.
+    pub compute_thousandths: u64,
+    /// Its memory.
+    pub memory_bytes: u64,
 }
 
 /// A task on a device.

@@ -9,7 +9,7 @@ use crate::pool::inbox::Sight;
 use axum::Json;
 use axum::extract::State as Extract;
 use pond_core::engine::Job;
-use pond_core::meter::{Bill, Owner};
+use pond_core::meter::{Bill, Owner, Totals};
 use pond_core::snapshot::NodeOrd;
 use std::collections::BTreeMap;
 
@@ -38,6 +38,7 @@ pub async fn usage(
         at_ms: sight.now.0,
         rows: rows(sight, &caller.principal),
         nodes: nodes(sight),
+        devices: devices(sight),
     });
     report.await.map(Json)
 }
@@ -76,6 +77,7 @@ fn row(key: String, charged: &Bill, credited: &Bill) -> UsageRow {
         granted_memory_mib_s: mib_s(charged.memory.base),
         granted_disk_mib_s: mib_s(charged.disk.base),
         granted_device_thousandths_ms: whole(charged.devices.values().map(|amount| amount.base).sum()),
+        burst_device_thousandths_ms: whole(charged.devices.values().map(|amount| amount.spare).sum()),
         credited_cpu_milli_ms: whole(credited.cpu.base),
     }
 }
@@ -84,19 +86,33 @@ fn nodes(sight: &Sight<'_>) -> Vec<NodeUsage> {
     let rows = sight.engine.snapshot().nodes.iter().zip(0_u32..);
     rows.filter_map(|(row, place)| {
         let [cpu, ..] = sight.engine.meter().of_node(sight.now, NodeOrd(place))?;
-        Some(NodeUsage {
-            node: row.name.to_string(),
-            capacity: whole(cpu.capacity),
-            granted: whole(cpu.granted),
-            idle: whole(cpu.idle),
-            planned: whole(cpu.planned),
-            down: whole(cpu.down),
-            used_within: whole(cpu.used_within),
-            waste: whole(cpu.waste),
-            burst: whole(cpu.burst),
-        })
+        Some(parts(row.name.to_string(), None, &cpu))
     })
     .collect()
+}
+
+fn devices(sight: &Sight<'_>) -> Vec<NodeUsage> {
+    let rows = sight.engine.snapshot().nodes.iter().zip(0_u32..);
+    rows.flat_map(|(row, place)| {
+        let gauges = sight.engine.meter().of_devices(sight.now, NodeOrd(place)).into_iter().zip(0_u32..);
+        gauges.map(|([time, _], device)| parts(row.name.to_string(), Some(device), &time))
+    })
+    .collect()
+}
+
+fn parts(node: String, device: Option<u32>, totals: &Totals) -> NodeUsage {
+    NodeUsage {
+        node,
+        device,
+        capacity: whole(totals.capacity),
+        granted: whole(totals.granted),
+        idle: whole(totals.idle),
+        planned: whole(totals.planned),
+        down: whole(totals.down),
+        used_within: whole(totals.used_within),
+        waste: whole(totals.waste),
+        burst: whole(totals.burst),
+    }
 }
 
 /// A thousand cores for half a million years fit; more reads as the most.

@@ -163,6 +163,7 @@ impl Desk {
             Report::Lease(node)
             | Report::Inventory { node, .. }
             | Report::Sampled { node, .. }
+            | Report::DeviceSign { node, .. }
             | Report::DeviceHealth { node, .. } => self.node = Some(node.clone()),
             Report::NodeLost(_) => return Actor::Pool,
             _ => {}

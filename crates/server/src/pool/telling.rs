@@ -2,7 +2,7 @@
 
 use crate::api::types::EventView;
 use pond_core::engine::{Change, State, What};
-use pond_core::event::{Actor, Request, Target};
+use pond_core::event::{Actor, PastShare, Request, Target};
 use pond_core::ids::GangId;
 use pond_core::model::DeviceChange;
 use pond_core::snapshot::NodeState;
@@ -70,6 +70,17 @@ pub fn change(actor: &Actor, change: &Change) -> EventView {
         What::Device { node, device, healthy: false } => {
             ("device.sick".to_owned(), format!("device {device} of {node} is unusable{reason}"))
         }
+        What::Share { task, device, act: None, .. } => {
+            ("share.kept".to_owned(), format!("{task} keeps to its share of device {device} again{reason}"))
+        }
+        What::Share { task, device, act: Some(act), .. } => {
+            let done = match act {
+                PastShare::Flag => "",
+                PastShare::Throttle => "; it is throttled",
+                PastShare::End => "; it is ended",
+            };
+            ("share.past".to_owned(), format!("{task} goes past its share of device {device}{reason}{done}"))
+        }
         What::Queue { queue, present: true } => {
             ("queue.set".to_owned(), format!("queue {queue} was set{reason}"))
         }
@@ -88,6 +99,11 @@ fn about(mut view: EventView, what: &What) -> EventView {
             view.subject = Some(gang.to_string());
         }
         What::Task { task, node, .. } => {
+            view.job = Some(task.gang.job.0);
+            view.subject = Some(task.to_string());
+            view.node = Some(node.to_string());
+        }
+        What::Share { task, node, .. } => {
             view.job = Some(task.gang.job.0);
             view.subject = Some(task.to_string());
             view.node = Some(node.to_string());

@@ -125,6 +125,7 @@ mod tests {
             disk: Bytes(0),
             io: Bytes(0),
             pids: 1,
+            devices: Vec::new(),
         }
     }
 

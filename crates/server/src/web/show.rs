@@ -1,6 +1,6 @@
 //! Amounts, moments and words as pages show them.
 
-use crate::api::types::{Amounts, Class, DeviceAsk, State};
+use crate::api::types::{Amounts, Class, DeviceAsk, GrantView, State};
 use pond_core::units::{Bytes, MilliCpu, Millis, Thousandths};
 
 /// A number, or what leads to one: templates hand over both.
@@ -167,6 +167,21 @@ pub const fn stoppable(state: &State) -> bool {
 pub fn part(amount: impl Number, whole: impl Number) -> u64 {
     let (amount, whole) = (amount.value(), whole.value());
     u64::try_from(u128::from(amount) * 1000 / u128::from(whole.max(1))).unwrap_or(1000).min(1000)
+}
+
+/// What was promised of a device, and what came of it where that is measured.
+pub fn share(grant: &GrantView) -> String {
+    let promised = format!("{} and {}", percent(grant.compute_thousandths), bytes(grant.memory_bytes));
+    let unkept = if grant.mode.as_deref() == Some("advisory") { ", advisory" } else { "" };
+    match &grant.use_now {
+        None => format!("{promised}{unkept}"),
+        Some(used) => format!(
+            "{promised}{unkept}; used {} and {}, held back {}",
+            percent(used.delivered_thousandths.min(1000)),
+            bytes(used.memory_bytes),
+            span(used.throttled_ms)
+        ),
+    }
 }
 
 /// Per cent with one digit behind the point where it matters.

@@ -1,4 +1,6 @@
-"""Trains a small network with tinygrad on DEV=CL and prints every loss to the last bit."""
+"""Trains a small network with tinygrad on DEV=CL and prints every loss to the last bit: 12 steps, or $STEPS."""
+
+import os
 
 import numpy
 from tinygrad import Tensor, nn
@@ -10,7 +12,7 @@ weights = [Tensor(random.standard_normal(shape).astype(numpy.float32) / 8) for s
 for weight in weights:
     weight.requires_grad = True
 optimizer = nn.optim.SGD(weights, lr=0.1)
-for _ in range(12):
+for _ in range(int(os.environ.get("STEPS", "12"))):
     optimizer.zero_grad()
     loss = (inputs.matmul(weights[0]).relu().matmul(weights[1]).sigmoid() - answers).square().mean()
     loss.backward()

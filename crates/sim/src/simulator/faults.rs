@@ -302,6 +302,7 @@ impl World<'_> {
                 disk: Bytes::ZERO,
                 io: Bytes::ZERO,
                 pids: 1,
+                devices: Vec::new(),
             });
         }
         if !samples.is_empty() {

@@ -266,7 +266,8 @@ const fn fate(end: &End, known: Fate) -> Fate {
         | End::OutOfMemory { .. }
         | End::StartFailed { .. }
         | End::Evicted
-        | End::NodeLost => Fate::GivenUp,
+        | End::NodeLost
+        | End::PastShare { .. } => Fate::GivenUp,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Nodes that fall silent, die, come back; servers that die and come back.
 
-use crate::engine::{End, State};
-use crate::event::{Effect, Event, Exit, Found, Report, Request};
+use crate::engine::{Condition, End, State};
+use crate::event::{Actor, Effect, Event, Exit, Found, Report, Request, Sign};
 use crate::ids::{Generation, NodeName};
 use crate::model::RetryOn;
 use crate::snapshot::NodeState;
@@ -184,4 +184,35 @@ fn a_stop_that_nobody_confirms_is_repeated_without_grace() {
     }
     assert_eq!(again.len(), 2, "after 20 s, then ever more rarely");
     assert!(again.iter().all(|effect| matches!(effect, Effect::Stop { grace, .. } if grace.is_zero())));
+}
+
+#[test]
+fn a_sick_device_is_not_granted_until_it_has_proved_that_it_is_well() {
+    let mut node = cpus(8);
+    node.devices.push(crate::plan::world::World::gpu("A100", 40));
+    let mut plan = one();
+    plan.spec.shapes[0].devices.push(crate::plan::world::gpus(1));
+    let sign = |pool: Pool, sign: Sign| {
+        let report =
+            Report::DeviceSign { node: NodeName::from("n1"), device: 0, sign, message: "a probe".to_owned() };
+        let actor = Actor::Node(NodeName::from("n1"));
+        pool.world(|world| world.request(actor, Event::Report(report))).run(secs(1))
+    };
+    let condition = |pool: &Pool| pool.engine.nodes()[0].health[&0].condition;
+    let pool = Pool::new().node("n1", node).job("first", plan.to_owned().runs(secs(30))).run(secs(1));
+    let pool = sign(sign(pool, Sign::Trouble), Sign::Trouble).job("next", plan.runs(secs(5))).run(secs(1));
+    assert_eq!(condition(&pool), Condition::Draining);
+    assert_eq!(
+        (pool.state("first"), pool.state("next")),
+        (State::Running, State::Pending),
+        "who has it stays"
+    );
+    let pool = pool.run(secs(60));
+    assert_eq!((pool.state("first"), pool.state("next")), (State::Succeeded, State::Pending));
+    let pool = sign(pool, Sign::Well);
+    assert_eq!(condition(&pool), Condition::Back);
+    let pool = sign(sign(pool, Sign::Well), Sign::Well);
+    assert_eq!(pool.state("next"), State::Pending);
+    let pool = sign(pool, Sign::Well);
+    assert_eq!((condition(&pool), pool.state("next")), (Condition::Healthy, State::Running));
 }

@@ -2,11 +2,13 @@
 
 use crate::check::Violation;
 use crate::engine::{Engine, Settings, check_snapshot};
-use crate::event::{Actor, DeviceGrant, Effect, Event, Exit, Found, Report, Request, Target, TaskSample};
+use crate::event::{
+    Actor, DeviceGrant, DeviceUse, Effect, Event, Exit, Found, Report, Request, Sign, Target, TaskSample,
+};
 use crate::ids::{Generation, JobId, NodeName, QueuePath, TaskId};
 use crate::model::{
     Class, Dependency, Device, DeviceChange, DeviceKind, DeviceRequest, GangSize, IdleAction, IdlePolicy,
-    JobSpec, NodeSpec, QueueSpec, Resources, RetryOn, ShareMode, Slack,
+    JobSpec, NodeSpec, QueueSpec, Resources, RetryOn, ShareMode, Slack, Traits,
 };
 use crate::plan::{Decision, Placement, Plan, Planner, PreemptCause};
 use crate::substrate::{Entry, Record};
@@ -31,7 +33,7 @@ fn device(uuid: u8) -> Device {
         modes: vec![ShareMode::Exclusive, ShareMode::Time],
         numa: None,
         files: Vec::new(),
-        traits: crate::model::Traits::default(),
+        traits: Traits { measured: uuid.is_multiple_of(2) },
     }
 }
 
@@ -135,6 +137,12 @@ fn report(engine: &Engine, what: u8, about: u8, how: u8) -> Report {
                 disk: Bytes(u64::from(how)),
                 io: Bytes::ZERO,
                 pids: 1,
+                devices: vec![DeviceUse {
+                    device: u32::from(how % 3),
+                    busy_us: engine.now().0.wrapping_mul(u64::from(about)),
+                    memory: Bytes(u64::from(how) << 25),
+                    ..DeviceUse::default()
+                }],
             };
             Report::Sampled {
                 node: node(about),
@@ -143,6 +151,12 @@ fn report(engine: &Engine, what: u8, about: u8, how: u8) -> Report {
                 tasks: vec![sample],
             }
         }
+        _ if about.is_multiple_of(2) => Report::DeviceSign {
+            node: node(about),
+            device: u32::from(how % 3),
+            sign: [Sign::Well, Sign::Trouble, Sign::Fatal][usize::from(how % 5 % 3)],
+            message: String::new(),
+        },
         _ => Report::DeviceHealth {
             node: node(about),
             device: u32::from(how % 3),

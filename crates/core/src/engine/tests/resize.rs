@@ -1,9 +1,9 @@
 //! Shares of devices that change while they are used.
 
-use crate::engine::Refusal;
+use crate::engine::{Refusal, State};
 use crate::event::{Actor, Event, Report, Request, Target};
 use crate::ids::NodeName;
-use crate::model::{DeviceChange, DeviceKind, DeviceRequest, QueueSpec, ShareMode, Slack};
+use crate::model::{DeviceChange, DeviceKind, DeviceRequest, QueueSpec, ShareMode, Slack, Traits};
 use crate::snapshot::NodeOrd;
 use crate::testkit::{JobPlan, Pool, cpus, one, secs};
 use crate::units::{Bytes, Thousandths};
@@ -26,16 +26,20 @@ fn share(thousandths: u64, memory: u64) -> JobPlan {
 }
 
 fn pool() -> Pool {
+    pool_of(vec![ShareMode::Exclusive, ShareMode::Time])
+}
+
+fn pool_of(modes: Vec<ShareMode>) -> Pool {
     let mut node = cpus(8);
     node.devices.push(crate::model::Device {
         uuid: "opencl:0".to_owned(),
         kind: DeviceKind::OpenCl,
         model: "pocl".to_owned(),
         memory: Bytes(10 * GB),
-        modes: vec![ShareMode::Exclusive, ShareMode::Time],
+        modes,
         numa: None,
         files: Vec::new(),
-        traits: crate::model::Traits::default(),
+        traits: Traits { measured: true },
     });
     Pool::new().node("n1", node)
 }
@@ -139,4 +143,46 @@ fn whole_devices_and_what_is_not_there_cannot_be_resized() {
         ]
     ));
     assert_eq!(granted(&pool, "few"), (300, GB));
+}
+
+/// As `advisory: true` asks: a kept share, or else one that nobody keeps.
+fn advisory(mut plan: JobPlan) -> JobPlan {
+    let mut loose = plan.spec.shapes[0].to_owned();
+    loose.devices[0].mode = ShareMode::Advisory;
+    plan.spec.shapes.push(loose);
+    plan
+}
+
+#[test]
+fn a_share_that_nobody_keeps_is_for_those_who_say_so() {
+    let pool = pool_of(vec![ShareMode::Exclusive, ShareMode::Advisory])
+        .job("strict", share(300, 0))
+        .job("loose", advisory(share(300, 0)))
+        .job("other", advisory(share(700, 0)))
+        .run(secs(1));
+    assert_eq!((pool.state("strict"), pool.state("loose")), (State::Pending, State::Running));
+    let modes = |name: &str| -> Vec<ShareMode> {
+        pool.gang(name).live().unwrap().tasks[0].terms().map(|(_, terms)| terms.mode).collect()
+    };
+    assert_eq!((modes("loose"), modes("other")), (vec![ShareMode::Advisory], vec![ShareMode::Advisory]));
+    let id = pool.id("strict").gang(0);
+    let why = pool.planner.explain(pool.engine.snapshot(), id, pool.engine.now()).unwrap();
+    assert!(
+        why.sentence.contains("no OpenCL device of which a share can be kept that way"),
+        "{}",
+        why.sentence
+    );
+    assert!(why.sentence.contains("write `advisory: true`"), "{}", why.sentence);
+    // Where shares are kept, who would do with less has a kept one.
+    let pool = self::pool().job("loose", advisory(share(300, 0))).run(secs(1));
+    assert_eq!(pool.gang("loose").live().unwrap().alternative, 0);
+}
+
+#[test]
+fn a_waiting_share_is_told_what_is_free_where() {
+    let pool = pool().job("a", share(600, 2 * GB)).job("b", share(500, 2 * GB)).run(secs(1));
+    let id = pool.id("b").gang(0);
+    let why = pool.planner.explain(pool.engine.snapshot(), id, pool.engine.now()).unwrap();
+    let free = "(device 0 of n1 has 0.4 of its time and 8GB of its memory free)";
+    assert!(why.sentence.contains(free), "{}", why.sentence);
 }

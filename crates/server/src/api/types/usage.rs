@@ -28,6 +28,9 @@ pub struct UsageRow {
     pub granted_disk_mib_s: u64,
     /// Devices of all kinds at the rate of its class: thousandths × milliseconds.
     pub granted_device_thousandths_ms: u64,
+    /// Of devices, what was used of shares beyond what was granted, and all that `spare` used: at the rate of `spare`.
+    #[serde(default)]
+    pub burst_device_thousandths_ms: u64,
     /// CPU of these, given back because the pool lost the work: thousandths of a core × milliseconds.
     pub credited_cpu_milli_ms: u64,
 }
@@ -41,14 +44,21 @@ pub struct UsageReport {
     pub rows: Vec<UsageRow>,
     /// CPU of each node, in thousandths of a core × milliseconds.
     pub nodes: Vec<NodeUsage>,
+    /// Time of each device, in thousandths of it × milliseconds. Of those that nobody measures all that was granted to
+    /// tasks that ran counts as used.
+    #[serde(default)]
+    pub devices: Vec<NodeUsage>,
 }
 
-/// One node's CPU since it joined. `capacity = granted + idle + planned + down`, `granted = used_within + waste`,
+/// One node's CPU, or one device's time, since it joined. `capacity = granted + idle + planned + down`, `granted = used_within + waste`,
 /// `used = used_within + burst`: exactly.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NodeUsage {
     /// The node.
     pub node: String,
+    /// Ordinal of the device; absent: CPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<u32>,
     /// All of it.
     pub capacity: u64,
     /// Granted to tasks that ran.

@@ -2,14 +2,14 @@
 
 use super::{amounts, grant, word, words};
 use crate::api::types::{
-    Class, Counts, DeviceAsk, ExitView, FunnelStep, GangView, JobDetail, JobKind, JobSummary, PortView,
-    State, TaskUse, TaskView, UsageRow, WhatIfView, WhyView,
+    Class, Counts, DeviceAsk, DeviceUseView, ExitView, FunnelStep, GangView, GrantView, JobDetail, JobKind,
+    JobSummary, PortView, State, TaskUse, TaskView, UsageRow, WhatIfView, WhyView,
 };
 use crate::pool::inbox::Sight;
 use pond_core::engine::{self, Attempt, Gang, Job, Live, Phase, Task, TaskState};
-use pond_core::event::Exit;
+use pond_core::event::{DeviceGrant, Exit};
 use pond_core::ids::{GangId, JobId, TaskId};
-use pond_core::model;
+use pond_core::model::{self, ShareTerms};
 use pond_core::plan::{Explanation, HoldReason, Verdict};
 use pond_core::snapshot::NodeOrd;
 use pond_core::units::Bytes;
@@ -193,7 +193,10 @@ fn task_view(sight: &Sight<'_>, gang: &Gang, live: &Live, task: &Task) -> TaskVi
         exit: exit.map(exit_view),
         request: amounts(task.limits.request),
         burst: amounts(task.limits.burst),
-        devices: task.devices.iter().map(grant).collect(),
+        devices: task
+            .terms()
+            .map(|(held, terms)| held_view(sight, gang.id.task(task.rank), task, held, terms))
+            .collect(),
         use_now: task_use(sight, gang.id.task(task.rank), task),
     }
 }
@@ -237,6 +240,33 @@ pub fn exit_view(exit: Exit) -> ExitView {
         Exit::Lost => ("lost", 1),
     };
     ExitView { kind: kind.to_owned(), code }
+}
+
+/// What a task has of a device, and what it did with it.
+fn held_view(sight: &Sight<'_>, id: TaskId, task: &Task, held: &DeviceGrant, terms: ShareTerms) -> GrantView {
+    GrantView {
+        mode: Some(word(&terms.mode)),
+        use_now: device_use(sight, id, task, held.device),
+        ..grant(held)
+    }
+}
+
+/// Use of a share, as far as it is measured.
+#[must_use]
+pub fn device_use(sight: &Sight<'_>, id: TaskId, task: &Task, device: u32) -> Option<DeviceUseView> {
+    let node = sight.engine.snapshot().nodes.get(task.node.0 as usize)?;
+    let sample = sight.samples.get(&node.name)?.get(&id)?;
+    let used = sample.devices.iter().find(|used| used.device == device)?;
+    let delivered = task.device_samples.get(&device).and_then(engine::Samples::mean);
+    Some(DeviceUseView {
+        delivered_thousandths: delivered.map_or(0, |rate| rate.0),
+        allowed_thousandths: used.allowed.0,
+        memory_bytes: used.memory.0,
+        busy_ms: used.busy_us / 1000,
+        throttled_ms: used.throttled_us / 1000,
+        launches: used.launches,
+        refused: used.refused,
+    })
 }
 
 /// Use at the last sample.

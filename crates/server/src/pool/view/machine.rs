@@ -3,11 +3,13 @@
 use super::job::state;
 use super::{amounts, word, words};
 use crate::api::types::{
-    Amounts, DeviceView, Health, HolderView, NodeView, QueueAmounts, QueueBody, QueueView, State, StatusView,
+    Amounts, DeviceView, FreeSize, Health, HolderView, NodeView, QueueAmounts, QueueBody, QueueView, State,
+    StatusView,
 };
 use crate::pool::inbox::{Condition, Conditions, Sight};
+use pond_core::engine;
 use pond_core::ids::QueuePath;
-use pond_core::model::{DeviceKind, QueueLimits, QueueSpec, Resources};
+use pond_core::model::{DeviceKind, QueueLimits, QueueSpec, Resources, ShareMode};
 use pond_core::snapshot::{DeviceRow, GangPhase, NodeOrd, NodeRow, NodeState, QueueOrd, QueueRow, Usage};
 use std::collections::BTreeMap;
 
@@ -89,12 +91,40 @@ fn device(sight: &Sight<'_>, place: usize, node: &NodeRow, row: &DeviceRow, ordi
         kind: word(&row.spec.kind),
         model: row.spec.model.clone(),
         healthy: row.healthy,
+        health: health_of(sight, place, row, ordinal),
         modes: row.spec.modes.iter().map(word).collect(),
         memory_bytes: row.spec.memory.0,
         free_memory_bytes: row.free_memory.0,
         free_compute_thousandths: row.free_compute.0,
+        shared_as: row.mode.as_ref().map(word),
+        free: free(row),
         holders,
     }
+}
+
+/// How a device is, in a word.
+fn health_of(sight: &Sight<'_>, place: usize, row: &DeviceRow, ordinal: u32) -> String {
+    let known = sight.engine.nodes().get(place).and_then(|node| node.health.get(&ordinal));
+    match known.map(|health| health.condition) {
+        Some(condition) if row.healthy == (condition == engine::Condition::Healthy) => word(&condition),
+        _ if row.healthy => "healthy".to_owned(),
+        _ => "sick".to_owned(),
+    }
+}
+
+/// What a device can give now, a piece a way: all of it while nobody is on it, else what is left in the way it is shared.
+fn free(row: &DeviceRow) -> Vec<FreeSize> {
+    let modes = row.spec.modes.iter().filter(|mode| match row.mode {
+        None => true,
+        Some(shared) => shared == **mode && shared != ShareMode::Exclusive,
+    });
+    let left = row.healthy && (row.free_compute.0 > 0 || row.free_memory.0 > 0);
+    let size = |mode: &ShareMode| FreeSize {
+        mode: word(mode),
+        compute_thousandths: row.free_compute.0,
+        memory_bytes: row.free_memory.0,
+    };
+    modes.filter(|_| left).map(size).collect()
 }
 
 /// Every queue, parents before their children.

@@ -18,7 +18,13 @@ pub const fn amounts(resources: Resources) -> Amounts {
 /// A grant as the API writes it.
 #[must_use]
 pub const fn grant(grant: &DeviceGrant) -> GrantView {
-    GrantView { device: grant.device, compute_thousandths: grant.compute.0, memory_bytes: grant.memory.0 }
+    GrantView {
+        device: grant.device,
+        compute_thousandths: grant.compute.0,
+        memory_bytes: grant.memory.0,
+        mode: None,
+        use_now: None,
+    }
 }
 
 /// The word that serde writes for a value without fields: `gpu`, `exclusive`.

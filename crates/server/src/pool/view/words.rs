@@ -82,6 +82,7 @@ pub fn outcome(outcome: &End, disk: Option<Bytes>) -> Option<String> {
         }
         End::Evicted => "evicted; it does not want to be retried then".to_owned(),
         End::NodeLost => "its node was lost; it does not want to be retried then".to_owned(),
+        End::PastShare { rank, message } => format!("rank {rank} went past its share of a device: {message}"),
     })
 }
 

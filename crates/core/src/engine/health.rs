@@ -1,0 +1,127 @@
+//! The health of a device, from signs that its node tells: probes that fail or succeed, and what its driver reports.
+//!
+//! ```text
+//!              trouble                 trouble again, or one that is fatal
+//!   Healthy ───────────▶ Suspect ────────────────────────────────▶ Sick ──has tasks──▶ Draining
+//!      ▲                    │                                        ▲ │                   │
+//!      │◀── well, 3 times ──┘                              trouble   │ │ well             │ well, and empty
+//!      │                                                             │ ▼                   ▼
+//!      └──────────── well, 3 times, doubled with each fall ───────── Back ◀────────────────┘
+//! ```
+//! Only a healthy device is granted. Tasks that are on it stay until they end or fail by themselves: which of them the
+//! trouble has hit, nobody knows better than they.
+
+use crate::event::Sign;
+use serde::{Deserialize, Serialize};
+
+/// Good signs in a row that make a device healthy again.
+const ENOUGH: u32 = 3;
+/// Falls that count: the way back is at most 2⁶ times as long.
+const FALLS: u32 = 6;
+
+/// How a device is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Condition {
+    /// It may be granted.
+    #[default]
+    Healthy,
+    /// There was trouble once.
+    Suspect,
+    /// There was trouble again, or such that it cannot work.
+    Sick,
+    /// The same, and tasks are still on it.
+    Draining,
+    /// It works again and has to prove it.
+    Back,
+}
+
+/// The condition of a device, and what led there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// How it is.
+    pub condition: Condition,
+    /// Good signs in a row since it is so.
+    pub good: u32,
+    /// Times it fell sick since it was last described anew.
+    pub falls: u32,
+}
+
+impl Health {
+    /// Takes in a sign; `in_use`: tasks are on the device. Tells whether its condition changed.
+    pub fn sign(&mut self, sign: Sign, in_use: bool) -> bool {
+        let before = self.condition;
+        self.good = if sign == Sign::Well { self.good.saturating_add(1) } else { 0 };
+        let broken = if in_use { Condition::Draining } else { Condition::Sick };
+        self.condition = match (self.condition, sign) {
+            (_, Sign::Fatal) => broken,
+            (Condition::Healthy, Sign::Trouble) => Condition::Suspect,
+            (Condition::Suspect | Condition::Back, Sign::Trouble) => broken,
+            (Condition::Suspect, Sign::Well) if self.good >= ENOUGH => Condition::Healthy,
+            (Condition::Back, Sign::Well) if self.good >= self.wanted() => Condition::Healthy,
+            (Condition::Sick | Condition::Draining, Sign::Well) if !in_use => Condition::Back,
+            (Condition::Sick | Condition::Draining, _) => broken,
+            (same, _) => same,
+        };
+        let fell = |condition| matches!(condition, Condition::Sick | Condition::Draining);
+        if fell(self.condition) && !fell(before) {
+            self.falls = self.falls.saturating_add(1);
+        }
+        if self.condition != before {
+            self.good = 0;
+        }
+        self.condition != before
+    }
+
+    /// Good signs that bring it from `Back` to `Healthy`.
+    fn wanted(&self) -> u32 {
+        ENOUGH << self.falls.saturating_sub(1).min(FALLS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Condition::{Back, Draining, Healthy, Sick, Suspect};
+    use Sign::{Fatal, Trouble, Well};
+
+    fn walk(signs: &[(Sign, bool)]) -> Vec<Condition> {
+        let mut health = Health::default();
+        let step = |(sign, in_use): &(Sign, bool)| {
+            health.sign(*sign, *in_use);
+            health.condition
+        };
+        signs.iter().map(step).collect()
+    }
+
+    #[test]
+    fn trouble_once_is_forgiven_and_twice_is_not() {
+        let once = [(Trouble, false), (Well, false), (Well, false), (Well, false)];
+        assert_eq!(walk(&once), [Suspect, Suspect, Suspect, Healthy]);
+        let twice = [(Trouble, true), (Well, true), (Trouble, true), (Well, true), (Well, false)];
+        assert_eq!(walk(&twice), [Suspect, Suspect, Draining, Draining, Back]);
+        assert_eq!(walk(&[(Fatal, false), (Trouble, false), (Well, false)]), [Sick, Sick, Back]);
+    }
+
+    #[test]
+    fn each_fall_doubles_the_way_back() {
+        let mut health = Health::default();
+        for falls in 0..10 {
+            assert!(health.sign(Fatal, false));
+            health.sign(Well, false);
+            let mut good = 1;
+            while !health.sign(Well, false) {
+                good += 1;
+            }
+            assert_eq!((health.condition, good), (Healthy, 3 << falls.min(6)));
+        }
+    }
+
+    #[test]
+    fn trouble_on_the_way_back_is_a_fall() {
+        assert_eq!(
+            walk(&[(Fatal, false), (Well, false), (Well, false), (Trouble, false)]),
+            [Sick, Back, Back, Sick]
+        );
+    }
+}

@@ -9,6 +9,7 @@
 
 pub mod api;
 pub mod pool;
+pub mod python;
 pub mod transcript;
 
 pub use api::Api;

@@ -3,6 +3,7 @@
 
 use crate::ids::{Generation, JobId, NodeName, QueuePath, TaskId, UserName};
 use crate::model::{Class, DeviceChange, JobSpec, NodeSpec, QueueSpec, Resources, RunSpec, ShareTerms};
+use crate::money::{Budget, PriceSpec};
 use crate::units::{Bytes, Millis, Thousandths, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -37,6 +38,8 @@ pub enum Event {
     Tick,
     /// The record of a finished job is kept elsewhere now: the engine may forget all but how it ended.
     Archived(JobId),
+    /// Closed periods of the ledger up to this one are kept elsewhere now.
+    Booked(u64),
 }
 
 /// Which part of a job a request is about.
@@ -119,6 +122,19 @@ pub enum Request {
         /// Labels to set.
         labels: BTreeMap<String, String>,
     },
+    /// Add prices to the sheet, and say in which currency they are.
+    SetPrices {
+        /// The currency of all amounts; absent: it stays.
+        currency: Option<String>,
+        /// What is added.
+        prices: Vec<PriceSpec>,
+    },
+    /// End a price now; forget it if it has not begun.
+    EndPrice(u64),
+    /// Set what a queue may spend.
+    SetBudget(Budget),
+    /// Let a queue spend what it likes.
+    RemoveBudget(QueuePath),
 }
 
 /// How a task ended.

@@ -83,6 +83,15 @@ name!(
     UserName
 );
 
+impl QueuePath {
+    /// Whether it is the other queue, or below it.
+    #[must_use]
+    pub fn is_within(&self, other: &Self) -> bool {
+        let rest = self.0.strip_prefix(other.as_str());
+        other.0.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
 impl JobId {
     /// The gang with this array index.
     #[must_use]

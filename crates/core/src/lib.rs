@@ -15,6 +15,7 @@ pub mod ids;
 pub mod meter;
 pub mod mix;
 pub mod model;
+pub mod money;
 pub mod plan;
 pub mod queue;
 pub mod snapshot;

@@ -145,6 +145,8 @@ pub enum Held {
     ArrayLimit(u32),
     /// It waits before its next attempt.
     Backoff(Timestamp),
+    /// A budget is spent.
+    Budget(Box<crate::money::Spent>),
 }
 
 /// Where a gang stands.

@@ -20,6 +20,7 @@ mod clock;
 mod feed;
 mod http;
 mod logs;
+mod money;
 mod pool;
 mod secrets;
 mod server;

@@ -79,7 +79,7 @@ impl Config {
             allow_plain: false,
             hosts: Vec::new(),
             user: UserName::from("local"),
-            settings: Settings::default(),
+            settings: Settings { ledger: true, ..Settings::default() },
             keep_finished: 200,
             user_rate: 100,
             body_time: Duration::from_secs(30),

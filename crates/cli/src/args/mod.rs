@@ -1,12 +1,16 @@
 //! The command line: every verb and flag, and nothing that acts.
 
 mod job;
+mod money;
 mod people;
 mod pool;
 mod sched;
 mod work;
 
 pub use job::{ApplyArgs, FileArgs, JobFlags, LintArgs, RunArgs, SbatchArgs};
+pub use money::{
+    BillArgs, BillKey, BudgetEvery, BudgetStops, BudgetVerb, LedgerForm, PriceClass, PriceFlags, PriceVerb,
+};
 pub use people::{ProjectVerb, RoleArg, TokenFlags, TokenVerb, UserFlags, UserVerb};
 pub use pool::{
     CompletionArgs, DownArgs, GpuArgs, NodeVerb, PastShareArg, QueueFlags, QueueVerb, SecretVerb, UpArgs,
@@ -182,6 +186,14 @@ pub enum Verb {
     Queue(QueueVerb),
     /// Who used how much
     Usage(UsageArgs),
+    /// What it costs, by queue, user, job or time
+    Bill(BillArgs),
+    /// What an hour of each resource costs
+    #[command(subcommand)]
+    Price(PriceVerb),
+    /// What queues may spend
+    #[command(subcommand)]
+    Budget(BudgetVerb),
     /// What this machine can do, what is missing and what that costs
     Doctor,
     /// Check job files

@@ -365,7 +365,7 @@ fn column(text: &str) -> Result<(String, usize), CliError> {
     if title(&name).is_empty() {
         return Err(CliError::Usage {
             what: format!("sacct has no field `{text}` here"),
-            next: Some("fields: JobID JobName Partition Account User AllocCPUS ReqMem State ExitCode Submit Start End Elapsed NodeList NNodes Priority MaxRSS TotalCPU".to_owned()),
+            next: Some("fields: JobID JobName Partition Account User AllocCPUS ReqMem State ExitCode Submit Start End Elapsed NodeList NNodes Priority MaxRSS TotalCPU CPUTimeRAW ElapsedRaw QOS Cost".to_owned()),
         });
     }
     Ok((name, width.min(500)))
@@ -391,6 +391,10 @@ fn title(name: &str) -> &'static str {
         "priority" => "Priority",
         "maxrss" => "MaxRSS",
         "totalcpu" => "TotalCPU",
+        "cost" => "Cost",
+        "cputimeraw" => "CPUTimeRAW",
+        "elapsedraw" => "ElapsedRaw",
+        "qos" => "QOS",
         _ => "",
     }
 }
@@ -419,7 +423,9 @@ fn account_field(client: &Client, name: &str, job: &JobSummary) -> String {
         "nodelist" => job.nodes.join(","),
         "nnodes" => tasks(job).to_string(),
         "priority" => job.priority.to_string(),
-        "maxrss" | "totalcpu" => of_use(client, name, job),
+        "elapsedraw" => (ran_ms(job) / 1000).to_string(),
+        "qos" => format!("{:?}", job.class).to_lowercase(),
+        "maxrss" | "totalcpu" | "cost" | "cputimeraw" => of_use(client, name, job),
         _ => String::new(),
     };
     crate::out::clean(&text).into_owned()
@@ -437,6 +443,14 @@ fn of_use(client: &Client, name: &str, job: &JobSummary) -> String {
             .max()
             .map(|bytes| format!("{}K", bytes >> 10))
             .unwrap_or_default(),
+        "cost" => detail
+            .cost
+            .map(|cost| crate::verbs::money::money(cost.charge_micros - cost.credit_micros))
+            .unwrap_or_default(),
+        // Cores that were granted, in seconds.
+        "cputimeraw" => {
+            detail.usage.map(|usage| (usage.granted_cpu_milli_ms / 1_000_000).to_string()).unwrap_or_default()
+        }
         _ => detail.usage.map(|usage| elapsed(usage.granted_cpu_milli_ms / 1000)).unwrap_or_default(),
     }
 }

@@ -10,6 +10,7 @@ pub mod house;
 pub mod list;
 pub mod logs;
 pub mod machine;
+pub mod money;
 pub mod people;
 pub mod queue;
 pub mod run;

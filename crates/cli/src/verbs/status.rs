@@ -7,6 +7,7 @@ use crate::client::Client;
 use crate::error::{CliError, Done};
 use crate::out::{Cell, Column, Style, Table, ago, clean, moment, span_between, state_style};
 use crate::refs::{Careful, find};
+use crate::verbs::money::money;
 use crate::watch::watched;
 use pond_core::units::{Bytes, MilliCpu};
 use pond_server::api::types::{Amounts, GangView, JobDetail, StatusView, TaskView};
@@ -111,6 +112,13 @@ fn one(ctx: &Ctx, detail: &JobDetail) -> Result<(), CliError> {
         let charged = MilliCpu(usage.granted_cpu_milli_ms / 1000);
         let burst = MilliCpu(usage.burst_cpu_milli_ms / 1000);
         field(ctx, "charged", &format!("{charged} core-seconds, and {burst} of burst"))?;
+    }
+    if let Some(cost) = &detail.cost {
+        let back = match cost.credit_micros {
+            0 => String::new(),
+            credit => format!(", of which {} was given back", money(credit)),
+        };
+        field(ctx, "cost", &format!("{} {}{back}", money(cost.charge_micros), clean(&cost.currency)))?;
     }
     if detail.gangs.iter().any(|gang| !gang.tasks.is_empty()) {
         out.line("")?;

@@ -167,6 +167,13 @@ pub enum What {
         /// Whether it is there.
         present: bool,
     },
+    /// A part of a budget is spent.
+    Budget {
+        /// Whose.
+        queue: QueuePath,
+        /// The part, in percent.
+        percent: u16,
+    },
 }
 
 /// Messages that were ignored, by cause. They grow for the life of the process.

@@ -28,6 +28,10 @@ impl Engine {
             Request::RemoveQueue(path) => self.remove_queue(path, out),
             Request::Drain { node, on } => self.drain(&node, on, out),
             Request::Label { node, labels } => self.label(&node, labels),
+            Request::SetPrices { currency, prices } => self.set_prices(currency, prices, out),
+            Request::EndPrice(id) => self.end_price(id, out),
+            Request::SetBudget(budget) => self.set_budget(budget, out),
+            Request::RemoveBudget(queue) => self.remove_budget(&queue, out),
         }
         .map(|()| Reply::Done)
     }

@@ -79,6 +79,7 @@ impl Engine {
             wants_plan: true,
             plan_again: Timestamp::NEVER,
         };
+        engine.meter.ledger_mut().turn(engine.settings.ledger);
         for (timer, at) in image.timers {
             engine.timers.set(timer, at);
         }

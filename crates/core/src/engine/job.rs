@@ -18,6 +18,7 @@ use crate::ids::{GangId, Generation, JobId, UserName};
 use crate::model::{
     DeviceChange, DeviceKind, JobSpec, Resources, RunSpec, Shape, ShareMode, ShareTerms, Slack,
 };
+use crate::money::Spent;
 use crate::plan::{Decision, HoldReason, PreemptCause};
 use crate::snapshot::{Attained, Held, NodeOrd, Shrinking};
 use crate::units::{MilliCpu, Millis, Timestamp};
@@ -306,6 +307,8 @@ pub enum End {
         /// In which way.
         message: String,
     },
+    /// A budget is spent that ends what runs.
+    OutOfBudget(Box<Spent>),
 }
 
 impl End {
@@ -327,7 +330,7 @@ impl End {
             },
             Self::OutOfMemory { .. } => 137,
             Self::TimedOut => 124,
-            Self::Stopped { .. } => 143,
+            Self::Stopped { .. } | Self::OutOfBudget(_) => 143,
             _ => 1,
         }
     }
@@ -484,7 +487,7 @@ impl Gang {
             Phase::Placed(_) => State::Starting,
             Phase::Finished { outcome, .. } => match outcome {
                 End::Succeeded => State::Succeeded,
-                End::Stopped { .. } => State::Stopped,
+                End::Stopped { .. } | End::OutOfBudget(_) => State::Stopped,
                 End::Cancelled { .. } => State::Cancelled,
                 _ => State::Failed,
             },

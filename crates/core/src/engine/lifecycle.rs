@@ -19,6 +19,8 @@ impl Engine {
     /// Puts a gang without a place where its flags say: held, and why, or pending. Array places are given out here.
     pub(super) fn settle(&mut self, id: GangId, reason: &'static str, out: &mut Out) {
         let now = self.now;
+        let Some(job) = self.jobs.get(&id.job) else { return };
+        let spent = self.out_of_budget(&job.spec.queue);
         let Some(job) = self.jobs.get_mut(&id.job) else { return };
         let parallel = job.spec.parallel;
         let waits_for: Vec<JobId> = job.waiting_on.iter().copied().collect();
@@ -32,6 +34,8 @@ impl Engine {
             Some(Held::Paused)
         } else if !waits_for.is_empty() {
             Some(Held::Dependency(waits_for))
+        } else if let Some(spent) = spent {
+            Some(Held::Budget(Box::new(spent)))
         } else if let Some(until) = gang.backoff.filter(|until| *until > now) {
             Some(Held::Backoff(until))
         } else {

@@ -3,6 +3,7 @@
 use super::job::{End, Gang, Then};
 use crate::event::Exit;
 use crate::model::{JobSpec, RetryOn};
+use crate::money::Spent;
 use crate::plan::{HoldReason, PreemptCause};
 use crate::snapshot::Held;
 use crate::units::Millis;
@@ -49,7 +50,7 @@ pub fn stop_manner(spec: &JobSpec, then: &Then, spare_grace: Millis) -> (i32, Mi
         Then::Evicted(PreemptCause::CpuWanted { .. }) => {
             saved.unwrap_or((SIGTERM, spec.grace.min(spare_grace)))
         }
-        Then::Evicted(_) | Then::Pause | Then::Finish(End::TimedOut) => {
+        Then::Evicted(_) | Then::Pause | Then::Finish(End::TimedOut | End::OutOfBudget(_)) => {
             saved.unwrap_or((SIGTERM, spec.grace))
         }
         _ => (SIGTERM, spec.grace),
@@ -63,6 +64,7 @@ pub fn reason_of(held: &Held) -> HoldReason {
         Held::Dependency(jobs) => HoldReason::Dependency(jobs.to_vec()),
         Held::ArrayLimit(most) => HoldReason::ArrayLimit(*most),
         Held::Backoff(until) => HoldReason::Backoff(*until),
+        Held::Budget(spent) => HoldReason::Budget(Box::new(Spent::to_owned(spent))),
     }
 }
 
@@ -115,6 +117,7 @@ pub fn describe_end(end: &End) -> Cow<'static, str> {
         End::Evicted => "evicted".into(),
         End::NodeLost => "its node was lost".into(),
         End::PastShare { rank, message } => format!("rank {rank} went past its share: {message}").into(),
+        End::OutOfBudget(spent) => spent.to_string().into(),
     }
 }
 

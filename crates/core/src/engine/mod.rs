@@ -10,6 +10,7 @@
 
 mod admit;
 mod archive;
+mod budget;
 mod change;
 mod check;
 mod command;
@@ -112,6 +113,7 @@ impl Engine {
         let root = engine.rows.add_queue(crate::model::QueueSpec::new(""), None);
         engine.rows.add_queue(crate::model::QueueSpec::new("default"), Some(root));
         engine.history.fit(2);
+        engine.meter.ledger_mut().turn(engine.settings.ledger);
         engine
     }
 
@@ -133,6 +135,10 @@ impl Engine {
                 Ok(Reply::Done)
             }
             Event::Archived(job) => self.archived(job, &mut out).map(|()| Reply::Done),
+            Event::Booked(seq) => {
+                self.meter.ledger_mut().kept(seq);
+                Ok(Reply::Done)
+            }
         };
         self.note_use();
         match reply {
@@ -176,7 +182,7 @@ impl Engine {
     /// When a [`Event::Tick`] is due though nothing happens.
     #[must_use]
     pub fn next_timer(&self) -> Timestamp {
-        self.timers.next().min(self.plan_again)
+        self.timers.next().min(self.plan_again).min(self.meter.ledger().end())
     }
 
     /// The latest moment it was told.
@@ -241,6 +247,7 @@ impl Engine {
     /// Time never goes back; histories are brought up once a second.
     fn pass_time(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
+        self.meter.keep_books(self.now);
         if self.history.is_due(self.now) {
             self.history.advance(self.now, self.settings.plan.half_life);
             for at in 0..self.rows.snapshot.queues.len() {
@@ -287,6 +294,7 @@ impl Engine {
                 Timer::Limit(gang) => self.time_is_up(gang, out),
                 Timer::Enforce(gang) => self.enforce_stop(gang, out),
                 Timer::Idle(gang) => self.idle_for_long(gang, out),
+                Timer::Budgets => self.look_at_budgets(out),
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Why a request is refused: what is wrong, why, and what to do next.
 
 use crate::ids::{GangId, JobId, NodeName, QueuePath, TaskId};
+use crate::money::{BudgetError, PriceError};
 use crate::plan::Dimension;
 use thiserror::Error;
 
@@ -62,6 +63,12 @@ pub enum Refusal {
         /// What to do.
         advice: &'static str,
     },
+    /// A price that cannot be.
+    #[error(transparent)]
+    BadPrice(PriceError),
+    /// A budget that cannot be.
+    #[error(transparent)]
+    BadBudget(BudgetError),
     /// It has ended: nothing to stop, pause or resize.
     #[error("job {0} has ended; `pond retry {0}` queues it once more")]
     Ended(JobId),

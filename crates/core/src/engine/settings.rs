@@ -27,6 +27,10 @@ pub struct Settings {
     pub spare_grace: Millis,
     /// Past decisions kept per gang. Default 16.
     pub past: u32,
+    /// Whether the ledger is kept, and with it prices and budgets. Default no; a server sets it.
+    pub ledger: bool,
+    /// How often budgets are looked at, in milliseconds. Default 5 s.
+    pub budget_every: Millis,
     /// How the pool is planned.
     pub plan: snapshot::Settings,
 }
@@ -43,6 +47,8 @@ impl Default for Settings {
             max_backoff: Millis(3_600_000),
             spare_grace: Millis(300),
             past: 16,
+            ledger: false,
+            budget_every: Millis(5000),
             plan: snapshot::Settings::default(),
         }
     }

@@ -21,6 +21,8 @@ pub enum Timer {
     Enforce(GangId),
     /// Nobody uses an environment.
     Idle(GangId),
+    /// Budgets are to be looked at.
+    Budgets,
 }
 
 /// All that is to be done later, by moment.

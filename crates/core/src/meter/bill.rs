@@ -3,6 +3,7 @@
 
 use crate::ids::{JobId, QueuePath, UserName};
 use crate::model::{Class, DeviceKind};
+use crate::money::{Account, Books, Ledger, Payer, Standing};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -71,11 +72,14 @@ pub struct Owner {
     pub credited: Bill,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct JobBill {
     owner: usize,
     charged: Bill,
     credited: Bill,
+    /// What it owes by the ledger.
+    #[serde(default)]
+    account: Account,
 }
 
 /// All bills.
@@ -101,7 +105,7 @@ impl Bills {
         }
         let known = self.index.get(queue).and_then(|users| users.get(user)?[class_at(class)]);
         let owner = known.unwrap_or_else(|| self.add_owner(class, queue, user));
-        let bill = JobBill { owner, charged: Bill::default(), credited: Bill::default() };
+        let bill = JobBill { owner, ..JobBill::default() };
         self.jobs.insert(job, Box::new(bill));
     }
 
@@ -127,16 +131,57 @@ impl Bills {
         }
     }
 
-    pub(super) fn credit(&mut self, job: JobId, lost: &Bill) {
+    pub(super) fn book(
+        &mut self,
+        ledger: &Ledger,
+        job: JobId,
+        books: &mut Books,
+        cost: &mut BTreeMap<u32, u128>,
+    ) {
+        let Some(entry) = self.jobs.get_mut(&job) else { return };
+        let class = self.owners.get(entry.owner).map_or(Class::Standard, |owner| owner.class);
+        ledger.book(&mut entry.account, class, books, cost);
+    }
+
+    /// `lost`: what the attempt was billed, and what that cost by the ledger's prices.
+    pub(super) fn credit(&mut self, job: JobId, lost: &Bill, cost: &BTreeMap<u32, u128>) {
         let Some(entry) = self.jobs.get_mut(&job) else { return };
         entry.credited.add(lost);
+        entry.account.credit(cost);
         if let Some(owner) = self.owners.get_mut(entry.owner) {
             owner.credited.add(lost);
         }
     }
 
     pub(super) fn forget(&mut self, job: JobId) {
-        self.jobs.remove(&job);
+        if self.jobs.get_mut(&job).is_none_or(|entry| entry.account.leave()) {
+            self.jobs.remove(&job);
+        }
+    }
+
+    pub(super) fn accounts_mut(&mut self) -> impl Iterator<Item = (Payer<'_>, &mut Account)> {
+        let owners = &self.owners;
+        self.jobs
+            .iter_mut()
+            .filter_map(|(job, entry)| Some((payer(*job, owners.get(entry.owner)?), &mut entry.account)))
+    }
+
+    pub(super) fn accounts(&self) -> impl Iterator<Item = (Payer<'_>, &Account)> {
+        self.jobs
+            .iter()
+            .filter_map(|(job, entry)| Some((payer(*job, self.owners.get(entry.owner)?), &entry.account)))
+    }
+
+    /// Accounts of forgotten jobs that are closed.
+    pub(super) fn drop_accounts(&mut self, jobs: &[JobId]) {
+        for job in jobs {
+            self.jobs.remove(job);
+        }
+    }
+
+    pub(super) fn standing(&self, ledger: &Ledger, job: JobId) -> Option<Standing> {
+        let entry = self.jobs.get(&job)?;
+        Some(ledger.standing(&entry.account, self.owners.get(entry.owner)?.class))
     }
 
     pub(super) fn of_job(&self, job: JobId) -> Option<&Bill> {
@@ -152,6 +197,10 @@ impl Bills {
     }
 }
 
+const fn payer(job: JobId, owner: &Owner) -> Payer<'_> {
+    Payer { job, queue: &owner.queue, user: &owner.user, class: owner.class }
+}
+
 /// One dimension over one span.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Split {
@@ -160,7 +209,7 @@ pub(super) struct Split {
     pub burst: u128,
 }
 
-fn amount(class: Class, split: Split) -> Amount {
+pub(super) fn amount(class: Class, split: Split) -> Amount {
     match class {
         Class::Critical => Amount { base: split.granted.saturating_add(split.burst), spare: 0 },
         Class::Standard => Amount { base: split.granted, spare: split.burst },
@@ -189,9 +238,8 @@ pub(super) fn measured(bill: &mut Bill, class: Class, paused: bool, memory: bool
 }
 
 /// A device over one span.
-pub(super) fn device(bill: &mut Bill, class: Class, paused: bool, kind: DeviceKind, granted: u128) {
-    if !paused && granted > 0 {
-        let split = Split { granted, used: granted, burst: 0 };
+pub(super) fn device(bill: &mut Bill, class: Class, paused: bool, kind: DeviceKind, split: Split) {
+    if !paused && split.granted > 0 {
         bill.devices.entry(kind).or_default().add(amount(class, split));
     }
 }
@@ -204,13 +252,20 @@ pub(super) fn granted_device(bill: &mut Bill, class: Class, paused: bool, kind: 
     }
 }
 
-/// What was used of a measured share beyond what was granted; all of it for `spare`.
-pub(super) fn used_device(bill: &mut Bill, class: Class, kind: DeviceKind, granted: u128, used: u128) {
-    let burst = if class == Class::Spare { used } else { used.saturating_sub(granted) };
-    if burst > 0 {
-        let split = Split { granted: 0, used: burst, burst };
+/// What was used of a measured share beyond what was granted; all of it for `spare`. Gives back how much that is.
+pub(super) fn used_device(
+    bill: &mut Bill,
+    class: Class,
+    kind: DeviceKind,
+    granted: u128,
+    used: u128,
+) -> u128 {
+    let beyond = if class == Class::Spare { used } else { used.saturating_sub(granted) };
+    if beyond > 0 {
+        let split = Split { granted: 0, used: beyond, burst: beyond };
         bill.devices.entry(kind).or_default().add(amount(class, split));
     }
+    beyond
 }
 
 /// Maps whose keys are not text, as lists of pairs: JSON has no other way.

@@ -25,6 +25,7 @@
 )]
 
 mod bill;
+mod books;
 mod gauge;
 #[cfg(test)]
 mod tests;
@@ -37,10 +38,12 @@ use crate::check::Violation;
 use crate::event::DeviceGrant;
 use crate::ids::{JobId, QueuePath, TaskId, UserName};
 use crate::model::{Class, Device, DeviceKind, Resources};
+use crate::money::{Ledger, Standing};
 use crate::queue::device_share;
 use crate::snapshot::NodeOrd;
 use crate::units::{Bytes, Thousandths, Timestamp};
 use bill::Bills;
+use books::Page;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -57,6 +60,12 @@ pub struct Meter {
     #[serde(with = "pairs")]
     tasks: BTreeMap<TaskId, Box<TaskMeter>>,
     bills: Bills,
+    /// Prices, budgets and what is charged.
+    #[serde(default)]
+    ledger: Ledger,
+    /// Tasks that have not said how much CPU they used of the ledger's period before.
+    #[serde(default)]
+    carrying: u64,
 }
 
 /// Gauges of one node.
@@ -66,6 +75,12 @@ struct NodeMeter {
     /// Compute in thousandths, then memory in bytes, per device.
     devices: Vec<[Gauge; 2]>,
     kinds: Vec<(DeviceKind, Bytes)>,
+    /// Places of the devices' models in the ledger's list.
+    #[serde(default)]
+    models: Vec<u32>,
+    /// Sums at the beginning of the ledger's period, of the gauges and of each device's compute.
+    #[serde(default)]
+    marks: Vec<Totals>,
 }
 
 impl NodeMeter {
@@ -78,6 +93,11 @@ impl NodeMeter {
     fn share_of(&self, grant: &DeviceGrant) -> Option<(DeviceKind, u64)> {
         let (kind, memory) = *self.kinds.get(usize::try_from(grant.device).ok()?)?;
         Some((kind, device_share(grant.compute, grant.memory, memory)))
+    }
+
+    /// The place of its model in the ledger's list.
+    fn model_of(&self, grant: &DeviceGrant) -> Option<u32> {
+        self.models.get(usize::try_from(grant.device).ok()?).copied()
     }
 
     fn gauge(&mut self, line: &Line) -> Option<&mut Gauge> {
@@ -144,6 +164,15 @@ struct TaskMeter {
     settled: Timestamp,
     /// Billed in this attempt: credited when the work is lost by the pool's doing.
     attempt: Bill,
+    /// Places of the devices' models in the ledger's list, in the order of `shares`.
+    #[serde(default)]
+    models: Vec<u32>,
+    /// What the ledger says of the CPU that was not told apart yet.
+    #[serde(default)]
+    told: books::Told,
+    /// What this attempt cost by the ledger's prices, by resource.
+    #[serde(default)]
+    cost: BTreeMap<u32, u128>,
 }
 
 /// Who a task belongs to and what it was granted where.
@@ -195,6 +224,12 @@ impl Meter {
             gauges[1].set_capacity(now, memory);
         }
         meter.kinds = devices.iter().map(|device| (device.kind, device.memory)).collect();
+        meter.models.clear();
+        if self.ledger.is_on() {
+            let place = |device: &Device| self.ledger.place(device.kind, &device.model);
+            let models = devices.iter().map(place).collect();
+            self.nodes[at].models = models;
+        }
     }
 
     /// The node takes tasks from now on, or does not. Sick devices stay down.
@@ -224,7 +259,7 @@ impl Meter {
         let mut lines =
             vec![line(CPU, cpu), line(MEMORY, hold.request.memory.0), line(DISK, hold.request.disk.0)];
         let Some(meter) = self.node_mut(hold.node) else { return };
-        let mut shares = Vec::new();
+        let (mut shares, mut models) = (Vec::new(), Vec::new());
         let mut open = BTreeMap::new();
         for (grant, measured) in hold.devices.iter().zip(hold.measured) {
             let Some(share) = meter.share_of(grant) else { continue };
@@ -240,6 +275,7 @@ impl Meter {
                 open.insert(shares.len(), Open { device: grant.device, whole, ..Open::default() });
             }
             shares.push(share);
+            models.extend(meter.model_of(grant));
         }
         for line in &lines {
             if let Some(gauge) = meter.gauge(line) {
@@ -258,17 +294,21 @@ impl Meter {
             paused: false,
             settled: now,
             attempt: Bill::default(),
+            models,
+            told: books::Told::default(),
+            cost: BTreeMap::new(),
         };
         self.tasks.insert(hold.task, Box::new(task));
     }
 
     /// A task runs.
     pub(crate) fn run(&mut self, now: Timestamp, task: TaskId) {
-        self.change(now, task, |task, meter| {
+        self.change(now, task, |task, meter, _| {
             if task.running {
                 return;
             }
             task.running = true;
+            task.told.since = now;
             for line in &mut task.lines {
                 if let Some(gauge) = meter.gauge(line) {
                     gauge.plan(now, line.granted, false);
@@ -281,7 +321,7 @@ impl Meter {
 
     /// A task is frozen or thawed; by a user (`paused`), by the pool, or both.
     pub(crate) fn freeze(&mut self, now: Timestamp, task: TaskId, paused: bool, frozen: bool) {
-        self.change(now, task, |task, _| {
+        self.change(now, task, |task, _, _| {
             task.paused = paused;
             task.frozen = frozen;
             task.use_devices();
@@ -296,12 +336,13 @@ impl Meter {
         request: Resources,
         devices: &[DeviceGrant],
     ) {
-        self.change(now, task, |task, meter| {
+        self.change(now, task, |task, meter, _| {
             let cpu = if task.class == Class::Spare { 0 } else { request.cpu.0 };
             let resources = [cpu, request.memory.0, request.disk.0].into_iter();
             let amounts = resources.chain(devices.iter().flat_map(|grant| [grant.compute.0, grant.memory.0]));
             let kinds = devices.iter().filter_map(|grant| meter.share_of(grant));
             task.shares = kinds.collect();
+            task.models = devices.iter().filter_map(|grant| meter.model_of(grant)).collect();
             for (line, amount) in task.lines.iter_mut().zip(amounts) {
                 if let Some(gauge) = meter.gauge(line) {
                     if task.running {
@@ -320,22 +361,20 @@ impl Meter {
 
     /// A sample: CPU time since the sample before in microseconds, memory and disk now.
     pub(crate) fn sample(&mut self, now: Timestamp, task: TaskId, cpu_us: u64, memory: Bytes, disk: Bytes) {
-        let mut billed = Bill::default();
-        self.change(now, task, |task, meter| {
-            task.split_cpu(meter, u128::from(cpu_us), &mut billed);
+        self.change(now, task, |task, meter, page| {
+            task.split_cpu(meter, u128::from(cpu_us), page);
             for (line, using) in task.lines.iter_mut().zip([0, memory.0, disk.0]) {
                 line.using = using;
             }
         });
-        self.charge(task, &billed);
+        self.close_when_told();
     }
 
     /// A sample of measured shares: ordinal, time used since the sample before in microseconds, memory now.
     pub(crate) fn sample_devices(&mut self, now: Timestamp, task: TaskId, used: &[(u32, u64, Bytes)]) {
-        let mut billed = Bill::default();
-        self.change(now, task, |task, meter| {
+        self.change(now, task, |task, meter, page| {
             for (device, busy_us, memory) in used {
-                task.split_device(meter, *device, u128::from(*busy_us), &mut billed);
+                task.split_device(meter, *device, u128::from(*busy_us), Some(&mut *page));
                 let lines =
                     task.lines.iter_mut().filter(|line| line.device == Some(*device) && line.measured);
                 for line in lines.filter(|line| !line.is_counted()) {
@@ -343,16 +382,15 @@ impl Meter {
                 }
             }
         });
-        self.charge(task, &billed);
     }
 
     /// A task's place is free again. `lost`: its work is lost by the pool's doing.
     pub(crate) fn free(&mut self, now: Timestamp, id: TaskId, lost: bool) {
-        self.change(now, id, |task, meter| {
-            task.split_cpu(meter, 0, &mut Bill::default());
+        self.change(now, id, |task, meter, page| {
+            task.split_cpu(meter, 0, page);
             let measured: Vec<u32> = task.open.values().map(|open| open.device).collect();
             for device in measured {
-                task.split_device(meter, device, 0, &mut Bill::default());
+                task.split_device(meter, device, 0, None);
             }
             for line in &task.lines {
                 if let Some(gauge) = meter.gauge(line) {
@@ -365,8 +403,9 @@ impl Meter {
             }
         });
         if let Some(task) = self.tasks.remove(&id).filter(|_| lost) {
-            self.bills.credit(task.job, &task.attempt);
+            self.bills.credit(task.job, &task.attempt, &task.cost);
         }
+        self.close_when_told();
     }
 
     /// Forgets the bill of a job; its queue's and user's keep it.
@@ -378,23 +417,28 @@ impl Meter {
         self.nodes.get_mut(usize::try_from(node.0).ok()?)
     }
 
-    /// Brings a task up to now, bills what that adds, then changes it.
-    fn change(&mut self, now: Timestamp, id: TaskId, change: impl FnOnce(&mut TaskMeter, &mut NodeMeter)) {
+    /// Brings a task up to now, changes it, and bills what both add.
+    fn change(
+        &mut self,
+        now: Timestamp,
+        id: TaskId,
+        change: impl FnOnce(&mut TaskMeter, &mut NodeMeter, &mut Page),
+    ) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let Ok(at) = usize::try_from(task.node.0) else { return };
         let Some(meter) = self.nodes.get_mut(at) else { return };
-        let mut billed = Bill::default();
-        task.settle(now, meter, &mut billed);
-        change(task, meter);
-        if !billed.is_nothing() {
-            self.charge(id, &billed);
+        let mut page = Page::new(self.ledger.is_on());
+        task.settle(now, meter, &mut page);
+        change(task, meter, &mut page);
+        if page.told {
+            self.carrying = self.carrying.saturating_sub(1);
         }
-    }
-
-    fn charge(&mut self, id: TaskId, billed: &Bill) {
-        if let Some(task) = self.tasks.get_mut(&id) {
-            task.attempt.add(billed);
-            self.bills.charge(task.job, billed);
+        if !page.billed.is_nothing() {
+            task.attempt.add(&page.billed);
+            self.bills.charge(task.job, &page.billed);
+        }
+        if !page.books.is_empty() {
+            self.bills.book(&self.ledger, task.job, &mut page.books, &mut task.cost);
         }
     }
 
@@ -408,6 +452,12 @@ impl Meter {
     #[must_use]
     pub fn credit_of(&self, job: JobId) -> Option<&Bill> {
         self.bills.credit_of(job)
+    }
+
+    /// What a job has cost up to the last event about it; nothing when it never ran or was archived.
+    #[must_use]
+    pub fn cost_of(&self, job: JobId) -> Option<Standing> {
+        self.bills.standing(&self.ledger, job)
     }
 
     /// What each user used and pays in each queue, since the pool began.
@@ -487,7 +537,7 @@ impl TaskMeter {
     }
 
     /// Splits what was granted since the last time into used and waste; CPU waits for its sample.
-    fn settle(&mut self, now: Timestamp, meter: &mut NodeMeter, billed: &mut Bill) {
+    fn settle(&mut self, now: Timestamp, meter: &mut NodeMeter, page: &mut Page) {
         let span = now.since(self.settled);
         let from = std::mem::replace(&mut self.settled, now);
         if !self.running {
@@ -501,7 +551,8 @@ impl TaskMeter {
                 line.unsplit = line.unsplit.saturating_add(granted);
                 gauge.unsplit(granted, true);
                 if line.device.is_none() {
-                    bill::granted_cpu(billed, self.class, self.paused, granted);
+                    bill::granted_cpu(&mut page.billed, self.class, self.paused, granted);
+                    page.granted_cpu(self.class, self.paused, granted);
                 }
                 continue;
             }
@@ -511,33 +562,44 @@ impl TaskMeter {
             gauge.split(within, granted.saturating_sub(within), burst);
             if line.device.is_none() {
                 let split = bill::Split { granted, used, burst };
-                bill::measured(billed, self.class, self.paused, line.dimension == MEMORY, split);
+                bill::measured(&mut page.billed, self.class, self.paused, line.dimension == MEMORY, split);
+                page.measured(self.class, self.paused, line.dimension, split);
             }
         }
+        let still = self.is_still();
         for (at, (kind, share)) in self.shares.iter().enumerate() {
-            let amount = gauge::over(span, *share);
-            let Some(open) = self.open.get_mut(&at) else {
-                bill::device(billed, self.class, self.paused, *kind, amount);
+            let granted = gauge::over(span, *share);
+            let split = bill::Split { granted, used: if still { 0 } else { granted }, burst: 0 };
+            let open = self.open.get_mut(&at);
+            if let Some(place) = self.models.get(at) {
+                page.device(self.class, self.paused, *place, split, open.is_some());
+            }
+            let Some(open) = open else {
+                bill::device(&mut page.billed, self.class, self.paused, *kind, split);
                 continue;
             };
-            bill::granted_device(billed, self.class, self.paused, *kind, amount);
+            bill::granted_device(&mut page.billed, self.class, self.paused, *kind, granted);
             let memory =
                 self.lines.iter().find(|line| line.device == Some(open.device) && line.dimension == 1);
             let using = memory.map_or(Bytes::ZERO, |line| Bytes(line.using));
             let part = device_share(Thousandths::ZERO, using, open.whole);
-            open.granted = open.granted.saturating_add(amount);
+            open.granted = open.granted.saturating_add(granted);
             open.held = open.held.saturating_add(gauge::over(span, part));
         }
     }
 
     /// Tells the time of a measured share granted since its last sample apart, and bills what was used: the larger of
-    /// its time and its memory, where they are more than was granted, or all of it for `spare`.
-    fn split_device(&mut self, meter: &mut NodeMeter, device: u32, used: u128, billed: &mut Bill) {
+    /// its time and its memory, where they are more than was granted, or all of it for `spare`. Without a page nothing
+    /// is billed: nobody has told what was used.
+    fn split_device(&mut self, meter: &mut NodeMeter, device: u32, used: u128, mut page: Option<&mut Page>) {
         for (at, open) in self.open.iter_mut().filter(|(_, open)| open.device == device) {
             let granted = std::mem::take(&mut open.granted);
             let most = used.max(std::mem::take(&mut open.held));
-            let Some((kind, _)) = self.shares.get(*at) else { continue };
-            bill::used_device(billed, self.class, *kind, granted, most);
+            let (Some((kind, _)), Some(page)) = (self.shares.get(*at), page.as_deref_mut()) else { continue };
+            let beyond = bill::used_device(&mut page.billed, self.class, *kind, granted, most);
+            if let Some(place) = self.models.get(*at) {
+                page.used_device(self.class, *place, beyond);
+            }
         }
         for line in self.lines.iter_mut().filter(|line| line.device == Some(device) && line.is_counted()) {
             let granted = std::mem::take(&mut line.unsplit);
@@ -549,14 +611,21 @@ impl TaskMeter {
     }
 
     /// Tells the CPU granted since the last sample apart into used and waste.
-    fn split_cpu(&mut self, meter: &mut NodeMeter, used: u128, billed: &mut Bill) {
+    fn split_cpu(&mut self, meter: &mut NodeMeter, used: u128, page: &mut Page) {
+        let told =
+            std::mem::replace(&mut self.told, books::Told { since: self.settled, ..books::Told::default() });
+        page.told = told.until.is_some();
         let Some(line) = self.lines.first_mut() else { return };
         let granted = std::mem::take(&mut line.unsplit);
         let Some(gauge) = meter.gauge(line) else { return };
-        let within = used.min(granted);
-        let burst = used.saturating_sub(within);
         gauge.unsplit(granted, false);
-        gauge.split(within, granted.saturating_sub(within), burst);
-        bill::burst_cpu(billed, self.class, burst);
+        for part in told.parts(self.settled, used, granted) {
+            let within = part.used.min(part.granted);
+            let burst = part.used.saturating_sub(within);
+            let waste = part.granted.saturating_sub(within);
+            gauge.split(within, waste, burst);
+            bill::burst_cpu(&mut page.billed, self.class, burst);
+            page.split_cpu(self.class, part.late, [within, waste, burst]);
+        }
     }
 }

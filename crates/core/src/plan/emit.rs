@@ -20,6 +20,7 @@ pub(super) fn held_reason(held: &Held) -> HoldReason {
         Held::Dependency(jobs) => HoldReason::Dependency(jobs.clone()),
         Held::ArrayLimit(limit) => HoldReason::ArrayLimit(*limit),
         Held::Backoff(until) => HoldReason::Backoff(*until),
+        Held::Budget(spent) => HoldReason::Budget(spent.clone()),
     }
 }
 

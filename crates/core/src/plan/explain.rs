@@ -47,7 +47,11 @@ pub(super) fn explain(
             explanation.sentence = placed_sentence(snapshot, placed, now);
         }
         GangPhase::Held(held) => {
-            explanation.verdict = if *held == Held::Paused { Verdict::NeedsYou } else { Verdict::Waiting };
+            explanation.verdict = match held {
+                Held::Paused => Verdict::NeedsYou,
+                Held::Budget(_) => Verdict::NeedsAdmin,
+                _ => Verdict::Waiting,
+            };
             explanation.reason = Some(held_reason(held));
             explanation.predicted_start = if let Held::Backoff(until) = held { Some(*until) } else { None };
             explanation.sentence = waiting_sentence(snapshot, row, &explanation, None, now);

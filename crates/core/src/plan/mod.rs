@@ -247,6 +247,8 @@ pub enum HoldReason {
     ArrayLimit(u32),
     /// Waits before its next attempt.
     Backoff(Timestamp),
+    /// A budget is spent.
+    Budget(Box<crate::money::Spent>),
 }
 
 /// What the planner wants, in the order it must be committed.

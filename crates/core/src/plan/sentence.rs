@@ -247,5 +247,12 @@ pub(super) fn waiting_sentence(
             format!("Its array runs {limit} elements at a time, as it asked.")
         }
         Some(HoldReason::Backoff(until)) => format!("It is tried again in {}.", until.since(now)),
+        Some(HoldReason::Budget(spent)) => {
+            let next = match spent.until {
+                Timestamp::NEVER => String::new(),
+                until => format!("wait {} for the next one to begin, or ", until.since(now)),
+            };
+            format!("It waits for money: {spent}; {next}have the budget raised.")
+        }
     }
 }

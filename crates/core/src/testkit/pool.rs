@@ -490,7 +490,11 @@ impl Pool {
                 What::Device { node, device, healthy } => {
                     format!("device {node}/{device} healthy: {healthy}")
                 }
-                What::Job { .. } | What::Task { .. } | What::Share { .. } | What::Queue { .. } => continue,
+                What::Job { .. }
+                | What::Task { .. }
+                | What::Share { .. }
+                | What::Queue { .. }
+                | What::Budget { .. } => continue,
             };
             let (whole, part) = (change.at.0 / 1000, change.at.0 % 1000);
             if writeln!(text, "{whole:>5}.{part:03} {line}: {}", change.reason).is_err() {

@@ -26,6 +26,12 @@
 //! | GET, PUT, DELETE `queues/{path}` | [`types::QueueBody`] | [`types::QueueView`]; 204 |
 //! | GET `scheduler` | | [`types::SchedulerView`] |
 //! | GET `usage` | [`types::UsageQuery`] | [`types::UsageReport`] |
+//! | GET, POST `prices` | [`types::PricesQuery`], [`types::PricesBody`] | [`types::PricesView`] |
+//! | DELETE `prices/{id}` | | 204 |
+//! | GET `budgets` | | list of [`types::BudgetView`] |
+//! | PUT, DELETE `budgets/{path}` | [`types::BudgetBody`] | [`types::BudgetView`]; 204 |
+//! | GET `bill` | [`types::BillQuery`] | [`types::BillReport`] |
+//! | GET `ledger` | [`types::LedgerQuery`] | lines of [`types::LedgerLine`], CSV, or FOCUS CSV |
 //! | GET `events` | [`types::EventQuery`] | [`types::EventPage`], or `text/event-stream` of [`types::EventView`] when asked for |
 //! | GET `secrets` | | list of [`types::SecretView`] |
 //! | GET, PUT, DELETE `secrets/{name}` | [`types::SecretBody`] | [`types::SecretView`]; 204 |
@@ -53,6 +59,7 @@ pub mod guard;
 pub mod jobs;
 pub mod keys;
 pub mod metrics;
+pub mod money;
 pub mod openapi;
 pub mod output;
 pub mod people;
@@ -80,6 +87,7 @@ use doors::{Doors, Need, Needs};
 use guard::Caller;
 use pond_core::engine::Refusal;
 use pond_core::ids::TaskId;
+use pond_core::money::{BudgetError, PriceError};
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -263,6 +271,14 @@ fn pool_routes(doors: Doors) -> Doors {
         .delete("/api/v1/queues/{*path}", shape, pool::remove_queue)
         .get("/api/v1/scheduler", see, pool::scheduler)
         .get("/api/v1/usage", see, usage::usage)
+        .get("/api/v1/prices", see, money::prices)
+        .post("/api/v1/prices", operate, money::set_prices)
+        .delete("/api/v1/prices/{id}", operate, money::end_price)
+        .get("/api/v1/budgets", see, money::budgets)
+        .put("/api/v1/budgets/{*path}", shape, money::set_budget)
+        .delete("/api/v1/budgets/{*path}", shape, money::remove_budget)
+        .get("/api/v1/bill", see, money::bill)
+        .get("/api/v1/ledger", see, money::ledger)
         .get("/api/v1/events", see, events::list)
         .get("/api/v1/secrets", submit, keys::secrets)
         .get("/api/v1/secrets/{name}", submit, keys::secret)
@@ -325,6 +341,13 @@ pub fn refused(refusal: &Refusal) -> Problem {
         Refusal::Stopping(_) => (StatusCode::CONFLICT, "stopping"),
         Refusal::NoRoom { .. } => (StatusCode::CONFLICT, "no_room"),
         Refusal::NoShare { .. } => (StatusCode::CONFLICT, "no_share"),
+        Refusal::BadPrice(PriceError::Unknown) => (StatusCode::NOT_FOUND, "no_such_price"),
+        Refusal::BadPrice(PriceError::Ended | PriceError::CurrencyInUse) => {
+            (StatusCode::CONFLICT, "price_fixed")
+        }
+        Refusal::BadPrice(_) => (StatusCode::UNPROCESSABLE_ENTITY, "bad_price"),
+        Refusal::BadBudget(BudgetError::Unknown) => (StatusCode::NOT_FOUND, "no_such_budget"),
+        Refusal::BadBudget(_) => (StatusCode::UNPROCESSABLE_ENTITY, "bad_budget"),
     };
     let text = refusal.to_string();
     // A refusal's sentence is `what; what to do`.

@@ -1,7 +1,7 @@
 //! The API's description, OpenAPI 3.1, from the handlers themselves.
 
 use super::types::{self, PROBLEM, Problem};
-use super::{events, guard, jobs, keys, output, people, pool, sessions, usage};
+use super::{events, guard, jobs, keys, money, output, people, pool, sessions, usage};
 use axum::Json;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, Response};
@@ -16,12 +16,14 @@ use utoipa::{Modify, OpenApi};
         sessions::exec, sessions::attach, sessions::forward, sessions::copy_out, sessions::copy_in,
         pool::status, pool::scheduler, pool::nodes, pool::node, pool::drain, pool::resume, pool::label, pool::devices,
         pool::queues, pool::queue, pool::set_queue, pool::remove_queue, usage::usage,
+        money::prices, money::set_prices, money::end_price, money::budgets, money::set_budget, money::remove_budget,
+        money::bill, money::ledger,
         keys::secrets, keys::secret, keys::set_secret, keys::remove_secret,
         people::users, people::user, people::set_user, people::set_password, people::roles, people::set_role,
         people::projects, keys::tokens, keys::set_token, keys::remove_token, keys::login_link,
         pool::health, pool::version, pool::whoami, pool::shutdown, document
     ),
-    components(schemas(Problem, types::EventView, types::LogLine)),
+    components(schemas(Problem, types::EventView, types::LogLine, types::LedgerLine)),
     security(("token" = [])),
     modifiers(&Common)
 )]

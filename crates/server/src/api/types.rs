@@ -4,11 +4,17 @@
 //! moments are milliseconds since the Unix epoch. Ids are text as `pond_core::ids` prints them: `12`,
 //! `12[7]`, `12[7].3`. Absent values are left out.
 
+mod money;
 mod people;
 mod usage;
 mod why;
 
 pub use crate::auth::rights::{Role, Scope};
+pub use money::{
+    BillAmount, BillBy, BillQuery, BillReport, BillRow, BudgetBody, BudgetSpan, BudgetStop, BudgetView,
+    CostView, LedgerFormat, LedgerLine, LedgerQuery, PoolAmount, PriceBody, PriceView, PricesBody,
+    PricesQuery, PricesView,
+};
 pub use people::{
     LoginLink, NewToken, PasswordBody, ProjectView, RoleBody, RoleQuery, RoleView, TokenBody, TokenView,
     UserBody, UserView, WhoView,
@@ -248,6 +254,9 @@ pub struct JobDetail {
     /// What it has used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<UsageRow>,
+    /// What it has cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<CostView>,
 }
 
 /// One array element: tasks that start together.

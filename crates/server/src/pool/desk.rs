@@ -23,6 +23,7 @@ use pond_core::drive::{Journal, JournalError, Observer};
 use pond_core::engine::{Committed, Engine, EngineImage, Outcome, Refusal, Reply, State, What};
 use pond_core::event::{Actor, Effect, Event, Report, Request, TaskSample};
 use pond_core::ids::{GangId, JobId, NodeName, TaskId};
+use pond_core::money::Period;
 use pond_core::plan::Planner;
 use pond_core::substrate::{Entry, Record, Substrate};
 use pond_core::units::Timestamp;
@@ -87,6 +88,7 @@ pub struct Turn {
     waiting: BTreeMap<u64, Sender<Result<Answer, Problem>>>,
     extra: Vec<Write>,
     retired: Vec<JobDetail>,
+    periods: Vec<Period>,
     /// The end was asked for; whether tasks stay.
     pub stop: Option<bool>,
     /// The line of history that the engine works on.
@@ -101,7 +103,10 @@ impl Desk {
         let first = match self.inbox.try_recv() {
             Ok(message) => Some(message),
             Err(_)
-                if !self.held.is_empty() || !self.turn.again.is_empty() || !self.turn.retired.is_empty() =>
+                if !self.held.is_empty()
+                    || !self.turn.again.is_empty()
+                    || !self.turn.retired.is_empty()
+                    || !self.turn.periods.is_empty() =>
             {
                 None
             }
@@ -199,6 +204,11 @@ impl Desk {
             events.push((Actor::Pool, Event::Archived(JobId(detail.summary.id))));
             self.turn.extra.push(Write::Archive(Box::new(ArchivedJob { detail })));
         }
+        let periods = std::mem::take(&mut self.turn.periods);
+        if let Some(last) = periods.last() {
+            events.push((Actor::Pool, Event::Booked(last.seq)));
+            self.turn.extra.extend(periods.into_iter().map(|period| Write::Period(Box::new(period))));
+        }
         let mut asks = std::mem::take(&mut self.turn.again);
         if !asks.is_empty() {
             // What their keys became is still on its way into the database.
@@ -271,6 +281,16 @@ impl Desk {
                 now,
             };
             self.turn.retired.push(view::job::detail(&sight, job, crate::api::usage::of_job(&sight, job)));
+        }
+    }
+
+    /// Closed periods of the ledger go into the database with the next turn.
+    fn book(&mut self, engine: &Engine, now: Timestamp) {
+        self.turn.periods = engine.meter().ledger().closed().to_vec();
+        for violation in self.turn.periods.iter().flat_map(Period::check) {
+            self.tallies.violations.fetch_add(1, Ordering::Relaxed);
+            let text = format!("the ledger broke the rule {}: {}", violation.rule, violation.detail);
+            self.ledger.tell(telling::line(now, &Actor::Pool, "ledger.violation", text), 0);
         }
     }
 
@@ -509,13 +529,17 @@ impl Observer for Teller {
         desk.look(engine, planner, now);
         desk.foretell(engine, planner, now);
         desk.retire(engine, planner, now);
+        desk.book(engine, now);
     }
 }
 
 /// Samples and steps of a start are out of date by the time the journal can be written; one sign of life is enough.
 fn worth_holding(event: &Event, held: &[(Actor, Event)]) -> bool {
     match event {
-        Event::Tick | Event::Report(Report::Sampled { .. } | Report::Progress { .. }) => false,
+        // Of the ledger the engine says again what is not kept.
+        Event::Tick | Event::Booked(_) | Event::Report(Report::Sampled { .. } | Report::Progress { .. }) => {
+            false
+        }
         Event::Report(Report::Lease(_)) => !held.iter().any(|(_, other)| other == event),
         _ => true,
     }

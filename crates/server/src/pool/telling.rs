@@ -3,7 +3,7 @@
 use crate::api::types::EventView;
 use pond_core::engine::{Change, State, What};
 use pond_core::event::{Actor, PastShare, Request, Target};
-use pond_core::ids::GangId;
+use pond_core::ids::{GangId, QueuePath};
 use pond_core::model::DeviceChange;
 use pond_core::snapshot::NodeState;
 use pond_core::units::{Millis, Timestamp};
@@ -81,6 +81,10 @@ pub fn change(actor: &Actor, change: &Change) -> EventView {
             };
             ("share.past".to_owned(), format!("{task} goes past its share of device {device}{reason}{done}"))
         }
+        What::Budget { queue, percent } => (
+            "budget.alert".to_owned(),
+            format!("{percent} % of the budget of {} is spent{reason}", queue_name(queue)),
+        ),
         What::Queue { queue, present: true } => {
             ("queue.set".to_owned(), format!("queue {queue} was set{reason}"))
         }
@@ -110,8 +114,17 @@ fn about(mut view: EventView, what: &What) -> EventView {
         }
         What::Node { node, .. } | What::Device { node, .. } => view.node = Some(node.to_string()),
         What::Queue { .. } => {}
+        What::Budget { queue, .. } => view.subject = Some(queue.to_string()),
     }
     view
+}
+
+/// A queue in a sentence.
+fn queue_name(queue: &QueuePath) -> &str {
+    match queue.as_str() {
+        "" => "the pool",
+        path => path,
+    }
 }
 
 /// A start was foretold.
@@ -180,6 +193,21 @@ pub fn request(at: Timestamp, actor: &Actor, request: &Request) -> Option<EventV
         Request::Label { node, labels } => {
             let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
             ("label", format!("asked to label node {node}: {}", labels.join(", ")), None)
+        }
+        Request::SetPrices { prices, .. } => {
+            ("set_prices", format!("asked to set {} prices", prices.len()), None)
+        }
+        Request::EndPrice(id) => ("end_price", format!("asked to end price {id}"), None),
+        Request::SetBudget(budget) => {
+            let money = crate::money::decimal(budget.limit.into());
+            (
+                "set_budget",
+                format!("asked to set the budget of {} to {money}", queue_name(&budget.queue)),
+                None,
+            )
+        }
+        Request::RemoveBudget(queue) => {
+            ("remove_budget", format!("asked to remove the budget of {}", queue_name(queue)), None)
         }
     };
     let mut view = line(at, actor, &format!("request.{verb}"), text);

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// A reader of the database. Cheap to clone; blocks for the time of a query, so not for async threads.
 #[derive(Clone, Debug)]
 pub struct Archive {
-    db: Arc<Mutex<Connection>>,
-    path: PathBuf,
+    pub(super) db: Arc<Mutex<Connection>>,
+    pub(super) path: PathBuf,
 }
 
 /// Which finished jobs.
@@ -175,14 +175,29 @@ impl Archive {
         let mut statement = db.prepare_cached(sql).map_err(failed)?;
         let rows =
             statement.query_map(params_from_iter(values), |row| row.get::<_, Vec<u8>>(0)).map_err(failed)?;
-        rows.map(|row| {
-            serde_json::from_slice(&row.map_err(failed)?).map_err(|source| StoreError::BadRow {
-                path: self.path.clone(),
-                what: what.to_owned(),
-                source,
-                writer: schema::writer(&db).unwrap_or_default(),
-            })
+        rows.map(|row| self.parsed(&db, &row.map_err(failed)?, what)).collect()
+    }
+
+    /// What a row holds.
+    pub(super) fn parsed<T: serde::de::DeserializeOwned>(
+        &self,
+        db: &Connection,
+        body: &[u8],
+        what: &str,
+    ) -> Result<T, StoreError> {
+        serde_json::from_slice(body).map_err(|source| StoreError::BadRow {
+            path: self.path.clone(),
+            what: what.to_owned(),
+            source,
+            writer: schema::writer(db).unwrap_or_default(),
         })
-        .collect()
+    }
+
+    /// Another reader of the same database, for reading that takes a while.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn another(&self) -> Result<Self, StoreError> {
+        Self::open(&self.path)
     }
 }

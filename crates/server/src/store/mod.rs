@@ -12,15 +12,18 @@
 //! ```
 
 mod archive;
+mod books;
 mod people;
 mod schema;
 
 pub use archive::{Archive, JobFilter};
+pub use books::BookFilter;
 
 use crate::api::types::{EventView, JobDetail, JobSummary};
 use crate::auth::TokenHash;
 use crate::auth::people::{FoundPeople, PeopleChange};
 use pond_core::engine::EngineImage;
+use pond_core::money::Period;
 use pond_core::substrate::Record;
 use pond_core::units::Timestamp;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
@@ -116,6 +119,8 @@ pub enum Write {
     },
     /// A finished job.
     Archive(Box<ArchivedJob>),
+    /// A closed period of the ledger.
+    Period(Box<Period>),
     /// A job that is to be forgotten.
     Forget {
         /// Which.
@@ -365,6 +370,7 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> rusqlite::Result<u64> {
             ])?;
         }
         Write::Archive(job) => archive_job(tx, &job.detail)?,
+        Write::Period(period) => books::keep(tx, period)?,
         Write::Unrecord(seq) => {
             tx.execute("DELETE FROM log WHERE seq = ?1", [whole(*seq)])?;
         }

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::time::Duration;
 
 /// The format this version writes. How formats follow each other: docs/decisions/0061-what-is-stored-is-read-by-later-builds.md.
-pub(super) const FORMAT: i64 = 3;
+pub(super) const FORMAT: i64 = 4;
 
 /// What makes of each format the next one: the first makes format 2 of format 1.
-const STEPS: [&str; 2] = ["CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);", TO_3];
+const STEPS: [&str; 3] = ["CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);", TO_3, BOOKS];
 
 /// Users and roles. Whoever had a token becomes a user with what that token could do, in the whole pool.
 const TO_3: &str = "
@@ -22,6 +22,14 @@ INSERT INTO tokens SELECT name, user, CASE admin WHEN 1 THEN 'admin' ELSE 'membe
 INSERT INTO users SELECT user, CAST(json_object('name', user, 'origin', 'local', 'created_ms', MIN(at)) AS BLOB) FROM tokens_before GROUP BY user;
 INSERT INTO roles SELECT user, '', 'hand', CASE MAX(admin) WHEN 1 THEN 'admin' ELSE 'member' END FROM tokens_before GROUP BY user;
 DROP TABLE tokens_before;
+";
+
+/// Closed periods of the ledger, and their lines.
+const BOOKS: &str = "
+CREATE TABLE periods (seq INTEGER PRIMARY KEY, start INTEGER NOT NULL, end INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE TABLE entries (period INTEGER NOT NULL, line INTEGER NOT NULL, start INTEGER NOT NULL, queue TEXT NOT NULL, user TEXT NOT NULL, job INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (period, line)) WITHOUT ROWID;
+CREATE INDEX entries_by_job ON entries (job, period);
+CREATE INDEX periods_by_start ON periods (start);
 ";
 
 /// The tables of a new database.
@@ -64,8 +72,8 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     db.pragma_update(None, "journal_size_limit", 16 << 20).map_err(failed)?;
     let found: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
     let steps = match usize::try_from(found) {
-        Ok(0) => std::slice::from_ref(&TABLES),
-        Ok(found) if found <= STEPS.len() + 1 => &STEPS[found - 1..],
+        Ok(0) => vec![TABLES, BOOKS],
+        Ok(found) if found <= STEPS.len() + 1 => STEPS[found - 1..].to_vec(),
         _ => {
             let writer = writer(&db).map_err(failed)?;
             return Err(StoreError::TooNew { path: path.to_owned(), found, known: FORMAT, writer });

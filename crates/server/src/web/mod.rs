@@ -24,6 +24,7 @@ mod show;
 mod usage;
 
 pub use session::{LINK_LIFE, Web};
+pub use show::stamp;
 
 use crate::api::Shared;
 use crate::api::doors::{Doors, Need};

@@ -77,8 +77,8 @@ pub fn took(from: &Option<u64>, to: &Option<u64>, now: impl Number) -> String {
 /// A moment in UTC: `2026-11-26 00:13:16`.
 pub fn moment(ms: impl Number) -> String {
     let ms = ms.value();
-    let (days, rest) = (ms / 86_400_000, ms % 86_400_000 / 1000);
-    let (year, month, day) = civil(days);
+    let rest = ms % 86_400_000 / 1000;
+    let (year, month, day) = pond_core::money::date(pond_core::units::Timestamp(ms));
     format!("{year}-{month:02}-{day:02} {:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60)
 }
 
@@ -90,18 +90,6 @@ pub fn stamp(ms: impl Number) -> String {
 /// The time of day alone.
 pub fn clock(ms: impl Number) -> String {
     moment(ms).split_off(11)
-}
-
-/// Days since 1970-01-01 to a date, by era of 400 years (Hinnant, "chrono-compatible low-level date algorithms").
-fn civil(days: u64) -> (u64, u64, u64) {
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
 /// What a task asks for: `4 cores · 32GB · 1 × H100`.

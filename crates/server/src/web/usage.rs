@@ -5,10 +5,17 @@ use super::session::Visitor;
 use super::{Page, Shell, assets, render, show};
 use crate::api::Shared;
 use crate::api::extract::Params;
-use crate::api::types::{NodeUsage, UsageQuery, UsageReport, UsageRow};
+use crate::api::money;
+use crate::api::types::{
+    BillBy, BillQuery, BillReport, BudgetSpan, BudgetStop, BudgetView, NodeUsage, PricesView, UsageQuery,
+    UsageReport, UsageRow,
+};
 use askama::Template;
 use axum::extract::{Query, State as Extract};
 use axum::http::Uri;
+
+/// Rows a table shows at most.
+const ROWS: usize = 500;
 
 #[derive(Template)]
 #[template(path = "usage.html")]
@@ -18,6 +25,9 @@ struct UsagePage {
     report: UsageReport,
     bar: Bar,
     most: u64,
+    bill: BillReport,
+    prices: PricesView,
+    budgets: Vec<BudgetView>,
 }
 
 /// Amount times time in hours, for people: of thousandths × milliseconds.
@@ -39,13 +49,56 @@ pub async fn page(
 ) -> Page {
     let shell = Shell::new(&visitor, "Usage", "usage", &here);
     let by = query.by.clone().unwrap_or_else(|| "queue".to_owned());
+    let who = visitor.caller.principal.clone();
+    let cut = match by.as_str() {
+        "user" => BillBy::User,
+        "job" => BillBy::Job,
+        _ => BillBy::Queue,
+    };
+    let mut bill =
+        money::make_bill(&shared, who.clone(), BillQuery { by: cut, ..BillQuery::default() }).await?;
+    bill.rows.truncate(ROWS);
+    let budgets = money::seen_budgets(&shared, who).await?;
+    let prices = shared.handle.look(|sight| money::sheet(sight, false)).await?;
     let mut report = crate::api::usage::usage(Extract(shared), visitor.caller, Params(query)).await?.0;
     let weight = |row: &UsageRow| row.granted_cpu_milli_ms.saturating_add(row.burst_cpu_milli_ms);
     report.rows.sort_by_key(|row| (std::cmp::Reverse(weight(row)), row.key.clone()));
-    report.rows.truncate(500);
+    report.rows.truncate(ROWS);
     let most = report.rows.first().map_or(0, weight);
     let bar = bar(&report.nodes);
-    render(&UsagePage { shell, by, report, bar, most })
+    render(&UsagePage { shell, by, report, bar, most, bill, prices, budgets })
+}
+
+/// Micro-units as money.
+pub fn money(micros: impl show::Number) -> String {
+    crate::money::decimal(micros.value().into())
+}
+
+/// Micro-units that may be less than nothing, as money.
+pub fn net(micros: impl std::borrow::Borrow<i64>) -> String {
+    crate::money::decimal((*micros.borrow()).into())
+}
+
+/// Millionths of unit-hours.
+pub fn unit_hours(micro_hours: impl show::Number) -> String {
+    show::tidy(micro_hours.value() / 1000)
+}
+
+const fn every(span: &BudgetSpan) -> &'static str {
+    match span {
+        BudgetSpan::Day => "day",
+        BudgetSpan::Week => "week",
+        BudgetSpan::Month => "month",
+        BudgetSpan::Total => "in all",
+    }
+}
+
+const fn stop(stop: &BudgetStop) -> &'static str {
+    match stop {
+        BudgetStop::Never => "people are told",
+        BudgetStop::Hold => "queued jobs wait",
+        BudgetStop::End => "queued jobs wait, running ones are ended",
+    }
 }
 
 /// All CPU time of all nodes since they joined, by what became of it; the meter's own identity.

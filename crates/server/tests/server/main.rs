@@ -9,6 +9,7 @@ mod doors;
 mod farm;
 mod full;
 mod jobs;
+mod money;
 mod people;
 mod roles;
 mod size;

@@ -102,7 +102,7 @@ const JOB: &str = "JOB";
 const OWNER: &str = "OWNER";
 
 /// Bodies are such that whoever may gets past the door; what comes of it does not matter here.
-const ROWS: [Row; 86] = [
+const ROWS: [Row; 96] = [
     ("GET", "/api/v1/jobs", Who::AnyRole, "", ""),
     ("POST", "/api/v1/jobs", Who::Submits, "", JOB),
     ("POST", "/api/v1/plan", Who::Submits, "", JOB),
@@ -138,6 +138,23 @@ const ROWS: [Row; 86] = [
     ("DELETE", "/api/v1/queues/{*path}", Who::PoolAdmin, "/api/v1/queues/lab", ""),
     ("GET", "/api/v1/scheduler", Who::AnyRole, "", ""),
     ("GET", "/api/v1/usage", Who::AnyRole, "", ""),
+    ("GET", "/api/v1/prices", Who::AnyRole, "", ""),
+    ("POST", "/api/v1/prices", Who::PoolAdmin, "", r#"{"prices": []}"#),
+    ("DELETE", "/api/v1/prices/{id}", Who::PoolAdmin, "/api/v1/prices/1", ""),
+    ("GET", "/api/v1/budgets", Who::AnyRole, "", ""),
+    // As a quota is: whoever administers the project above sets it.
+    (
+        "PUT",
+        "/api/v1/budgets/{*path}",
+        Who::ProjectAdmin,
+        "/api/v1/budgets/lab/nlp",
+        r#"{"limit_micros": 1}"#,
+    ),
+    ("PUT", "/api/v1/budgets/{*path}", Who::PoolAdmin, "/api/v1/budgets/lab", r#"{"limit_micros": 1}"#),
+    ("DELETE", "/api/v1/budgets/{*path}", Who::ProjectAdmin, "/api/v1/budgets/lab/none", ""),
+    ("DELETE", "/api/v1/budgets/{*path}", Who::PoolAdmin, "/api/v1/budgets/lab", ""),
+    ("GET", "/api/v1/bill", Who::AnyRole, "", ""),
+    ("GET", "/api/v1/ledger", Who::AnyRole, "", ""),
     ("GET", "/api/v1/events", Who::AnyRole, "", ""),
     ("GET", "/api/v1/secrets", Who::AnySubmitter, "", ""),
     ("GET", "/api/v1/secrets/{name}", Who::AnySubmitter, "/api/v1/secrets/KEY", ""),

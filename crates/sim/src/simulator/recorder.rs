@@ -267,7 +267,8 @@ const fn fate(end: &End, known: Fate) -> Fate {
         | End::StartFailed { .. }
         | End::Evicted
         | End::NodeLost
-        | End::PastShare { .. } => Fate::GivenUp,
+        | End::PastShare { .. }
+        | End::OutOfBudget(_) => Fate::GivenUp,
     }
 }
 

@@ -3,6 +3,7 @@
 mod faults;
 mod lend;
 mod life;
+mod money;
 mod nodes;
 mod property;
 mod resize;

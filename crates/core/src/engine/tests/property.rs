@@ -1,5 +1,6 @@
 //! Properties: any events whatever, hostile ones included, in any order.
 
+use super::money;
 use crate::check::Violation;
 use crate::engine::{Engine, Settings, check_snapshot};
 use crate::event::{
@@ -10,6 +11,7 @@ use crate::model::{
     Class, Dependency, Device, DeviceChange, DeviceKind, DeviceRequest, GangSize, IdleAction, IdlePolicy,
     JobSpec, NodeSpec, QueueSpec, Resources, RetryOn, ShareMode, Slack, Traits,
 };
+use crate::money::Period;
 use crate::plan::{Decision, Placement, Plan, Planner, PreemptCause};
 use crate::substrate::{Entry, Record};
 use crate::testkit::{cpus, gang};
@@ -18,7 +20,7 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 /// One step: what, about what, how, and how long after the step before.
-type Step = (u8, u8, u8, u16);
+pub(super) type Step = (u8, u8, u8, u16);
 
 fn node(at: u8) -> NodeName {
     NodeName::from(format!("n{}", at % 3))
@@ -170,7 +172,7 @@ fn request(engine: &Engine, what: u8, about: u8, how: u8) -> Request {
     let jobs: Vec<JobId> = engine.jobs().map(|job| job.id).collect();
     let job = jobs.get(usize::from(about) % jobs.len().max(1)).copied().unwrap_or(JobId(u64::from(about)));
     let target = Target { job, index: how.is_multiple_of(3).then_some(u32::from(how % 4)) };
-    match what % 14 {
+    match what % 18 {
         0..=4 => Request::Submit(std::sync::Arc::new(self::job(engine, about, how))),
         5 => Request::Stop { target, now: how.is_multiple_of(2) },
         6 => Request::Pause { target, release: how.is_multiple_of(2) },
@@ -202,7 +204,8 @@ fn request(engine: &Engine, what: u8, about: u8, how: u8) -> Request {
                 Request::SetQueue(queue)
             }
         }
-        _ => Request::Drain { node: node(about), on: how.is_multiple_of(2) },
+        13 => Request::Drain { node: node(about), on: how.is_multiple_of(2) },
+        other => money::request(engine, other, about, how),
     }
 }
 
@@ -258,6 +261,10 @@ fn entry(engine: &Engine, planner: &mut Planner, step: Step) -> (Actor, Entry) {
         _ if how.is_multiple_of(8) => {
             (Actor::Pool, Entry::Event(Event::Archived(JobId(u64::from(about % 8)))))
         }
+        _ if how.is_multiple_of(9) => {
+            let last = engine.meter().ledger().closed().last().map_or(0, |period| period.seq);
+            (Actor::Pool, Entry::Event(Event::Booked(last.saturating_sub(u64::from(about % 2)))))
+        }
         _ => (Actor::Pool, Entry::Event(Event::Tick)),
     }
 }
@@ -273,12 +280,22 @@ fn apply(engine: &mut Engine, record: &Record) -> Vec<Effect> {
 }
 
 fn settings() -> Settings {
-    Settings { lease: Millis(4000), lost_after: Millis(4000), ..Settings::default() }
+    Settings { lease: Millis(4000), lost_after: Millis(4000), ledger: true, ..Settings::default() }
 }
 
 /// Runs the steps, with a machine there from the beginning; checks after each, and hands out what was recorded.
-fn history(steps: &[Step], mut look: impl FnMut(&Engine, &Record, &[Effect])) -> (Engine, Vec<Record>) {
-    let mut engine = Engine::new(settings());
+fn history(steps: &[Step], look: impl FnMut(&Engine, &Record, &[Effect])) -> (Engine, Vec<Record>) {
+    history_of(steps, settings(), |step| Millis(u64::from(step.3 % 3000)), look)
+}
+
+/// As [`history`], under these settings, with so much time before each step.
+pub(super) fn history_of(
+    steps: &[Step],
+    settings: Settings,
+    pause: impl Fn(&Step) -> Millis,
+    mut look: impl FnMut(&Engine, &Record, &[Effect]),
+) -> (Engine, Vec<Record>) {
+    let mut engine = Engine::new(settings);
     let mut planner = Planner::new(engine.settings().plan.to_owned());
     let mut records = Vec::new();
     let mut at = Timestamp(0);
@@ -292,7 +309,7 @@ fn history(steps: &[Step], mut look: impl FnMut(&Engine, &Record, &[Effect])) ->
             Some(first) => first,
             None => {
                 let Some(step) = steps.next() else { break };
-                at = at.after(Millis(u64::from(step.3 % 3000)));
+                at = at.after(pause(step));
                 entry(&engine, &mut planner, *step)
             }
         };
@@ -308,9 +325,10 @@ fn bytes(engine: &Engine) -> String {
     serde_json::to_string(&engine.save()).unwrap()
 }
 
-fn broken(engine: &Engine) -> Vec<Violation> {
+pub(super) fn broken(engine: &Engine) -> Vec<Violation> {
     let mut found = check_snapshot(engine);
     found.extend(engine.meter().check(engine.now()));
+    found.extend(engine.meter().ledger().closed().iter().flat_map(Period::check));
     found
 }
 

@@ -2,8 +2,8 @@
 
 use super::{amounts, grant, word, words};
 use crate::api::types::{
-    Class, Counts, DeviceAsk, DeviceUseView, ExitView, FunnelStep, GangView, GrantView, JobDetail, JobKind,
-    JobSummary, PortView, State, TaskUse, TaskView, UsageRow, WhatIfView, WhyView,
+    Class, CostView, Counts, DeviceAsk, DeviceUseView, ExitView, FunnelStep, GangView, GrantView, JobDetail,
+    JobKind, JobSummary, PortView, State, TaskUse, TaskView, UsageRow, WhatIfView, WhyView,
 };
 use crate::pool::inbox::Sight;
 use pond_core::engine::{self, Attempt, Gang, Job, Live, Phase, Task, TaskState};
@@ -148,7 +148,20 @@ pub fn detail(sight: &Sight<'_>, job: &Job, usage: Option<UsageRow>) -> JobDetai
         spec: serde_json::to_value(&job.spec).unwrap_or_default(),
         gangs: job.gangs.iter().map(|gang| gang_view(sight, job, gang)).collect(),
         usage,
+        cost: cost(sight, job),
     }
+}
+
+/// What a job has cost; nothing while no price was ever set.
+fn cost(sight: &Sight<'_>, job: &Job) -> Option<CostView> {
+    let meter = sight.engine.meter();
+    let sheet = meter.ledger().sheet();
+    let standing = meter.cost_of(job.id).filter(|_| !sheet.prices().is_empty())?;
+    Some(CostView {
+        charge_micros: standing.charged,
+        credit_micros: standing.credited,
+        currency: sheet.currency().to_owned(),
+    })
 }
 
 fn gang_view(sight: &Sight<'_>, job: &Job, gang: &Gang) -> GangView {

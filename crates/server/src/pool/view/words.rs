@@ -25,6 +25,7 @@ pub fn hold(reason: &HoldReason) -> String {
         HoldReason::Dependency(jobs) => waits_for(jobs),
         HoldReason::ArrayLimit(limit) => format!("{limit} of its array may run at once"),
         HoldReason::Backoff(_) => "waits before its next attempt".to_owned(),
+        HoldReason::Budget(spent) => spent.to_string(),
     }
 }
 
@@ -36,6 +37,7 @@ pub fn waiting(gang: &Gang) -> Option<String> {
         (Phase::Held(Held::Dependency(_)), _) => "dependency".to_owned(),
         (Phase::Held(Held::ArrayLimit(_)), _) => "array_limit".to_owned(),
         (Phase::Held(Held::Backoff(_)), _) => "backoff".to_owned(),
+        (Phase::Held(Held::Budget(_)), _) => "budget".to_owned(),
         (Phase::Pending, Some(reason)) => match serde_json::to_value(reason) {
             Ok(serde_json::Value::Object(tagged)) => tagged.keys().next().cloned().unwrap_or_default(),
             Ok(serde_json::Value::String(word)) => word,
@@ -54,6 +56,7 @@ pub fn held(held: &Held) -> String {
         Held::Dependency(jobs) => waits_for(jobs),
         Held::ArrayLimit(limit) => format!("{limit} of its array may run at once"),
         Held::Backoff(_) => "waits before its next attempt".to_owned(),
+        Held::Budget(spent) => spent.to_string(),
     }
 }
 
@@ -81,6 +84,7 @@ pub fn outcome(outcome: &End, disk: Option<Bytes>) -> Option<String> {
             format!("job {dependency}, which it waited for, did not end as needed")
         }
         End::Evicted => "evicted; it does not want to be retried then".to_owned(),
+        End::OutOfBudget(spent) => spent.to_string(),
         End::NodeLost => "its node was lost; it does not want to be retried then".to_owned(),
         End::PastShare { rank, message } => format!("rank {rank} went past its share of a device: {message}"),
     })

@@ -1,0 +1,1027 @@
+"""What goes over the wire. Made by generate.py from docs/openapi.json; change that."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+BillBy = Literal['queue', 'user', 'job', 'class', 'resource', 'day', 'month']
+"""By what a bill is divided."""
+
+BudgetSpan = Literal['day', 'week', 'month', 'total']
+"""Over what a budget counts, in UTC."""
+
+BudgetStop = Literal['never', 'hold', 'end']
+"""What happens when a budget is spent."""
+
+Class = Literal['spare', 'standard', 'critical']
+"""What the pool promises."""
+
+JobKind = Literal['task', 'env']
+"""What sort of job."""
+
+Role = Literal['viewer', 'member', 'maintainer', 'admin']
+"""What a user is in a project. Each has all that the one before has."""
+
+State = Literal['running', 'starting', 'stopping', 'frozen', 'waiting', 'infeasible', 'paused', 'failed', 'stopped', 'succeeded']
+"""Where a job, an array element or a task stands. Of a job with many elements: the first in this order that
+any element has, so a job is over when all of it is."""
+
+
+class ActionBody(TypedDict):
+    """Which part of a job an action is about, and how."""
+    index: NotRequired[int | None]
+    """One array element; absent: all of them."""
+    now: NotRequired[bool]
+    """`stop`: skip the signal and the grace."""
+    release: NotRequired[bool]
+    """`pause`: stop it and give everything back, keeping its files, instead of freezing it in place."""
+
+
+class Amounts(TypedDict):
+    """CPU, memory and disk."""
+    cpu_milli: int
+    """Thousandths of a core."""
+    disk_bytes: int
+    """Disk."""
+    memory_bytes: int
+    """Memory."""
+
+
+class BillAmount(TypedDict):
+    """One resource of a bill. `granted = used + waste`."""
+    burst_micro_hours: int
+    """Used beyond what was granted."""
+    charge_micros: int
+    """Charged."""
+    credit_micros: int
+    """Given back."""
+    granted_micro_hours: int
+    """Granted while it ran."""
+    model: NotRequired[str | None]
+    """The device's model name."""
+    resource: str
+    """`cpu`, `memory`, `disk`, `gpu`, `fpga`, `npu` or `opencl`."""
+    unit: str
+    """`core-hour`, `GiB-hour` or `device-hour`."""
+    used_micro_hours: int
+    """Of that, used."""
+    waste_micro_hours: int
+    """Of that, not used."""
+
+
+class BillReport(TypedDict):
+    """A bill. The charges less credits of its rows add up to `total`, to the micro-unit."""
+    by: BillBy
+    """By what it is divided."""
+    currency: str
+    """The currency."""
+    from_ms: int
+    """Its first moment."""
+    pool: list[PoolAmount]
+    """What became of the machines in that time, whoever is asked about."""
+    rows: list[BillRow]
+    """The largest first."""
+    to_ms: int
+    """The moment it reaches to."""
+    total: BillRow
+    """All rows together."""
+
+
+class BillRow(TypedDict):
+    """One queue, user, job, class, resource or time."""
+    amounts: list[BillAmount]
+    """By resource."""
+    charge_micros: int
+    """Charged."""
+    charge_spare_micros: int
+    """Of that, for use beyond what was granted and for all use of `spare`."""
+    credit_micros: int
+    """Given back because the pool lost the work."""
+    idle_micros: NotRequired[int | None]
+    """Its part of what idle machines would have cost, when that is divided."""
+    key: str
+    """Which."""
+    net_micros: int
+    """Charge less credit."""
+    waste_micros: int
+    """Of the charge, for what was granted and not used; rounded down for each line of the ledger."""
+
+
+class BudgetBody(TypedDict):
+    """A budget to be set."""
+    alerts: NotRequired[list[int]]
+    """Parts of the limit, in percent, at which an event `budget.alert` is told. Default: 80 and 100."""
+    limit_micros: int
+    """What the queue and all below it may spend."""
+    span: NotRequired[BudgetSpan]
+    """Over what. Default: a month."""
+    stop: NotRequired[BudgetStop]
+    """What happens at the limit. Default: queued jobs wait."""
+
+
+class BudgetView(TypedDict):
+    """A budget, and how it stands."""
+    alerts: list[int]
+    """Parts at which people are told, in percent."""
+    blocks: bool
+    """Whether jobs wait for it now."""
+    currency: str
+    """In this currency."""
+    from_ms: int
+    """When the span began."""
+    limit_micros: int
+    """What may be spent."""
+    percent: NotRequired[int | None]
+    """Of the limit, rounded down; absent when the limit is 0."""
+    queue: str
+    """The queue; empty: the pool."""
+    span: BudgetSpan
+    """Over what."""
+    spent_micros: int
+    """What was spent in this span, less credits."""
+    stop: BudgetStop
+    """What happens at the limit."""
+    to_ms: NotRequired[int | None]
+    """When the next one begins."""
+
+
+class CostView(TypedDict):
+    """What a job has cost up to now."""
+    charge_micros: int
+    """Charged."""
+    credit_micros: int
+    """Of that, given back because the pool lost the work."""
+    currency: str
+    """In this currency."""
+
+
+class Counts(TypedDict):
+    """How many array elements are in each state."""
+    by_state: dict[str, int]
+    """Elements by state; states without elements are left out."""
+    total: int
+    """Elements in all; 1 for a plain job."""
+
+
+class DeviceAsk(TypedDict):
+    """Devices asked for by one task."""
+    compute_thousandths: int
+    """Share of compute on each."""
+    count: int
+    """How many."""
+    kind: str
+    """`gpu`, `fpga`, `npu`, `opencl`."""
+    memory_bytes: int
+    """Share of memory on each; 0: all of it."""
+    mode: str
+    """`exclusive`, `space` or `time`."""
+    model: NotRequired[str | None]
+    """The model asked for; absent: any."""
+
+
+class DeviceResize(TypedDict):
+    """New terms of a job's shares of one kind of device. What is absent stays."""
+    compute_most_thousandths: NotRequired[int | None]
+    """The most time, when others leave it unused; absent and `compute_thousandths` present: the same."""
+    compute_thousandths: NotRequired[int | None]
+    """Guaranteed time, thousandths of a device. Memory that was in proportion to it stays in proportion."""
+    kind: str
+    """`gpu`, `fpga`, `npu`, `opencl`."""
+    memory_bytes: NotRequired[int | None]
+    """Guaranteed memory."""
+    memory_most_bytes: NotRequired[int | None]
+    """The most memory; absent and `memory_bytes` present: the same."""
+    weight: NotRequired[int | None]
+    """Its part of what others leave, against theirs."""
+
+
+class DeviceView(TypedDict):
+    """A device."""
+    device: int
+    """Ordinal on its node."""
+    free_compute_thousandths: int
+    """Compute not granted."""
+    free_memory_bytes: int
+    """Memory not granted."""
+    healthy: bool
+    """Whether it may be granted."""
+    holders: list[HolderView]
+    """Who is on it: tasks and their shares."""
+    kind: str
+    """`gpu`, `fpga`, `npu`, `opencl`."""
+    memory_bytes: int
+    """Memory in all."""
+    model: str
+    """The maker's name."""
+    modes: list[str]
+    """Ways it can be divided."""
+    node: str
+    """The node it is on."""
+    uuid: str
+    """The driver's lasting name."""
+
+
+class EventPage(TypedDict):
+    """A page of the event log, oldest first unless the newest were asked for. What the caller may not see is left out, so
+    a page may be short and still have a next one."""
+    events: list[EventView]
+    """The entries."""
+    next: NotRequired[int | None]
+    """`since` of the next page, or its `until` when the newest come first; absent on the last."""
+
+
+class EventView(TypedDict):
+    """One entry of the event log, which is the audit log too."""
+    actor: str
+    """Who: a user's name, `node:NAME` or `pool`."""
+    at_ms: int
+    """When."""
+    # `from`: NotRequired[str | None]
+    job: NotRequired[int | None]
+    """The job it is about."""
+    kind: str
+    """What, for programs: `job.submitted`, `gang.placed`, `node.drained`, `token.created`, ..."""
+    node: NotRequired[str | None]
+    """The node it is about."""
+    seq: int
+    """Counts up; gaps are possible, doubles are not."""
+    subject: NotRequired[str | None]
+    """The gang or task it is about."""
+    text: str
+    """What, for people: one sentence."""
+
+
+class ExitView(TypedDict):
+    """How a task ended."""
+    code: int
+    """What a shell would report: the code, or 128 + the signal."""
+    kind: str
+    """`code`, `signal`, `out_of_memory`, `out_of_disk`, `device_error`, `lost`, `not_started`."""
+
+
+class ForecastView(TypedDict):
+    """How predicted starts came out, of a sample."""
+    compared: int
+    """The last ones that came out, at most 512."""
+    earliest_ms: NotRequired[int | None]
+    """One in ten came earlier than foretold by more than this (then negative)."""
+    latest_ms: NotRequired[int | None]
+    """One in ten came later than foretold by more than this."""
+    made: int
+    """Forecasts made since the server started."""
+    median_error_ms: NotRequired[int | None]
+    """Half of these were wrong by less, early or late."""
+    open: int
+    """Of these, gangs that wait still."""
+
+
+class FunnelStep(TypedDict):
+    """One constraint of the funnel."""
+    constraint: str
+    """The constraint, in words: `too small (memory)`."""
+    removed: int
+    """Nodes it removed."""
+
+
+class GangView(TypedDict):
+    """One array element: tasks that start together."""
+    attempt: int
+    """Number of the present or last attempt, from 1; 0 before the first."""
+    generation: int
+    """Fencing number of the present or last placement."""
+    id: str
+    """Its id: `12` or `12[7]`."""
+    index: int
+    """The array index."""
+    reason: NotRequired[str | None]
+    """Why it waits, failed or was stopped."""
+    state: State
+    """Where it stands."""
+    tasks: list[TaskView]
+    """Tasks of the present or last attempt, by rank."""
+
+
+class GrantView(TypedDict):
+    """A device granted to a task."""
+    compute_thousandths: int
+    """Share of its compute."""
+    device: int
+    """Ordinal on its node."""
+    memory_bytes: int
+    """Share of its memory."""
+
+
+class Health(TypedDict):
+    """Whether the pool works. Needs no token, so it says nothing about jobs."""
+    message: NotRequired[str | None]
+    """What is wrong and what to do, when something is."""
+    nodes: int
+    """Nodes in all."""
+    nodes_ready: int
+    """Nodes that take tasks."""
+    status: str
+    """`ok`, `read_only` (the journal cannot be written; running tasks go on) or `stopping`."""
+
+
+class HolderView(TypedDict):
+    """A task on a device."""
+    # `class`: Class
+    compute_thousandths: int
+    """Its share of compute."""
+    memory_bytes: int
+    """Its share of memory."""
+    task: str
+    """The task."""
+    user: str
+    """Who submitted it."""
+
+
+class JobSummary(TypedDict):
+    """A job in a list."""
+    # `class`: Class
+    devices: NotRequired[list[DeviceAsk]]
+    """Devices of each task, of its first alternative."""
+    elements: Counts
+    """Elements by state."""
+    ended_ms: NotRequired[int | None]
+    """When all of it was over."""
+    exit_code: NotRequired[int | None]
+    """Once over: what `pond run` and `pond wait` end with. 0 when all succeeded, else the code of the first
+    task that failed, 128 + its signal, or 137 for out of memory."""
+    id: int
+    """Its id."""
+    kind: JobKind
+    """What sort."""
+    name: str
+    """Its name; not unique."""
+    nodes: NotRequired[list[str]]
+    """Nodes it is on, without doubles."""
+    priority: int
+    """0 to 1000 inside its queue."""
+    queue: str
+    """Where it is charged."""
+    reason: NotRequired[str | None]
+    """Why it waits, failed or was stopped, in a few words."""
+    request: Amounts
+    """Guaranteed to each task, of its first alternative."""
+    size_max: int
+    """Most tasks of an element."""
+    size_min: int
+    """Fewest tasks of an element that start together."""
+    started_ms: NotRequired[int | None]
+    """When it first ran."""
+    state: State
+    """Where it stands."""
+    submitted_ms: int
+    """When it was submitted."""
+    time_limit_ms: NotRequired[int | None]
+    """How long it may run."""
+    user: str
+    """Who submitted it."""
+
+
+class JobDetail(JobSummary):
+    """A job, complete."""
+    cost: NotRequired[None | CostView]
+    gangs: list[GangView]
+    """Its array elements; one for a plain job."""
+    spec: dict[str, Any]
+    """Everything that was asked for, every default filled in."""
+    usage: NotRequired[None | UsageRow]
+
+
+class JobPage(TypedDict):
+    """A page of jobs, newest first."""
+    jobs: list[JobSummary]
+    """The jobs."""
+    next: NotRequired[int | None]
+    """`after` of the next page; absent on the last."""
+
+
+class LabelBody(TypedDict):
+    """Labels to set; an empty value removes one."""
+    labels: dict[str, str]
+    """Name to value."""
+
+
+class LedgerLine(BillAmount):
+    """One resource of one job in one period."""
+    charge_spare_micros: int
+    """Of the charge, for use beyond what was granted and for all use of `spare`."""
+    # `class`: Class
+    closed: bool
+    """Whether it is closed: it never changes any more."""
+    currency: str
+    """The currency."""
+    from_ms: int
+    """Its first moment."""
+    job: int
+    """The job."""
+    period: int
+    """The period's number."""
+    price_micros: int
+    """Price of the class for a unit."""
+    queue: str
+    """The queue that is charged."""
+    spare_price_micros: int
+    """Price of `spare` for a unit."""
+    to_ms: int
+    """The first moment after it."""
+    user: str
+    """Who submitted the job."""
+
+
+class LogLine(TypedDict):
+    """One line of output."""
+    at_ms: NotRequired[int | None]
+    """When, when known."""
+    line: str
+    """The line without its end; bytes that are not UTF-8 are replaced."""
+    open: NotRequired[bool]
+    """More of the line is to come, in the next entry of the same task and stream."""
+    stream: str
+    """`stdout` or `stderr`."""
+    task: str
+    """The task that wrote it."""
+
+
+class LoginLink(TypedDict):
+    """A way to log in to the web page, once and soon."""
+    path: str
+    """What comes behind the server's address."""
+    valid_ms: int
+    """How long it can be used."""
+
+
+class TokenView(TypedDict):
+    """A token that exists; its secret is kept only as a hash."""
+    created_ms: int
+    """When it was made."""
+    expires_ms: NotRequired[int | None]
+    """When it ends."""
+    name: str
+    """Its name."""
+    scope: Scope
+    """The most it allows."""
+    user: str
+    """The user it stands for."""
+
+
+class NewToken(TokenView):
+    """A new token. The only time its secret is shown."""
+    secret: str
+    """What goes behind `authorization: bearer`."""
+
+
+class NodeUsage(TypedDict):
+    """One node's CPU since it joined. `capacity = granted + idle + planned + down`, `granted = used_within + waste`,
+    `used = used_within + burst`: exactly."""
+    burst: int
+    """Used beyond what was granted."""
+    capacity: int
+    """All of it."""
+    down: int
+    """Free, and could not have been granted."""
+    granted: int
+    """Granted to tasks that ran."""
+    idle: int
+    """Free, and could have been granted."""
+    node: str
+    """The node."""
+    planned: int
+    """Set aside for tasks that did not run yet."""
+    used_within: int
+    """Of `granted`, what was used."""
+    waste: int
+    """Of `granted`, what was not used, or is not yet known to have been."""
+
+
+class NodeView(TypedDict):
+    """A machine."""
+    busy_cpu_milli: int
+    """CPU really used by guaranteed tasks, 95th percentile, thousandths of a core."""
+    capacity: Amounts
+    """What it may give out."""
+    devices: list[DeviceView]
+    """Its devices."""
+    gangs: list[str]
+    """Gangs that have a task here."""
+    granted: Amounts
+    """Guaranteed to tasks."""
+    labels: dict[str, str]
+    """Its labels."""
+    name: str
+    """Its name."""
+    spare_cpu_milli: int
+    """CPU asked by `spare` tasks here, thousandths of a core."""
+    state: str
+    """`ready`, `draining`, `suspect` or `lost`."""
+
+
+class PassedView(TypedDict):
+    """A gang that came later and has a place already."""
+    at_ms: int
+    """When it got its place."""
+    because: str
+    """Why it went first."""
+    gang: str
+    """Which."""
+
+
+class PasswordBody(TypedDict):
+    """A new password."""
+    current: NotRequired[str | None]
+    """The one before: needed by those who change their own and administer nothing."""
+    new: str
+    """The new one, 10 characters at least."""
+
+
+class PastView(TypedDict):
+    """A decision that was carried out."""
+    at_ms: int
+    """When."""
+    text: str
+    """What and why, for people."""
+    what: str
+    """`place`, `grow`, `shrink`, `preempt`, `freeze`, `thaw`, `limit` or `hold`."""
+
+
+class PlacementView(TypedDict):
+    """One rank's place."""
+    devices: list[GrantView]
+    """Devices."""
+    node: str
+    """The node."""
+    rank: int
+    """The rank."""
+
+
+class PoolAmount(TypedDict):
+    """One resource of all machines. `capacity = granted + idle + planned + down`."""
+    capacity_micro_hours: int
+    """All there was."""
+    down_micro_hours: int
+    """Free, and could not have been granted."""
+    granted_micro_hours: int
+    """Granted to tasks that ran."""
+    idle_micro_hours: int
+    """Free, and could have been granted."""
+    idle_micros: int
+    """What the idle part would have cost at the price of class `standard`."""
+    model: NotRequired[str | None]
+    """The device's model name."""
+    planned_micro_hours: int
+    """Set aside for tasks that did not run yet."""
+    resource: str
+    """`cpu`, `memory`, `disk`, `gpu`, `fpga`, `npu` or `opencl`."""
+    unit: str
+    """`core-hour`, `GiB-hour` or `device-hour`."""
+
+
+class PortView(TypedDict):
+    """A forwarded port."""
+    container: int
+    """Inside the task."""
+    host: int
+    """On the node's loopback."""
+
+
+class Preview(TypedDict):
+    """What would happen to a job if it were submitted now."""
+    evicts: list[str]
+    """Gangs that would be evicted for it."""
+    placement: list[PlacementView]
+    """Where its first element would run now; empty when it would wait."""
+    spec: dict[str, Any]
+    """The job as it would be submitted, every default filled in."""
+    warnings: NotRequired[list[str]]
+    """What was read but cannot be honoured."""
+    why: NotRequired[None | WhyView]
+
+
+class PriceBody(TypedDict):
+    """One price to be set."""
+    # `class`: NotRequired[None | Class]
+    from_ms: NotRequired[int | None]
+    """From when on: now, or a moment to come."""
+    micros: int
+    """For an hour of a core, a gibibyte or a whole device."""
+    model: NotRequired[str | None]
+    """Words of the device's model name: `H100`."""
+    resource: str
+    """`cpu`, `memory`, `disk`, `gpu`, `fpga`, `npu` or `opencl`."""
+    to_ms: NotRequired[int | None]
+    """Until when."""
+
+
+class PriceView(TypedDict):
+    """One price."""
+    # `class`: NotRequired[None | Class]
+    from_ms: int
+    """From this moment on."""
+    holds: bool
+    """Whether it holds now."""
+    id: int
+    """Counts up from 1."""
+    micros: int
+    """For one `unit`."""
+    model: NotRequired[str | None]
+    """Words of the device's model name; absent: any model."""
+    resource: str
+    """`cpu`, `memory`, `disk`, `gpu`, `fpga`, `npu` or `opencl`."""
+    to_ms: NotRequired[int | None]
+    """Until this moment."""
+    unit: str
+    """`core-hour`, `GiB-hour` or `device-hour`."""
+
+
+class PricesBody(TypedDict):
+    """Prices to be set, all of them or none."""
+    currency: NotRequired[str | None]
+    """The currency of all amounts, three capital letters. It cannot change any more once something was charged."""
+    prices: list[PriceBody]
+    """What is added to the sheet."""
+
+
+class PricesView(TypedDict):
+    """The price sheet."""
+    currency: str
+    """Three letters; `XXX` while none was set."""
+    prices: list[PriceView]
+    """In the order in which they were set."""
+
+
+class Problem(TypedDict):
+    """An error (RFC 9457), with what a person needs to go on."""
+    code: str
+    """A word that programs can rely on: `no_such_job`, `bad_file`, `read_only`, ..."""
+    message: str
+    """What is wrong, one sentence."""
+    next: NotRequired[str | None]
+    """What to do about it."""
+    status: int
+    """The HTTP status again."""
+    where: NotRequired[str | None]
+    """Where: `line 6 column 3` of the job file, a parameter, a field."""
+
+
+class ProjectView(TypedDict):
+    """A project: a queue with people."""
+    members: dict[str, Role]
+    """Who has a role given here itself. Those with a role above have it here too."""
+    path: str
+    """The path of its queue; empty: the pool."""
+    role: NotRequired[None | Role]
+
+
+class QueueAmounts(TypedDict):
+    """Amounts of a queue's guarantee or limit; what is absent is not guaranteed, or not limited."""
+    cpu_milli: NotRequired[int | None]
+    """Thousandths of a core."""
+    device_thousandths: NotRequired[dict[str, int]]
+    """Thousandths of a device by kind (`gpu`)."""
+    disk_bytes: NotRequired[int | None]
+    """Disk."""
+    memory_bytes: NotRequired[int | None]
+    """Memory."""
+    running: NotRequired[int | None]
+    """Gangs that may run at once."""
+
+
+class QueueBody(TypedDict):
+    """What is set of a queue."""
+    borrow: NotRequired[bool]
+    """Whether it may use more than its guarantee while others leave it."""
+    guarantee: NotRequired[QueueAmounts]
+    limit: NotRequired[QueueAmounts]
+    oversubscribe: NotRequired[bool]
+    """Whether its shares of devices may use memory beyond what they are guaranteed."""
+    weight: NotRequired[int]
+    """Its part of what is above all guarantees, at least 1."""
+
+
+class QueueView(TypedDict):
+    """A queue with what it holds."""
+    history: int
+    """Decayed history of use: dominant share in millionths times seconds."""
+    infeasible: int
+    """Elements that wait for a place that cannot come free, in it alone."""
+    path: str
+    """Its path in the tree; the root's is empty."""
+    settings: QueueBody
+    """What is set."""
+    used: QueueAmounts
+    """Held by it and all below."""
+    waiting: int
+    """Elements that wait, in it alone."""
+
+
+class ResizeBody(TypedDict):
+    """New limits of a job. What is absent stays."""
+    cpu_burst_milli: NotRequired[int | None]
+    """Most CPU; absent and `cpu_milli` present: the same."""
+    cpu_milli: NotRequired[int | None]
+    """Guaranteed CPU, thousandths of a core."""
+    devices: NotRequired[list[DeviceResize]]
+    """New terms of its shares of devices, an entry a kind."""
+    disk_burst_bytes: NotRequired[int | None]
+    """Most disk."""
+    disk_bytes: NotRequired[int | None]
+    """Guaranteed disk."""
+    index: NotRequired[int | None]
+    """One array element; absent: all of them."""
+    memory_burst_bytes: NotRequired[int | None]
+    """Most memory."""
+    memory_bytes: NotRequired[int | None]
+    """Guaranteed memory."""
+
+
+class RoleBody(TypedDict):
+    """A role to give or, without one, to take away."""
+    project: NotRequired[str]
+    """In which project, by the path of its queue; empty: in the pool."""
+    role: NotRequired[None | Role]
+    user: str
+    """Whose."""
+
+
+class RoleView(TypedDict):
+    """A role that somebody has."""
+    project: str
+    """Where, and in all below; empty: in the pool."""
+    role: Role
+    """Which."""
+    source: str
+    """`hand`: an administrator gave it. `group`: a group of the identity provider did."""
+    user: str
+    """Who."""
+
+
+class SampleSeries(TypedDict):
+    """Use of a job's tasks over the whole of its present or last attempt, as far as this server saw it."""
+    tasks: list[TaskSamples]
+    """One a task, by its id."""
+
+
+class SchedulerView(TypedDict):
+    """How the pool decides."""
+    forecasts: ForecastView
+    """How predicted starts came out."""
+    plans: int
+    """Plans made since the server started."""
+    settings: dict[str, Any]
+    """The planner's settings, as `pond_core::snapshot::Settings` writes them."""
+    violations: int
+    """Rules that plans broke; 0, or there is a bug."""
+
+
+class Scope(TypedDict):
+    """The most that a token allows, whatever its user may."""
+    project: NotRequired[str]
+    """Only this queue and those below; empty: the pool."""
+    role: Role
+    """No role above this counts."""
+
+
+class SecretBody(TypedDict):
+    """The value of a secret, on its way in."""
+    value: str
+    """The value, at most 64 KiB."""
+
+
+class SecretView(TypedDict):
+    """A secret's name; values are never given back."""
+    name: str
+    """Its name, which is the variable's name inside tasks."""
+    updated_ms: int
+    """When it was set last."""
+
+
+class ShutdownBody(TypedDict):
+    """How to shut down."""
+    keep: NotRequired[bool]
+    """Leave tasks running; the next server adopts them. Otherwise they are stopped first."""
+
+
+class StatusView(TypedDict):
+    """The pool in one object: what `status` shows."""
+    busy_cpu_milli: int
+    """CPU really used by guaranteed tasks, thousandths of a core."""
+    capacity: Amounts
+    """What all nodes may give out."""
+    devices: int
+    """Devices in all, whole."""
+    devices_granted_thousandths: int
+    """Devices granted, in thousandths."""
+    down: Amounts
+    """On nodes that are suspect or lost."""
+    elements: dict[str, int]
+    """Elements of jobs that are not over, by state."""
+    granted: Amounts
+    """Guaranteed to tasks."""
+    health: Health
+    """As `health` says."""
+    over: dict[str, int]
+    """Jobs that are over, by state."""
+    used_memory_bytes: NotRequired[int]
+    """Memory really used by tasks, at their last samples."""
+    waiting: NotRequired[dict[str, int]]
+    """Elements that wait, by the word of their reason (docs/why.md)."""
+
+
+class Submitted(TypedDict):
+    """A job was taken in."""
+    job: JobSummary
+    """The new job, or the one this idempotency key already made."""
+    warnings: NotRequired[list[str]]
+    """What was read but cannot be honoured."""
+
+
+class TaskSamples(TypedDict):
+    """Use of one task. At most 256 points; when there are more, two become one."""
+    at_ms: list[int]
+    """When each point ends, oldest first."""
+    cpu_milli: list[int]
+    """CPU from the point before to this one, thousandths of a core."""
+    memory_bytes: list[int]
+    """The most memory at any sample of it."""
+    task: str
+    """The task."""
+
+
+class TaskUse(TypedDict):
+    """Use of a task at its last sample."""
+    cpu_milli: int
+    """CPU over the last interval, in thousandths of a core."""
+    disk_bytes: int
+    """Writable layer."""
+    memory_bytes: int
+    """Memory."""
+    pids: int
+    """Processes and threads."""
+
+
+class TaskView(TypedDict):
+    """One task: a rank of an array element."""
+    address: NotRequired[str | None]
+    """Its address on that node, when it has one."""
+    burst: Amounts
+    """The most it may use."""
+    devices: NotRequired[list[GrantView]]
+    """Devices granted."""
+    ended_ms: NotRequired[int | None]
+    """When it ended."""
+    exit: NotRequired[None | ExitView]
+    id: str
+    """Its id: `12`, `12.3`, `12[7].3`."""
+    node: str
+    """The node."""
+    ports: NotRequired[list[PortView]]
+    """Ports reachable on the node's loopback."""
+    progress: NotRequired[str | None]
+    """The present step of a slow start."""
+    rank: int
+    """Its rank."""
+    request: Amounts
+    """Guaranteed."""
+    started_ms: NotRequired[int | None]
+    """When it started."""
+    state: State
+    """Where it stands."""
+    use_now: NotRequired[None | TaskUse]
+
+
+class TokenBody(TypedDict):
+    """A token to make."""
+    scope: NotRequired[Scope]
+    """The most it allows of what its user may; absent: all of it."""
+    user: NotRequired[str | None]
+    """The user it stands for; absent: the caller."""
+    valid_ms: NotRequired[int | None]
+    """How long it lasts; absent: until it is revoked."""
+
+
+class UsageReport(TypedDict):
+    """The meter."""
+    at_ms: int
+    """The moment the meter stands at."""
+    nodes: list[NodeUsage]
+    """CPU of each node, in thousandths of a core × milliseconds."""
+    rows: list[UsageRow]
+    """One a queue, user or job."""
+
+
+class UsageRow(TypedDict):
+    """What one queue, user or job is charged for. Amounts times time, in the units of each name."""
+    burst_cpu_milli_ms: int
+    """CPU at the rate of `spare`, used above what was granted: thousandths of a core × milliseconds."""
+    credited_cpu_milli_ms: int
+    """CPU of these, given back because the pool lost the work: thousandths of a core × milliseconds."""
+    granted_cpu_milli_ms: int
+    """CPU at the rate of its class (what was granted; of `critical` what was used, when more): thousandths of a
+    core × milliseconds."""
+    granted_device_thousandths_ms: int
+    """Devices of all kinds at the rate of its class: thousandths × milliseconds."""
+    granted_disk_mib_s: int
+    """Disk at the rate of its class: mebibytes × seconds."""
+    granted_memory_mib_s: int
+    """Memory at the rate of its class: mebibytes × seconds."""
+    key: str
+    """The queue, user or job."""
+
+
+class UserBody(TypedDict):
+    """What is set of a user. What is absent stays as it is."""
+    disabled: NotRequired[bool | None]
+    """Nothing of theirs opens anything."""
+    rate: NotRequired[int | None]
+    """Requests a second they may send; 0: the pool's default."""
+
+
+class UserView(TypedDict):
+    """A user."""
+    created_ms: int
+    """When they were added."""
+    disabled: bool
+    """Nothing of theirs opens anything."""
+    name: str
+    """The name on jobs and in the audit log."""
+    origin: str
+    """`local`, or the identity provider they come from."""
+    password: bool
+    """Whether a password lets them in."""
+    rate: NotRequired[int | None]
+    """Requests a second they may send; absent: the pool's default."""
+    roles: dict[str, Role]
+    """Roles by project; the empty path is the pool."""
+
+
+class Version(TypedDict):
+    """Which program answers."""
+    api: list[str]
+    """Versions of the API it speaks."""
+    pid: int
+    """Its process."""
+    started_ms: int
+    """When this server started."""
+    version: str
+    """Version of the program."""
+
+
+class WhatIfView(TypedDict):
+    """One change that would help."""
+    change: str
+    """The change, in words."""
+    start_ms: NotRequired[int | None]
+    """When it would start then, when known."""
+
+
+class WhoView(TypedDict):
+    """Whom the token of a request stands for."""
+    admin: bool
+    """Whether they may administer the pool."""
+    roles: NotRequired[dict[str, Role]]
+    """The roles that count with this token, by project; the empty path is the pool."""
+    user: str
+    """The user."""
+
+
+class WhyView(TypedDict):
+    """Why a gang is where it is."""
+    ahead: list[str]
+    """Who is right before it, nearest first."""
+    asked: Amounts
+    """What each task asks for."""
+    funnel: list[FunnelStep]
+    """How many of them each constraint removed, in the order tried."""
+    gang: str
+    """Which gang."""
+    infeasible: bool
+    """Whether waiting cannot help: nothing that comes free would ever be enough."""
+    needed: int
+    """Tasks it needs at least."""
+    nodes: int
+    """Nodes in the pool."""
+    passed_by: NotRequired[list[PassedView]]
+    """Gangs that came later and have a place already, and why."""
+    past: NotRequired[list[PastView]]
+    """What was decided about it before, oldest first; at most sixteen."""
+    placeable: int
+    """Tasks of it that could be placed now."""
+    position: int
+    """Its place in line from 1; 0 when placed."""
+    predicted_earliest_ms: NotRequired[int | None]
+    """The earliest and latest moment at which it starts, if this forecast errs as eight of ten did before; absent while
+    fewer than ten were compared."""
+    predicted_latest_ms: NotRequired[int | None]
+    """See `predicted_earliest_ms`."""
+    predicted_start_ms: NotRequired[int | None]
+    """When it is predicted to start."""
+    reason: NotRequired[dict[str, Any]]
+    """The typed reason as `pond_core::plan::HoldReason` writes it: a word, or an object with one key."""
+    sentence: str
+    """One sentence with arithmetic and advice."""
+    verdict: str
+    """`placed`, `waiting`, `needs_you`, `needs_admin` or `over`."""
+    what_ifs: list[WhatIfView]
+    """Changes that would help, best first."""

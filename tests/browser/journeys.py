@@ -171,7 +171,7 @@ def errand_an_administrator_sets_a_limit_and_lifts_it(world):
     form = page.locator("#queue-form")
     form.get_by_label("Path").fill("students")
     form.locator("[name=limit_cpu]").fill("0.1")
-    form.get_by_role("button").click()
+    form.get_by_role("button", name="Make the queue").click()
     expect(page.get_by_test_id("queues")).to_contain_text("students")
     pond("stop", "--now", str(world.holder))
     pond("wait", str(world.waiter))
@@ -183,7 +183,11 @@ def errand_an_administrator_sets_a_limit_and_lifts_it(world):
     expect(page.get_by_test_id("reason")).to_contain_text("CPU limit")
     page = world.open("/admin?queue=students")
     page.locator("[name=limit_cpu]").fill("1")
-    page.locator("#queue-form").get_by_role("button").click()
+    page.get_by_test_id("try-queue").click()
+    expect(page.get_by_test_id("trial")).to_contain_text("homework-2")
+    assert state(second) == "waiting", "a trial changes nothing"
+    page.locator("[name=limit_cpu]").fill("1")
+    page.get_by_role("button", name="Change the queue").click()
     await_state(second, "running")
     pond("stop", "--now", str(first), str(second))
 

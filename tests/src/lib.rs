@@ -8,6 +8,7 @@
 #![expect(clippy::print_stdout, reason = "what is skipped is said where the test runs")]
 
 pub mod api;
+pub mod browser;
 pub mod pool;
 pub mod python;
 pub mod transcript;

@@ -1,23 +1,17 @@
 //! Errands of people in the web page: `tests/browser/journeys.py` in Chromium, against a real pool.
 
-use pond_e2e::{Pool, is_root, python, skip, transcript::root};
-use std::path::{Path, PathBuf};
+use pond_e2e::browser::{CHROMIUM, python};
+use pond_e2e::{Pool, is_root, skip, transcript::root};
+use std::path::Path;
 
 const TEST: &str = "the web page in a browser";
-
-/// A Python with what the errands need; or why there is none.
-fn python() -> Result<PathBuf, String> {
-    let wanted = root().join("tests/browser/requirements.txt");
-    let list = std::fs::read_to_string(&wanted).expect("the list of packages");
-    python::environment("browser", &["-r", &wanted.to_string_lossy()], &list)
-}
 
 #[test]
 fn people_run_their_errands_in_a_browser() {
     if !is_root() {
         return skip(TEST, "containers with limits need root");
     }
-    let chromium = Path::new("/usr/bin/chromium");
+    let chromium = Path::new(CHROMIUM);
     if !chromium.is_file() {
         return skip(TEST, "there is no chromium (Debian package chromium)");
     }

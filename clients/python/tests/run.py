@@ -4,6 +4,7 @@ import asyncio
 import inspect
 
 from millpond import AsyncPond, Pond, Problem
+from millpond._job import _table
 
 SMALL = {"cpu": 0.1, "memory": "32MB", "disk": "10MB"}
 
@@ -12,16 +13,17 @@ def a_job_runs_and_is_followed(pond):
     job = pond.run("for n in 1 2 3; do echo line $n; done", name="lines", resources=SMALL)
     detail = job.wait(timeout=60)
     assert (detail["state"], detail["exit_code"], detail["name"]) == ("succeeded", 0, "lines"), detail
-    texts = [line["text"].strip() for line in job.logs(follow=True)]
+    texts = [line["line"].strip() for line in job.logs(follow=True)]
     assert texts[-3:] == ["line 1", "line 2", "line 3"], texts
     assert "lines" in repr(job) and "<table>" in job._repr_html_()
     assert job.id in [one.id for one in pond.jobs(name="lines")]
 
 
 def names_of_others_stay_text_in_a_notebook(pond):
-    job = pond.run(["true"], name="x<script>y", resources=SMALL)
-    job.wait(timeout=60)
-    assert "<script>" not in job._repr_html_()
+    # The pool refuses such a name today; a notebook does not rely on that.
+    detail = pond.run(["true"], name="plain", resources=SMALL).wait(timeout=60)
+    shown = _table({**detail, "name": "x<script>y"}, detail["id"])
+    assert "<script>" not in shown and "x&lt;script&gt;y" in shown, shown
 
 
 def a_refusal_says_what_to_do(pond):
@@ -69,9 +71,9 @@ async def the_same_without_blocking():
         jobs = await asyncio.gather(*(pond.run(["echo", str(n)], resources=SMALL) for n in range(3)))
         details = await asyncio.gather(*(job.wait(timeout=60) for job in jobs))
         assert all(detail["state"] == "succeeded" for detail in details), details
-        texts = [line["text"].strip() async for line in jobs[2].logs()]
+        texts = [line["line"].strip() async for line in jobs[2].logs()]
         assert texts == ["2"], texts
-        assert (await pond.api.pool_status())["nodes"], "there is a node"
+        assert (await pond.api.pool_status())["capacity"]["cpu_milli"] > 0, "there is a node"
 
 
 def main():

@@ -31,5 +31,6 @@ mod testing;
 mod web;
 
 pub use access::{Access, ExecRequest};
+pub use auth::oidc::{GroupRole, Provider, ProviderError};
 pub use pool::inbox::Handle;
 pub use server::{Config, Opened, Resolver, Server, ServerError, TlsFiles, open};

@@ -7,6 +7,7 @@
 
 use crate::access::Access;
 use crate::api::{self, Gate, Inner, STREAMS, Shared};
+use crate::auth::oidc::{Oidc, Provider, ProviderError};
 use crate::auth::people::{People, Session};
 use crate::clock;
 use crate::feed::Feed;
@@ -18,7 +19,7 @@ use crate::pool::tally::Tallies;
 use crate::secrets::Secrets;
 use crate::state::{StateDir, StateError};
 use crate::store::{Archive, Found, Store, StoreError};
-use crate::web::Web;
+use crate::web::{Gateway, Web};
 use pond_core::engine::Settings;
 use pond_core::event::Report;
 use pond_core::ids::UserName;
@@ -64,6 +65,8 @@ pub struct Config {
     pub keep_finished: usize,
     /// Requests a second of a user of whom nothing else is said; five seconds' worth may come at once. Default 100.
     pub user_rate: u32,
+    /// An identity provider that people log in through.
+    pub provider: Option<Provider>,
     /// How long the body of a request may take to come. Default 30 s.
     pub body_time: Duration,
 }
@@ -82,6 +85,7 @@ impl Config {
             settings: Settings { ledger: true, ..Settings::default() },
             keep_finished: 200,
             user_rate: 100,
+            provider: None,
             body_time: Duration::from_secs(30),
         }
     }
@@ -96,6 +100,9 @@ pub enum ServerError {
     /// The database cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The identity provider's file cannot be used.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
     /// TLS cannot be had.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -140,6 +147,7 @@ pub struct Opened {
     secrets: Secrets,
     people: People,
     sessions: Vec<Session>,
+    gateway: Option<Gateway>,
     tls: Option<TlsAcceptor>,
 }
 
@@ -152,6 +160,7 @@ pub fn open(config: Config) -> Result<Opened, ServerError> {
         return Err(ServerError::Plain(config.listen));
     }
     let tls = config.tls.as_ref().map(|files| http::tls(&files.certificate, &files.key)).transpose()?;
+    let gateway = config.provider.clone().map(Oidc::new).transpose()?.map(Gateway::new);
     let state = StateDir::lock(&config.state_dir)?;
     let store = Store::open(state.path())?;
     let mut found = store.found()?;
@@ -160,7 +169,7 @@ pub fn open(config: Config) -> Result<Opened, ServerError> {
     let secrets = Secrets::new(&key, std::mem::take(&mut found.secrets));
     let sessions = std::mem::take(&mut found.people.sessions);
     let people = People::new(&token, config.user.clone(), std::mem::take(&mut found.people));
-    Ok(Opened { config, state, store, found, secrets, people, sessions, tls })
+    Ok(Opened { config, state, store, found, secrets, people, sessions, gateway, tls })
 }
 
 impl Opened {
@@ -204,9 +213,12 @@ impl Opened {
             },
         );
         let (stop, stopped) = watch::channel(false);
+        // Where the provider sends browsers back to is a name of ours.
+        let mut hosts = self.config.hosts;
+        hosts.extend(self.config.provider.as_ref().map(Provider::host));
         let shared: Shared = Arc::new(Inner {
             gate: Gate {
-                hosts: self.config.hosts,
+                hosts,
                 people: self.people,
                 user_rate: self.config.user_rate,
                 pace: Default::default(),
@@ -221,7 +233,7 @@ impl Opened {
             tallies,
             streams: Arc::new(Semaphore::new(STREAMS)),
             sessions: Mutex::default(),
-            web: Web::new(self.config.tls.is_some(), self.sessions),
+            web: Web::new(self.config.tls.is_some(), self.sessions, self.gateway),
             stop: stopped.clone(),
             started_ms: clock::wall_ms(),
         });

@@ -6,7 +6,7 @@
 
 #![expect(clippy::print_stdout, reason = "child processes talk to the test through it")]
 
-use pond_share::{Charge, GRANULE, Member, Owner, Terms};
+use pond_share::{Charge, GRANULE, Member, Owner, OwnerError, Terms};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -242,14 +242,21 @@ fn a_share_below_its_use_gives_nothing_more_and_takes_nothing_away() {
 fn a_ledger_of_nonsense_is_read_without_harm() {
     let place = place();
     let ledger = place.share.with_extension("ledger");
-    let length = std::fs::metadata(&ledger).expect("there").len();
+    let kept = std::fs::read(&ledger).expect("there");
+    let (length, head) = (kept.len() as u64, &kept[..16]);
     let mut chance = Chance(7);
     for length in [0, 1, 9, 80, length - 1, length] {
         let bytes: Vec<u8> = (0..length).map(|_| chance.below(256) as u8).collect();
+        std::fs::write(&ledger, &bytes).expect("written");
+        let said = place.owner.usage();
+        assert!(matches!(said, Err(OwnerError::Unknown { .. })), "{said:?}");
+        // the right head, and nonsense behind it
+        let bytes: Vec<u8> = head.iter().copied().chain(bytes.into_iter().skip(head.len())).collect();
         std::fs::write(&ledger, bytes).expect("written");
         let said = place.owner.usage().expect("read");
         assert_eq!((said.memory, said.processes), (0, 0), "nobody holds a lock");
     }
+    std::fs::write(&ledger, "nonsense").expect("written");
     assert!(Member::join(&place.share).is_err());
     let again = Owner::open(&place.share).expect("the terms are the node's");
     assert_eq!(again.terms(), Terms { device: 0, memory: LIMIT, thousandths: 1000 });

@@ -126,6 +126,22 @@ class Api:
         """What would happen to a job if it were submitted now."""
         return cast("t.Preview", self._ask("POST", "/api/v1/plan", query={"file": file, "dir": dir}, body=body))
 
+    def queues_try_queue(self, path: str, body: t.QueueBody) -> t.QueueTrial:
+        """What would happen if a queue were set like this: who would be evicted, held back, started. Changes nothing."""
+        return cast("t.QueueTrial", self._ask("POST", f"/api/v1/plan/queues/{_part(path)}", body=body))
+
+    def money_prices(self, *, all: bool | None = None) -> t.PricesView:
+        """What things cost."""
+        return cast("t.PricesView", self._ask("GET", "/api/v1/prices", query={"all": all}))
+
+    def money_set_prices(self, body: t.PricesBody) -> t.PricesView:
+        """Add prices to the sheet, all of them or none. What was charged before stays as it is."""
+        return cast("t.PricesView", self._ask("POST", "/api/v1/prices", body=body))
+
+    def money_end_price(self, id: int) -> None:
+        """End a price now; one that has not begun is forgotten."""
+        return cast("None", self._ask("DELETE", f"/api/v1/prices/{_part(id)}"))
+
     def people_projects(self) -> list[t.ProjectView]:
         """The projects that the caller sees, with who has a role there."""
         return cast("list[t.ProjectView]", self._ask("GET", "/api/v1/projects"))
@@ -337,6 +353,22 @@ class AsyncApi:
     def jobs_plan(self, body: dict[str, Any], *, file: str | None = None, dir: str | None = None) -> Awaitable[t.Preview]:
         """What would happen to a job if it were submitted now."""
         return cast("Awaitable[t.Preview]", self._ask("POST", "/api/v1/plan", query={"file": file, "dir": dir}, body=body))
+
+    def queues_try_queue(self, path: str, body: t.QueueBody) -> Awaitable[t.QueueTrial]:
+        """What would happen if a queue were set like this: who would be evicted, held back, started. Changes nothing."""
+        return cast("Awaitable[t.QueueTrial]", self._ask("POST", f"/api/v1/plan/queues/{_part(path)}", body=body))
+
+    def money_prices(self, *, all: bool | None = None) -> Awaitable[t.PricesView]:
+        """What things cost."""
+        return cast("Awaitable[t.PricesView]", self._ask("GET", "/api/v1/prices", query={"all": all}))
+
+    def money_set_prices(self, body: t.PricesBody) -> Awaitable[t.PricesView]:
+        """Add prices to the sheet, all of them or none. What was charged before stays as it is."""
+        return cast("Awaitable[t.PricesView]", self._ask("POST", "/api/v1/prices", body=body))
+
+    def money_end_price(self, id: int) -> Awaitable[None]:
+        """End a price now; one that has not begun is forgotten."""
+        return cast("Awaitable[None]", self._ask("DELETE", f"/api/v1/prices/{_part(id)}"))
 
     def people_projects(self) -> Awaitable[list[t.ProjectView]]:
         """The projects that the caller sees, with who has a role there."""

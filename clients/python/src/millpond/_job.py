@@ -72,7 +72,7 @@ class Job:
 
     def logs(self, **query: Any) -> Iterator[t.LogLine]:
         """Its output; `follow=True` stays until it is over, `tail=10`, `rank=0`, `attempt=2`."""
-        return self._pond._lines(f"/api/v1/jobs/{self.id}/logs", query)
+        return self._pond._lines(f"/api/v1/jobs/{self.id}/logs", {"json": True, **query})
 
     def stop(self, *, now: bool = False) -> t.JobSummary:
         """Ends it: signal, grace, kill; or at once."""
@@ -120,7 +120,7 @@ class AsyncJob:
 
     def logs(self, **query: Any) -> AsyncIterator[t.LogLine]:
         """Its output; `follow=True` stays until it is over, `tail=10`, `rank=0`, `attempt=2`."""
-        return self._pond._lines(f"/api/v1/jobs/{self.id}/logs", query)
+        return self._pond._lines(f"/api/v1/jobs/{self.id}/logs", {"json": True, **query})
 
     async def stop(self, *, now: bool = False) -> t.JobSummary:
         """Ends it: signal, grace, kill; or at once."""

@@ -16,6 +16,9 @@ BudgetStop = Literal['never', 'hold', 'end']
 Class = Literal['spare', 'standard', 'critical']
 """What the pool promises."""
 
+Effected = Literal['evicted', 'shrinks', 'freezes', 'held_back', 'never', 'waits', 'starts', 'grows', 'thaws']
+"""What a change of a queue would do to a job's element."""
+
 JobKind = Literal['task', 'env']
 """What sort of job."""
 
@@ -35,6 +38,24 @@ class ActionBody(TypedDict):
     """`stop`: skip the signal and the grace."""
     release: NotRequired[bool]
     """`pause`: stop it and give everything back, keeping its files, instead of freezing it in place."""
+
+
+class Affected(TypedDict):
+    """An element of a job that a change of a queue would affect. Of jobs that the caller may not see only the number is told."""
+    element: str
+    """The element."""
+    job: int
+    """The job."""
+    name: NotRequired[str | None]
+    """The job's name."""
+    queue: NotRequired[str | None]
+    """Its queue."""
+    reason: NotRequired[str | None]
+    """Why, in a few words."""
+    user: NotRequired[str | None]
+    """Who submitted it."""
+    what: Effected
+    """What would happen to it."""
 
 
 class Amounts(TypedDict):
@@ -174,7 +195,7 @@ class DeviceAsk(TypedDict):
     memory_bytes: int
     """Share of memory on each; 0: all of it."""
     mode: str
-    """`exclusive`, `space` or `time`."""
+    """`exclusive`, `space`, `time`, or `advisory`: a share that nobody keeps."""
     model: NotRequired[str | None]
     """The model asked for; absent: any."""
 
@@ -195,14 +216,36 @@ class DeviceResize(TypedDict):
     """Its part of what others leave, against theirs."""
 
 
+class DeviceUseView(TypedDict):
+    """Use of a share of a device."""
+    allowed_thousandths: int
+    """The part of its time it may use now: what was promised, and what others leave."""
+    busy_ms: int
+    """Time of the device used since the task's start."""
+    delivered_thousandths: int
+    """The part of its time that was used, over the last minute at most."""
+    launches: int
+    """Launches."""
+    memory_bytes: int
+    """Memory held."""
+    refused: int
+    """Allocations that were refused because the share was full."""
+    throttled_ms: int
+    """Time that launches were held back, added up over threads."""
+
+
 class DeviceView(TypedDict):
     """A device."""
     device: int
     """Ordinal on its node."""
+    free: NotRequired[list[FreeSize]]
+    """What it can give right now."""
     free_compute_thousandths: int
     """Compute not granted."""
     free_memory_bytes: int
     """Memory not granted."""
+    health: NotRequired[str]
+    """`healthy`, `suspect`, `sick`, `draining` (sick, with tasks on it), `back` (well again, and proving it)."""
     healthy: bool
     """Whether it may be granted."""
     holders: list[HolderView]
@@ -217,6 +260,8 @@ class DeviceView(TypedDict):
     """Ways it can be divided."""
     node: str
     """The node it is on."""
+    shared_as: NotRequired[str | None]
+    """How those who are on it share it; absent: nobody is."""
     uuid: str
     """The driver's lasting name."""
 
@@ -275,6 +320,16 @@ class ForecastView(TypedDict):
     """Of these, gangs that wait still."""
 
 
+class FreeSize(TypedDict):
+    """The largest piece of a device that can be granted right now in one way."""
+    compute_thousandths: int
+    """Its time."""
+    memory_bytes: int
+    """Its memory."""
+    mode: str
+    """`exclusive`, `space`, `time`, `advisory`."""
+
+
 class FunnelStep(TypedDict):
     """One constraint of the funnel."""
     constraint: str
@@ -309,6 +364,9 @@ class GrantView(TypedDict):
     """Ordinal on its node."""
     memory_bytes: int
     """Share of its memory."""
+    mode: NotRequired[str | None]
+    """`exclusive`, `space`, `time`, or `advisory`: a share that nobody keeps."""
+    use_now: NotRequired[None | DeviceUseView]
 
 
 class Health(TypedDict):
@@ -474,12 +532,14 @@ class NewToken(TokenView):
 
 
 class NodeUsage(TypedDict):
-    """One node's CPU since it joined. `capacity = granted + idle + planned + down`, `granted = used_within + waste`,
+    """One node's CPU, or one device's time, since it joined. `capacity = granted + idle + planned + down`, `granted = used_within + waste`,
     `used = used_within + burst`: exactly."""
     burst: int
     """Used beyond what was granted."""
     capacity: int
     """All of it."""
+    device: NotRequired[int | None]
+    """Ordinal of the device; absent: CPU."""
     down: int
     """Free, and could not have been granted."""
     granted: int
@@ -646,7 +706,7 @@ class PricesBody(TypedDict):
 class PricesView(TypedDict):
     """The price sheet."""
     currency: str
-    """Three letters; `XXX` while none was set."""
+    """Three letters; those of ISO 4217 for no currency while none was set."""
     prices: list[PriceView]
     """In the order in which they were set."""
 
@@ -698,6 +758,22 @@ class QueueBody(TypedDict):
     """Whether its shares of devices may use memory beyond what they are guaranteed."""
     weight: NotRequired[int]
     """Its part of what is above all guarantees, at least 1."""
+
+
+class QueueTrial(TypedDict):
+    """What a change of a queue would do, by the next plan."""
+    affected: list[Affected]
+    """Who is affected, the worst first, at most 200."""
+    after: QueueBody
+    """What would be set."""
+    before: NotRequired[None | QueueBody]
+    more: int
+    """More that are not listed."""
+    over: list[str]
+    """In what it would hold more than its limit: `cpu`, `memory`, `disk`, `running`, `gpu`, ... What runs stays; nothing
+    more of it starts."""
+    path: str
+    """Which queue."""
 
 
 class QueueView(TypedDict):
@@ -905,6 +981,9 @@ class UsageReport(TypedDict):
     """The meter."""
     at_ms: int
     """The moment the meter stands at."""
+    devices: NotRequired[list[NodeUsage]]
+    """Time of each device, in thousandths of it × milliseconds. Of those that nobody measures all that was granted to
+    tasks that ran counts as used."""
     nodes: list[NodeUsage]
     """CPU of each node, in thousandths of a core × milliseconds."""
     rows: list[UsageRow]
@@ -915,6 +994,8 @@ class UsageRow(TypedDict):
     """What one queue, user or job is charged for. Amounts times time, in the units of each name."""
     burst_cpu_milli_ms: int
     """CPU at the rate of `spare`, used above what was granted: thousandths of a core × milliseconds."""
+    burst_device_thousandths_ms: NotRequired[int]
+    """Of devices, what was used of shares beyond what was granted, and all that `spare` used: at the rate of `spare`."""
     credited_cpu_milli_ms: int
     """CPU of these, given back because the pool lost the work: thousandths of a core × milliseconds."""
     granted_cpu_milli_ms: int

@@ -19,6 +19,9 @@ pub struct UpArgs {
     /// Its private key (PEM)
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub key: Option<PathBuf>,
+    /// Identity provider that people log in through: a TOML file, see docs/people.md
+    #[arg(long, value_name = "FILE")]
+    pub oidc: Option<PathBuf>,
     /// Name of this node; default: the host's name
     #[arg(long, value_name = "NAME")]
     pub node_name: Option<String>,
@@ -115,6 +118,9 @@ pub enum QueueVerb {
         /// What to set.
         #[command(flatten)]
         flags: Box<QueueFlags>,
+        /// Show who would be affected, and do nothing
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Remove an empty queue
     Rm {

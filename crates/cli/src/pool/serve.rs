@@ -14,7 +14,7 @@ use pond_core::ids::{NodeName, UserName};
 use pond_core::model::Resources;
 use pond_core::units::{Bytes, MilliCpu};
 use pond_node::agent::{self, Agent};
-use pond_server::{Config, ServerError, TlsFiles};
+use pond_server::{Config, Provider, ServerError, TlsFiles};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::path::Path;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub(super) fn serve(ctx: &Ctx, args: &UpArgs) -> Done {
     let mut signals =
         Signals::catch(&[SIGINT, SIGTERM, SIGHUP]).map_err(|why| CliError::io("catching signals", why))?;
     let dir = state_dir(&ctx.globals);
-    let opened = pond_server::open(config(&dir, args)).map_err(|why| failed(&why))?;
+    let opened = pond_server::open(config(&dir, args)?).map_err(|why| failed(&why))?;
     let (send, reports) = mpsc::channel();
     let agent = Agent::open(
         agent::Config {
@@ -80,7 +80,7 @@ fn failed(why: &ServerError) -> CliError {
     CliError::Pool { what: why.to_string(), next: None }
 }
 
-fn config(dir: &Path, args: &UpArgs) -> Config {
+fn config(dir: &Path, args: &UpArgs) -> Result<Config, CliError> {
     let mut config = Config::new(dir);
     if let Some(listen) = args.listen {
         config.listen = listen;
@@ -89,7 +89,9 @@ fn config(dir: &Path, args: &UpArgs) -> Config {
         args.cert.clone().zip(args.key.clone()).map(|(certificate, key)| TlsFiles { certificate, key });
     config.user = UserName::from(user_name());
     config.hosts = vec![host_name()];
-    config
+    let provider = args.oidc.as_deref().map(Provider::read).transpose();
+    config.provider = provider.map_err(|why| failed(&why.into()))?;
+    Ok(config)
 }
 
 /// What the machine keeps for itself.

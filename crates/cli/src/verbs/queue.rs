@@ -8,7 +8,7 @@ use crate::error::{CliError, Done, codes};
 use crate::out::{Column, Table};
 use crate::watch::watched;
 use pond_core::units::{Bytes, MilliCpu, Thousandths};
-use pond_server::api::types::{QueueAmounts, QueueBody, QueueView};
+use pond_server::api::types::{Effected, QueueAmounts, QueueBody, QueueTrial, QueueView};
 
 /// `pond queue ...`.
 ///
@@ -22,8 +22,12 @@ pub fn queue(ctx: &Ctx, verb: &QueueVerb) -> Done {
             if ctx.out.format.is_data() { ctx.out.value(&queues) } else { ctx.out.table(&table(&queues)) }
         }),
         QueueVerb::Show { queue } => shown(ctx, &client.get(&path(queue), &())?),
-        QueueVerb::Set { queue, flags } => {
+        QueueVerb::Set { queue, flags, dry_run } => {
             let body = changed(existing(&client, queue)?, flags)?;
+            if *dry_run {
+                let trial: QueueTrial = client.post(&format!("/plan{}", path(queue)), &body)?;
+                return tried(ctx, &trial);
+            }
             shown(ctx, &client.put(&path(queue), &body)?)
         }
         QueueVerb::Rm { queue } => {
@@ -84,6 +88,60 @@ fn set(amounts: &mut QueueAmounts, texts: &[String]) -> Result<(), CliError> {
         }
     }
     Ok(())
+}
+
+/// What a change would do.
+fn tried(ctx: &Ctx, trial: &QueueTrial) -> Done {
+    if ctx.out.format.is_data() {
+        ctx.out.value(trial)?;
+        return Ok(codes::OK);
+    }
+    if !trial.over.is_empty() {
+        let what = trial.over.join(", ");
+        ctx.out.line(&format!("{} would hold more {what} than its limit: what runs stays", trial.path))?;
+    }
+    if trial.affected.is_empty() {
+        ctx.out.line("nobody is affected by the next plan")?;
+    } else {
+        let mut table = Table::new(vec![
+            Column::left("ELEMENT"),
+            Column::left("NAME"),
+            Column::left("USER"),
+            Column::left("QUEUE"),
+            Column::left("WOULD"),
+            Column::left("WHY"),
+        ]);
+        for it in &trial.affected {
+            table.row(vec![
+                (&it.element).into(),
+                it.name.as_ref().into(),
+                it.user.as_ref().into(),
+                it.queue.as_ref().into(),
+                would(it.what).into(),
+                it.reason.as_ref().into(),
+            ]);
+        }
+        ctx.out.table(&table)?;
+    }
+    if trial.more > 0 {
+        ctx.out.line(&format!("and {} more", trial.more))?;
+    }
+    ctx.out.note("nothing was changed");
+    Ok(codes::OK)
+}
+
+const fn would(what: Effected) -> &'static str {
+    match what {
+        Effected::Evicted => "be evicted",
+        Effected::Shrinks => "give ranks back",
+        Effected::Freezes => "be frozen",
+        Effected::HeldBack => "not start now",
+        Effected::Never => "never start",
+        Effected::Waits => "wait",
+        Effected::Starts => "start",
+        Effected::Grows => "get more ranks",
+        Effected::Thaws => "run again",
+    }
 }
 
 fn shown(ctx: &Ctx, view: &QueueView) -> Done {

@@ -144,35 +144,41 @@ impl Page {
     }
 
     fn table(&self, from: usize, rows: usize) -> Table {
-        let mut table = Table::new(vec![
+        // Shares take room only where there are any.
+        let devices = self.lines.iter().any(|line| line.devices.iter().any(|share| share.use_now.is_some()));
+        let mut columns = vec![
             Column::left("TASK"),
             Column::left("STATE"),
             Column::right("CPU"),
             Column::right("MEMORY"),
-            Column::right("DEVICE"),
-            Column::right("DEVICE MEMORY"),
-            Column::right("HELD BACK"),
             Column::right("PIDS"),
             Column::right("TIME"),
             Column::left("USER"),
             Column::left("NODE"),
             Column::left("NAME"),
-        ]);
+        ];
+        if devices {
+            let more = ["DEVICE", "DEVICE MEMORY", "HELD BACK"].map(Column::right);
+            columns.splice(4..4, more);
+        }
+        let mut table = Table::new(columns);
         for line in self.lines.iter().skip(from).take(rows) {
-            table.row(vec![
+            let mut cells: Vec<Cell> = vec![
                 (&line.task).into(),
                 Cell::styled(state_style(line.state), line.state.as_str()),
                 format!("{}/{}", MilliCpu(line.used.cpu_milli), MilliCpu(line.cpu_limit)).into(),
                 format!("{}/{}", Bytes(line.used.memory_bytes), Bytes(line.memory_limit)).into(),
-                shares(&line.devices, time).into(),
-                shares(&line.devices, memory).into(),
-                shares(&line.devices, held_back).into(),
                 line.used.pids.into(),
                 span_between(line.started_ms, None).into(),
                 (&line.user).into(),
                 (&line.node).into(),
                 (&line.name).into(),
-            ]);
+            ];
+            if devices {
+                let more = [time, memory, held_back].map(|word| shares(&line.devices, word).into());
+                cells.splice(4..4, more);
+            }
+            table.row(cells);
         }
         table
     }

@@ -41,7 +41,7 @@ fn print(ctx: &Ctx, title: &'static str, report: &UsageReport) -> Result<(), Cli
         Column::right("MEMORY GIB-H"),
         Column::right("DISK GIB-H"),
         Column::right("DEVICE-H"),
-        Column::right("BURST"),
+        Column::right("DEVICE BURST"),
     ]);
     for row in &report.rows {
         let gib_hours = |mib_s: u64| {

@@ -248,6 +248,13 @@ fn mount_dev(shm: u64, granted: &[Granted]) -> Result<()> {
         rustix::fs::mknodat(CWD, &path, FileType::CharacterDevice, all, number).step("make", &path)?;
     }
     for device in granted {
+        // Those that every container has may be granted too.
+        let is_it = |known: fs::Metadata| {
+            FileType::from_raw_mode(known.mode()) == device.kind && known.rdev() == device.device
+        };
+        if fs::symlink_metadata(&device.path).is_ok_and(is_it) {
+            continue;
+        }
         if let Some(dir) = device.path.parent() {
             fs::create_dir_all(dir).step("make", dir)?;
         }

@@ -24,6 +24,7 @@
 //! | GET `devices` | | list of [`types::DeviceView`] |
 //! | GET `queues` | | list of [`types::QueueView`] |
 //! | GET, PUT, DELETE `queues/{path}` | [`types::QueueBody`] | [`types::QueueView`]; 204 |
+//! | POST `plan/queues/{path}` | [`types::QueueBody`] | [`types::QueueTrial`] |
 //! | GET `scheduler` | | [`types::SchedulerView`] |
 //! | GET `usage` | [`types::UsageQuery`] | [`types::UsageReport`] |
 //! | GET, POST `prices` | [`types::PricesQuery`], [`types::PricesBody`] | [`types::PricesView`] |
@@ -269,6 +270,7 @@ fn pool_routes(doors: Doors) -> Doors {
         .get("/api/v1/queues/{*path}", see, pool::queue)
         .put("/api/v1/queues/{*path}", shape, pool::set_queue)
         .delete("/api/v1/queues/{*path}", shape, pool::remove_queue)
+        .post("/api/v1/plan/queues/{*path}", shape, pool::try_queue)
         .get("/api/v1/scheduler", see, pool::scheduler)
         .get("/api/v1/usage", see, usage::usage)
         .get("/api/v1/prices", see, money::prices)
@@ -372,7 +374,9 @@ fn limit(asked: Option<u32>) -> Result<u32, Problem> {
 }
 
 /// Runs what may block away from the async threads.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|_panic| Problem::internal("reading made the server stumble"))
 }

@@ -15,7 +15,7 @@ use utoipa::{Modify, OpenApi};
         jobs::resize, jobs::remove, jobs::why, jobs::samples, output::logs, events::of_job, events::list,
         sessions::exec, sessions::attach, sessions::forward, sessions::copy_out, sessions::copy_in,
         pool::status, pool::scheduler, pool::nodes, pool::node, pool::drain, pool::resume, pool::label, pool::devices,
-        pool::queues, pool::queue, pool::set_queue, pool::remove_queue, usage::usage,
+        pool::queues, pool::queue, pool::set_queue, pool::remove_queue, pool::try_queue, usage::usage,
         money::prices, money::set_prices, money::end_price, money::budgets, money::set_budget, money::remove_budget,
         money::bill, money::ledger,
         keys::secrets, keys::secret, keys::set_secret, keys::remove_secret,

@@ -4,11 +4,12 @@ use super::Shared;
 use super::extract::{Body1, Name, short};
 use super::guard::Caller;
 use super::types::{
-    DeviceView, Health, LabelBody, NodeView, Problem, QueueBody, QueueView, SchedulerView, ShutdownBody,
-    StatusView, Version, WhoView,
+    DeviceView, Health, LabelBody, NodeView, Problem, QueueBody, QueueTrial, QueueView, SchedulerView,
+    ShutdownBody, StatusView, Version, WhoView,
 };
 use crate::auth::rights::{Grants, Place, Principal, Right, above};
 use crate::pool::inbox::{Conditions, Sight};
+use crate::pool::trial;
 use crate::pool::view::machine as view;
 use axum::Json;
 use axum::extract::State as Extract;
@@ -230,6 +231,22 @@ pub async fn set_queue(
     let spec = view::queue_spec(&path, &body).map_err(|kind| no_such_kind(&kind).at("device_thousandths"))?;
     shared.handle.ask(caller.actor(), Request::SetQueue(spec), None).await?;
     find_queue(&shared, path).await.map(Json)
+}
+
+/// What would happen if a queue were set like this: who would be evicted, held back, started. Changes nothing.
+#[utoipa::path(post, path = "/api/v1/plan/queues/{path}", tag = "queues", params(("path" = String, Path)),
+    request_body = QueueBody, responses((status = 200, body = QueueTrial)))]
+pub async fn try_queue(
+    Extract(shared): Extract<Shared>,
+    caller: Caller,
+    Name(path): Name,
+    Body1(body): Body1<QueueBody>,
+) -> Result<Json<QueueTrial>, Problem> {
+    caller.must(Right::Shape, Place::Queue(above(&path)))?;
+    let spec = view::queue_spec(&path, &body).map_err(|kind| no_such_kind(&kind).at("device_thousandths"))?;
+    let actor = caller.actor();
+    let tried = shared.handle.look(move |sight| trial::queue(sight, &caller.principal, &actor, spec)).await?;
+    tried.map(Json).map_err(|refusal| super::refused(&refusal))
 }
 
 /// Remove an empty queue.

@@ -826,6 +826,72 @@ pub struct QueueView {
     pub history: u64,
 }
 
+/// What a change of a queue would do to a job's element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Effected {
+    /// It is evicted and waits again.
+    Evicted,
+    /// It gives ranks back.
+    Shrinks,
+    /// It is frozen in place.
+    Freezes,
+    /// It would start now, and does not.
+    HeldBack,
+    /// It can never start as the queue would be.
+    Never,
+    /// It waits, for another reason than before.
+    Waits,
+    /// It starts now.
+    Starts,
+    /// It gets more ranks.
+    Grows,
+    /// It runs again.
+    Thaws,
+}
+
+/// An element of a job that a change of a queue would affect. Of jobs that the caller may not see only the number is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Affected {
+    /// What would happen to it.
+    pub what: Effected,
+    /// The job.
+    pub job: u64,
+    /// The element.
+    pub element: String,
+    /// The job's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Who submitted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Its queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
+    /// Why, in a few words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What a change of a queue would do, by the next plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct QueueTrial {
+    /// Which queue.
+    pub path: String,
+    /// What is set now; absent: there is no such queue yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<QueueBody>,
+    /// What would be set.
+    pub after: QueueBody,
+    /// In what it would hold more than its limit: `cpu`, `memory`, `disk`, `running`, `gpu`, ... What runs stays; nothing
+    /// more of it starts.
+    pub over: Vec<String>,
+    /// Who is affected, the worst first, at most 200.
+    pub affected: Vec<Affected>,
+    /// More that are not listed.
+    pub more: u64,
+}
+
 /// A secret's name; values are never given back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SecretView {

@@ -5,11 +5,13 @@
 //! | [`rights`] | what a role allows, decided here alone |
 //! | [`people`] | users, roles and tokens as they are |
 //! | [`password`] | argon2 |
+//! | [`oidc`] | identity providers |
 //! | [`tries`] | waiting after wrong passwords and tokens |
 //! | [`pace`] | how many requests a user may send |
 //!
 //! Secrets of tokens and sessions are random and kept only as SHA-256.
 
+pub mod oidc;
 pub mod pace;
 pub mod password;
 pub mod people;

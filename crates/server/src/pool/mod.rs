@@ -10,4 +10,5 @@ pub mod start;
 pub mod tally;
 pub mod telling;
 pub mod trail;
+pub mod trial;
 pub mod view;

@@ -5,8 +5,8 @@ use super::session::Visitor;
 use super::{Oops, Page, Shell, assets, render, show};
 use crate::api::extract::{Body1, Name};
 use crate::api::types::{
-    EventQuery, EventView, NewToken, PasswordBody, Problem, ProjectView, QueueAmounts, QueueBody, QueueView,
-    RoleBody, SecretView, TokenBody, TokenView, UserBody, UserView,
+    Effected, EventQuery, EventView, NewToken, PasswordBody, Problem, ProjectView, QueueAmounts, QueueBody,
+    QueueTrial, QueueView, RoleBody, SecretView, TokenBody, TokenView, UserBody, UserView,
 };
 use crate::api::{Shared, events, keys, people, pool};
 use crate::auth::rights::{Place, Right, Role, Scope};
@@ -29,7 +29,8 @@ struct AdminPage {
     tokens: Vec<TokenView>,
     made: Option<NewToken>,
     queues: Vec<QueueView>,
-    edited: Option<QueueView>,
+    edited: Option<(String, QueueBody)>,
+    trial: Option<QueueTrial>,
     secrets: Vec<SecretView>,
     wish: Wish,
     audit: Vec<EventView>,
@@ -92,6 +93,21 @@ impl AdminPage {
         &FIELDS
     }
 
+    /// What a change does, for people.
+    const fn deed(what: &Effected) -> &'static str {
+        match what {
+            Effected::Evicted => "is evicted and waits again",
+            Effected::Shrinks => "gives ranks back",
+            Effected::Freezes => "is frozen",
+            Effected::HeldBack => "would start now and does not",
+            Effected::Never => "can never start",
+            Effected::Waits => "waits for another reason",
+            Effected::Starts => "starts",
+            Effected::Grows => "gets more ranks",
+            Effected::Thaws => "runs again",
+        }
+    }
+
     const fn roles() -> [Role; 4] {
         Role::ALL
     }
@@ -106,11 +122,11 @@ impl AdminPage {
 
     /// The settings that the form for queues holds at first.
     fn settings(&self) -> QueueBody {
-        self.edited.as_ref().map(|queue| queue.settings.clone()).unwrap_or_default()
+        self.edited.as_ref().map(|(_, settings)| settings.clone()).unwrap_or_default()
     }
 
     fn path(&self) -> &str {
-        self.edited.as_ref().map_or("", |queue| &queue.path)
+        self.edited.as_ref().map_or("", |(path, _)| path)
     }
 
     /// Amounts of a queue in one line; a dash when there are none.
@@ -172,6 +188,15 @@ impl Wish {
     }
 }
 
+/// What a page shows once, in answer to a form.
+#[derive(Default)]
+struct Once {
+    /// A token with its secret.
+    made: Option<NewToken>,
+    /// What a change of a queue would do.
+    trial: Option<QueueTrial>,
+}
+
 /// The page of administrators.
 pub async fn page(
     Extract(shared): Extract<Shared>,
@@ -179,16 +204,10 @@ pub async fn page(
     here: Uri,
     Query(wish): Query<Wish>,
 ) -> Page {
-    show_page(shared, &visitor, &here, wish, None).await
+    show_page(shared, &visitor, &here, wish, Once::default()).await
 }
 
-async fn show_page(
-    shared: Shared,
-    visitor: &Visitor,
-    here: &Uri,
-    wish: Wish,
-    made: Option<NewToken>,
-) -> Page {
+async fn show_page(shared: Shared, visitor: &Visitor, here: &Uri, wish: Wish, once: Once) -> Page {
     let caller = || visitor.caller.clone();
     caller().must(Right::Operate, Place::Pool)?;
     let state = || Extract(shared.clone());
@@ -200,12 +219,27 @@ async fn show_page(
     let audit = events::page(&shared, &visitor.caller, wish.query()).await?;
     let older = audit.next.map(|until| wish.older(until));
     let audit = audit.events;
-    let edited =
-        wish.queue.as_ref().and_then(|path| queues.iter().find(|queue| queue.path == *path).cloned());
+    let edited = wish.queue.as_ref().and_then(|path| queues.iter().find(|queue| queue.path == *path));
+    let edited = edited.map(|queue| (queue.path.clone(), queue.settings.clone()));
     let mut shell = Shell::new(visitor, "Administration", "admin", here);
-    // The secret is shown once; a refresh would take it away.
-    shell.live = made.is_none();
-    render(&AdminPage { shell, users, projects, tokens, made, queues, edited, secrets, wish, audit, older })
+    // A refresh would take away what is shown once.
+    let Once { made, trial } = once;
+    shell.live = made.is_none() && trial.is_none();
+    let edited = trial.as_ref().map(|trial| (trial.path.clone(), trial.after.clone())).or(edited);
+    render(&AdminPage {
+        shell,
+        users,
+        projects,
+        tokens,
+        made,
+        queues,
+        edited,
+        trial,
+        secrets,
+        wish,
+        audit,
+        older,
+    })
 }
 
 /// Adds a user, or changes one.
@@ -262,7 +296,8 @@ pub async fn make_token(Extract(shared): Extract<Shared>, form: Signed) -> Page 
     let name = name(&fields, "name")?;
     let made =
         keys::set_token(Extract(shared.clone()), visitor.caller.clone(), Name(name), Body1(body)).await?;
-    show_page(shared, &visitor, &Uri::from_static("/admin"), Wish::default(), Some(made.1.0)).await
+    let once = Once { made: Some(made.1.0), ..Once::default() };
+    show_page(shared, &visitor, &Uri::from_static("/admin"), Wish::default(), once).await
 }
 
 fn name(fields: &Fields, field: &str) -> Result<String, Problem> {
@@ -284,18 +319,34 @@ pub async fn remove_token(Extract(shared): Extract<Shared>, form: Signed) -> Res
 /// Makes or changes a queue.
 pub async fn set_queue(Extract(shared): Extract<Shared>, form: Signed) -> Result<Response, Oops> {
     let Signed { visitor, fields } = form;
-    let path = name(&fields, "path")?;
+    let (path, body) = wanted(&fields)?;
+    drop(pool::set_queue(Extract(shared), visitor.caller, Name(path), Body1(body)).await?);
+    Ok(Redirect::to("/admin#queues").into_response())
+}
+
+/// Shows what that would do, and does nothing.
+pub async fn try_queue(Extract(shared): Extract<Shared>, form: Signed) -> Page {
+    let Signed { visitor, fields } = form;
+    let (path, body) = wanted(&fields)?;
+    let tried =
+        pool::try_queue(Extract(shared.clone()), visitor.caller.clone(), Name(path), Body1(body)).await?.0;
+    let once = Once { trial: Some(tried), ..Once::default() };
+    show_page(shared, &visitor, &Uri::from_static("/admin"), Wish::default(), once).await
+}
+
+/// The queue of a form.
+fn wanted(fields: &Fields) -> Result<(String, QueueBody), Problem> {
+    let path = name(fields, "path")?;
     let weight = fields.number("weight")?.unwrap_or(100);
     let weight = u32::try_from(weight).map_err(|_why| bad_field("weight", "is too large"))?;
     let body = QueueBody {
-        guarantee: amounts(&fields, "guarantee")?,
+        guarantee: amounts(fields, "guarantee")?,
         weight,
-        limit: amounts(&fields, "limit")?,
+        limit: amounts(fields, "limit")?,
         borrow: fields.get("borrow") == "on",
         oversubscribe: fields.get("oversubscribe") == "on",
     };
-    drop(pool::set_queue(Extract(shared), visitor.caller, Name(path), Body1(body)).await?);
-    Ok(Redirect::to("/admin#queues").into_response())
+    Ok((path, body))
 }
 
 fn bad_field(field: &str, what: &str) -> Problem {

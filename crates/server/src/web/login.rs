@@ -1,6 +1,7 @@
 //! Logging in by password, by token or by a link that works once, and out.
 
 use super::form::{Fields, Signed};
+use super::provider::Gateway;
 use super::session::Visitor;
 use super::{Oops, Page, assets, render};
 use crate::api::Shared;
@@ -38,12 +39,15 @@ struct LoginPage<'a> {
     problem: Option<Problem>,
     /// Whether anybody has a password.
     passwords: bool,
+    /// What stands on the button of the identity provider, if there is one.
+    provider: Option<&'a str>,
 }
 
 impl<'a> LoginPage<'a> {
-    fn new(shared: &Shared, next: &'a str, code: &'a str, problem: Option<Problem>) -> Self {
+    fn new(shared: &'a Shared, next: &'a str, code: &'a str, problem: Option<Problem>) -> Self {
         let passwords = shared.gate.people.users().iter().any(|(user, _)| user.password.is_some());
-        Self { next, code, problem, passwords }
+        let provider = shared.web.gateway.as_ref().map(Gateway::label);
+        Self { next, code, problem, passwords, provider }
     }
 }
 
@@ -165,7 +169,7 @@ pub async fn leave(
 }
 
 /// A path of this server; anything else becomes its first page.
-fn inside(next: &str) -> &str {
+pub(super) fn inside(next: &str) -> &str {
     let path = next.starts_with('/') && !next.starts_with("//");
     if path && !next.contains(['\\', '\r', '\n', '\t']) { next } else { "/" }
 }

@@ -17,12 +17,14 @@ mod job;
 mod live;
 mod login;
 mod map;
+mod provider;
 mod queue;
 mod scheduler;
 mod session;
 mod show;
 mod usage;
 
+pub use provider::Gateway;
 pub use session::{LINK_LIFE, Web};
 pub use show::stamp;
 
@@ -65,6 +67,7 @@ pub fn routes(doors: Doors) -> Doors {
         .post("/admin/tokens", operate, admin::make_token)
         .post("/admin/tokens/remove", operate, admin::remove_token)
         .post("/admin/queues", Need::Right(Right::Shape), admin::set_queue)
+        .post("/admin/queues/try", Need::Right(Right::Shape), admin::try_queue)
         .post("/admin/queues/remove", Need::Right(Right::Shape), admin::remove_queue)
         .post("/admin/users", operate, admin::set_user)
         .post("/admin/users/password", operate, admin::set_password)
@@ -72,6 +75,8 @@ pub fn routes(doors: Doors) -> Doors {
         .get("/live", see, live::stream)
         .get("/login", Need::Nothing, login::page)
         .post("/login", Need::Nothing, login::enter)
+        .get("/login/provider", Need::Nothing, provider::depart)
+        .get("/login/provider/done", Need::Nothing, provider::arrive)
         .post("/logout", Need::Somebody, login::leave)
         .get("/assets/{name}", Need::Nothing, assets::serve)
 }

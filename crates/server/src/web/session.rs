@@ -4,7 +4,7 @@
 //! and ends when the password changes. What a browser holds is a random name; the server keeps its hash, in memory and in
 //! the database, so that a restart logs nobody out.
 
-use super::cookie_name;
+use super::{Gateway, cookie_name};
 use crate::api::guard::Caller;
 use crate::api::types::Problem;
 use crate::api::{Gate, Shared};
@@ -42,6 +42,8 @@ pub struct Web {
     doors: Mutex<Doors>,
     /// Wrong tokens, codes and passwords.
     pub tries: Tries,
+    /// The way in through an identity provider.
+    pub gateway: Option<Gateway>,
 }
 
 #[derive(Debug, Default)]
@@ -69,11 +71,11 @@ pub struct Visitor {
 impl Web {
     /// Logged in is whoever was.
     #[must_use]
-    pub fn new(tls: bool, sessions: Vec<Session>) -> Self {
+    pub fn new(tls: bool, sessions: Vec<Session>, gateway: Option<Gateway>) -> Self {
         let now = Instant::now();
         let sessions = sessions.into_iter().map(|session| (session.name, (session, now))).collect();
         let doors = Mutex::new(Doors { sessions, links: BTreeMap::new() });
-        Self { tls, doors, tries: Tries::default() }
+        Self { tls, doors, tries: Tries::default(), gateway }
     }
 
     fn doors(&self) -> MutexGuard<'_, Doors> {
@@ -169,8 +171,13 @@ impl Web {
     }
 
     fn set_cookie(&self, headers: &HeaderMap, value: &str, seconds: u64) -> String {
+        self.cookie(&cookie_name(headers), value, seconds)
+    }
+
+    /// A cookie that scripts cannot read.
+    #[must_use]
+    pub fn cookie(&self, name: &str, value: &str, seconds: u64) -> String {
         let secure = if self.tls { "; Secure" } else { "" };
-        let name = cookie_name(headers);
         format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}")
     }
 
@@ -217,7 +224,11 @@ fn unless_read_only(done: Result<(), Problem>) -> Result<(), Problem> {
 
 /// The value of our cookie.
 fn cookie(headers: &HeaderMap) -> Option<String> {
-    let name = cookie_name(headers);
+    cookie_named(headers, &cookie_name(headers))
+}
+
+/// The value of a cookie.
+pub(super) fn cookie_named(headers: &HeaderMap, name: &str) -> Option<String> {
     let all = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
     let mut pairs = all.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
     pairs.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())

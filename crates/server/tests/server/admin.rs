@@ -109,6 +109,56 @@ fn queues_are_a_tree() {
     client.delete("/api/v1/queues/empty").expect(204);
 }
 
+/// Of a pool of one machine with 64 cores.
+#[test]
+fn a_dry_run_says_who_a_change_of_a_queue_would_affect_and_changes_nothing() {
+    let folder = Folder::new();
+    let pool = Pool::start(folder.path());
+    let client = &pool.client;
+    until("the node is there", || client.get("/api/v1/health").json()["nodes_ready"] == 1);
+    for queue in ["lab", "shop"] {
+        client.put(&format!("/api/v1/queues/{queue}"), &json!({})).expect(200);
+    }
+    let submit = |queue: &str, name: &str, cpu: u64| {
+        let mut body = job(&["sleep"]);
+        (body["project"], body["name"], body["resources"]["cpu"]) = (json!(queue), json!(name), json!(cpu));
+        client.post("/api/v1/jobs", &body).expect(201).json()["job"]["id"].as_u64().unwrap()
+    };
+    let lent = submit("lab", "lent", 60);
+    client.await_state(lent, "running");
+    let blocked = submit("shop", "blocked", 30);
+    client.await_state(blocked, "waiting");
+    let tried = |queue: &str, body: serde_json::Value| {
+        let trial = client.post(&format!("/api/v1/plan/queues/{queue}"), &body).expect(200).json();
+        let affected = trial["affected"].as_array().unwrap().iter();
+        let told: Vec<_> = affected.map(|it| (it["what"].clone(), it["job"].as_u64().unwrap())).collect();
+        (told, trial)
+    };
+    assert_eq!(tried("shop", json!({"weight": 100})).0, []);
+    // A guarantee takes back what was lent.
+    let (told, trial) = tried("shop", json!({"guarantee": {"cpu_milli": 40_000}}));
+    assert!(told.contains(&(json!("evicted"), lent)), "{trial}");
+    assert_eq!(trial["affected"][0]["name"], "lent", "the worst comes first: {trial}");
+    assert!(trial["affected"][0]["reason"].as_str().unwrap().contains("guaranteed"), "{trial}");
+    // A limit below what runs evicts nobody, and is said.
+    let (told, trial) = tried("lab", json!({"limit": {"cpu_milli": 20_000}}));
+    assert!(!told.iter().any(|(what, _)| what == "evicted"), "{trial}");
+    assert_eq!(trial["over"], json!(["cpu"]));
+    let (told, trial) = tried("shop", json!({"limit": {"cpu_milli": 20_000}}));
+    assert_eq!(told, [(json!("never"), blocked)], "{trial}");
+    // What a limit holds back starts once it is lifted.
+    client.put("/api/v1/queues/shop", &json!({"limit": {"cpu_milli": 2_000}})).expect(200);
+    let small = submit("shop", "small", 3);
+    client.await_state(small, "infeasible");
+    let (told, trial) = tried("shop", json!({}));
+    assert!(told.contains(&(json!("starts"), small)), "{trial}");
+    tried("new", json!({})).1["before"].as_null().unwrap();
+    client.post("/api/v1/plan/queues/a/b/c", &json!({})).problem(422, "bad_queue");
+    assert_eq!(client.state(lent), "running");
+    assert_eq!(client.get("/api/v1/queues/shop").json()["settings"]["limit"]["cpu_milli"], 2_000);
+    client.get("/api/v1/queues/new").problem(404, "no_such_queue");
+}
+
 #[test]
 fn secrets_reach_tasks_and_nothing_else() {
     const VALUE: &str = "hunter2-is-not-a-secret-anyone-may-see";

@@ -102,7 +102,7 @@ const JOB: &str = "JOB";
 const OWNER: &str = "OWNER";
 
 /// Bodies are such that whoever may gets past the door; what comes of it does not matter here.
-const ROWS: [Row; 96] = [
+const ROWS: [Row; 101] = [
     ("GET", "/api/v1/jobs", Who::AnyRole, "", ""),
     ("POST", "/api/v1/jobs", Who::Submits, "", JOB),
     ("POST", "/api/v1/plan", Who::Submits, "", JOB),
@@ -136,6 +136,8 @@ const ROWS: [Row; 96] = [
     ("PUT", "/api/v1/queues/{*path}", Who::PoolAdmin, "/api/v1/queues/lab", "{}"),
     ("DELETE", "/api/v1/queues/{*path}", Who::ProjectAdmin, "/api/v1/queues/lab/none", ""),
     ("DELETE", "/api/v1/queues/{*path}", Who::PoolAdmin, "/api/v1/queues/lab", ""),
+    ("POST", "/api/v1/plan/queues/{*path}", Who::ProjectAdmin, "/api/v1/plan/queues/lab/nlp", "{}"),
+    ("POST", "/api/v1/plan/queues/{*path}", Who::PoolAdmin, "/api/v1/plan/queues/lab", "{}"),
     ("GET", "/api/v1/scheduler", Who::AnyRole, "", ""),
     ("GET", "/api/v1/usage", Who::AnyRole, "", ""),
     ("GET", "/api/v1/prices", Who::AnyRole, "", ""),
@@ -209,6 +211,8 @@ const ROWS: [Row; 96] = [
     ("POST", "/admin/tokens", Who::PoolAdmin, "", "name=made2&user=bystander&role=viewer"),
     ("POST", "/admin/tokens/remove", Who::PoolAdmin, "", "name=none"),
     ("POST", "/admin/queues", Who::ProjectAdmin, "", "path=lab/nlp"),
+    // The page that answers is the pool's administrators'.
+    ("POST", "/admin/queues/try", Who::PoolAdmin, "", "path=lab/nlp"),
     ("POST", "/admin/queues/remove", Who::ProjectAdmin, "", "path=lab/none"),
     ("POST", "/admin/users", Who::PoolAdmin, "", "name=bystander"),
     ("POST", "/admin/users/password", Who::PoolAdmin, "", "name=bystander&password=0123456789"),
@@ -216,6 +220,9 @@ const ROWS: [Row; 96] = [
     ("POST", "/admin/roles", Who::AnyAdmin, "", "user=bystander&project=lab&role=nonsense"),
     ("GET", "/live", Who::AnyRole, "", ""),
     ("GET", "/login", Who::All, "", ""),
+    // There is no provider here: nobody is turned away, and nobody gets anywhere.
+    ("GET", "/login/provider", Who::All, "", ""),
+    ("GET", "/login/provider/done", Who::All, "", ""),
     ("GET", "/assets/{name}", Who::All, "/assets/style.css", ""),
     ("GET", "/no/such/page", Who::Known, "", ""),
     // From here on the session is over, and then there is a new one.

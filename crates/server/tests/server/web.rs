@@ -24,7 +24,7 @@ const PAGES: [&str; 13] = [
 ];
 
 /// Every form there is, with a body that would do something.
-const FORMS: [(&str, &str); 12] = [
+const FORMS: [(&str, &str); 13] = [
     ("/jobs/1/stop", ""),
     ("/jobs/1/pause", ""),
     ("/jobs/1/remove", ""),
@@ -35,6 +35,7 @@ const FORMS: [(&str, &str); 12] = [
     ("/admin/tokens", "name=thief&user=bot&role=admin"),
     ("/admin/tokens/remove", "name=bot"),
     ("/admin/queues", "path=stolen"),
+    ("/admin/queues/try", "path=stolen"),
     ("/admin/queues/remove", "path=lab"),
     ("/logout", ""),
 ];
@@ -318,6 +319,11 @@ fn buttons_do_what_they_say_and_only_for_those_who_may() {
     let form = browser.get("/admin?queue=lab").text();
     assert!(form.contains("value=\"32GB\"") && form.contains("value=\"300\""), "{form}");
     browser.post("/admin/queues", "path=lab&guarantee_cpu=many").expect(422);
+    let tried = browser.post("/admin/queues/try", "path=lab&limit_running=7").expect(200).text();
+    assert!(
+        tried.contains("Nobody is affected") && tried.contains("name=\"limit_running\" value=\"7\""),
+        "{tried}"
+    );
     browser.post("/admin/queues/remove", "path=lab").expect(303);
     browser.post("/jobs/1/stop", "").expect(303);
     pool.client.await_state(1, "stopped");

@@ -7,7 +7,7 @@ use crate::api::types::{
     StatusView,
 };
 use crate::pool::inbox::{Condition, Conditions, Sight};
-use pond_core::engine;
+use pond_core::engine::{self, Engine};
 use pond_core::ids::QueuePath;
 use pond_core::model::{DeviceKind, QueueLimits, QueueSpec, Resources, ShareMode};
 use pond_core::snapshot::{DeviceRow, GangPhase, NodeOrd, NodeRow, NodeState, QueueOrd, QueueRow, Usage};
@@ -142,16 +142,29 @@ pub fn queues(sight: &Sight<'_>) -> Vec<QueueView> {
     rows.map(|(row, place)| queue(row, count(place, false), count(place, true))).collect()
 }
 
+/// The queue of a path, without counting who waits in it.
+#[must_use]
+pub fn queue_named(engine: &Engine, path: &str) -> Option<QueueView> {
+    let row = engine.snapshot().queues.iter().find(|row| row.spec.path.as_str() == path)?;
+    Some(queue(row, 0, 0))
+}
+
+/// What is set of a queue, as the API says it.
+#[must_use]
+pub fn queue_spec_view(spec: &QueueSpec) -> QueueBody {
+    QueueBody {
+        guarantee: limits(&spec.guarantee),
+        weight: spec.weight,
+        limit: limits(&spec.limit),
+        borrow: spec.borrow,
+        oversubscribe: spec.oversubscribe,
+    }
+}
+
 fn queue(row: &QueueRow, waiting: u64, infeasible: u64) -> QueueView {
     QueueView {
         path: row.spec.path.to_string(),
-        settings: QueueBody {
-            guarantee: limits(&row.spec.guarantee),
-            weight: row.spec.weight,
-            limit: limits(&row.spec.limit),
-            borrow: row.spec.borrow,
-            oversubscribe: row.spec.oversubscribe,
-        },
+        settings: queue_spec_view(&row.spec),
         used: used(&row.used),
         waiting,
         infeasible,

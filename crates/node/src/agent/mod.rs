@@ -204,8 +204,9 @@ impl Agent {
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
             .map_err(|_held| AgentError::InUse { path: state.clone() })?;
         let id = pool_id(&state).map_err(state_error("name the pool in", &state))?;
-        let pool = Pool::open(&format!("pond-{id}"));
+        // A file that is wrong ends it here, with nothing made that would have to go again.
         let listed = crate::probe::listed(&state)?;
+        let pool = Pool::open(&format!("pond-{id}"));
         let mut node = order::node_spec(&config);
         node.devices.extend(listed.iter().map(|listed| listed.device.clone()));
         let inner = Arc::new(Inner {

@@ -1,14 +1,17 @@
-"""Trains a small network with tinygrad on DEV=CL and prints every loss to the last bit: 12 steps, or $STEPS."""
+"""Trains a small network with tinygrad on DEV=CL and prints every loss to the last bit: 12 steps, or $STEPS.
+
+$BATCH and $WIDTH make the steps longer, so that the device has more to do than Python has."""
 
 import os
 
 import numpy
 from tinygrad import Tensor, nn
 
+batch, width = int(os.environ.get("BATCH", "256")), int(os.environ.get("WIDTH", "64"))
 random = numpy.random.default_rng(4)
-inputs = Tensor(random.standard_normal((256, 32)).astype(numpy.float32))
-answers = Tensor((random.standard_normal((256, 1)) > 0).astype(numpy.float32))
-weights = [Tensor(random.standard_normal(shape).astype(numpy.float32) / 8) for shape in ((32, 64), (64, 1))]
+inputs = Tensor(random.standard_normal((batch, 32)).astype(numpy.float32))
+answers = Tensor((random.standard_normal((batch, 1)) > 0).astype(numpy.float32))
+weights = [Tensor(random.standard_normal(shape).astype(numpy.float32) / 8) for shape in ((32, width), (width, 1))]
 for weight in weights:
     weight.requires_grad = True
 optimizer = nn.optim.SGD(weights, lr=0.1)

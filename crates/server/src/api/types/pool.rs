@@ -1,0 +1,177 @@
+//! Machines, devices, and the pool as a whole.
+
+use super::{Amounts, Class, ForecastView};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// A machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeView {
+    /// Its name.
+    pub name: String,
+    /// `ready`, `draining`, `suspect` or `lost`.
+    pub state: String,
+    /// What it may give out.
+    pub capacity: Amounts,
+    /// Guaranteed to tasks.
+    pub granted: Amounts,
+    /// CPU asked by `spare` tasks here, thousandths of a core.
+    pub spare_cpu_milli: u64,
+    /// CPU really used by guaranteed tasks, 95th percentile, thousandths of a core.
+    pub busy_cpu_milli: u64,
+    /// Its devices.
+    pub devices: Vec<DeviceView>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Gangs that have a task here.
+    pub gangs: Vec<String>,
+}
+
+/// A device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DeviceView {
+    /// The node it is on.
+    pub node: String,
+    /// Ordinal on its node.
+    pub device: u32,
+    /// The driver's lasting name.
+    pub uuid: String,
+    /// `gpu`, `fpga`, `npu`, `opencl`.
+    pub kind: String,
+    /// The maker's name.
+    pub model: String,
+    /// Whether it may be granted.
+    pub healthy: bool,
+    /// `healthy`, `suspect`, `sick`, `draining` (sick, with tasks on it), `back` (well again, and proving it).
+    #[serde(default)]
+    pub health: String,
+    /// Ways it can be divided.
+    pub modes: Vec<String>,
+    /// Memory in all.
+    pub memory_bytes: u64,
+    /// Memory not granted.
+    pub free_memory_bytes: u64,
+    /// Compute not granted.
+    pub free_compute_thousandths: u64,
+    /// How those who are on it share it; absent: nobody is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared_as: Option<String>,
+    /// What it can give right now.
+    #[serde(default)]
+    pub free: Vec<FreeSize>,
+    /// Who is on it: tasks and their shares.
+    pub holders: Vec<HolderView>,
+}
+
+/// The largest piece of a device that can be granted right now in one way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FreeSize {
+    /// `exclusive`, `space`, `time`, `advisory`.
+    pub mode: String,
+    /// Its time.
+    pub compute_thousandths: u64,
+    /// Its memory.
+    pub memory_bytes: u64,
+}
+
+/// A task on a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HolderView {
+    /// The task.
+    pub task: String,
+    /// Who submitted it.
+    pub user: String,
+    /// Promise.
+    pub class: Class,
+    /// Its share of compute.
+    pub compute_thousandths: u64,
+    /// Its share of memory.
+    pub memory_bytes: u64,
+}
+
+/// Labels to set; an empty value removes one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LabelBody {
+    /// Name to value.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Whether the pool works. Needs no token, so it says nothing about jobs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Health {
+    /// `ok`, `read_only` (the journal cannot be written; running tasks go on) or `stopping`.
+    pub status: String,
+    /// What is wrong and what to do, when something is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Nodes that take tasks.
+    pub nodes_ready: u64,
+    /// Nodes in all.
+    pub nodes: u64,
+}
+
+/// Which program answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Version {
+    /// Version of the program.
+    pub version: String,
+    /// Versions of the API it speaks.
+    pub api: Vec<String>,
+    /// When this server started.
+    pub started_ms: u64,
+    /// Its process.
+    pub pid: u32,
+}
+
+/// How the pool decides.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SchedulerView {
+    /// The planner's settings, as `pond_core::snapshot::Settings` writes them.
+    #[schema(value_type = Object)]
+    pub settings: serde_json::Value,
+    /// Plans made since the server started.
+    pub plans: u64,
+    /// Rules that plans broke; 0, or there is a bug.
+    pub violations: u64,
+    /// How predicted starts came out.
+    pub forecasts: ForecastView,
+}
+
+/// The pool in one object: what `status` shows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StatusView {
+    /// As `health` says.
+    pub health: Health,
+    /// Elements of jobs that are not over, by state.
+    pub elements: BTreeMap<String, u64>,
+    /// Elements that wait, by the word of their reason (docs/why.md).
+    #[serde(default)]
+    pub waiting: BTreeMap<String, u64>,
+    /// Jobs that are over, by state.
+    pub over: BTreeMap<String, u64>,
+    /// What all nodes may give out.
+    pub capacity: Amounts,
+    /// Guaranteed to tasks.
+    pub granted: Amounts,
+    /// On nodes that are suspect or lost.
+    pub down: Amounts,
+    /// CPU really used by guaranteed tasks, thousandths of a core.
+    pub busy_cpu_milli: u64,
+    /// Memory really used by tasks, at their last samples.
+    #[serde(default)]
+    pub used_memory_bytes: u64,
+    /// Devices in all, whole.
+    pub devices: u64,
+    /// Devices granted, in thousandths.
+    pub devices_granted_thousandths: u64,
+}
+
+/// How to shut down.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ShutdownBody {
+    /// Leave tasks running; the next server adopts them. Otherwise they are stopped first.
+    pub keep: bool,
+}

@@ -139,12 +139,19 @@ const fn venus(what: &'static str, words: &'static [&'static str], seconds: f64)
     Bound { what, words, seconds, megabytes: 4096.0, needs_traces: true }
 }
 
-const BOUNDS: [Bound; 6] = [
+const fn openb(what: &'static str, words: &'static [&'static str]) -> Bound {
+    Bound { what, words, seconds: 2.0, megabytes: 4096.0, needs_traces: true }
+}
+
+const BOUNDS: [Bound; 9] = [
     venus("Venus, 99,707 jobs, FIFO", &["venus", "84", "fifo", "none"], 1.0),
     venus("Venus, 99,707 jobs, SJF", &["venus", "84", "sjf", "none"], 1.0),
     venus("Venus, 99,707 jobs, QSSF", &["venus", "84", "qssf", "none"], 1.0),
     venus("Venus, 99,707 jobs, bucketed LAS", &["venus", "84", "las", "greedy"], 5.0),
     venus("Venus, 99,707 jobs, Tiresias", &["venus", "84", "tiresias", "greedy"], 5.0),
+    openb("openb, 1,213 nodes, one run of FGD by the experiment's rules", &["openb"]),
+    openb("the same under FGD through the planner, a plan a pod", &["openb", "fgd"]),
+    openb("the same under ours through the planner", &["openb", "gaps"]),
     Bound {
         what: "a month of 1,000,000 jobs on 10,000 nodes, full planner",
         words: &["month"],

@@ -4,7 +4,7 @@
 
 use flate2::read::GzDecoder;
 use pond_core::units::Millis;
-use pond_sim::experiment::{Contestant, baselines};
+use pond_sim::experiment::CONTESTANTS;
 use pond_sim::gates::{Pool, Row, equality, packing, packing_contest, planner, same_bytes};
 use pond_sim::outcome::Outcome;
 use pond_sim::packing::{Draws, cells, contest};
@@ -152,7 +152,7 @@ fn planner_parts(folder: &Path, quick: bool) -> Result<Vec<Part<'_>>, Box<dyn Er
     let mut parts: Vec<Part<'_>> = Vec::new();
     for pool in pools {
         let pool = std::sync::Arc::new(pool);
-        for contestant in baselines() {
+        for contestant in CONTESTANTS {
             let pool = pool.clone();
             parts.push(Box::new(move || Ok(planner(&pool, &[contestant])?)));
         }
@@ -171,8 +171,8 @@ fn twice(folder: &Path) -> Rows {
     settings.faults.nodes = Some(Breakdown { between: days(30), repair });
     settings.faults.devices = Some(Breakdown { between: days(90), repair });
     let names = ["FIFO", "GPU x time, oracle", "bucketed LAS"];
-    let chosen: Vec<Contestant> =
-        baselines().into_iter().filter(|contestant| names.contains(&contestant.name)).collect();
+    let chosen: Vec<_> =
+        CONTESTANTS.into_iter().filter(|contestant| names.contains(&contestant.name)).collect();
     Ok(same_bytes(&pool, &chosen, &settings, bytes)?)
 }
 

@@ -4,10 +4,13 @@
 //! cargo run --release -p pond-sim --example speed -- venus [nodes] [order] [backfill] [from] [to]
 //! cargo run --release -p pond-sim --example speed -- month [jobs] [nodes]
 //! cargo run --release -p pond-sim --example speed -- curve [running]
+//! cargo run --release -p pond-sim --example speed -- openb [policy]
 //! ```
 //! *venus*: the Venus trace (real data, not part of the project: `POND_TRACES` names its folder), order and backfill as in
 //! the planner's settings, jobs submitted in these days since 2020-04-01. *month*: a synthetic month with queues,
 //! guarantees, gangs, classes, preemption and backfill. *curve*: what one event costs while so many jobs run.
+//! *openb*: one run of the packing experiment on the openb trace (real data as well): FGD by the experiment's own rules, or
+//! through the planner under the placement policy that is named.
 
 #![expect(clippy::print_stdout, reason = "figures for people")]
 
@@ -15,14 +18,15 @@ use flate2::read::GzDecoder;
 use pond_core::model::{
     Class, DeviceKind, DeviceRequest, GangSize, QueueLimits, QueueSpec, Resources, Shape, ShareMode,
 };
-use pond_core::snapshot::{Backfill, OrderPolicy, QueuePolicy};
+use pond_core::snapshot::{Backfill, OrderPolicy, PlacementPolicy, QueuePolicy};
 use pond_core::units::{Bytes, MilliCpu, Millis, Thousandths, Timestamp};
 use pond_sim::experiment::{Foresight, foresee};
 use pond_sim::outcome::{Fate, Outcome};
+use pond_sim::packing;
 use pond_sim::random::Random;
 use pond_sim::simulator::{Control, SimSettings, simulate};
-use pond_sim::trace::Machine;
 use pond_sim::trace::helios::{self, Pooling};
+use pond_sim::trace::{Machine, openb};
 use pond_sim::workload::{Cluster, Ending, SimJob, Workload};
 use std::path::PathBuf;
 
@@ -41,6 +45,7 @@ fn main() {
             Some(_) => curve(number(1, "1000")),
             None => [1000, 10_000, 100_000, 1_000_000].into_iter().for_each(curve),
         },
+        "openb" => openb(words.get(1).map(String::as_str)),
         other => eprintln!("no run is called `{other}`; see the head of this file"),
     }
 }
@@ -155,15 +160,49 @@ fn job(workload: &mut Workload, submit: u64, duration: u64, tasks: u32, gpus_eac
     }
 }
 
-fn venus(nodes: u64, order: &str, backfill: &str, days: (u64, u64)) {
+/// The folder of the real traces, where it has this file.
+fn traces(file: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("POND_TRACES").map_or_else(
         || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/traces")),
         PathBuf::from,
     );
-    let Ok(file) = std::fs::File::open(folder.join("helios/venus_jobs_apr_aug.csv.gz")) else {
+    if !folder.join(file).exists() {
         eprintln!("skipped: no traces in {}; set POND_TRACES to their folder", folder.display());
-        return;
+        return None;
+    }
+    Some(folder)
+}
+
+/// Pods of the default workload until 130 % of the GPUs are asked for, in the order of seed 1; reading the trace is not counted.
+fn openb(placement: Option<&str>) {
+    let Some(folder) = traces("openb/openb_pod_list_default.csv.gz") else { return };
+    let gz = |name: &str| {
+        GzDecoder::new(std::fs::File::open(folder.join("openb").join(name)).expect("the trace is whole"))
     };
+    let nodes = openb::nodes(gz("openb_node_list_gpu_node.csv.gz")).rows;
+    let cluster = packing::Cluster::new(&nodes);
+    let pods = openb::pods(gz("openb_pod_list_default.csv.gz")).rows;
+    let workload = packing::Workload::new(&cluster, &pods, 130, 1);
+    let (before, _) = cost();
+    let outcome = match placement {
+        None => packing::run(&cluster, &workload, packing::Policy::Fgd),
+        Some(name) => packing::run_planned(&cluster, &workload, setting::<PlacementPolicy>(name)),
+    };
+    let (after, peak) = cost();
+    println!(
+        "openb, {} pods on {} nodes, {}: {:.2} s of CPU, {peak:.0} MB; {:.2} % granted",
+        outcome.curve.len(),
+        nodes.len(),
+        placement.unwrap_or("the experiment's FGD"),
+        after - before,
+        outcome.granted_at(130)
+    );
+}
+
+fn venus(nodes: u64, order: &str, backfill: &str, days: (u64, u64)) {
+    const FILE: &str = "helios/venus_jobs_apr_aug.csv.gz";
+    let Some(folder) = traces(FILE) else { return };
+    let file = std::fs::File::open(folder.join(FILE)).expect("the trace is whole");
     let reading = helios::jobs_of(GzDecoder::new(file));
     let nodes = u32::try_from(nodes).expect("a number of nodes");
     let mut jobs = helios::jobs("venus", &reading, &[], nodes, Pooling::Pooled);

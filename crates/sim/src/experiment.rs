@@ -5,9 +5,9 @@
 //! ([`submitted_from`]); ids are no features. An oracle may break them and says so in its name.
 
 use crate::outcome::{Fate, JobOutcome, Outcome};
-use crate::simulator::SimSettings;
-use crate::workload::{SimJob, Workload};
-use pond_core::snapshot::{Backfill, OrderPolicy, QueuePolicy};
+use crate::policy;
+use crate::simulator::{Control, SimError, SimSettings, simulate_with};
+use crate::workload::{Cluster, SimJob, Workload};
 use pond_core::units::{Millis, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -63,7 +63,7 @@ impl Predictor for LastTwo {
     }
 }
 
-/// Predictions that need no history: they are written into the workload.
+/// Where predictions come from. All but [`Foresight::LastTwo`] need no history and are written into the workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Foresight {
@@ -73,6 +73,8 @@ pub enum Foresight {
     Oracle,
     /// The user's limit.
     Limit,
+    /// What [`LastTwo`] says while the simulation runs: nothing is written.
+    LastTwo,
     /// The same for everybody, in milliseconds: stress.
     Constant(Millis),
     /// Long for short and short for long: the longest and the shortest run time together, less the job's own. Stress,
@@ -86,7 +88,7 @@ pub fn foresee(workload: &mut Workload, foresight: Foresight) {
     let ends = durations().min().unwrap_or_default().plus(durations().max().unwrap_or_default());
     for job in &mut workload.jobs {
         job.predicted = match foresight {
-            Foresight::Nothing => None,
+            Foresight::Nothing | Foresight::LastTwo => None,
             Foresight::Oracle => Some(job.duration),
             Foresight::Limit => job.limit,
             Foresight::Constant(span) => Some(span),
@@ -134,52 +136,69 @@ pub fn submitted_from(workload: &Workload, cut: Timestamp) -> Workload {
     part
 }
 
-/// A policy under comparison: a name, and what it sets.
+/// A policy under comparison, and what it knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Contestant {
     /// For tables; names an oracle as such.
     pub name: &'static str,
-    /// Which gang is tried first.
-    pub order: OrderPolicy,
-    /// Who may pass a blocked gang.
-    pub backfill: Backfill,
+    /// The policy, as [`policy::by_name`] finds it.
+    pub policy: &'static str,
     /// What it knows of run times.
     pub foresight: Foresight,
 }
 
 impl Contestant {
-    const fn new(name: &'static str, order: OrderPolicy, backfill: Backfill, foresight: Foresight) -> Self {
-        Self { name, order, backfill, foresight }
-    }
-
-    /// Sets its policy. All queues are one line, as in the papers, and a victim may be evicted again at once.
-    pub fn set(&self, settings: &mut SimSettings) {
-        let plan = &mut settings.engine.plan;
-        plan.order = self.order;
-        plan.backfill = self.backfill;
-        plan.queues = QueuePolicy::OneLine;
-        plan.calm = Millis::ZERO;
+    /// Runs a workload under it, in a pool that is otherwise as `settings` says.
+    ///
+    /// # Errors
+    /// The workload cannot be simulated.
+    pub fn run(
+        &self,
+        cluster: &Cluster,
+        workload: &Workload,
+        settings: &SimSettings,
+    ) -> Result<Outcome, SimError> {
+        let mut workload = workload.clone();
+        foresee(&mut workload, self.foresight);
+        let mut settings = settings.clone();
+        // The names are constants of this module; a test looks each up.
+        if let Ok(named) = policy::by_name(self.policy) {
+            named.apply(&mut settings);
+        }
+        let (mut given, mut learned) = (Given, LastTwo::default());
+        let predictor: &mut dyn Predictor =
+            if self.foresight == Foresight::LastTwo { &mut learned } else { &mut given };
+        simulate_with(cluster, &workload, &settings, predictor, &mut |_| Control::Go)
     }
 }
 
-/// The baselines that every comparison shows.
-#[must_use]
-pub fn baselines() -> Vec<Contestant> {
-    use Backfill::{Easy, Greedy, None as Strict};
-    let new = Contestant::new;
-    vec![
-        new("FIFO", OrderPolicy::Fifo, Strict, Foresight::Nothing),
-        new("EASY, limits", OrderPolicy::Fifo, Easy, Foresight::Limit),
-        new("EASY, oracle", OrderPolicy::Fifo, Easy, Foresight::Oracle),
-        new("SJF, oracle", OrderPolicy::Sjf, Strict, Foresight::Oracle),
-        new("GPU x time, oracle", OrderPolicy::Qssf, Strict, Foresight::Oracle),
-        new("fewest GPUs", OrderPolicy::Smallest, Strict, Foresight::Nothing),
-        new("Tiresias", OrderPolicy::Tiresias, Greedy, Foresight::Nothing),
-        new("bucketed LAS", OrderPolicy::Las, Greedy, Foresight::Nothing),
-        new("SRTF, oracle", OrderPolicy::Srtf, Greedy, Foresight::Oracle),
-        new("SRSF, oracle", OrderPolicy::Srsf, Greedy, Foresight::Oracle),
+/// The baselines that every comparison shows, then the other policies that the planner knows.
+pub const CONTESTANTS: [Contestant; 18] = {
+    use Foresight::{LastTwo, Limit, Nothing, Oracle};
+    const fn new(name: &'static str, policy: &'static str, foresight: Foresight) -> Contestant {
+        Contestant { name, policy, foresight }
+    }
+    [
+        new("FIFO", "fifo", Nothing),
+        new("EASY, limits", "easy", Limit),
+        new("EASY, oracle", "easy", Oracle),
+        new("SJF, oracle", "sjf", Oracle),
+        new("GPU x time, oracle", "qssf", Oracle),
+        new("fewest GPUs", "smallest", Nothing),
+        new("Tiresias", "tiresias", Nothing),
+        new("bucketed LAS", "las", Nothing),
+        new("SRTF, oracle", "srtf", Oracle),
+        new("SRSF, oracle", "srsf", Oracle),
+        new("conservative, limits", "conservative", Limit),
+        new("GPU x time, last two of the user", "qssf", LastTwo),
+        new("DRF fair share of queues, limits", "fair", Limit),
+        new("fair share, bucketed LAS", "fair-las", Nothing),
+        new("Themis, oracle", "themis", Oracle),
+        new("Gavel", "gavel", Nothing),
+        new("goodput", "goodput", Nothing),
+        new("SJF and EASY, last two of the user", "sjf+easy", LastTwo),
     ]
-}
+};
 
 #[cfg(test)]
 mod tests {
@@ -245,6 +264,20 @@ mod tests {
         assert_eq!(predictor.predict(job(3)), Some(Millis(150)));
         predictor.over(job(3), &ran(4, 5000, 0));
         assert_eq!(predictor.predict(job(3)), Some(Millis(900)), "no more than the limit");
+    }
+
+    #[test]
+    fn contestants_have_policies_and_every_policy_a_contestant() {
+        let mut known: Vec<&str> = Vec::new();
+        for one in CONTESTANTS {
+            let named = policy::by_name(one.policy).unwrap();
+            assert!(
+                named.predicts || matches!(one.foresight, Foresight::Nothing | Foresight::LastTwo),
+                "{one:?}"
+            );
+            known.push(named.name);
+        }
+        assert!(policy::ALL.iter().all(|named| known.contains(&named.name)), "{known:?}");
     }
 
     #[test]

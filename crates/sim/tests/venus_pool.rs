@@ -3,9 +3,9 @@
 
 use flate2::read::GzDecoder;
 use pond_core::units::Timestamp;
-use pond_sim::experiment::{Contestant, baselines, foresee};
+use pond_sim::experiment::{CONTESTANTS, Contestant};
 use pond_sim::outcome::Outcome;
-use pond_sim::simulator::{Control, SimSettings, simulate};
+use pond_sim::simulator::SimSettings;
 use pond_sim::trace::helios::{self, Pooling};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,7 +15,7 @@ mod real;
 use real::traces;
 
 fn contestant(name: &str) -> Contestant {
-    baselines().into_iter().find(|one| one.name == name).expect("a baseline")
+    CONTESTANTS.into_iter().find(|one| one.name == name).expect("a baseline")
 }
 
 /// One virtual cluster alone, under the real planner.
@@ -35,11 +35,8 @@ fn pool(folder: &Path, vc: &str, nodes: u32, contestant: Contestant, order: &[Ro
     }
     workload.sort();
     jobs.cluster = helios::cluster(&[], nodes, Pooling::Pooled);
-    foresee(&mut jobs.workload, contestant.foresight);
-    let mut settings = SimSettings::default();
-    contestant.set(&mut settings);
     let outcome =
-        simulate(&jobs.cluster, &jobs.workload, &settings, &mut |_| Control::Go).expect("a sound workload");
+        contestant.run(&jobs.cluster, &jobs.workload, &SimSettings::default()).expect("a sound workload");
     assert_eq!((outcome.counts.violations, outcome.counts.doubled), (0, 0), "{:?}", outcome.counts);
     assert_eq!(outcome.nodes.len(), nodes as usize);
     outcome

@@ -1,10 +1,10 @@
 //! Gates 4 and 5: the real planner under all policies, and that the same seed gives the same bytes.
 
 use super::Row;
-use crate::experiment::{Contestant, Foresight, foresee};
+use crate::experiment::Contestant;
 use crate::outcome::Outcome;
 use crate::report::{Summary, grouped, percent, seconds, thousandths};
-use crate::simulator::{Control, SimError, SimSettings, simulate};
+use crate::simulator::{SimError, SimSettings};
 use crate::workload::{Cluster, Workload};
 
 /// A workload on a pool.
@@ -29,7 +29,7 @@ pub struct Pool {
 pub fn planner(pool: &Pool, contestants: &[Contestant]) -> Result<Vec<Row>, SimError> {
     let mut rows = Vec::new();
     for contestant in contestants {
-        let outcome = run(pool, contestant)?;
+        let outcome = contestant.run(&pool.cluster, &pool.workload, &SimSettings::default())?;
         let summary = Summary::of(&outcome);
         let jct = summary.all.jct_ms;
         let what =
@@ -63,14 +63,6 @@ pub fn planner(pool: &Pool, contestants: &[Contestant]) -> Result<Vec<Row>, SimE
     Ok(rows)
 }
 
-fn run(pool: &Pool, contestant: &Contestant) -> Result<Outcome, SimError> {
-    let mut workload = pool.workload.clone();
-    foresee(&mut workload, contestant.foresight);
-    let mut settings = SimSettings::default();
-    contestant.set(&mut settings);
-    simulate(&pool.cluster, &workload, &settings, &mut |_| Control::Go)
-}
-
 /// Runs each contestant twice, with faults on, and compares what comes of it, byte by byte.
 ///
 /// # Errors
@@ -83,13 +75,7 @@ pub fn same_bytes(
 ) -> Result<Vec<Row>, SimError> {
     let mut rows = Vec::new();
     for contestant in contestants {
-        let once = || -> Result<Outcome, SimError> {
-            let mut workload = pool.workload.clone();
-            foresee(&mut workload, Foresight::Oracle);
-            let mut settings = settings.clone();
-            contestant.set(&mut settings);
-            simulate(&pool.cluster, &workload, &settings, &mut |_| Control::Go)
-        };
+        let once = || contestant.run(&pool.cluster, &pool.workload, settings);
         let (first, second) = (once()?, once()?);
         let (one, two) = (bytes(&first), bytes(&second));
         let sound = first.counts.violations == 0 && first.counts.doubled == 0;

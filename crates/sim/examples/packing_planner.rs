@@ -4,7 +4,7 @@
 
 use flate2::read::GzDecoder;
 use pond_core::snapshot::PlacementPolicy;
-use pond_sim::packing::{Cluster, Figure, Workload, run_planned};
+use pond_sim::packing::{Cluster, Figure, Workload};
 use pond_sim::trace::openb;
 use std::fs::File;
 use std::io::Write;
@@ -12,6 +12,8 @@ use std::path::Path;
 
 const WORKLOADS: [&str; 8] =
     ["cpu050", "default", "gpushare100", "gpushare40", "gpuspec10", "gpuspec33", "multigpu20", "multigpu50"];
+
+mod planned;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
@@ -29,7 +31,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for workload in WORKLOADS.into_iter().filter(|name| only.as_deref().is_none_or(|only| only == *name)) {
         let pods = openb::pods(gz(&format!("openb_pod_list_{workload}.csv.gz"))?).rows;
         let run = |seed| {
-            run_planned(&cluster, &Workload::new(&cluster, &pods, 130, seed), placement).granted_at(130)
+            planned::run_planned(&cluster, &Workload::new(&cluster, &pods, 130, seed), placement)
+                .granted_at(130)
         };
         let figure = Figure::of(&(first..first + seeds).map(run).collect::<Vec<_>>());
         writeln!(out, "{workload:12} {policy:12} {:.2} ±{:.2}", figure.mean, figure.deviation)?;

@@ -30,6 +30,8 @@ use pond_sim::trace::{Machine, openb};
 use pond_sim::workload::{Cluster, Ending, SimJob, Workload};
 use std::path::PathBuf;
 
+mod planned;
+
 const DAY: u64 = 86_400_000;
 
 fn main() {
@@ -186,7 +188,7 @@ fn openb(placement: Option<&str>) {
     let (before, _) = cost();
     let outcome = match placement {
         None => packing::run(&cluster, &workload, packing::Policy::Fgd),
-        Some(name) => packing::run_planned(&cluster, &workload, setting::<PlacementPolicy>(name)),
+        Some(name) => planned::run_planned(&cluster, &workload, setting::<PlacementPolicy>(name)),
     };
     let (after, peak) = cost();
     println!(

@@ -9,7 +9,6 @@ mod cluster;
 mod experiment;
 mod fragment;
 mod ours;
-mod planned;
 pub mod policy;
 mod table;
 
@@ -17,6 +16,5 @@ pub use cluster::{Cluster, Demand, Node};
 pub use experiment::{Outcome, Workload, run};
 pub use fragment::TypicalPods;
 pub use ours::{Moves, Translated, run_ours};
-pub use planned::run_planned;
 pub use policy::Policy;
 pub use table::{Cell, Contest, Draws, FRACTIONS, Figure, MOVES, PUBLISHED_SEEDS, TOLERANCE, cells, contest};

@@ -1,14 +1,12 @@
-//! The experiment through the whole planner: each pod is submitted, a plan is made and carried out, and a pod that has no
+//! The packing experiment through the whole planner: each pod is submitted, a plan is made and carried out, and a pod that has no
 //! place then is withdrawn.
 
-use super::cluster::Cluster;
-use super::experiment::{Outcome, Workload};
-use super::ours::Translated;
 use pond_core::model::QueueSpec;
 use pond_core::plan::Planner;
 use pond_core::plan::world::{Ask, World};
 use pond_core::snapshot::{Backfill, PlacementPolicy, Settings};
 use pond_core::units::Timestamp;
+use pond_sim::packing::{Cluster, Outcome, Translated, Workload};
 
 /// Runs a workload under a policy of the settings, a plan for each pod. Same workload, same outcome; where pods went is
 /// not noted.

@@ -35,6 +35,7 @@ pages! {
     infeasible => "tests/scenarios/infeasible.md",
     lifecycle => "tests/scenarios/lifecycle.md",
     limits => "tests/scenarios/limits.md",
+    mcp => "docs/mcp.md",
     money => "tests/scenarios/money.md",
     newcomer => "tests/scenarios/newcomer.md",
     operations => "tests/scenarios/operations.md",

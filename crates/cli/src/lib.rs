@@ -7,6 +7,7 @@ pub mod args;
 pub mod client;
 pub mod error;
 pub mod jobs;
+pub mod mcp;
 pub mod out;
 pub mod pool;
 pub mod refs;
@@ -148,6 +149,7 @@ fn dispatch(ctx: &Ctx, verb: Verb) -> Done {
         Verb::Sched(verb) => verbs::sched::sched(ctx, &verb),
         Verb::Import(ImportVerb::Sbatch(args)) => verbs::files::import(ctx, &args),
         Verb::Sbatch(args) => slurm::run(ctx, slurm::Shim::Sbatch, &args.args),
+        Verb::Mcp(args) => mcp::serve(ctx, args),
         Verb::Names => verbs::house::names(ctx),
     }
 }

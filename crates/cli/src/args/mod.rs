@@ -13,8 +13,8 @@ pub use money::{
 };
 pub use people::{ProjectVerb, RoleArg, TokenFlags, TokenVerb, UserFlags, UserVerb};
 pub use pool::{
-    CompletionArgs, DownArgs, GpuArgs, NodeVerb, PastShareArg, QueueFlags, QueueVerb, SecretVerb, UpArgs,
-    UsageArgs, UsageBy,
+    CompletionArgs, DownArgs, GpuArgs, McpArgs, NodeVerb, PastShareArg, QueueFlags, QueueVerb, SecretVerb,
+    UpArgs, UsageArgs, UsageBy,
 };
 pub use sched::{
     CompareArgs, Objective, PredictBy, ReplayArgs, ReportArgs, SchedVerb, SimArgs, SimulateArgs, SynthArgs,
@@ -229,6 +229,8 @@ pub enum Verb {
     /// Submit a batch script as Slurm's `sbatch` does
     #[command(disable_help_flag = true)]
     Sbatch(SbatchArgs),
+    /// Serve the pool's tools to programs of the Model Context Protocol, on standard input and output
+    Mcp(McpArgs),
     /// Names of jobs, one a line, for completion scripts
     #[command(name = "__names", hide = true)]
     Names,

@@ -199,3 +199,11 @@ pub struct CompletionArgs {
     #[arg(value_enum)]
     pub shell: clap_complete::Shell,
 }
+
+/// Flags of `pond mcp`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct McpArgs {
+    /// Offer tools that change something, too: submit, stop, pause, resume, retry
+    #[arg(long)]
+    pub allow_writes: bool,
+}

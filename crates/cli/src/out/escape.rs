@@ -21,10 +21,11 @@ pub fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// C0, DEL, C1, line and paragraph separators, and Unicode's marks that reorder or hide text.
-fn is_harmful(letter: char) -> bool {
+/// C0, DEL, C1, line and paragraph separators, and Unicode's marks that reorder or hide text, invisible tags among them.
+#[must_use]
+pub fn is_harmful(letter: char) -> bool {
     letter.is_control()
-        || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]

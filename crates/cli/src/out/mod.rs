@@ -6,7 +6,7 @@ mod style;
 mod table;
 mod time;
 
-pub use escape::clean;
+pub use escape::{clean, is_harmful};
 pub use progress::Progress;
 pub use style::{Style, state_style};
 pub use table::{Cell, Column, Table};

@@ -2,7 +2,7 @@
 
 use super::present::{Runs, present};
 use super::runs::{Meter, Task, all, threads};
-use super::source::{Scene, window};
+use super::source::{Scene, nodes_in_words, window};
 use super::{policies, settings, store};
 use crate::args::ReplayArgs;
 use crate::client::Client;
@@ -88,8 +88,8 @@ fn past(ctx: &Ctx, args: &ReplayArgs) -> Result<Scene, CliError> {
     }
     let moment = |ms: Option<i64>| ms.map_or_else(String::new, time::show);
     let about = format!(
-        "{} nodes · from {} UTC · run times known to policies that ask for them",
-        jobs.cluster.nodes.len(),
+        "{} · from {} UTC · run times known to policies that ask for them",
+        nodes_in_words(&jobs.cluster),
         moment(jobs.zero_ms)
     );
     Ok(Scene { title: format!("the pool at {}", client.base()), about, learns: false, jobs })

@@ -250,13 +250,21 @@ fn machines(args: &TraceArgs, jobs: &mut Jobs) -> Result<String, CliError> {
         jobs.cluster = read_cluster(path)?;
     }
     let devices: usize = jobs.cluster.nodes.iter().map(|node| node.devices.len()).sum();
-    let nodes = jobs.cluster.nodes.len();
+    let nodes = nodes_in_words(&jobs.cluster);
     let cores: u64 = jobs.cluster.nodes.iter().map(|node| node.capacity.cpu.0 / 1000).sum();
     Ok(if devices > 0 {
-        format!("{nodes} nodes, {devices} devices")
+        format!("{nodes}, {devices} devices")
     } else {
-        format!("{nodes} nodes, {cores} cores")
+        format!("{nodes}, {cores} cores")
     })
+}
+
+/// How many machines, with the word.
+pub fn nodes_in_words(cluster: &Cluster) -> String {
+    match cluster.nodes.len() {
+        1 => "1 node".to_owned(),
+        count => format!("{count} nodes"),
+    }
 }
 
 /// A machine whose number has as many digits as the largest, so that names sort as numbers do.

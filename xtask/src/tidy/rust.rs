@@ -149,11 +149,11 @@ fn candidates(from: &Path, module: &super::facts::Module) -> Vec<PathBuf> {
     }
     let stem = from.file_stem().unwrap_or_default();
     let mut base = folder.to_owned();
-    // `lib.rs`, `main.rs`, `mod.rs` and the roots of test binaries keep their modules beside them, the others in a folder of their name.
+    // `lib.rs`, `main.rs`, `mod.rs` and the roots of tests, benches and examples keep their modules beside them, the others in a folder of their name.
     let beside = ["lib", "main", "mod", "build"].iter().any(|&name| stem == name);
-    let test_root =
-        folder.ends_with("tests") || folder.ends_with("benches") || folder.ends_with("fuzz_targets");
-    if !beside && !test_root {
+    let of_roots =
+        ["tests", "benches", "examples", "fuzz_targets"].iter().any(|&name| folder.ends_with(name));
+    if !beside && !of_roots {
         base.push(stem);
     }
     let (last, around) =

@@ -252,11 +252,7 @@ fn machines(args: &TraceArgs, jobs: &mut Jobs) -> Result<String, CliError> {
     let devices: usize = jobs.cluster.nodes.iter().map(|node| node.devices.len()).sum();
     let nodes = nodes_in_words(&jobs.cluster);
     let cores: u64 = jobs.cluster.nodes.iter().map(|node| node.capacity.cpu.0 / 1000).sum();
-    Ok(if devices > 0 {
-        format!("{nodes}, {devices} devices")
-    } else {
-        format!("{nodes}, {cores} cores")
-    })
+    Ok(if devices > 0 { format!("{nodes}, {devices} devices") } else { format!("{nodes}, {cores} cores") })
 }
 
 /// How many machines, with the word.

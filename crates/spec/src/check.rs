@@ -6,6 +6,8 @@ use crate::limits;
 use crate::read::short;
 use crate::values::ImageText;
 use crate::values::places as paths;
+use pond_core::model::Moment;
+use pond_core::model::notify::MAX_RECIPIENTS;
 use std::collections::BTreeMap;
 
 /// A fault and the field it is in.
@@ -150,12 +152,15 @@ fn place(job: &JobFile, out: &mut Vec<Finding>) {
             ));
         }
     }
-    if job.notify.is_some() {
-        out.push(not_built(
-            "notify",
-            "`notify`",
-            "remove it, or rename it to `x-notify` to keep it for later",
-        ));
+    if let Some(notify) = &job.notify
+        && !(1..=MAX_RECIPIENTS).contains(&notify.to.len())
+    {
+        out.push(bad("notify.to", format!("name 1 to {MAX_RECIPIENTS} recipients")));
+    }
+    if let Some(on) = job.notify.as_ref().and_then(|notify| notify.on.as_ref())
+        && !(1..=Moment::ALL.len()).contains(&on.len())
+    {
+        out.push(bad("notify.on", "name one moment at least, and each once".to_owned()));
     }
 }
 

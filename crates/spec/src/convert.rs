@@ -4,14 +4,15 @@ use crate::check::check;
 use crate::error::SpecError;
 use crate::graph::{self, Strangers};
 use crate::jobfile::{
-    CommandText, IdeWord, IdleWord, IsolationWord, JobFile, JobType, ResourcesFile, RetryFile, RetryText,
+    CommandText, IdeWord, IdleWord, IsolationWord, JobFile, JobType, NotifyFile, ResourcesFile, RetryFile,
+    RetryText,
 };
 use crate::values::places::{absolute, on_machine};
 use crate::values::{ImageText, SignalText, Span, Text};
 use pond_core::ids::{JobId, QueuePath, UserName};
 use pond_core::model::{
     Checkpoint, Class, Command, DeviceKind, GangSize, IdleAction, IdlePolicy, Image, Isolation, JobKind,
-    JobSpec, PortSpec, Resources, Retry, RetryOn, RunSpec, Shape, ShareMode, Volume,
+    JobSpec, Moment, NotifySpec, PortSpec, Resources, Retry, RetryOn, RunSpec, Shape, ShareMode, Volume,
 };
 use pond_core::units::{Bytes, MilliCpu, Millis};
 use std::collections::BTreeMap;
@@ -164,6 +165,7 @@ impl JobFile {
                 },
             }),
             after: Vec::new(),
+            notify: self.notify.as_ref().map(|notify| Box::new(told(notify))),
             run: self.run_spec(context, array.as_ref().map(|array| array.indices.as_slice())),
         };
         Ok(Draft { spec, after })
@@ -339,6 +341,14 @@ fn shape(
         devices,
         labels: labels.iter().map(|(key, value)| (key.clone(), value.0.clone())).collect(),
     })
+}
+
+fn told(file: &NotifyFile) -> NotifySpec {
+    let on = file.on.as_ref().map(|on| on.iter().map(|moment| moment.0).collect());
+    NotifySpec {
+        on: on.unwrap_or_else(|| vec![Moment::Succeeded, Moment::Failed]),
+        to: file.to.iter().map(|to| to.0.clone()).collect(),
+    }
 }
 
 fn retry(text: Option<&RetryText>) -> Retry {

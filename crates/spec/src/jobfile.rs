@@ -2,8 +2,8 @@
 //! the JSON Schema.
 
 use crate::values::{
-    ArrayText, Cores, Devices, DiskSize, ImageText, MemorySize, NodeCount, PortText, PriorityText,
-    RetryCause, SignalText, Span, Text, UserText, VolumeText,
+    ArrayText, Cores, Devices, DiskSize, ImageText, MemorySize, MomentText, NodeCount, PortText,
+    PriorityText, RecipientText, RetryCause, SignalText, Span, Text, UserText, VolumeText,
 };
 use pond_core::model::{Class, DeviceKind};
 use schemars::JsonSchema;
@@ -148,6 +148,19 @@ pub struct RetryFile {
     /// Wait before the second attempt, doubled each time up to an hour; default 1s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backoff: Option<Span>,
+}
+
+/// Whom to tell what becomes of the job.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a map {on, to}")]
+#[schemars(transform = crate::schema::allow_ignored)]
+pub struct NotifyFile {
+    /// At which moments: `started`, `succeeded`, `failed`, `stopped`, `preempted`, `waiting`, `idle`; default
+    /// [succeeded, failed].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on: Option<Vec<MomentText>>,
+    /// `webhook:URL`, `email:ADDRESS`, or the name of a subscription of yours.
+    pub to: Vec<RecipientText>,
 }
 
 /// The `retry:` field: a map, or a number of attempts for any failure.
@@ -318,10 +331,9 @@ pub struct JobFile {
     /// Further attempts: a number, or `{on, max, backoff}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryText>,
-    /// Messages about the job. Not built yet: refused, so that nobody waits for a message that never comes.
-    #[serde(default, skip_serializing)]
-    #[schemars(skip)]
-    pub notify: Option<serde::de::IgnoredAny>,
+    /// Whom to tell what becomes of it: `{on: [failed], to: [email:ann@example.org]}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<NotifyFile>,
     /// Jobs to wait for: names in the same file, ids, or `{job, on: end}`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<After>,

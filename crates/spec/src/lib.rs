@@ -29,7 +29,7 @@ pub use convert::{Awaited, Context, Draft, JobRef, into_specs};
 pub use error::{Fault, Place, SpecError, Warning};
 pub use jobfile::{
     After, AfterOn, Alternative, CheckpointFile, ClassWord, CommandText, IdeWord, IdleFile, IdleWord,
-    IsolationWord, JobFile, JobType, ResourcesFile, RetryFile, RetryText,
+    IsolationWord, JobFile, JobType, NotifyFile, ResourcesFile, RetryFile, RetryText,
 };
 pub use lint::{Format, Reading, Report, lint, read, read_one};
 pub use overrides::{FLAGS, Flag, FlagArity, Overrides};

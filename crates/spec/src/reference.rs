@@ -94,6 +94,7 @@ pub fn reference() -> String {
         ("`checkpoint`", "CheckpointFile", ""),
         ("`retry`", "RetryFile", "Or a number: that many further attempts for any failure."),
         ("`idle`", "IdleFile", ""),
+        ("`notify`", "NotifyFile", "See [notifications.md](notifications.md)."),
     ] {
         if title.starts_with("Long") {
             out.push_str(DEVICES);

@@ -65,7 +65,22 @@ const WRONG: &[(&str, &[&str])] = &[
             "99999",
         ],
     ),
-    ("notify", &["{on: [failed]}"]),
+    (
+        "notify",
+        &[
+            "{on: [failed]}",
+            "{to: []}",
+            "{on: [], to: [email:a@b]}",
+            "{on: [faild], to: [email:a@b]}",
+            "{to: email:a@b}",
+            "{to: ['email:a']}",
+            "{to: [\"email:a@b\\nBcc: c@d\"]}",
+            "{to: ['webhook:ftp://example.org']}",
+            "{to: ['webhook:https://']}",
+            "{to: ['a b']}",
+            "[email:a@b]",
+        ],
+    ),
     ("after", &["prep", "3", "{}", "[nobody]", "[{on: end}]", "[{job: 3, on: start}]", "[[]]"]),
     (
         "array",

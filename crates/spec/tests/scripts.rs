@@ -70,6 +70,31 @@ fn sbatch_lines_become_a_job_with_a_warning_for_each_flag_not_honoured() {
 }
 
 #[test]
+fn mail_of_sbatch_becomes_a_recipient() {
+    let told = |lines: &str| {
+        let (job, warnings) = script(&format!("#!/bin/sh\n#SBATCH {lines}\ntrue\n")).unwrap();
+        let spec = job.into_spec(&Context::new("ada", "/")).unwrap().spec;
+        let notify = spec.notify.map(|notify| {
+            let on: Vec<&str> = notify.on.iter().map(|moment| moment.as_str()).collect();
+            (on.join(" "), notify.to.iter().map(ToString::to_string).collect::<Vec<_>>())
+        });
+        (notify, warnings.len())
+    };
+    let ada = || vec!["email:ada@example.org".to_owned()];
+    let on = |on: &str| Some((on.to_owned(), ada()));
+    assert_eq!(told("--mail-user=ada@example.org --mail-type=END"), (on("succeeded failed stopped"), 0));
+    assert_eq!(
+        told("--mail-user=ada@example.org --mail-type=BEGIN,FAIL,STAGE_OUT"),
+        (on("started failed"), 1)
+    );
+    assert_eq!(told("--mail-user=ada@example.org --mail-type=NONE"), (None, 0));
+    assert_eq!(told("--mail-user=ada@example.org"), (None, 1));
+    assert_eq!(told("--mail-type=ALL"), (None, 1));
+    let bad = script("#!/bin/sh\n#SBATCH --mail-type=END --mail-user=ada\ntrue\n").unwrap_err();
+    assert!(bad.to_string().starts_with("line 2"), "{bad}");
+}
+
+#[test]
 fn slurm_times_and_sizes_read_as_slurm_reads_them() {
     let limit = |time: &str| {
         spec(&format!("#!/bin/sh\n#SBATCH -t {time}\ntrue\n")).time_limit.map(|limit| limit.0 / 1000)

@@ -106,6 +106,12 @@ pub(super) fn check_spec(spec: &JobSpec) -> Handled<()> {
     ensure(spec.size.min <= spec.size.max, "nodes", "ends below where it begins", "write `low..high`")?;
     ensure(spec.size.max <= MAX_RANKS, "nodes", "is over 100,000", "ask for fewer")?;
     ensure(!spec.shapes.is_empty(), "resources", "are missing", "say what a task needs")?;
+    ensure(
+        spec.notify.as_ref().is_none_or(|notify| notify.is_small()),
+        "notify",
+        "tells too many, or at too long an address",
+        "name at most 8 recipients of at most 2048 bytes; a subscription tells more",
+    )?;
     ensure(spec.shapes.len() <= MAX_SHAPES, "any_of", "has over 64 alternatives", "give fewer")?;
     let distinct: BTreeSet<JobId> = spec.after.iter().map(|after| after.job).collect();
     ensure(distinct.len() == spec.after.len(), "after", "names a job twice", "name each once")?;

@@ -63,12 +63,18 @@ impl Engine {
                     self.note(out, What::Budget { queue: budget.queue, percent }, spent.amounts());
                 }
                 Finding::Over(budget, spent) => self.out_of_money(&budget, &spent, out),
-                Finding::Room(budget) => self.settle_below(&budget.queue, "its budget has room again", out),
+                Finding::Room(budget) => {
+                    let queue = QueuePath::from(budget.queue.as_str());
+                    self.note(out, What::OutOfBudget { queue, over: false }, "");
+                    self.settle_below(&budget.queue, "its budget has room again", out);
+                }
             }
         }
     }
 
     fn out_of_money(&mut self, budget: &Budget, spent: &Spent, out: &mut Out) {
+        let queue = QueuePath::from(budget.queue.as_str());
+        self.note(out, What::OutOfBudget { queue, over: true }, spent.amounts());
         self.settle_below(&budget.queue, "its budget is spent", out);
         if budget.stop != BudgetStop::End {
             return;

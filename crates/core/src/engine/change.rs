@@ -119,6 +119,13 @@ pub enum What {
         generation: Generation,
         /// Its attempt.
         attempt: u32,
+        /// Whether it is on its way out of its place for others.
+        evicted: bool,
+    },
+    /// Nobody used a gang of an environment for so long that it is paused or stopped.
+    Idle {
+        /// Which.
+        gang: GangId,
     },
     /// A rank of a gang: started, ended, a step of its start.
     Task {
@@ -173,6 +180,13 @@ pub enum What {
         queue: QueuePath,
         /// The part, in percent.
         percent: u16,
+    },
+    /// A budget is spent and its queue's jobs wait or end, or there is room in it again.
+    OutOfBudget {
+        /// Whose.
+        queue: QueuePath,
+        /// Spent, or room again.
+        over: bool,
     },
 }
 

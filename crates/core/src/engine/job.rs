@@ -229,6 +229,13 @@ pub struct Ending {
     pub repeats: u32,
 }
 
+impl Ending {
+    /// Whether it makes room for others.
+    pub(super) const fn is_eviction(&self) -> bool {
+        matches!(self.then, Then::Evicted(_))
+    }
+}
+
 /// What becomes of a gang when its tasks have ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

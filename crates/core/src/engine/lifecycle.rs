@@ -118,13 +118,9 @@ impl Engine {
         out: &mut Out,
     ) {
         let Some(gang) = self.gang(id) else { return };
-        let what = What::Gang {
-            gang: id,
-            from,
-            to: gang.state(),
-            generation: gang.generation,
-            attempt: gang.attempt,
-        };
+        let evicted = gang.live().and_then(|live| live.ending.as_ref()).is_some_and(Ending::is_eviction);
+        let (to, generation, attempt) = (gang.state(), gang.generation, gang.attempt);
+        let what = What::Gang { gang: id, from, to, generation, attempt, evicted };
         self.note(out, what, reason);
     }
 
@@ -564,6 +560,7 @@ impl Engine {
             IdleAction::Stop => Then::Finish(End::Stopped { by: None }),
         };
         if self.gang(id).and_then(Gang::live).is_some_and(|live| live.idle_since.is_some()) {
+            self.note(out, What::Idle { gang: id }, format!("nobody used it for {}", idle.after));
             self.end_gang(id, then, out);
         }
     }

@@ -1,7 +1,7 @@
 //! What a user submits.
 
 use crate::ids::{JobId, QueuePath, UserName};
-use crate::model::{RunSpec, Shape, Speed};
+use crate::model::{NotifySpec, RunSpec, Shape, Speed};
 use crate::units::Millis;
 use serde::{Deserialize, Serialize};
 
@@ -161,6 +161,9 @@ pub struct JobSpec {
     pub idle: Option<IdlePolicy>,
     /// Jobs that must end first.
     pub after: Vec<Dependency>,
+    /// Whom to tell what becomes of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<Box<NotifySpec>>,
     /// What is executed.
     pub run: RunSpec,
 }
@@ -190,6 +193,7 @@ impl JobSpec {
             checkpoint: None,
             idle: None,
             after: Vec::new(),
+            notify: None,
             run,
         }
     }

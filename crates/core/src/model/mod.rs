@@ -2,6 +2,7 @@
 
 pub mod job;
 pub mod node;
+pub mod notify;
 pub mod queue;
 pub mod resources;
 pub mod run;
@@ -11,6 +12,7 @@ pub use job::{
     Checkpoint, Class, Dependency, GangSize, IdleAction, IdlePolicy, JobKind, JobSpec, Retry, RetryOn,
 };
 pub use node::{Device, DeviceKind, NodeSpec, Traits};
+pub use notify::{Moment, NotifySpec, Recipient};
 pub use queue::{QueueLimits, QueueSpec};
 pub use resources::{DeviceChange, DeviceRequest, Resources, Shape, ShareMode, ShareTerms, Slack};
 pub use run::{Command, Image, Isolation, PortSpec, RunSpec, Volume};

@@ -494,7 +494,9 @@ impl Pool {
                 | What::Task { .. }
                 | What::Share { .. }
                 | What::Queue { .. }
-                | What::Budget { .. } => continue,
+                | What::Idle { .. }
+                | What::Budget { .. }
+                | What::OutOfBudget { .. } => continue,
             };
             let (whole, part) = (change.at.0 / 1000, change.at.0 % 1000);
             if writeln!(text, "{whole:>5}.{part:03} {line}: {}", change.reason).is_err() {

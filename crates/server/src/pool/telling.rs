@@ -42,15 +42,16 @@ pub fn change(actor: &Actor, change: &Change) -> EventView {
         }
         What::Job { job, over: Some(true) } => ("job.ended".to_owned(), format!("job {job} is over{reason}")),
         What::Job { job, over: None } => ("job.removed".to_owned(), format!("job {job} was removed{reason}")),
-        What::Gang { gang, from, to, attempt, .. } => {
+        What::Gang { gang, from, to, attempt, evicted, .. } => {
             let text = match from == to {
                 true => format!("{gang} is {}{reason}", gang_state(*to)),
                 false => {
                     format!("{gang} {} → {} (attempt {attempt}){reason}", gang_state(*from), gang_state(*to))
                 }
             };
-            (format!("gang.{}", gang_state(*to)), text)
+            (format!("gang.{}", if *evicted { "evicted" } else { gang_state(*to) }), text)
         }
+        What::Idle { gang } => ("gang.idle".to_owned(), format!("{gang} is idle{reason}")),
         What::Task { task, node, exit: Some(exit), .. } => {
             let how = super::view::words::exit(*exit);
             ("task.ended".to_owned(), format!("{task} ended on {node}: {how}{reason}"))
@@ -85,6 +86,12 @@ pub fn change(actor: &Actor, change: &Change) -> EventView {
             "budget.alert".to_owned(),
             format!("{percent} % of the budget of {} is spent{reason}", queue_name(queue)),
         ),
+        What::OutOfBudget { queue, over: true } => {
+            ("budget.spent".to_owned(), format!("the budget of {} is spent{reason}", queue_name(queue)))
+        }
+        What::OutOfBudget { queue, over: false } => {
+            ("budget.room".to_owned(), format!("the budget of {} has room again", queue_name(queue)))
+        }
         What::Queue { queue, present: true } => {
             ("queue.set".to_owned(), format!("queue {queue} was set{reason}"))
         }
@@ -98,7 +105,7 @@ pub fn change(actor: &Actor, change: &Change) -> EventView {
 fn about(mut view: EventView, what: &What) -> EventView {
     match what {
         What::Job { job, .. } => view.job = Some(job.0),
-        What::Gang { gang, .. } => {
+        What::Gang { gang, .. } | What::Idle { gang } => {
             view.job = Some(gang.job.0);
             view.subject = Some(gang.to_string());
         }
@@ -114,7 +121,9 @@ fn about(mut view: EventView, what: &What) -> EventView {
         }
         What::Node { node, .. } | What::Device { node, .. } => view.node = Some(node.to_string()),
         What::Queue { .. } => {}
-        What::Budget { queue, .. } => view.subject = Some(queue.to_string()),
+        What::Budget { queue, .. } | What::OutOfBudget { queue, .. } => {
+            view.subject = Some(queue.to_string())
+        }
     }
     view
 }

@@ -83,7 +83,7 @@ pub async fn page(
 }
 
 /// Kinds of entries of the event log, and what a gang is in from then on.
-const LIFE: [(&str, &str); 7] = [
+const LIFE: [(&str, &str); 8] = [
     ("gang.held", "waiting"),
     ("gang.pending", "waiting"),
     ("gang.starting", "starting"),
@@ -91,6 +91,7 @@ const LIFE: [(&str, &str); 7] = [
     ("gang.frozen", "frozen"),
     ("gang.paused", "paused"),
     ("gang.stopping", "stopping"),
+    ("gang.evicted", "stopping"),
 ];
 
 /// How the time of a plain job was spent, from its event log: waiting, starting, running, and so on.

@@ -105,6 +105,7 @@ impl<'a> Scene<'a> {
             }),
             idle: None,
             after: Vec::new(),
+            notify: None,
             run: RunSpec::argv(&["work"]),
         })
     }

@@ -40,7 +40,6 @@ const fn warn(long: &'static str, short: Option<char>, arg: Arg, why: &'static s
 }
 
 const LOGS: &str = "output is kept by the pool; see `pond logs`";
-const MAIL: &str = "messages are not built yet in this version";
 const LAYOUT: &str = "the pool decides where tasks and their cores are";
 const NAMED: &str = "nodes are chosen by labels: use `#POND --label NAME=VALUE`";
 const NO_LICENCE: &str = "the pool counts no licences and has no reservations";
@@ -71,6 +70,8 @@ pub(super) const FLAGS: &[Known] = &[
     read("signal", None),
     Known { long: "nice", short: None, arg: Arg::Optional, fate: Fate::Read },
     read("priority", None),
+    read("mail-type", None),
+    read("mail-user", None),
     read("tmp", None),
     read("wrap", None),
     Known { long: "comment", short: None, arg: Arg::Needed, fate: Fate::Silent },
@@ -121,8 +122,6 @@ pub(super) const FLAGS: &[Known] = &[
     warn("spread-job", None, Arg::None, LAYOUT),
     warn("use-min-nodes", None, Arg::None, LAYOUT),
     warn("network", None, Arg::Needed, "the pool makes a task's network"),
-    warn("mail-type", None, Arg::Needed, MAIL),
-    warn("mail-user", None, Arg::Needed, MAIL),
     warn("begin", Some('b'), Arg::Needed, START),
     warn("hold", Some('H'), Arg::None, "use `pond pause` after the submission"),
     warn("immediate", Some('I'), Arg::Optional, "the job waits when it cannot start at once"),

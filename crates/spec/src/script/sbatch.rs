@@ -4,13 +4,14 @@ use super::amounts::{bad, count, count_of, gpu, megabytes, minutes, nodes};
 use super::flags::{Arg, Fate, find};
 use super::words::Word;
 use crate::error::{Fault, Place, SpecError, Warning};
-use crate::jobfile::{After, AfterOn, JobFile, RetryFile, RetryText};
+use crate::jobfile::{After, AfterOn, JobFile, NotifyFile, RetryFile, RetryText};
 use crate::limits;
 use crate::read::short;
 use crate::values::{
-    ArrayText, Cores, DeviceText, Devices, DiskSize, MemorySize, NodeCount, PriorityText, SignalText, Span,
-    Text,
+    ArrayText, Cores, DeviceText, Devices, DiskSize, MemorySize, MomentText, NodeCount, PriorityText,
+    RecipientText, SignalText, Span, Text,
 };
+use pond_core::model::Moment;
 use pond_core::units::{Bytes, MilliCpu, Millis};
 use std::collections::BTreeMap;
 
@@ -80,6 +81,7 @@ impl Request {
         self.shape(job)?;
         self.lifecycle(job)?;
         self.surroundings(job)?;
+        self.mail(job)?;
         warnings.append(&mut self.warnings);
         Ok(())
     }
@@ -316,6 +318,49 @@ impl Request {
                 return Err(placed(format!("`{}` names no job; write afterok:12:13", short(part))));
             }
         }
+        Ok(())
+    }
+
+    /// Whom to mail, and when. As with Slurm, nothing is mailed unless it is said at which moments.
+    fn mail(&mut self, job: &mut JobFile) -> Result<(), SpecError> {
+        let user = self.given.get("mail-user").cloned();
+        let Some((types, place)) = self.given.get("mail-type").cloned() else {
+            if let Some((_, place)) = user {
+                self.warn(place, "mail-user", "`--mail-type` says at which moments, and is missing");
+            }
+            return Ok(());
+        };
+        let mut on = Vec::new();
+        for word in types.split(',').filter(|word| !word.is_empty()) {
+            on.extend(match &*word.to_ascii_uppercase() {
+                "NONE" => Vec::new(),
+                "BEGIN" => vec![Moment::Started],
+                "END" => vec![Moment::Succeeded, Moment::Failed, Moment::Stopped],
+                "FAIL" => vec![Moment::Failed],
+                "REQUEUE" => vec![Moment::Preempted],
+                "ALL" => {
+                    use Moment::{Failed, Preempted, Started, Stopped, Succeeded};
+                    vec![Started, Succeeded, Failed, Stopped, Preempted]
+                }
+                _ => {
+                    let flag = format!("mail-type={}", short(word));
+                    self.warn(place, &flag, "of these moments no mail is sent");
+                    Vec::new()
+                }
+            });
+        }
+        on.sort_unstable();
+        on.dedup();
+        if on.is_empty() {
+            return Ok(());
+        }
+        let Some((address, place)) = user else {
+            self.warn(place, "mail-type", "`--mail-user` says to which address, and is missing");
+            return Ok(());
+        };
+        let placed = |fault| SpecError { place, ..SpecError::of("--mail-user", fault) };
+        let to = format!("email:{address}").parse::<RecipientText>().map_err(|why| placed(bad(&why)))?;
+        job.notify = Some(NotifyFile { on: Some(on.into_iter().map(MomentText).collect()), to: vec![to] });
         Ok(())
     }
 

@@ -3,12 +3,14 @@
 mod amounts;
 mod array;
 mod devices;
+mod notify;
 pub(crate) mod places;
 mod words;
 
 pub use amounts::{Cores, DiskSize, MemorySize, NodeCount, Share, Span};
 pub use array::{ArrayIndices, ArrayText};
 pub use devices::{DeviceText, Devices, LongDevice};
+pub use notify::{MomentText, RecipientText};
 pub use places::{ImageText, PortText, UserText, VolumeText};
 pub use words::{PriorityText, RetryCause, SignalText, Text};
 

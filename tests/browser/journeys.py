@@ -19,7 +19,7 @@ from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
 CHROMIUM = os.environ["POND_CHROMIUM"]
-PAGES = ["/", "/map", "/queue", "/envs", "/usage", "/capacity", "/scheduler", "/admin"]
+PAGES = ["/", "/map", "/queue", "/envs", "/usage", "/capacity", "/scheduler", "/notify", "/admin"]
 
 
 def pond(*words, ok=True):

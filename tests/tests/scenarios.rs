@@ -38,6 +38,7 @@ pages! {
     mcp => "docs/mcp.md",
     money => "tests/scenarios/money.md",
     newcomer => "tests/scenarios/newcomer.md",
+    notifications => "docs/notifications.md",
     operations => "tests/scenarios/operations.md",
     operations_guide => "docs/operations.md",
     people => "docs/people.md",

@@ -5,6 +5,7 @@
 
 pub mod args;
 pub mod client;
+pub mod desktop;
 pub mod error;
 pub mod jobs;
 pub mod mcp;
@@ -144,6 +145,7 @@ fn dispatch(ctx: &Ctx, verb: Verb) -> Done {
         Verb::User(verb) => verbs::people::user(ctx, &verb),
         Verb::Project(verb) => verbs::people::project(ctx, &verb),
         Verb::Token(verb) => verbs::people::token(ctx, &verb),
+        Verb::Notify(verb) => verbs::notify::notify(ctx, &verb),
         Verb::Completion(args) => verbs::house::completion(ctx, args),
         Verb::Man { dir } => verbs::house::man(ctx, dir.as_deref()),
         Verb::Sched(verb) => verbs::sched::sched(ctx, &verb),

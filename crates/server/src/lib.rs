@@ -21,6 +21,7 @@ mod feed;
 mod http;
 mod logs;
 mod money;
+mod notify;
 mod pool;
 mod secrets;
 mod server;
@@ -32,5 +33,6 @@ mod web;
 
 pub use access::{Access, ExecRequest};
 pub use auth::oidc::{GroupRole, Provider, ProviderError};
+pub use notify::NotifyPace;
 pub use pool::inbox::Handle;
 pub use server::{Config, Opened, Resolver, Server, ServerError, TlsFiles, open};

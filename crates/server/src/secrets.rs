@@ -4,6 +4,8 @@
 
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -54,6 +56,7 @@ pub enum SecretError {
 #[derive(Clone)]
 pub struct Secrets {
     cipher: Arc<XChaCha20Poly1305>,
+    key: [u8; 32],
     sealed: Arc<RwLock<BTreeMap<String, Vec<u8>>>>,
 }
 
@@ -73,6 +76,7 @@ impl Secrets {
         }
         Self {
             cipher: Arc::new(XChaCha20Poly1305::new((&key).into())),
+            key,
             sealed: Arc::new(RwLock::new(sealed)),
         }
     }
@@ -100,6 +104,13 @@ impl Secrets {
         Ok([nonce.as_slice(), &sealed].concat())
     }
 
+    /// 32 bytes that follow from the key and a label, and that tell nothing of the key or of those of another label: for keys
+    /// and ids that need not be stored.
+    #[must_use]
+    pub fn derive(&self, label: &str) -> [u8; 32] {
+        authenticate(&self.key, format!("pond derives\0{label}").as_bytes())
+    }
+
     /// Makes a sealed value current, once it is durable.
     pub fn put(&self, name: &str, sealed: Vec<u8>) {
         self.sealed.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), sealed);
@@ -125,6 +136,17 @@ impl Secrets {
         let bytes = self.cipher.decrypt(&XNonce::from(*nonce), payload).ok()?;
         String::from_utf8(bytes).ok()
     }
+}
+
+/// HMAC-SHA256 (RFC 2104) of a text under a key.
+#[must_use]
+pub fn authenticate(key: &[u8; 32], text: &[u8]) -> [u8; 32] {
+    // A key shorter than a block is filled up with zeros.
+    let mut block = [0_u8; 64];
+    block[..key.len()].copy_from_slice(key);
+    let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new(&block.into());
+    mac.update(text);
+    mac.finalize().into_bytes().into()
 }
 
 /// Whether a variable can have this name.
@@ -157,6 +179,14 @@ mod tests {
         let other_key = Secrets::new(&"5b".repeat(32), BTreeMap::from([("HF_TOKEN".to_owned(), sealed)]));
         assert_eq!(other_key.open("HF_TOKEN"), None);
         assert_eq!(format!("{secrets:?}"), "Secrets(…)");
+    }
+
+    #[test]
+    fn what_is_derived_stays_and_differs_by_label_and_key() {
+        let secrets = fresh();
+        assert_eq!(secrets.derive("a"), fresh().derive("a"));
+        assert_ne!(secrets.derive("a"), secrets.derive("b"));
+        assert_ne!(secrets.derive("a"), Secrets::new(&"5b".repeat(32), BTreeMap::new()).derive("a"));
     }
 
     #[test]

@@ -12,6 +12,8 @@ use crate::auth::people::{People, Session};
 use crate::clock;
 use crate::feed::Feed;
 use crate::http::{self, TlsError};
+use crate::notify::settings::OWN;
+use crate::notify::{Notices, NotifyPace, courier};
 use crate::pool::drive::{self, Drive, DriveError, said};
 use crate::pool::inbox::{Condition, Handle, Message};
 use crate::pool::start::{self, Parts};
@@ -69,6 +71,8 @@ pub struct Config {
     pub provider: Option<Provider>,
     /// How long the body of a request may take to come. Default 30 s.
     pub body_time: Duration,
+    /// How fast notifications are.
+    pub notify: NotifyPace,
 }
 
 impl Config {
@@ -87,6 +91,7 @@ impl Config {
             user_rate: 100,
             provider: None,
             body_time: Duration::from_secs(30),
+            notify: NotifyPace::default(),
         }
     }
 }
@@ -183,7 +188,7 @@ impl Opened {
     #[must_use]
     pub fn resolver(&self) -> Resolver {
         let secrets = self.secrets.clone();
-        Arc::new(move |name| secrets.open(name))
+        Arc::new(move |name| secrets.open(name).filter(|_| !name.starts_with(OWN)))
     }
 
     /// Starts to serve. `reports` come from the substrate behind `access`.
@@ -197,8 +202,12 @@ impl Opened {
         let feed = Arc::new(Feed::after(self.found.last_event));
         let tallies = Arc::new(Tallies::new(self.found.archived.clone()));
         let archive = Archive::open(self.store.path())?;
+        let mut found = self.found;
+        let noticed = std::mem::take(&mut found.notices);
+        let mark = noticed.mark;
+        let notices = Notices::new(noticed);
         let drive = start::start(
-            self.found,
+            found,
             Parts {
                 store: self.store,
                 feed: feed.clone(),
@@ -207,6 +216,7 @@ impl Opened {
                 access: access.clone(),
                 condition,
                 people: self.people.clone(),
+                notices: notices.clone(),
                 secrets: self.secrets.clone(),
                 settings: self.config.settings,
                 keep_finished: self.config.keep_finished,
@@ -229,6 +239,8 @@ impl Opened {
             archive,
             feed,
             secrets: self.secrets,
+            notices,
+            notify: self.config.notify,
             counters: Default::default(),
             tallies,
             streams: Arc::new(Semaphore::new(STREAMS)),
@@ -237,11 +249,12 @@ impl Opened {
             stop: stopped.clone(),
             started_ms: clock::wall_ms(),
         });
-        let (serving, address) = listen(self.config.listen, self.tls.clone(), shared, stopped)?;
+        let (serving, address) = listen(self.config.listen, self.tls.clone(), shared.clone(), stopped)?;
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         let url = format!("{scheme}://{address}");
         forward_reports(reports, sender)?;
         let thread = spawn_drive(drive)?;
+        drop(serving.runtime.spawn(courier::run(shared, mark)));
         self.state.publish(&url)?;
         Ok(Server { url, handle, access, thread, serving, stop, state: self.state })
     }

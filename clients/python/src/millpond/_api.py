@@ -118,6 +118,46 @@ class Api:
         """Take tasks on a node again."""
         return cast("t.NodeView", self._ask("POST", f"/api/v1/nodes/{_part(node)}/resume"))
 
+    def notify_deliveries(self, *, subscription: str | None = None, state: Literal['waiting', 'delivered', 'given_up'] | None = None, job: int | None = None, limit: int | None = None) -> list[t.DeliveryView]:
+        """Messages, newest first: the caller's; every one for those who administer the pool."""
+        return cast("list[t.DeliveryView]", self._ask("GET", "/api/v1/notify/deliveries", query={"subscription": subscription, "state": state, "job": job, "limit": limit}))
+
+    def notify_delivery(self, id: str) -> t.DeliveryView:
+        """One message."""
+        return cast("t.DeliveryView", self._ask("GET", f"/api/v1/notify/deliveries/{_part(id)}"))
+
+    def notify_send_again(self, id: str) -> t.DeliveryView:
+        """Send a message once more, under the same id, whatever became of it."""
+        return cast("t.DeliveryView", self._ask("POST", f"/api/v1/notify/deliveries/{_part(id)}/send"))
+
+    def notify_key(self) -> t.SigningKey:
+        """The key that verifies webhooks which the caller's jobs name themselves in `notify:`."""
+        return cast("t.SigningKey", self._ask("GET", "/api/v1/notify/key"))
+
+    def notify_settings(self) -> t.NotifySettings:
+        """How the pool tells."""
+        return cast("t.NotifySettings", self._ask("GET", "/api/v1/notify/settings"))
+
+    def notify_set_settings(self, body: t.NotifySettings) -> t.NotifySettings:
+        """Set how the pool tells: whole, what is absent goes back to what is usual."""
+        return cast("t.NotifySettings", self._ask("PUT", "/api/v1/notify/settings", body=body))
+
+    def notify_subscriptions(self) -> list[t.SubscriptionView]:
+        """The caller's subscriptions; every one for those who administer the pool."""
+        return cast("list[t.SubscriptionView]", self._ask("GET", "/api/v1/notify/subscriptions"))
+
+    def notify_unsubscribe(self, name: str) -> None:
+        """End a subscription. Its messages that wait are not sent."""
+        return cast("None", self._ask("DELETE", f"/api/v1/notify/subscriptions/{_part(name)}"))
+
+    def notify_subscribe(self, name: str, body: t.SubscriptionBody) -> t.NewSubscription:
+        """Subscribe, or change a subscription: what was made before is replaced, its key too."""
+        return cast("t.NewSubscription", self._ask("PUT", f"/api/v1/notify/subscriptions/{_part(name)}", body=body))
+
+    def notify_test(self, name: str) -> t.DeliveryView:
+        """Send a trial message."""
+        return cast("t.DeliveryView", self._ask("POST", f"/api/v1/notify/subscriptions/{_part(name)}/test"))
+
     def pool_document(self) -> dict[str, Any]:
         """This document."""
         return cast("dict[str, Any]", self._ask("GET", "/api/v1/openapi.json"))
@@ -345,6 +385,46 @@ class AsyncApi:
     def pool_resume(self, node: str) -> Awaitable[t.NodeView]:
         """Take tasks on a node again."""
         return cast("Awaitable[t.NodeView]", self._ask("POST", f"/api/v1/nodes/{_part(node)}/resume"))
+
+    def notify_deliveries(self, *, subscription: str | None = None, state: Literal['waiting', 'delivered', 'given_up'] | None = None, job: int | None = None, limit: int | None = None) -> Awaitable[list[t.DeliveryView]]:
+        """Messages, newest first: the caller's; every one for those who administer the pool."""
+        return cast("Awaitable[list[t.DeliveryView]]", self._ask("GET", "/api/v1/notify/deliveries", query={"subscription": subscription, "state": state, "job": job, "limit": limit}))
+
+    def notify_delivery(self, id: str) -> Awaitable[t.DeliveryView]:
+        """One message."""
+        return cast("Awaitable[t.DeliveryView]", self._ask("GET", f"/api/v1/notify/deliveries/{_part(id)}"))
+
+    def notify_send_again(self, id: str) -> Awaitable[t.DeliveryView]:
+        """Send a message once more, under the same id, whatever became of it."""
+        return cast("Awaitable[t.DeliveryView]", self._ask("POST", f"/api/v1/notify/deliveries/{_part(id)}/send"))
+
+    def notify_key(self) -> Awaitable[t.SigningKey]:
+        """The key that verifies webhooks which the caller's jobs name themselves in `notify:`."""
+        return cast("Awaitable[t.SigningKey]", self._ask("GET", "/api/v1/notify/key"))
+
+    def notify_settings(self) -> Awaitable[t.NotifySettings]:
+        """How the pool tells."""
+        return cast("Awaitable[t.NotifySettings]", self._ask("GET", "/api/v1/notify/settings"))
+
+    def notify_set_settings(self, body: t.NotifySettings) -> Awaitable[t.NotifySettings]:
+        """Set how the pool tells: whole, what is absent goes back to what is usual."""
+        return cast("Awaitable[t.NotifySettings]", self._ask("PUT", "/api/v1/notify/settings", body=body))
+
+    def notify_subscriptions(self) -> Awaitable[list[t.SubscriptionView]]:
+        """The caller's subscriptions; every one for those who administer the pool."""
+        return cast("Awaitable[list[t.SubscriptionView]]", self._ask("GET", "/api/v1/notify/subscriptions"))
+
+    def notify_unsubscribe(self, name: str) -> Awaitable[None]:
+        """End a subscription. Its messages that wait are not sent."""
+        return cast("Awaitable[None]", self._ask("DELETE", f"/api/v1/notify/subscriptions/{_part(name)}"))
+
+    def notify_subscribe(self, name: str, body: t.SubscriptionBody) -> Awaitable[t.NewSubscription]:
+        """Subscribe, or change a subscription: what was made before is replaced, its key too."""
+        return cast("Awaitable[t.NewSubscription]", self._ask("PUT", f"/api/v1/notify/subscriptions/{_part(name)}", body=body))
+
+    def notify_test(self, name: str) -> Awaitable[t.DeliveryView]:
+        """Send a trial message."""
+        return cast("Awaitable[t.DeliveryView]", self._ask("POST", f"/api/v1/notify/subscriptions/{_part(name)}/test"))
 
     def pool_document(self) -> Awaitable[dict[str, Any]]:
         """This document."""

@@ -16,11 +16,17 @@ BudgetStop = Literal['never', 'hold', 'end']
 Class = Literal['spare', 'standard', 'critical']
 """What the pool promises."""
 
+DeliveryState = Literal['waiting', 'delivered', 'given_up']
+"""How far a message has come."""
+
 Effected = Literal['evicted', 'shrinks', 'freezes', 'held_back', 'never', 'waits', 'starts', 'grows', 'thaws']
 """What a change of a queue would do to a job's element."""
 
 JobKind = Literal['task', 'env']
 """What sort of job."""
+
+MailTls = Literal['starttls', 'implicit', 'none']
+"""How a connection to a mail server is protected."""
 
 Role = Literal['viewer', 'member', 'maintainer', 'admin']
 """What a user is in a project. Each has all that the one before has."""
@@ -28,6 +34,9 @@ Role = Literal['viewer', 'member', 'maintainer', 'admin']
 State = Literal['running', 'starting', 'stopping', 'frozen', 'waiting', 'infeasible', 'paused', 'failed', 'stopped', 'succeeded']
 """Where a job, an array element or a task stands. Of a job with many elements: the first in this order that
 any element has, so a job is over when all of it is."""
+
+Topic = Literal['started', 'succeeded', 'failed', 'stopped', 'preempted', 'waiting', 'idle', 'budget', 'budget_spent', 'node_lost', 'device_sick', 'token', 'test']
+"""What may be told."""
 
 
 class ActionBody(TypedDict):
@@ -182,6 +191,34 @@ class Counts(TypedDict):
     """Elements by state; states without elements are left out."""
     total: int
     """Elements in all; 1 for a plain job."""
+
+
+class DeliveryView(TypedDict):
+    """A message to one recipient."""
+    attempts: int
+    """Times it was tried."""
+    due_ms: NotRequired[int | None]
+    """When it is tried next."""
+    id: str
+    """Its id, which a webhook has as `webhook-id`: the same however often it is sent."""
+    job: NotRequired[int | None]
+    """About which job."""
+    last: NotRequired[str | None]
+    """What came of the last try."""
+    made_ms: int
+    """When it was made."""
+    state: DeliveryState
+    """How far it has come."""
+    subscription: NotRequired[str | None]
+    """By which subscription; absent: the job named the recipient itself."""
+    text: str
+    """In one line."""
+    to: str
+    """Where it goes."""
+    topic: Topic
+    """About what."""
+    user: str
+    """Whose message it is."""
 
 
 class DeviceAsk(TypedDict):
@@ -511,6 +548,33 @@ class LoginLink(TypedDict):
     """How long it can be used."""
 
 
+class MailServer(TypedDict):
+    """A server that takes mail."""
+    ca: NotRequired[str | None]
+    """Certificates (PEM) to trust beside the well-known ones."""
+    domains: NotRequired[list[str]]
+    """Domains that mail may go to; none: that of `from` alone."""
+    # `from`: str
+    host: str
+    """Its name, which its certificate must have."""
+    password: NotRequired[str | None]
+    """The secret of the pool that holds the password. Its name begins with `POND_`, so that no job can have it."""
+    port: NotRequired[int | None]
+    """Its port; absent: the usual one."""
+    tls: NotRequired[MailTls]
+    """How the connection is protected."""
+    user: NotRequired[str | None]
+    """Who logs in there; absent: nobody."""
+
+
+class NewSubscription(TypedDict):
+    """A subscription that was just made."""
+    secret: NotRequired[str | None]
+    """What the signatures of its webhook are verified with, as Standard Webhooks writes it: `whsec_…`. Shown this once."""
+    subscription: SubscriptionView
+    """It."""
+
+
 class TokenView(TypedDict):
     """A token that exists; its secret is kept only as a hash."""
     created_ms: int
@@ -576,6 +640,19 @@ class NodeView(TypedDict):
     """CPU asked by `spare` tasks here, thousandths of a core."""
     state: str
     """`ready`, `draining`, `suspect` or `lost`."""
+
+
+class NotifySettings(TypedDict):
+    """How a pool tells."""
+    allow: NotRequired[list[str]]
+    """Networks beside the public internet that webhooks may go to, as `10.1.0.0/16`; there, and only there, without TLS."""
+    mail: NotRequired[None | MailServer]
+    token_ms: NotRequired[int]
+    """A token that ends within so long ends soon. Seven days unless set; 0: never."""
+    url: NotRequired[str | None]
+    """Where people find this pool's pages: `https://pond.example.org`. Messages then link there."""
+    waiting_ms: NotRequired[int]
+    """A job that has waited for so long waits for long. An hour unless set; 0: never."""
 
 
 class PassedView(TypedDict):
@@ -879,6 +956,12 @@ class ShutdownBody(TypedDict):
     """Leave tasks running; the next server adopts them. Otherwise they are stopped first."""
 
 
+class SigningKey(TypedDict):
+    """A key."""
+    secret: str
+    """`whsec_…`."""
+
+
 class StatusView(TypedDict):
     """The pool in one object: what `status` shows."""
     busy_cpu_milli: int
@@ -911,6 +994,33 @@ class Submitted(TypedDict):
     """The new job, or the one this idempotency key already made."""
     warnings: NotRequired[list[str]]
     """What was read but cannot be honoured."""
+
+
+class SubscriptionBody(TypedDict):
+    """Whom to tell, and what."""
+    on: NotRequired[list[Topic] | None]
+    """What; absent: what is usual. None: only jobs that name the subscription in their `notify:`."""
+    project: NotRequired[str | None]
+    """Everything of this project and those below; the empty path is the pool. Absent: one's own jobs and tokens, and the
+    budgets and machines that one sees."""
+    to: str
+    """`webhook:https://example.org/hook` or `email:ann@example.org`."""
+
+
+class SubscriptionView(TypedDict):
+    """A subscription."""
+    created_ms: int
+    """When it was made or changed."""
+    name: str
+    """Its name."""
+    on: list[Topic]
+    """What is told."""
+    project: NotRequired[str | None]
+    """Of which project; absent: of its user's own."""
+    to: str
+    """Where messages go. Of the webhooks of others only the host is shown: what follows may be a secret."""
+    user: str
+    """Whose."""
 
 
 class TaskSamples(TypedDict):

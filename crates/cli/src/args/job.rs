@@ -24,6 +24,9 @@ pub struct RunArgs {
     /// Delete the job and its files when it is over
     #[arg(long, conflicts_with = "detach")]
     pub rm: bool,
+    /// Show a message on this desktop when it is over
+    #[arg(long, conflicts_with = "detach")]
+    pub notify: bool,
     /// Command and arguments, a script with #POND or #SBATCH lines, or a job file
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "COMMAND")]
     pub command: Vec<String>,

@@ -2,6 +2,7 @@
 
 mod job;
 mod money;
+mod notify;
 mod people;
 mod pool;
 mod sched;
@@ -10,6 +11,9 @@ mod work;
 pub use job::{ApplyArgs, FileArgs, JobFlags, LintArgs, RunArgs, SbatchArgs};
 pub use money::{
     BillArgs, BillKey, BudgetEvery, BudgetStops, BudgetVerb, LedgerForm, PriceClass, PriceFlags, PriceVerb,
+};
+pub use notify::{
+    DeliveryStateArg, MailTlsArg, NotifyFlags, NotifyMailFlags, NotifySettingsFlags, NotifyVerb,
 };
 pub use people::{ProjectVerb, RoleArg, TokenFlags, TokenVerb, UserFlags, UserVerb};
 pub use pool::{
@@ -212,6 +216,9 @@ pub enum Verb {
     /// Tokens for people and programs
     #[command(subcommand)]
     Token(TokenVerb),
+    /// Notifications: who is told what, by webhook or mail
+    #[command(subcommand)]
+    Notify(NotifyVerb),
     /// Print a completion script for a shell
     Completion(CompletionArgs),
     /// Print the manual page

@@ -180,6 +180,9 @@ pub struct WaitArgs {
     /// Give up after this long (`30s`, `10m`), with code 75
     #[arg(long, value_name = "DURATION")]
     pub timeout: Option<String>,
+    /// Show a message on this desktop when each is over
+    #[arg(long)]
+    pub notify: bool,
 }
 
 /// `pond resize`.

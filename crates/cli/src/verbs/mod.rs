@@ -11,6 +11,7 @@ pub mod list;
 pub mod logs;
 pub mod machine;
 pub mod money;
+pub mod notify;
 pub mod people;
 pub mod queue;
 pub mod run;

@@ -57,6 +57,12 @@ pub fn run(ctx: &Ctx, args: &RunArgs) -> Done {
         return detached(ctx, &client, &submitted.job);
     }
     let done = stay(ctx, &client, &submitted.job, tty);
+    if args.notify
+        && let Ok(Waited::Over(ended)) =
+            until_over(&client, JobRef::job(submitted.job.id), Some(Instant::now()))
+    {
+        super::wait::tell(ctx, &ended);
+    }
     if args.rm {
         // What is kept of it is no loss; the job's own end is what counts.
         client.delete(&JobRef::job(submitted.job.id).path("")).unwrap_or_default();

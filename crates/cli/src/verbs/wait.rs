@@ -78,11 +78,24 @@ pub fn wait(ctx: &Ctx, args: &WaitArgs) -> Done {
                 ended.code
             ))?;
         }
+        if args.notify {
+            tell(ctx, &ended);
+        }
         if worst == codes::OK {
             worst = code_of(ended.code);
         }
     }
     Ok(worst)
+}
+
+/// Shows the end of a job on the desktop.
+pub fn tell(ctx: &Ctx, ended: &Ended) {
+    let job = &ended.detail.summary;
+    let title = format!("job {} {} {}", job.id, job.name, ended.state.as_str());
+    let text = job.reason.clone().unwrap_or_else(|| format!("exit code {}", ended.code));
+    if !crate::desktop::show(&title, &text) {
+        ctx.out.warn("there is no desktop to show a message on");
+    }
 }
 
 /// Waits for the end of a job or of one element.

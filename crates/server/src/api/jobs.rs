@@ -9,6 +9,7 @@ use super::types::{
 use super::{Shared, blocking, refused};
 use crate::auth;
 use crate::auth::rights::{Place, Right};
+use crate::notify::settings::{OWN, check_recipient};
 use crate::pool::dry;
 use crate::pool::inbox::Answer;
 use crate::pool::view::{job as view, machine};
@@ -20,7 +21,7 @@ use axum::response::{IntoResponse, Response};
 use pond_core::engine::Job;
 use pond_core::event::{Effect, Request, Target};
 use pond_core::ids::JobId;
-use pond_core::model::{DeviceChange, JobSpec, Resources, Slack};
+use pond_core::model::{DeviceChange, JobSpec, Recipient, Resources, Slack};
 use pond_core::units::{Bytes, MilliCpu, Thousandths};
 use std::collections::BTreeMap;
 
@@ -78,7 +79,8 @@ fn read_spec(
     let (mut spec, warnings) = super::file::read(&body.content_type, &body.bytes, query)?;
     spec.user = caller.principal.user.clone();
     caller.must(Right::Submit, Place::Queue(spec.queue.as_str()))?;
-    if let Some(missing) = spec.run.secrets.iter().find(|name| !shared.secrets.has(name)) {
+    let usable = |name: &String| shared.secrets.has(name) && !name.starts_with(OWN);
+    if let Some(missing) = spec.run.secrets.iter().find(|name| !usable(name)) {
         return Err(Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "no_such_secret",
@@ -86,6 +88,24 @@ fn read_spec(
         )
         .at("secrets")
         .with_next("have an administrator set it: `pond secret set NAME`"));
+    }
+    for to in spec.notify.iter().flat_map(|notify| &notify.to) {
+        match to {
+            Recipient::Subscription(name) => {
+                let own = shared.notices.named(name).is_some_and(|it| it.user == spec.user.as_str());
+                if !own {
+                    let message = format!("you have no subscription `{}`", short(name));
+                    return Err(Problem::new(
+                        StatusCode::UNPROCESSABLE_ENTITY,
+                        "no_such_subscription",
+                        message,
+                    )
+                    .at("notify.to")
+                    .with_next("`pond notify add` makes one"));
+                }
+            }
+            to => check_recipient(to, &shared.notices.settings()).map_err(|why| why.at("notify.to"))?,
+        }
     }
     Ok((spec, warnings))
 }

@@ -262,6 +262,15 @@ fn server(text: &mut Text, shared: &Shared) {
     text.single("pond_plans_total", "counter", "Plans made.", get(&tallies.plans));
     text.single("pond_plan_violations_total", "counter", "Rules broken by plans.", get(&tallies.violations));
     text.single("pond_panics_total", "counter", "Requests in which the pool stumbled.", get(&tallies.panics));
+    let counts = shared.notices.counts();
+    text.head("pond_notifications_total", "counter", "Notifications by what came of them.");
+    for (outcome, count) in
+        [("delivered", &counts.delivered), ("failed_try", &counts.failed), ("given_up", &counts.given_up)]
+    {
+        text.value("pond_notifications_total", &[("outcome", outcome)], get(count));
+    }
+    let waiting = get(&counts.waiting);
+    text.single("pond_notifications_waiting", "gauge", "Notifications that wait to be sent.", waiting);
     text.single("pond_database_bytes", "gauge", "Size of the database.", shared.archive.size());
 }
 

@@ -43,6 +43,14 @@
 //! | GET, PUT `roles` | [`types::RoleQuery`], [`types::RoleBody`] | list of [`types::RoleView`] |
 //! | GET `tokens` | | list of [`types::TokenView`] |
 //! | PUT, DELETE `tokens/{name}` | [`types::TokenBody`] | 201 [`types::NewToken`]; 204 |
+//! | GET `notify/subscriptions` | | list of [`types::SubscriptionView`] |
+//! | PUT, DELETE `notify/subscriptions/{name}` | [`types::SubscriptionBody`] | 201 [`types::NewSubscription`]; 204 |
+//! | POST `notify/subscriptions/{name}/test` | | 202 [`types::DeliveryView`] |
+//! | GET `notify/deliveries` | [`types::DeliveryQuery`] | list of [`types::DeliveryView`] |
+//! | GET `notify/deliveries/{id}` | | [`types::DeliveryView`] |
+//! | POST `notify/deliveries/{id}/send` | | 202 [`types::DeliveryView`] |
+//! | GET `notify/key` | | [`types::SigningKey`] |
+//! | GET, PUT `notify/settings` | [`types::NotifySettings`] | [`types::NotifySettings`] |
 //! | GET `health` (no token) | | [`types::Health`] |
 //! | GET `version` | | [`types::Version`] |
 //! | GET `whoami` | | [`types::WhoView`] |
@@ -61,6 +69,7 @@ pub mod jobs;
 pub mod keys;
 pub mod metrics;
 pub mod money;
+pub mod notify;
 pub mod openapi;
 pub mod output;
 pub mod people;
@@ -76,6 +85,7 @@ use crate::auth::people::People;
 use crate::auth::rights::Right;
 use crate::clock;
 use crate::feed::Feed;
+use crate::notify::{Notices, NotifyPace};
 use crate::pool::inbox::Handle;
 use crate::pool::view::machine;
 use crate::secrets::Secrets;
@@ -149,6 +159,10 @@ pub struct Inner {
     pub feed: Arc<Feed>,
     /// Secrets.
     pub secrets: Secrets,
+    /// Subscriptions and how the pool tells.
+    pub notices: Notices,
+    /// How fast notifications are.
+    pub notify: NotifyPace,
     /// Counts of requests.
     pub counters: Counters,
     /// Counts of the drive thread.
@@ -220,7 +234,7 @@ pub fn routes(shared: Shared) -> Router {
 
 /// Every route with what it needs.
 fn doors() -> (Router<Shared>, Needs) {
-    let doors = pool_routes(job_routes(Doors::default()));
+    let doors = notify_routes(pool_routes(job_routes(Doors::default())));
     web::routes(doors).get("/metrics", Need::Pool(Right::See), metrics::metrics).done()
 }
 
@@ -302,6 +316,21 @@ fn pool_routes(doors: Doors) -> Doors {
         .get("/api/v1/whoami", Need::Somebody, pool::whoami)
         .post("/api/v1/shutdown", operate, pool::shutdown)
         .get("/api/v1/openapi.json", Need::Somebody, openapi::document)
+}
+
+fn notify_routes(doors: Doors) -> Doors {
+    let [see, submit, operate] = [Right::See, Right::Submit, Right::Operate].map(Need::Right);
+    doors
+        .get("/api/v1/notify/subscriptions", see, notify::subscriptions)
+        .put("/api/v1/notify/subscriptions/{name}", see, notify::subscribe)
+        .delete("/api/v1/notify/subscriptions/{name}", see, notify::unsubscribe)
+        .post("/api/v1/notify/subscriptions/{name}/test", see, notify::test)
+        .get("/api/v1/notify/deliveries", see, notify::deliveries)
+        .get("/api/v1/notify/deliveries/{id}", see, notify::delivery)
+        .post("/api/v1/notify/deliveries/{id}/send", see, notify::send_again)
+        .get("/api/v1/notify/key", submit, notify::key)
+        .get("/api/v1/notify/settings", operate, notify::settings)
+        .put("/api/v1/notify/settings", operate, notify::set_settings)
 }
 
 async fn nowhere(address: Uri) -> Response {

@@ -1,7 +1,7 @@
 //! The API's description, OpenAPI 3.1, from the handlers themselves.
 
 use super::types::{self, PROBLEM, Problem};
-use super::{events, guard, jobs, keys, money, output, people, pool, sessions, usage};
+use super::{events, guard, jobs, keys, money, notify, output, people, pool, sessions, usage};
 use axum::Json;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, Response};
@@ -21,6 +21,8 @@ use utoipa::{Modify, OpenApi};
         keys::secrets, keys::secret, keys::set_secret, keys::remove_secret,
         people::users, people::user, people::set_user, people::set_password, people::roles, people::set_role,
         people::projects, keys::tokens, keys::set_token, keys::remove_token, keys::login_link,
+        notify::subscriptions, notify::subscribe, notify::unsubscribe, notify::test, notify::deliveries, notify::delivery,
+        notify::send_again, notify::key, notify::settings, notify::set_settings,
         pool::health, pool::version, pool::whoami, pool::shutdown, document
     ),
     components(schemas(Problem, types::EventView, types::LogLine, types::LedgerLine)),

@@ -6,6 +6,7 @@
 
 mod job;
 mod money;
+mod notify;
 mod output;
 mod people;
 mod pool;
@@ -23,6 +24,10 @@ pub use money::{
     BillAmount, BillBy, BillQuery, BillReport, BillRow, BudgetBody, BudgetSpan, BudgetStop, BudgetView,
     CostView, LedgerFormat, LedgerLine, LedgerQuery, PoolAmount, PriceBody, PriceView, PricesBody,
     PricesQuery, PricesView,
+};
+pub use notify::{
+    DeliveryQuery, DeliveryState, DeliveryView, MailServer, MailTls, NewSubscription, NotifySettings,
+    SigningKey, SubscriptionBody, SubscriptionView, Topic,
 };
 pub use output::{EventPage, EventQuery, EventView, ExecQuery, FileQuery, ForwardQuery, LogLine, LogQuery};
 pub use people::{

@@ -11,10 +11,11 @@ use super::trail::Trails;
 use super::{telling, view};
 use crate::access::Access;
 use crate::api::refused;
-use crate::api::types::{JobDetail, Problem};
+use crate::api::types::{EventView, JobDetail, Problem};
 use crate::auth::TokenHash;
 use crate::auth::people::{People, PeopleChange};
 use crate::clock::{self, Clock};
+use crate::notify::Notices;
 use crate::secrets::Secrets;
 use crate::store::{ArchivedJob, KeyUse, StoreError, Write};
 use axum::http::StatusCode;
@@ -58,6 +59,8 @@ pub struct Desk {
     pub tallies: Arc<Tallies>,
     /// Users, roles and tokens, changed once they are durable.
     pub people: People,
+    /// Subscriptions and how the pool tells, changed once they are durable.
+    pub notices: Notices,
     /// Secrets, changed once they are durable.
     pub secrets: Secrets,
     /// Finished jobs that are kept in memory; older ones go to the archive.
@@ -148,11 +151,12 @@ impl Desk {
             Message::Ask(ask) => self.turn.asks.push(*ask),
             Message::Look(look) => self.turn.looks.push(look),
             Message::Change(change) => self.change(*change),
-            Message::Note(actor, kind, text) => {
-                self.ledger.tell(telling::line(self.clock.last(), &actor, kind, text), 0);
+            Message::Note(line) => {
+                self.ledger.tell(EventView { at_ms: self.clock.last().0, ..*line }, 0);
             }
             Message::Stop(keep) => {
                 self.turn.stop = Some(keep);
+                self.condition.set(Conditions::Stopping, String::new());
                 // What runs goes back to its place in line the way it does when a machine fails: one path.
                 if let Some(node) = self.node.clone().filter(|_| !keep) {
                     self.turn.events.push((Actor::Pool, Event::Report(Report::NodeLost(node))));
@@ -185,6 +189,7 @@ impl Desk {
         }
         match change.write {
             Write::People(change) => self.people.apply(&change),
+            Write::Notify(change) => self.notices.apply(&change),
             Write::Secret { name, sealed, .. } => self.secrets.put(&name, sealed),
             Write::RemoveSecret(name) => self.secrets.remove(&name),
             Write::Forget { state, .. } => self.tallies.unarchive(&state),

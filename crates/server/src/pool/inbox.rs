@@ -1,8 +1,9 @@
 //! The way to the drive thread: one channel for everything that wants something of the pool.
 
 use super::forecast::Forecasts;
+use super::telling;
 use super::trail::Trails;
-use crate::api::types::Problem;
+use crate::api::types::{EventView, Problem};
 use crate::auth::TokenHash;
 use crate::store::Write;
 use axum::http::StatusCode;
@@ -90,8 +91,8 @@ pub enum Message {
     Look(Look),
     /// The server's own state changes.
     Change(Box<Change>),
-    /// A line for the event log: who, its kind, its sentence.
-    Note(Actor, &'static str, String),
+    /// A line for the event log; its number and its moment are still to come.
+    Note(Box<EventView>),
     /// The end; `true`: tasks stay.
     Stop(bool),
 }
@@ -239,8 +240,13 @@ impl Handle {
 
     /// Leaves a line in the event log about something that changes nothing. It is not waited for.
     pub fn note(&self, actor: Actor, kind: &'static str, text: String) {
+        self.tell(telling::line(Timestamp::default(), &actor, kind, text));
+    }
+
+    /// The same of a line that says what it is about. Its number and its moment are given later.
+    pub fn tell(&self, line: EventView) {
         // When the inbox is gone, so is the log.
-        self.inbox.send(Message::Note(actor, kind, text)).unwrap_or_default();
+        self.inbox.send(Message::Note(Box::new(line))).unwrap_or_default();
     }
 
     /// Asks the drive thread to end.

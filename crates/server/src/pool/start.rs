@@ -10,6 +10,7 @@ use crate::access::Access;
 use crate::auth::people::{People, PeopleChange};
 use crate::clock::Clock;
 use crate::feed::Feed;
+use crate::notify::Notices;
 use crate::secrets::Secrets;
 use crate::store::{Found, Store, Write};
 use pond_core::engine::{Engine, Reply, Settings, What};
@@ -38,6 +39,8 @@ pub struct Parts {
     pub condition: Arc<Condition>,
     /// Users, roles and tokens.
     pub people: People,
+    /// Subscriptions and how the pool tells.
+    pub notices: Notices,
     /// Secrets.
     pub secrets: Secrets,
     /// How the pool is run.
@@ -75,6 +78,7 @@ pub fn start(found: Found, parts: Parts) -> Drive {
         condition: parts.condition,
         tallies: parts.tallies,
         people: parts.people,
+        notices: parts.notices,
         secrets: parts.secrets,
         keep_finished: parts.keep_finished,
         finished,

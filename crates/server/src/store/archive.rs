@@ -164,7 +164,7 @@ impl Archive {
         [&self.path, &wal].iter().filter_map(|path| path.metadata().ok()).map(|meta| meta.len()).sum()
     }
 
-    fn bodies<T: serde::de::DeserializeOwned>(
+    pub(super) fn bodies<T: serde::de::DeserializeOwned>(
         &self,
         sql: &str,
         values: Vec<Value>,

@@ -13,6 +13,7 @@
 
 mod archive;
 mod books;
+mod notify;
 mod people;
 mod schema;
 
@@ -22,6 +23,7 @@ pub use books::BookFilter;
 use crate::api::types::{EventView, JobDetail, JobSummary};
 use crate::auth::TokenHash;
 use crate::auth::people::{FoundPeople, PeopleChange};
+use crate::notify::{FoundNotices, NotifyChange};
 use pond_core::engine::EngineImage;
 use pond_core::money::Period;
 use pond_core::substrate::Record;
@@ -152,6 +154,8 @@ pub enum Write {
     },
     /// Users, roles, tokens, sessions.
     People(PeopleChange),
+    /// Subscriptions, messages on their way, how the pool tells.
+    Notify(NotifyChange),
     /// A sealed secret.
     Secret {
         /// Its name.
@@ -198,6 +202,8 @@ pub struct Found {
     pub last_event: u64,
     /// Users, roles, tokens, sessions.
     pub people: FoundPeople,
+    /// Subscriptions and how the pool tells.
+    pub notices: FoundNotices,
     /// Sealed secrets.
     pub secrets: BTreeMap<String, Vec<u8>>,
     /// Jobs in the archive, by state.
@@ -256,6 +262,7 @@ impl Store {
             told: number("SELECT COALESCE(MAX(record), 0) FROM events")?.max(from),
             last_event: number("SELECT COALESCE(MAX(seq), 0) FROM events")?,
             people: people::read(&self.db).map_err(self.failed("read users, roles and tokens"))?,
+            notices: notify::read(&self.db).map_err(self.failed("read subscriptions"))?,
             secrets: self.secrets()?,
             archived: self.archived()?,
         })
@@ -412,6 +419,7 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> rusqlite::Result<u64> {
 fn apply_administration(tx: &Transaction<'_>, write: &Write) -> rusqlite::Result<()> {
     match write {
         Write::People(change) => people::apply(tx, change)?,
+        Write::Notify(change) => notify::apply(tx, change)?,
         Write::Secret { name, sealed, at } => {
             tx.execute(
                 "INSERT OR REPLACE INTO secrets (name, sealed, at) VALUES (?1,?2,?3)",

@@ -17,6 +17,7 @@ mod job;
 mod live;
 mod login;
 mod map;
+mod notify;
 mod provider;
 mod queue;
 mod scheduler;
@@ -63,6 +64,12 @@ pub fn routes(doors: Doors) -> Doors {
         .get("/capacity", see, capacity::page)
         .post("/capacity/{node}/{verb}", operate, capacity::act)
         .get("/scheduler", see, scheduler::page)
+        .get("/notify", see, notify::page)
+        .post("/notify", see, notify::subscribe)
+        .post("/notify/remove", see, notify::remove)
+        .post("/notify/test", see, notify::test)
+        .post("/notify/send", see, notify::send)
+        .post("/notify/settings", operate, notify::settings)
         .get("/admin", operate, admin::page)
         .post("/admin/tokens", operate, admin::make_token)
         .post("/admin/tokens/remove", operate, admin::remove_token)

@@ -88,6 +88,11 @@ impl Farm {
         self.tell(Report::Lease(NodeName::from(NODE)));
     }
 
+    /// The machine is gone, until its next sign of life.
+    pub fn lose(&self) {
+        self.tell(Report::NodeLost(NodeName::from(NODE)));
+    }
+
     fn path(&self, task: TaskId, generation: Generation) -> PathBuf {
         self.dir.join(format!("{task}@{}", generation.0))
     }

@@ -10,6 +10,7 @@ mod farm;
 mod full;
 mod jobs;
 mod money;
+mod notify;
 mod people;
 mod roles;
 mod size;

@@ -102,7 +102,7 @@ const JOB: &str = "JOB";
 const OWNER: &str = "OWNER";
 
 /// Bodies are such that whoever may gets past the door; what comes of it does not matter here.
-const ROWS: [Row; 101] = [
+const ROWS: [Row; 117] = [
     ("GET", "/api/v1/jobs", Who::AnyRole, "", ""),
     ("POST", "/api/v1/jobs", Who::Submits, "", JOB),
     ("POST", "/api/v1/plan", Who::Submits, "", JOB),
@@ -187,6 +187,29 @@ const ROWS: [Row; 101] = [
     ("PUT", "/api/v1/tokens/{name}", Who::PoolAdmin, "/api/v1/tokens/made", r#"{"user": "bystander"}"#),
     ("DELETE", "/api/v1/tokens/{name}", Who::Known, "/api/v1/tokens/none", ""),
     ("POST", "/api/v1/login-links", Who::Known, "", ""),
+    // Of one's own; that there are none of others' is another test.
+    ("GET", "/api/v1/notify/subscriptions", Who::AnyRole, "", ""),
+    (
+        "PUT",
+        "/api/v1/notify/subscriptions/{name}",
+        Who::Sees,
+        "/api/v1/notify/subscriptions/made",
+        r#"{"to": "webhook:https://example.org/hook", "project": "lab"}"#,
+    ),
+    ("DELETE", "/api/v1/notify/subscriptions/{name}", Who::AnyRole, "/api/v1/notify/subscriptions/none", ""),
+    (
+        "POST",
+        "/api/v1/notify/subscriptions/{name}/test",
+        Who::AnyRole,
+        "/api/v1/notify/subscriptions/none/test",
+        "",
+    ),
+    ("GET", "/api/v1/notify/deliveries", Who::AnyRole, "", ""),
+    ("GET", "/api/v1/notify/deliveries/{id}", Who::AnyRole, "/api/v1/notify/deliveries/none", ""),
+    ("POST", "/api/v1/notify/deliveries/{id}/send", Who::AnyRole, "/api/v1/notify/deliveries/none/send", ""),
+    ("GET", "/api/v1/notify/key", Who::AnySubmitter, "", ""),
+    ("GET", "/api/v1/notify/settings", Who::PoolAdmin, "", ""),
+    ("PUT", "/api/v1/notify/settings", Who::PoolAdmin, "", "{}"),
     ("GET", "/api/v1/health", Who::All, "", ""),
     ("GET", "/api/v1/version", Who::Known, "", ""),
     ("GET", "/api/v1/whoami", Who::Known, "", ""),
@@ -207,6 +230,12 @@ const ROWS: [Row; 101] = [
     ("GET", "/capacity", Who::AnyRole, "", ""),
     ("POST", "/capacity/{node}/{verb}", Who::PoolAdmin, "/capacity/none/drain", ""),
     ("GET", "/scheduler", Who::AnyRole, "", ""),
+    ("GET", "/notify", Who::AnyRole, "", ""),
+    ("POST", "/notify", Who::Sees, "", "name=made2&to=webhook:https://example.org/hook&project=/lab"),
+    ("POST", "/notify/remove", Who::AnyRole, "", "name=none"),
+    ("POST", "/notify/test", Who::AnyRole, "", "name=none"),
+    ("POST", "/notify/send", Who::AnyRole, "", "id=none"),
+    ("POST", "/notify/settings", Who::PoolAdmin, "", ""),
     ("GET", "/admin", Who::PoolAdmin, "", ""),
     ("POST", "/admin/tokens", Who::PoolAdmin, "", "name=made2&user=bystander&role=viewer"),
     ("POST", "/admin/tokens/remove", Who::PoolAdmin, "", "name=none"),

@@ -7,7 +7,7 @@ use serde_json::json;
 use std::io::Write;
 
 /// Every page there is, of a pool that has a job 1.
-const PAGES: [&str; 13] = [
+const PAGES: [&str; 14] = [
     "/",
     "/map",
     "/map.json",
@@ -20,11 +20,12 @@ const PAGES: [&str; 13] = [
     "/usage",
     "/capacity",
     "/scheduler",
+    "/notify",
     "/admin",
 ];
 
 /// Every form there is, with a body that would do something.
-const FORMS: [(&str, &str); 13] = [
+const FORMS: [(&str, &str); 18] = [
     ("/jobs/1/stop", ""),
     ("/jobs/1/pause", ""),
     ("/jobs/1/remove", ""),
@@ -37,6 +38,11 @@ const FORMS: [(&str, &str); 13] = [
     ("/admin/queues", "path=stolen"),
     ("/admin/queues/try", "path=stolen"),
     ("/admin/queues/remove", "path=lab"),
+    ("/notify", "name=stolen&to=webhook:https://example.org/&project=own"),
+    ("/notify/remove", "name=stolen"),
+    ("/notify/test", "name=stolen"),
+    ("/notify/send", "id=stolen"),
+    ("/notify/settings", "allow=127.0.0.1"),
     ("/logout", ""),
 ];
 
@@ -289,7 +295,10 @@ fn buttons_do_what_they_say_and_only_for_those_who_may() {
             "{page} offers what the guest may not do"
         );
     }
-    for (form, fields) in FORMS.iter().filter(|(form, _)| *form != "/logout") {
+    // Whoever sees something may have it told to them; how the pool tells is the administrator's.
+    let anybodys =
+        |form: &str| form == "/logout" || form.starts_with("/notify") && form != "/notify/settings";
+    for (form, fields) in FORMS.iter().filter(|(form, _)| !anybodys(form)) {
         guest.post(form, fields).expect(403);
     }
     assert!(!guest.get("/jobs/1/spec").text().contains("sleep"), "the command of another's job");

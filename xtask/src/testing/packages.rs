@@ -10,7 +10,7 @@ struct Need {
     untested: &'static str,
 }
 
-const NEEDS: [Need; 9] = [
+const NEEDS: [Need; 10] = [
     Need { program: "nft", package: "nftables", untested: "container networks: names, ports, isolation" },
     Need { program: "ip", package: "iproute2", untested: "container networks" },
     Need { program: "mkfs.ext4", package: "e2fsprogs", untested: "disk limits of containers" },
@@ -22,6 +22,7 @@ const NEEDS: [Need; 9] = [
         untested: "shares of OpenCL devices",
     },
     Need { program: "chromium", package: "chromium", untested: "the web page in a browser" },
+    Need { program: "promtool", package: "prometheus", untested: "alert rules and names of metrics" },
     Need { program: "crun", package: "crun", untested: "nothing; the bench loses a row" },
     Need { program: "bwrap", package: "bubblewrap", untested: "nothing; the bench loses a row" },
 ];

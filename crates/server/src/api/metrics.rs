@@ -2,7 +2,8 @@
 
 use super::Shared;
 use super::guard::Caller;
-use super::types::{DeviceUseView, GrantView, Problem, State};
+use super::types::{DeviceUseView, DeviceView, GrantView, Problem, QueueView, State};
+use crate::notify::courier::waits_since;
 use crate::pool::inbox::{Conditions, Sight};
 use crate::pool::tally::{BUCKETS_US, Tallies};
 use crate::pool::view;
@@ -17,6 +18,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// One number of a node.
 type Column = fn(&NodeRow) -> u64;
+/// One number of a queue.
+type OfQueue = fn(&QueueView) -> u64;
+/// One number of a device.
+type OfDevice = fn(&DeviceView) -> u64;
 /// One sum of the meter.
 type Part = fn(&Totals) -> u128;
 
@@ -55,6 +60,8 @@ pub async fn metrics(Extract(shared): Extract<Shared>, _caller: Caller) -> Resul
             let mut text = Text::default();
             tasks(&mut text, sight);
             nodes(&mut text, sight);
+            queues(&mut text, sight);
+            devices(&mut text, sight);
             meter(&mut text, sight);
             shares(&mut text, sight);
             ignored(&mut text, sight);
@@ -112,6 +119,81 @@ fn nodes(text: &mut Text, sight: &Sight<'_>) {
         for row in rows {
             text.value(name, &[("node", row.name.as_str())], column(row));
         }
+    }
+}
+
+/// What each queue holds, and how long its jobs have waited.
+fn queues(text: &mut Text, sight: &Sight<'_>) {
+    let mut longest: BTreeMap<&str, u64> = BTreeMap::new();
+    for (job, since) in sight.engine.jobs().filter_map(|job| Some((job, waits_since(job)?))) {
+        let wait = longest.entry(job.spec.queue.as_str()).or_default();
+        *wait = (*wait).max(sight.now.since(since).0);
+    }
+    let queues = view::machine::queues(sight);
+    let columns: [(&str, &str, OfQueue); 3] = [
+        (
+            "pond_queue_waiting",
+            "Array elements and plain jobs that wait, of the queue and those below.",
+            |queue| queue.waiting,
+        ),
+        ("pond_queue_infeasible", "Of these, such that can never start as things are.", |queue| {
+            queue.infeasible
+        }),
+        ("pond_queue_cpu_used_millicores", "CPU that the queue and those below hold.", |queue| {
+            queue.used.cpu_milli.unwrap_or_default()
+        }),
+    ];
+    for (name, help, column) in columns {
+        text.head(name, "gauge", help);
+        for queue in &queues {
+            text.value(name, &[("queue", queue.path.as_str())], column(queue));
+        }
+    }
+    text.head(
+        "pond_queue_longest_wait_seconds",
+        "gauge",
+        "How long the queue's own longest waiting job has waited.",
+    );
+    for queue in &queues {
+        let wait = longest.get(queue.path.as_str()).copied().unwrap_or_default();
+        text.value("pond_queue_longest_wait_seconds", &[("queue", queue.path.as_str())], wait / 1000);
+    }
+}
+
+fn devices(text: &mut Text, sight: &Sight<'_>) {
+    let devices = view::machine::devices(sight);
+    let columns: [(&str, &str, OfDevice); 3] = [
+        ("pond_device_healthy", "1 when the device may be granted.", |device| u64::from(device.healthy)),
+        ("pond_device_free_memory_bytes", "Memory of the device that is not granted.", |device| {
+            device.free_memory_bytes
+        }),
+        ("pond_device_holders", "Tasks that hold the device or a share of it.", |device| {
+            device.holders.len() as u64
+        }),
+    ];
+    let labels = |device: &DeviceView| {
+        [
+            ("node", device.node.clone()),
+            ("device", device.device.to_string()),
+            ("kind", device.kind.clone()),
+            ("model", device.model.clone()),
+        ]
+    };
+    for (name, help, column) in columns {
+        text.head(name, "gauge", help);
+        for device in &devices {
+            let labels = labels(device);
+            let labels = labels.each_ref().map(|(name, value)| (*name, value.as_str()));
+            text.value(name, &labels, column(device));
+        }
+    }
+    text.head("pond_device_free_compute_ratio", "gauge", "Part of the device's compute that is not granted.");
+    for device in &devices {
+        let labels = labels(device);
+        let labels = labels.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let free = device.free_compute_thousandths;
+        let free = format_args!("{}.{:03}", free / 1000, free % 1000).to_string();
+        text.value("pond_device_free_compute_ratio", &labels, free);
     }
 }
 

@@ -407,7 +407,8 @@ fn mailed(
 }
 
 /// Since when a job has waited for a place, or for money, with nothing of it in a place.
-fn waits_since(job: &Job) -> Option<Timestamp> {
+#[must_use]
+pub fn waits_since(job: &Job) -> Option<Timestamp> {
     let waits = |phase: &Phase| matches!(phase, Phase::Pending | Phase::Held(Held::Budget(_)));
     let idle = job.gangs.iter().all(|gang| !matches!(gang.phase, Phase::Placed(_)));
     let waiting = job.gangs.iter().filter(|gang| waits(&gang.phase));

@@ -17,6 +17,7 @@ use pond_spec::{
 };
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Jobs that are complete but for the ids of those they wait for.
 #[derive(Debug)]
@@ -171,7 +172,7 @@ impl Prepared {
     /// Jobs over this machine's own root that name no working folder work in `dir`: they see what we see.
     pub fn work_in(&mut self, dir: &Path) {
         for draft in &mut self.drafts {
-            let run = &mut draft.spec.run;
+            let run = Arc::make_mut(&mut draft.spec.run);
             if run.workdir.is_none() && run.image == Image::Host && dir.is_absolute() {
                 run.workdir = Some(dir.to_string_lossy().into_owned());
             }

@@ -94,12 +94,13 @@ impl Machines {
 }
 
 impl Substrate for Machines {
-    fn poll(&mut self, until: Timestamp) -> Option<(Timestamp, Vec<(Actor, Event)>)> {
+    fn poll(&mut self, until: Timestamp, events: &mut Vec<(Actor, Event)>) -> Option<Timestamp> {
         let over: Vec<JobId> = self.finished.take();
         let archived = over.into_iter().map(|job| (Actor::Pool, Event::Archived(job)));
         let first = std::mem::take(&mut self.first);
         if !first.is_empty() {
-            return Some((self.now, first.into_iter().map(|event| (Actor::Pool, event)).collect()));
+            events.extend(first.into_iter().map(|event| (Actor::Pool, event)));
+            return Some(self.now);
         }
         if self.left == 0 || (self.left.is_multiple_of(16) && cpu() > self.until) {
             return None;
@@ -107,7 +108,8 @@ impl Substrate for Machines {
         let at = self.line.peek().map_or(Timestamp::NEVER, |Reverse((at, _))| *at);
         if until < at {
             self.now = self.now.max(until);
-            return Some((self.now, archived.collect()));
+            events.extend(archived);
+            return Some(self.now);
         }
         let Reverse((at, seq)) = self.line.pop()?;
         self.now = self.now.max(at);
@@ -117,7 +119,8 @@ impl Substrate for Machines {
             self.later(1, submit);
         }
         (self.events, self.left) = (self.events + 1, self.left - 1);
-        Some((self.now, archived.chain([(Actor::Pool, event)]).collect()))
+        events.extend(archived.chain([(Actor::Pool, event)]));
+        Some(self.now)
     }
 
     fn apply(&mut self, effects: Vec<Effect>) {
@@ -185,7 +188,8 @@ fn run(gangs: u64) {
     let mut watch = Watch { finished: Rc::clone(&finished), plans: 0, decisions: 0, broken: 0 };
     let mut journal = Nowhere(0);
     let mut chance = Chance::new(7);
-    let queues = (0..QUEUES).map(|at| Event::Request(Request::SetQueue(QueueSpec::new(&format!("q{at}")))));
+    let queues =
+        (0..QUEUES).map(|at| Event::Request(Request::SetQueue(Box::new(QueueSpec::new(&format!("q{at}"))))));
     let nodes = (0..gangs / 8).map(|at| Event::Report(Report::NodeUp(machine(at))));
     let mut first: Vec<Event> = queues.chain(nodes).collect();
     for _ in 0..gangs as usize + WAITING {

@@ -11,7 +11,7 @@ use crate::snapshot::{
     DeviceRow, GangPhase, GangRow, NodeOrd, NodeRow, NodeState, PlacedGang, QueueOrd, Snapshot,
 };
 use crate::units::{Bytes, MilliCpu};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// The names of the rules.
 pub mod rule {
@@ -60,13 +60,15 @@ struct Taken {
     lent: u64,
     memory: u64,
     disk: u64,
-    devices: BTreeMap<u32, (ShareMode, u64, u64)>,
+    /// Ordinal, how it is divided, compute, memory.
+    devices: Vec<(u32, ShareMode, u64, u64)>,
 }
 
 struct Check<'a> {
     snapshot: &'a Snapshot,
     taken: BTreeMap<NodeOrd, Taken>,
-    queues: BTreeMap<QueueOrd, Amounts>,
+    /// What the plan adds to each queue.
+    queues: Vec<(QueueOrd, Amounts)>,
     found: Vec<Violation>,
 }
 
@@ -75,7 +77,7 @@ struct Check<'a> {
 /// Costs the size of the plan and of what was touched, with logarithms.
 #[must_use]
 pub fn check_plan(snapshot: &Snapshot, plan: &Plan) -> Vec<Violation> {
-    let mut check = Check { snapshot, taken: BTreeMap::new(), queues: BTreeMap::new(), found: Vec::new() };
+    let mut check = Check { snapshot, taken: BTreeMap::new(), queues: Vec::new(), found: Vec::new() };
     if plan.epoch != snapshot.epoch {
         check.report(
             rule::EPOCH,
@@ -248,8 +250,10 @@ impl<'a> Check<'a> {
         amounts.0[RUNNING] = gangs;
         let mut next = Some(row.queue);
         while let Some(at) = next {
-            let sum = self.queues.entry(at).or_default();
-            *sum = sum.plus(&amounts);
+            match self.queues.binary_search_by_key(&at, |(queue, _)| *queue) {
+                Ok(known) => self.queues[known].1 = self.queues[known].1.plus(&amounts),
+                Err(new) => self.queues.insert(new, (at, amounts)),
+            }
             next = self.snapshot.queue(at).parent;
         }
     }
@@ -260,7 +264,7 @@ impl<'a> Check<'a> {
             lent: 0,
             memory: 0,
             disk: 0,
-            devices: BTreeMap::new(),
+            devices: Vec::new(),
         });
         match row.class {
             Class::Spare => taken.lent += request.cpu.0,
@@ -280,8 +284,8 @@ impl<'a> Check<'a> {
     ) {
         let node_row = self.snapshot.node(node);
         let slots = requests.iter().flat_map(|request| std::iter::repeat_n(request, request.count as usize));
-        let distinct: BTreeSet<u32> = grants.iter().map(|grant| grant.device).collect();
-        let mut fine = distinct.len() == grants.len() && slots.clone().count() == grants.len();
+        let again = |at: usize| grants[..at].iter().any(|grant| grant.device == grants[at].device);
+        let mut fine = slots.clone().count() == grants.len() && !(0..grants.len()).any(again);
         for (request, grant) in slots.zip(grants) {
             let Some(device) = node_row.devices.get(grant.device as usize) else {
                 fine = false;
@@ -290,9 +294,15 @@ impl<'a> Check<'a> {
             fine &= pleases(request, device, grant);
             amounts.add_grant(request.kind, grant, device.spec.memory);
             let Some(taken) = self.taken.get_mut(&node) else { continue };
-            let sum = taken.devices.entry(grant.device).or_insert((request.mode, 0, 0));
-            fine &= sum.0 == request.mode && device.mode.is_none_or(|mode| mode == request.mode);
-            (sum.1, sum.2) = (sum.1 + grant.compute.0, sum.2 + grant.memory.0);
+            let known = taken.devices.iter().position(|(device, ..)| *device == grant.device);
+            let at = known.unwrap_or_else(|| {
+                taken.devices.push((grant.device, request.mode, 0, 0));
+                taken.devices.len() - 1
+            });
+            let (_, divided, compute, memory) = &mut taken.devices[at];
+            fine &= *divided == request.mode && device.mode.is_none_or(|mode| mode == request.mode);
+            *compute += grant.compute.0;
+            *memory += grant.memory.0;
         }
         if !fine {
             self.report(rule::DEVICES, Some(row.id), format!("wrong devices on {}", node_row.name));
@@ -342,7 +352,7 @@ fn node_totals(row: &NodeRow, taken: &Taken, found: &mut Vec<Violation>) {
         found
             .push(Violation { rule: rule::NODE_ROOM, detail: format!("{} has too little {what}", row.name) });
     }
-    for (device, (_, compute, memory)) in &taken.devices {
+    for (device, _, compute, memory) in &taken.devices {
         let Some(device_row) = row.devices.get(*device as usize) else { continue };
         if *compute > device_row.free_compute.0 || *memory > device_row.free_memory.0 {
             let detail = format!("device {device} of {} is given out twice", row.name);

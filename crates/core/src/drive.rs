@@ -75,10 +75,23 @@ pub fn drive(
     journal: &mut impl Journal,
     observer: &mut impl Observer,
 ) -> Result<(), JournalError> {
+    // Both are empty between turns.
+    let (mut events, mut records) = (Vec::new(), Vec::new());
     loop {
         let until = if engine.wants_plan() { engine.now() } else { engine.next_timer() };
-        let Some((now, events)) = substrate.poll(until) else { return Ok(()) };
-        let (effects, kept) = turn(engine, planner, (now, events), journal, observer);
+        let Some(now) = substrate.poll(until, &mut events) else { return Ok(()) };
+        if engine.next_timer() <= now {
+            // After what nodes had to say: a message on its way renews a lease.
+            events.push((Actor::Pool, Event::Tick));
+        }
+        let first = journal.last() + 1;
+        records.extend((first..).zip(events.drain(..)).map(|(seq, (actor, event))| Record {
+            seq,
+            at: now,
+            actor,
+            entry: Entry::Event(event),
+        }));
+        let (effects, kept) = turn(engine, planner, now, &mut records, journal, observer);
         if !effects.is_empty() {
             substrate.apply(effects);
         }
@@ -90,32 +103,24 @@ pub fn drive(
     }
 }
 
-/// One turn: events in, a plan if there is reason for one, effects out.
+/// One turn: records of events in, a plan if there is reason for one, effects out.
 ///
 /// What the events called for is durable and must be done also when the plan after them cannot be kept.
 fn turn(
     engine: &mut Engine,
     planner: &mut Planner,
-    (now, mut events): (Timestamp, Vec<(Actor, Event)>),
+    now: Timestamp,
+    records: &mut Vec<Record>,
     journal: &mut impl Journal,
     observer: &mut impl Observer,
 ) -> (Vec<Effect>, Result<(), JournalError>) {
-    if engine.next_timer() <= now {
-        // After what nodes had to say: a message on its way renews a lease.
-        events.push((Actor::Pool, Event::Tick));
-    }
-    let first = journal.last() + 1;
-    let records: Vec<Record> = (first..)
-        .zip(events)
-        .map(|(seq, (actor, event))| Record { seq, at: now, actor, entry: Entry::Event(event) })
-        .collect();
     let mut effects = Vec::new();
     if !records.is_empty()
-        && let Err(why) = journal.append(&records)
+        && let Err(why) = journal.append(records)
     {
         return (effects, Err(why));
     }
-    for record in records {
+    for record in records.drain(..) {
         let Entry::Event(event) = &record.entry else { continue };
         let mut result = engine.handle(now, &record.actor, event.to_owned());
         if let Ok(outcome) = &mut result {

@@ -105,7 +105,7 @@ pub enum Request {
         count: u32,
     },
     /// Create or change a queue.
-    SetQueue(QueueSpec),
+    SetQueue(Box<QueueSpec>),
     /// Remove an empty queue.
     RemoveQueue(QueuePath),
     /// Take no more tasks on a node (running ones stay), or take them again.

@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 /// Where tasks run: this machine, Kubernetes, the simulator. Synchronous and pulled.
 // seam: real life and simulator drive the same engine through it
 pub trait Substrate {
-    /// Waits until something happened or `until` has come, whichever is first, and takes all that happened.
+    /// Waits until something happened or `until` has come, whichever is first, and puts all that happened into `events`,
+    /// in its order.
     ///
-    /// Returns the time, never earlier than any time returned before, and the events in their order.
-    /// `None` ends the drive loop.
-    fn poll(&mut self, until: Timestamp) -> Option<(Timestamp, Vec<(Actor, Event)>)>;
+    /// Returns the time, never earlier than any time returned before. `None` ends the drive loop.
+    fn poll(&mut self, until: Timestamp, events: &mut Vec<(Actor, Event)>) -> Option<Timestamp>;
 
     /// Takes effects to be carried out. Real effects are slow: this only enqueues; outcomes come back as events.
     fn apply(&mut self, effects: Vec<Effect>);

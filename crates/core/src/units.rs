@@ -5,6 +5,34 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+/// `amount · by / whole`, rounded down; the largest number when it is larger than that. A whole of zero counts as one.
+///
+/// Most products have room in 64 bits, where a division takes a tenth of the time that it takes in 128.
+#[must_use]
+pub fn scaled(amount: u64, by: u64, whole: u64) -> u64 {
+    let whole = whole.max(1);
+    match amount.checked_mul(by) {
+        Some(product) => product / whole,
+        None => {
+            let product = u128::from(amount) * u128::from(by);
+            u64::try_from(product / u128::from(whole)).unwrap_or(u64::MAX)
+        }
+    }
+}
+
+/// The same, rounded up.
+#[must_use]
+pub fn scaled_up(amount: u64, by: u64, whole: u64) -> u64 {
+    let whole = whole.max(1);
+    match amount.checked_mul(by) {
+        Some(product) => product.div_ceil(whole),
+        None => {
+            let product = u128::from(amount) * u128::from(by);
+            u64::try_from(product.div_ceil(u128::from(whole))).unwrap_or(u64::MAX)
+        }
+    }
+}
+
 macro_rules! amount {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -221,7 +249,7 @@ fn split(text: &str, kind: Kind) -> Result<(u128, &str), AmountError> {
     Ok((digits(whole)? * 1000 + thousandths, unit.trim()))
 }
 
-fn scaled(text: &str, thousandths: u128, unit: u64) -> Result<u64, AmountError> {
+fn in_units(text: &str, thousandths: u128, unit: u64) -> Result<u64, AmountError> {
     let too_large = |_why| AmountError::TooLarge { text: text.to_owned() };
     u64::try_from(thousandths * u128::from(unit) / 1000).map_err(too_large)
 }
@@ -232,8 +260,8 @@ impl std::str::FromStr for MilliCpu {
     fn from_str(text: &str) -> Result<Self, AmountError> {
         let (value, unit) = split(text, CPU)?;
         match unit {
-            "" => Ok(Self(scaled(text, value, 1000)?)),
-            "m" => Ok(Self(scaled(text, value, 1)?)),
+            "" => Ok(Self(in_units(text, value, 1000)?)),
+            "m" => Ok(Self(in_units(text, value, 1)?)),
             other => Err(AmountError::UnknownUnit {
                 unit: other.to_owned(),
                 amount: "CPU",
@@ -268,7 +296,7 @@ impl std::str::FromStr for Bytes {
                 });
             }
         };
-        Ok(Self(scaled(text, value, size)?))
+        Ok(Self(in_units(text, value, size)?))
     }
 }
 
@@ -302,7 +330,7 @@ impl std::str::FromStr for Millis {
                 }
             };
             total = total
-                .checked_add(scaled(text, value, size)?)
+                .checked_add(in_units(text, value, size)?)
                 .ok_or_else(|| AmountError::TooLarge { text: text.to_owned() })?;
             rest = tail;
         }

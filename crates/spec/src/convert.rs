@@ -16,6 +16,7 @@ use pond_core::model::{
 };
 use pond_core::units::{Bytes, MilliCpu, Millis};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What a job file does not say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,7 +167,7 @@ impl JobFile {
             }),
             after: Vec::new(),
             notify: self.notify.as_ref().map(|notify| Box::new(told(notify))),
-            run: self.run_spec(context, array.as_ref().map(|array| array.indices.as_slice())),
+            run: Arc::new(self.run_spec(context, array.as_ref().map(|array| array.indices.as_slice()))),
         };
         Ok(Draft { spec, after })
     }

@@ -12,6 +12,7 @@ use crate::verbs::wait::{Waited, until_over};
 use pond_core::model::Command;
 use pond_spec::{Fault, sbatch as read_script};
 use std::path::Path;
+use std::sync::Arc;
 
 /// The flags in front, apart from what follows them.
 fn split(args: &[String]) -> Result<(&[String], &[String]), CliError> {
@@ -115,7 +116,7 @@ pub fn srun(ctx: &Ctx, args: &[String]) -> Done {
     let mut given = flags.to_vec();
     given.push("--wrap=true".to_owned());
     let mut draft = prepared(ctx, None, &given, &[])?.only()?;
-    draft.spec.run.command = Command::Argv(command.to_vec());
+    Arc::make_mut(&mut draft.spec.run).command = Command::Argv(command.to_vec());
     if !flags.iter().any(|flag| flag.starts_with("-J") || flag.starts_with("--job-name")) {
         let name = Path::new(&command[0]).file_name().unwrap_or_default().to_string_lossy().into_owned();
         draft.spec.name = name;

@@ -46,7 +46,7 @@ pub fn run(ctx: &Ctx, args: &RunArgs) -> Done {
     if tty && !term::is_interactive() {
         return Err(CliError::usage("--tty needs a terminal"));
     }
-    draft.spec.run.tty |= args.tty;
+    Arc::make_mut(&mut draft.spec.run).tty |= args.tty;
     let client = ensure(ctx)?;
     let spool = if args.interactive && !tty { Some(Spool::take(ctx, &mut draft.spec)?) } else { None };
     let submitted = submit(&client, &draft, &[])?;
@@ -365,22 +365,23 @@ impl Spool {
         let spool = Self(path.clone());
         std::io::copy(&mut std::io::stdin().lock(), &mut file).map_err(failed)?;
         let source = path.to_string_lossy().into_owned();
-        let inside = match spec.run.isolation {
+        let run = Arc::make_mut(&mut spec.run);
+        let inside = match run.isolation {
             Isolation::Process => source.clone(),
             Isolation::Container => {
                 let target = "/run/pond-stdin".to_owned();
-                spec.run.volumes.push(Volume { source, target: target.clone(), read_only: true });
+                run.volumes.push(Volume { source, target: target.clone(), read_only: true });
                 target
             }
         };
         // The name of the file is an argument of the shell, never part of its text.
         let mut argv = ["sh", "-c", "in=$1; shift; exec \"$@\" <\"$in\"", "sh"].map(str::to_owned).to_vec();
         argv.push(inside);
-        match &spec.run.command {
+        match &run.command {
             Command::Argv(words) => argv.extend_from_slice(words),
             Command::Script(text) => argv.extend(["sh", "-ec", text].map(str::to_owned)),
         }
-        spec.run.command = Command::Argv(argv);
+        run.command = Command::Argv(argv);
         Ok(spool)
     }
 }

@@ -166,7 +166,6 @@ impl Engine {
             unfinished: u32::try_from(gangs.len()).unwrap_or(u32::MAX),
             failed: 0,
             finished: None,
-            run: None,
             gangs,
             spec,
         };

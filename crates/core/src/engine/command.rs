@@ -24,7 +24,7 @@ impl Engine {
                 self.resize(target, Limits { request, burst }, &devices, out)
             }
             Request::Sessions { task, count } => self.sessions(task, count),
-            Request::SetQueue(spec) => self.set_queue(spec, out),
+            Request::SetQueue(spec) => self.set_queue(*spec, out),
             Request::RemoveQueue(path) => self.remove_queue(path, out),
             Request::Drain { node, on } => self.drain(&node, on, out),
             Request::Label { node, labels } => self.label(&node, labels),

@@ -5,6 +5,7 @@ use super::job::{Gang, HeldDevice, Limits, Live, Past, Phase, Task, TaskState, T
 use super::room::seats;
 use super::rows::{Counted, GangRows};
 use super::{Engine, Samples, Timer};
+use crate::event::DeviceGrant;
 use crate::ids::{GangId, Generation, TaskId};
 use crate::meter::Hold;
 use crate::model::{Class, ShareMode};
@@ -129,7 +130,7 @@ impl Engine {
             metered: None,
             worked: Millis::ZERO,
             deadline,
-            tasks: Vec::new(),
+            tasks: Vec::with_capacity(tasks.len()),
             gone: Vec::new(),
             paused: false,
             frozen: None,
@@ -192,15 +193,11 @@ impl Engine {
             let task_id = id.task(task.rank);
             self.nodes[node.0 as usize].tasks.insert(task_id);
             let rows = &self.rows.snapshot.node(node).devices;
-            let measured: Vec<bool> = task
-                .devices
-                .iter()
-                .zip(&task.held)
-                .map(|(grant, held)| {
-                    let row = rows.get(grant.device as usize);
-                    held.mode == ShareMode::Time && row.is_some_and(|row| row.spec.traits.measured)
-                })
-                .collect();
+            let measured = |at: usize, grant: &DeviceGrant| {
+                let row = rows.get(grant.device as usize);
+                task.held.get(at).is_some_and(|held| held.mode == ShareMode::Time)
+                    && row.is_some_and(|row| row.spec.traits.measured)
+            };
             self.meter.hold(
                 now,
                 &Hold {
@@ -211,8 +208,8 @@ impl Engine {
                     node,
                     request: limits.request,
                     devices: &task.devices,
-                    measured: &measured,
                 },
+                measured,
             );
             if let Some(live) = job.gang_mut(id.index).and_then(Gang::live_mut) {
                 live.tasks.push(task);
@@ -353,6 +350,8 @@ impl Engine {
         let (now, most) = (self.now, self.settings.past as usize);
         let Some(gang) = self.gang_mut(id) else { return };
         let waited = gang.hold.take();
+        // Most gangs are decided upon once.
+        gang.past.reserve_exact(1);
         gang.past.push_back(Past { at: now, decision: decision.to_owned(), waited });
         while gang.past.len() > most {
             gang.past.pop_front();
@@ -361,8 +360,16 @@ impl Engine {
 }
 
 fn place_reason(tasks: &[Placement]) -> String {
-    let mut nodes: Vec<&str> = tasks.iter().map(|task| task.node.as_str()).take(9).collect();
-    nodes.dedup();
-    let more = if tasks.len() > 9 { ", ..." } else { "" };
-    format!("placed on {}{more}", nodes.join(", "))
+    let mut reason = String::with_capacity(32);
+    let mut before = None;
+    for task in tasks.iter().take(9) {
+        if before.replace(&task.node) != Some(&task.node) {
+            reason.push_str(if reason.is_empty() { "placed on " } else { ", " });
+            reason.push_str(task.node.as_str());
+        }
+    }
+    if tasks.len() > 9 {
+        reason.push_str(", ...");
+    }
+    reason
 }

@@ -6,7 +6,7 @@
 
 use crate::model::DeviceKind;
 use crate::snapshot::{QueueOrd, Snapshot, Usage};
-use crate::units::{Millis, Timestamp};
+use crate::units::{Millis, Timestamp, scaled};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -69,8 +69,9 @@ impl Pool {
 
     /// The largest part that a queue uses of anything, in millionths of the pool.
     pub fn dominant_share(&self, used: &Usage) -> u64 {
-        let part = |amount: u64, whole: u128| {
-            u64::try_from(u128::from(amount).saturating_mul(1_000_000) / whole.max(1)).unwrap_or(u64::MAX)
+        let part = |amount: u64, whole: u128| match u64::try_from(whole) {
+            Ok(whole) => scaled(amount, 1_000_000, whole),
+            Err(_) => u64::try_from(u128::from(amount) * 1_000_000 / whole).unwrap_or(u64::MAX),
         };
         let devices = used.devices.iter();
         let of_devices = devices.map(|(kind, n)| part(*n, self.devices.get(kind).copied().unwrap_or(0)));
@@ -113,12 +114,9 @@ impl History {
         let span = now.since(self.advanced);
         let factor = decay(span, half_life);
         let mean = mean_decay(factor, span, half_life);
-        let scaled = |amount: u64, by: u64| {
-            u64::try_from((u128::from(amount) * u128::from(by)) >> ONE).unwrap_or(u64::MAX)
-        };
         for queue in &mut self.queues {
             queue.accrue(now);
-            queue.value = scaled(queue.value, factor).saturating_add(scaled(queue.fresh, mean));
+            queue.value = by(queue.value, factor).saturating_add(by(queue.fresh, mean));
             queue.fresh = 0;
         }
         self.advanced = now;
@@ -134,16 +132,21 @@ impl History {
 const ONE: u32 = 62;
 
 /// `2^-(1/2^i)` for i from 1.
-const ROOTS: [u128; 32] = {
+const ROOTS: [u64; 32] = {
     let mut roots = [0; 32];
     let (mut at, mut root) = (0, 1_u128 << (ONE - 1));
     while at < roots.len() {
         root = (root << ONE).isqrt();
-        roots[at] = root;
+        roots[at] = root as u64;
         at += 1;
     }
     roots
 };
+
+/// The product with a factor of one at most.
+fn by(amount: u64, factor: u64) -> u64 {
+    u64::try_from((u128::from(amount) * u128::from(factor)) >> ONE).unwrap_or(u64::MAX)
+}
 
 /// `2^-(span/half_life)`.
 fn decay(span: Millis, half_life: Millis) -> u64 {
@@ -153,14 +156,14 @@ fn decay(span: Millis, half_life: Millis) -> u64 {
         return 0;
     }
     // The fraction of a half-life in 1/2^32, then one factor 2^-(1/2^i) per bit.
-    let fraction = (u128::from(span.0 % half) << 32) / u128::from(half);
-    let mut factor = 1_u128 << ONE;
+    let fraction = scaled(span.0 % half, 1 << 32, half);
+    let mut factor = 1_u64 << ONE;
     for (bit, root) in (0..32).rev().zip(ROOTS) {
         if (fraction >> bit) & 1 == 1 {
-            factor = (factor * root) >> ONE;
+            factor = by(factor, root);
         }
     }
-    u64::try_from(factor >> whole).unwrap_or(0)
+    factor >> whole
 }
 
 /// What is left on average of use spread evenly over the span: `(1 - factor) · half_life / (ln 2 · span)`.

@@ -122,7 +122,7 @@ impl Engine {
     fn enter_from_scratch(&self, rows: &mut Rows, job: &Job, gang: &super::Gang) {
         let Some(place) = gang.rows else { return };
         let mut row = gang_row(job, gang, place.queue, place.demand);
-        row.phase = self.row_phase(gang, &job.spec);
+        row.phase = self.row_phase(gang, &job.spec, Vec::new());
         rows.put_demand(place.demand, gang.shapes(&job.spec).into_owned());
         rows.put_gang(place.gang, row);
         let Some(live) = gang.live() else { return };

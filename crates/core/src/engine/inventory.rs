@@ -7,6 +7,7 @@ use crate::event::{Allocation, Effect, Exit, Found, Launch};
 use crate::ids::{Generation, NodeName, TaskId};
 use crate::units::Millis;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 impl Engine {
     /// Reconciles by generation: re-issues what was lost on the way, ends what is gone, fences what must not be there.
@@ -107,8 +108,6 @@ impl Engine {
 
     /// Tells the substrate to start a task that has a place.
     pub(super) fn launch(&mut self, id: TaskId, out: &mut Out) {
-        let Some(job) = self.jobs.get_mut(&id.gang.job) else { return };
-        let run = job.launch_run();
         let Some(job) = self.jobs.get(&id.gang.job) else { return };
         let Some(gang) = job.gang(id.gang.index) else { return };
         let Some(live) = gang.live() else { return };
@@ -133,7 +132,7 @@ impl Engine {
             keep_layer: gang.keep_layer,
             deadline: live.deadline,
             checkpoint_dir: job.spec.checkpoint.as_ref().and_then(|save| save.dir.to_owned()),
-            run,
+            run: Arc::clone(&job.spec.run),
         };
         out.effects.push(Effect::Start(Box::new(launch)));
     }

@@ -15,9 +15,7 @@
 
 use crate::event::{DeviceGrant, Exit};
 use crate::ids::{GangId, Generation, JobId, UserName};
-use crate::model::{
-    DeviceChange, DeviceKind, JobSpec, Resources, RunSpec, Shape, ShareMode, ShareTerms, Slack,
-};
+use crate::model::{DeviceChange, DeviceKind, JobSpec, Resources, Shape, ShareMode, ShareTerms, Slack};
 use crate::money::Spent;
 use crate::plan::{Decision, HoldReason, PreemptCause};
 use crate::snapshot::{Attained, Held, NodeOrd, Shrinking};
@@ -52,9 +50,6 @@ pub struct Job {
     pub(super) unfinished: u32,
     /// Gangs that ended otherwise than with success.
     pub(super) failed: u32,
-    /// What is executed, shared by all launches; made when first needed.
-    #[serde(skip)]
-    pub(super) run: Option<Arc<RunSpec>>,
 }
 
 /// One array element of a job, or all of a plain one.
@@ -556,10 +551,5 @@ impl Job {
         self.finished?;
         let codes = self.gangs.iter().filter_map(Gang::outcome).map(End::exit_code);
         Some(codes.into_iter().find(|code| *code != 0).unwrap_or(0))
-    }
-
-    pub(super) fn launch_run(&mut self) -> Arc<RunSpec> {
-        let spec = &self.spec;
-        Arc::clone(self.run.get_or_insert_with(|| Arc::new(spec.run.clone())))
     }
 }

@@ -8,7 +8,7 @@ use super::{Engine, Timer};
 use crate::event::{DeviceGrant, Effect, Exit};
 use crate::ids::{GangId, JobId};
 use crate::model::{Class, IdleAction, JobSpec, RetryOn, ShareTerms};
-use crate::snapshot::{GangPhase, Held, NodeOrd};
+use crate::snapshot::{GangPhase, Held, NodeOrd, Placed};
 use crate::units::{Millis, Timestamp};
 use std::borrow::Cow;
 
@@ -80,28 +80,28 @@ impl Engine {
 
     /// Brings a gang's row in the snapshot in line with its phase.
     pub(super) fn sync_row(&mut self, id: GangId) {
-        let Some(gang) = self.jobs.get(&id.job).and_then(|job| job.gang(id.index)) else { return };
+        let Some(job) = self.jobs.get(&id.job) else { return };
+        let Some(gang) = job.gang(id.index) else { return };
         let Some(rows) = gang.rows else { return };
-        let phase = self.row_phase(gang, &self.jobs[&id.job].spec);
-        let (evictions, last_evicted, attained) = (gang.evictions, gang.last_evicted, gang.attained);
-        let avoid = gang.avoid.to_vec();
+        let ranks = self.rows.take_ranks(rows.gang);
+        let phase = self.row_phase(gang, &job.spec, ranks);
         if let Some(row) = self.rows.gang_mut(rows.gang) {
-            row.evictions = evictions;
-            row.last_evicted = last_evicted;
-            row.attained = attained;
-            row.avoid = avoid;
+            row.evictions = gang.evictions;
+            row.last_evicted = gang.last_evicted;
+            row.attained = gang.attained;
+            row.avoid.clone_from(&gang.avoid);
             row.phase = phase;
         }
     }
 
-    /// The planner's view of a gang's phase.
-    pub(super) fn row_phase(&self, gang: &Gang, spec: &JobSpec) -> GangPhase {
+    /// The planner's view of a gang's phase; `ranks` as in [`placed_row`].
+    pub(super) fn row_phase(&self, gang: &Gang, spec: &JobSpec, ranks: Vec<Placed>) -> GangPhase {
         match &gang.phase {
             Phase::Held(held) => GangPhase::Held(held.to_owned()),
             Phase::Pending | Phase::Finished { .. } => GangPhase::Pending,
             Phase::Placed(live) => {
                 let rest = spec.predicted.map(|all| all.minus(gang.attained.done));
-                let mut placed = placed_row(live, gang.generation, spec.class);
+                let mut placed = placed_row(live, gang.generation, spec.class, ranks);
                 placed.speed = self.speed(live, spec);
                 let limit = spec.time_limit.map(|span| placed.saved.after(span));
                 placed.expected_end = limit.into_iter().chain(rest.map(|rest| placed.done_at(rest))).min();
@@ -443,7 +443,6 @@ impl Engine {
             (job.unfinished, job.failed == 0, job.spec.class == Class::Spare);
         if unfinished == 0 {
             job.finished = Some(now);
-            job.run = None;
         }
         let Some(gang) = job.gang_mut(id.index) else { return };
         gang.phase = Phase::Finished { outcome: end, at: now };

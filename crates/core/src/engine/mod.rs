@@ -49,6 +49,7 @@ pub use rows::{Counted, GangRows};
 pub use sample::Samples;
 pub use settings::Settings;
 
+use crate::by_job::ByJob;
 use crate::event::{Actor, Event};
 use crate::ids::{GangId, JobId, NodeName, QueuePath, UserName};
 use crate::meter::Meter;
@@ -70,7 +71,7 @@ pub struct Engine {
     settings: Settings,
     now: Timestamp,
     next_job: u64,
-    jobs: BTreeMap<JobId, Box<Job>>,
+    jobs: ByJob<Box<Job>>,
     /// Jobs that wait for the end of the key.
     dependents: BTreeMap<JobId, BTreeSet<JobId>>,
     archive: Archive,
@@ -96,7 +97,7 @@ impl Engine {
             settings,
             now: Timestamp(0),
             next_job: 1,
-            jobs: BTreeMap::new(),
+            jobs: ByJob::default(),
             dependents: BTreeMap::new(),
             archive: Archive::default(),
             nodes: Vec::new(),

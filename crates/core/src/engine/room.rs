@@ -7,13 +7,20 @@ use crate::model::{Class, DeviceRequest, Resources, Shape, ShareMode};
 use crate::plan::{Dimension, Placement, model_matches};
 use crate::queue::{Amounts, RUNNING, device_grant, device_share, dimension};
 use crate::snapshot::{DeviceRow, NodeOrd, NodeState, QueueOrd};
-use crate::units::{Bytes, MilliCpu, Thousandths};
-use std::collections::BTreeMap;
+use crate::units::{Bytes, MilliCpu, Thousandths, scaled};
 
 use super::job::HeldDevice;
 
 /// A gang's tasks with their nodes found and their devices understood.
 pub(super) type Seats = Vec<(NodeOrd, Vec<HeldDevice>)>;
+
+/// A device that one of the tasks gets.
+struct Granted {
+    at: (NodeOrd, u32),
+    mode: ShareMode,
+    compute: Thousandths,
+    memory: Bytes,
+}
 
 /// Checks that tasks of this shape can stand where the plan puts them.
 pub(super) fn seats(
@@ -24,8 +31,8 @@ pub(super) fn seats(
     tasks: &[Placement],
     new_gang: bool,
 ) -> Result<Seats, StaleReason> {
-    let mut needs: BTreeMap<NodeOrd, Resources> = BTreeMap::new();
-    let mut granted: BTreeMap<(NodeOrd, u32), (Thousandths, Bytes, ShareMode)> = BTreeMap::new();
+    let mut nodes: Vec<NodeOrd> = Vec::with_capacity(tasks.len());
+    let mut granted: Vec<Granted> = Vec::with_capacity(tasks.iter().map(|task| task.devices.len()).sum());
     let mut seats: Seats = Vec::with_capacity(tasks.len());
     let mut total = Amounts::of(shape.request.times(tasks.len() as u64));
     total.0[RUNNING] = u64::from(new_gang);
@@ -36,28 +43,22 @@ pub(super) fn seats(
         if row.state != NodeState::Ready || wrong_label {
             return Err(StaleReason::Node);
         }
-        let need = needs.entry(ord).or_default();
-        *need = need.plus(shape.request);
+        nodes.push(ord);
         let held = match_devices(shape, &row.devices, &task.devices).ok_or(StaleReason::Device)?;
         for (grant, held) in task.devices.iter().zip(&held) {
             total.add_device(held.kind, held.share);
-            let sum =
-                granted.entry((ord, grant.device)).or_insert((Thousandths::ZERO, Bytes::ZERO, held.mode));
-            if sum.2 != held.mode || held.mode == ShareMode::Exclusive && !sum.0.is_zero() {
-                return Err(StaleReason::Device);
-            }
-            *sum = (sum.0.plus(grant.compute), sum.1.plus(grant.memory), held.mode);
+            let (compute, memory) = (grant.compute, grant.memory);
+            granted.push(Granted { at: (ord, grant.device), mode: held.mode, compute, memory });
         }
         seats.push((ord, held));
     }
-    for (ord, need) in &needs {
-        has_room(engine, *ord, *need, class)?;
+    nodes.sort_unstable();
+    for own in nodes.chunk_by(|one, next| one == next) {
+        has_room(engine, own[0], shape.request.times(own.len() as u64), class)?;
     }
-    for ((ord, device), (compute, memory, _)) in &granted {
-        let row = &engine.rows.snapshot.node(*ord).devices[*device as usize];
-        if *compute > row.free_compute || *memory > row.free_memory {
-            return Err(StaleReason::Device);
-        }
+    granted.sort_unstable_by_key(|grant| grant.at);
+    for own in granted.chunk_by(|one, next| one.at == next.at) {
+        device_has_room(engine, own)?;
     }
     match over_limit(engine, queue, &total) {
         Some(_) => Err(StaleReason::QueueLimit),
@@ -65,12 +66,23 @@ pub(super) fn seats(
     }
 }
 
+/// Whether one device can be granted so often.
+fn device_has_room(engine: &Engine, grants: &[Granted]) -> Result<(), StaleReason> {
+    let ((ord, device), mode) = (grants[0].at, grants[0].mode);
+    let row = &engine.rows.snapshot.node(ord).devices[device as usize];
+    let alike = grants.iter().all(|grant| grant.mode == mode);
+    let alone = grants.len() == 1 || mode != ShareMode::Exclusive;
+    let compute = grants.iter().fold(Thousandths::ZERO, |sum, grant| sum.plus(grant.compute));
+    let memory = grants.iter().fold(Bytes::ZERO, |sum, grant| sum.plus(grant.memory));
+    let fits = compute <= row.free_compute && memory <= row.free_memory;
+    if alike && alone && fits { Ok(()) } else { Err(StaleReason::Device) }
+}
+
 fn has_room(engine: &Engine, ord: NodeOrd, need: Resources, class: Class) -> Result<(), StaleReason> {
     let row = engine.rows.snapshot.node(ord);
     let mut free = row.capacity.minus(row.granted);
     if class == Class::Spare {
-        let margin = u128::from(row.capacity.cpu.0) * u128::from(engine.settings.plan.lend_margin) / 1000;
-        let margin = MilliCpu(u64::try_from(margin).unwrap_or(u64::MAX));
+        let margin = MilliCpu(scaled(row.capacity.cpu.0, engine.settings.plan.lend_margin, 1000));
         free.cpu = row.capacity.cpu.minus(row.busy_p95).minus(row.spare_cpu).minus(margin);
     }
     if need.fits(&free) { Ok(()) } else { Err(StaleReason::Room) }

@@ -189,6 +189,14 @@ impl Rows {
         self.snapshot.gangs.get_mut(index(ord.0)).and_then(Option::as_mut)
     }
 
+    /// Takes the ranks out of a gang's row that is about to be written anew.
+    pub fn take_ranks(&mut self, ord: GangOrd) -> Vec<Placed> {
+        match self.snapshot.gangs.get_mut(index(ord.0)) {
+            Some(Some(GangRow { phase: GangPhase::Placed(placed), .. })) => std::mem::take(&mut placed.tasks),
+            _ => Vec::new(),
+        }
+    }
+
     /// The ordinal of these alternatives, counted once more.
     pub fn intern(&mut self, shapes: Cow<'_, [Shape]>) -> DemandOrd {
         if let Some(known) = self.demands.get_mut(&*shapes) {
@@ -384,20 +392,36 @@ pub fn device_row(spec: Device) -> DeviceRow {
     DeviceRow { spec, healthy: true, free_compute: Thousandths::WHOLE, free_memory, mode: None }
 }
 
-/// The planner's view of a gang that has a place, but for its speed and its expected end.
-pub fn placed_row(live: &Live, generation: crate::ids::Generation, class: Class) -> PlacedGang {
+/// The planner's view of a gang that has a place, but for its speed and its expected end. `tasks` is what it was before:
+/// written over, for its memory.
+pub fn placed_row(
+    live: &Live,
+    generation: crate::ids::Generation,
+    class: Class,
+    mut tasks: Vec<Placed>,
+) -> PlacedGang {
     let busy = |task: &Task| match class {
         Class::Spare => task.samples.p95().unwrap_or(task.limits.request.cpu),
         Class::Standard | Class::Critical => MilliCpu::ZERO,
     };
-    let tasks = live.tasks.iter().map(|task| Placed {
-        rank: task.rank,
-        node: task.node,
-        request: task.limits.request,
-        devices: task.devices.to_vec(),
-        busy_p95: busy(task),
-        cpu_limit: task.cpu_limit,
-    });
+    tasks.truncate(live.tasks.len());
+    tasks.reserve_exact(live.tasks.len() - tasks.len());
+    for (at, task) in live.tasks.iter().enumerate() {
+        let mut devices = tasks.get_mut(at).map(|old| std::mem::take(&mut old.devices)).unwrap_or_default();
+        devices.clone_from(&task.devices);
+        let placed = Placed {
+            rank: task.rank,
+            node: task.node,
+            request: task.limits.request,
+            devices,
+            busy_p95: busy(task),
+            cpu_limit: task.cpu_limit,
+        };
+        match tasks.get_mut(at) {
+            Some(old) => *old = placed,
+            None => tasks.push(placed),
+        }
+    }
     let evicted_for = live.ending.as_ref().and_then(|ending| match &ending.then {
         super::job::Then::Evicted(
             PreemptCause::Priority { beneficiary }
@@ -415,7 +439,7 @@ pub fn placed_row(live: &Live, generation: crate::ids::Generation, class: Class)
         worked: live.worked,
         speed: FULL,
         expected_end: None,
-        tasks: tasks.collect(),
+        tasks,
         frozen: live.frozen,
         stopping: live.ending.is_some(),
         evicted_for,

@@ -1,6 +1,8 @@
 //! Who pays for what: `critical` the larger of granted and used, `standard` what was granted and its burst at the
 //! `spare` rate, `spare` what it used. Paused, pending, starting: nothing. Work lost by the pool's doing is a credit.
 
+use super::Kinds;
+use crate::by_job::ByJob;
 use crate::ids::{JobId, QueuePath, UserName};
 use crate::model::{Class, DeviceKind};
 use crate::money::{Account, Books, Ledger, Payer, Standing};
@@ -21,7 +23,7 @@ impl Amount {
         Self { base: self.base.saturating_add(other.base), spare: self.spare.saturating_add(other.spare) }
     }
 
-    const fn add(&mut self, other: Self) {
+    pub(super) const fn add(&mut self, other: Self) {
         *self = self.plus(other);
     }
 }
@@ -36,7 +38,7 @@ pub struct Bill {
     /// Bytes × milliseconds.
     pub disk: Amount,
     /// Thousandths of a device × milliseconds.
-    pub devices: BTreeMap<DeviceKind, Amount>,
+    pub devices: Kinds,
 }
 
 impl Bill {
@@ -51,8 +53,8 @@ impl Bill {
         self.cpu.add(other.cpu);
         self.memory.add(other.memory);
         self.disk.add(other.disk);
-        for (kind, amount) in &other.devices {
-            self.devices.entry(*kind).or_default().add(*amount);
+        for (kind, amount) in other.devices.iter() {
+            self.devices.add(kind, amount);
         }
     }
 }
@@ -85,7 +87,7 @@ struct JobBill {
 /// All bills.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bills {
-    jobs: BTreeMap<JobId, Box<JobBill>>,
+    jobs: ByJob<Box<JobBill>>,
     owners: Vec<Owner>,
     index: BTreeMap<QueuePath, BTreeMap<UserName, [Option<usize>; 3]>>,
 }
@@ -163,13 +165,13 @@ impl Bills {
         let owners = &self.owners;
         self.jobs
             .iter_mut()
-            .filter_map(|(job, entry)| Some((payer(*job, owners.get(entry.owner)?), &mut entry.account)))
+            .filter_map(|(job, entry)| Some((payer(job, owners.get(entry.owner)?), &mut entry.account)))
     }
 
     pub(super) fn accounts(&self) -> impl Iterator<Item = (Payer<'_>, &Account)> {
         self.jobs
             .iter()
-            .filter_map(|(job, entry)| Some((payer(*job, self.owners.get(entry.owner)?), &entry.account)))
+            .filter_map(|(job, entry)| Some((payer(job, self.owners.get(entry.owner)?), &entry.account)))
     }
 
     /// Accounts of forgotten jobs that are closed.
@@ -240,7 +242,7 @@ pub(super) fn measured(bill: &mut Bill, class: Class, paused: bool, memory: bool
 /// A device over one span.
 pub(super) fn device(bill: &mut Bill, class: Class, paused: bool, kind: DeviceKind, split: Split) {
     if !paused && split.granted > 0 {
-        bill.devices.entry(kind).or_default().add(amount(class, split));
+        bill.devices.add(kind, amount(class, split));
     }
 }
 
@@ -248,7 +250,7 @@ pub(super) fn device(bill: &mut Bill, class: Class, paused: bool, kind: DeviceKi
 pub(super) fn granted_device(bill: &mut Bill, class: Class, paused: bool, kind: DeviceKind, granted: u128) {
     if !paused && granted > 0 && class != Class::Spare {
         let split = Split { granted, used: 0, burst: 0 };
-        bill.devices.entry(kind).or_default().add(amount(class, split));
+        bill.devices.add(kind, amount(class, split));
     }
 }
 
@@ -263,7 +265,7 @@ pub(super) fn used_device(
     let beyond = if class == Class::Spare { used } else { used.saturating_sub(granted) };
     if beyond > 0 {
         let split = Split { granted: 0, used: beyond, burst: beyond };
-        bill.devices.entry(kind).or_default().add(amount(class, split));
+        bill.devices.add(kind, amount(class, split));
     }
     beyond
 }

@@ -27,12 +27,14 @@
 mod bill;
 mod books;
 mod gauge;
+mod kinds;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use bill::pairs;
 pub use bill::{Amount, Bill, Owner};
 pub use gauge::{Gauge, Totals};
+pub use kinds::Kinds;
 
 use crate::check::Violation;
 use crate::event::DeviceGrant;
@@ -102,16 +104,16 @@ impl NodeMeter {
 
     fn gauge(&mut self, line: &Line) -> Option<&mut Gauge> {
         match line.device {
-            None => self.gauges.get_mut(line.dimension),
-            Some(at) => self.devices.get_mut(usize::try_from(at).ok()?)?.get_mut(line.dimension),
+            None => self.gauges.get_mut(line.at()),
+            Some(at) => self.devices.get_mut(usize::try_from(at).ok()?)?.get_mut(line.at()),
         }
     }
 }
 
-/// One dimension of one task's grant.
+/// One dimension of one task's grant. A task with eight devices has nineteen: 48 bytes each.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Line {
-    dimension: usize,
+    dimension: u8,
     device: Option<u32>,
     /// Granted, in units.
     granted: u64,
@@ -125,10 +127,15 @@ struct Line {
 }
 
 impl Line {
+    /// Its place among the gauges of its node or device.
+    fn at(&self) -> usize {
+        usize::from(self.dimension)
+    }
+
     /// Whether its use is read from a counter, and known only with the next sample.
-    const fn is_counted(&self) -> bool {
+    fn is_counted(&self) -> bool {
         match self.device {
-            None => self.dimension == CPU,
+            None => self.at() == CPU,
             Some(_) => self.measured && self.dimension == 0,
         }
     }
@@ -192,8 +199,6 @@ pub struct Hold<'a> {
     pub request: Resources,
     /// Devices.
     pub devices: &'a [DeviceGrant],
-    /// Of which samples tell the use, in their order.
-    pub measured: &'a [bool],
 }
 
 impl Meter {
@@ -252,25 +257,35 @@ impl Meter {
     }
 
     /// A place is set aside for a task that does not run yet.
-    pub(crate) fn hold(&mut self, now: Timestamp, hold: &Hold<'_>) {
+    ///
+    /// `measured`: of which device, by its place among them, samples tell the use.
+    pub(crate) fn hold(
+        &mut self,
+        now: Timestamp,
+        hold: &Hold<'_>,
+        measured: impl Fn(usize, &DeviceGrant) -> bool,
+    ) {
         self.bills.open(hold.task.gang.job, hold.class, hold.queue, hold.user);
         let cpu = if hold.class == Class::Spare { 0 } else { hold.request.cpu.0 };
-        let line = |dimension, granted| Line { dimension, granted, ..Line::default() };
-        let mut lines =
-            vec![line(CPU, cpu), line(MEMORY, hold.request.memory.0), line(DISK, hold.request.disk.0)];
+        let line = |dimension: u8, granted| Line { dimension, granted, ..Line::default() };
+        let devices = hold.devices.len();
+        let mut lines = Vec::with_capacity(devices.saturating_mul(2).saturating_add(RESOURCES));
+        lines.extend([line(0, cpu), line(1, hold.request.memory.0), line(2, hold.request.disk.0)]);
         let Some(meter) = self.node_mut(hold.node) else { return };
-        let (mut shares, mut models) = (Vec::new(), Vec::new());
+        let (mut shares, mut models) =
+            (Vec::with_capacity(devices), Vec::with_capacity(meter.models.len().min(devices)));
         let mut open = BTreeMap::new();
-        for (grant, measured) in hold.devices.iter().zip(hold.measured) {
+        for (at, grant) in hold.devices.iter().enumerate() {
+            let measured = measured(at, grant);
             let Some(share) = meter.share_of(grant) else { continue };
-            let line = |dimension, granted| Line {
+            let line = |dimension: u8, granted| Line {
                 device: Some(grant.device),
-                measured: *measured,
+                measured,
                 ..line(dimension, granted)
             };
             lines.push(line(0, grant.compute.0));
             lines.push(line(1, grant.memory.0));
-            if *measured {
+            if measured {
                 let whole = meter.memory_of(grant.device);
                 open.insert(shares.len(), Open { device: grant.device, whole, ..Open::default() });
             }
@@ -502,7 +517,7 @@ impl Meter {
             let span = u128::from(now.since(task.settled).0);
             for line in &task.lines {
                 let here = span.saturating_mul(u128::from(line.granted)).saturating_add(line.unsplit);
-                let sum = open.entry((task.node, line.device, line.dimension)).or_default();
+                let sum = open.entry((task.node, line.device, line.at())).or_default();
                 *sum = sum.saturating_add(here);
             }
         }
@@ -562,8 +577,8 @@ impl TaskMeter {
             gauge.split(within, granted.saturating_sub(within), burst);
             if line.device.is_none() {
                 let split = bill::Split { granted, used, burst };
-                bill::measured(&mut page.billed, self.class, self.paused, line.dimension == MEMORY, split);
-                page.measured(self.class, self.paused, line.dimension, split);
+                bill::measured(&mut page.billed, self.class, self.paused, line.at() == MEMORY, split);
+                page.measured(self.class, self.paused, line.at(), split);
             }
         }
         let still = self.is_still();

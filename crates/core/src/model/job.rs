@@ -4,6 +4,7 @@ use crate::ids::{JobId, QueuePath, UserName};
 use crate::model::{NotifySpec, RunSpec, Shape, Speed};
 use crate::units::Millis;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// What the pool promises a job about its CPU and its place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -164,8 +165,8 @@ pub struct JobSpec {
     /// Whom to tell what becomes of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notify: Option<Box<NotifySpec>>,
-    /// What is executed.
-    pub run: RunSpec,
+    /// What is executed. Shared by all launches.
+    pub run: Arc<RunSpec>,
 }
 
 impl JobSpec {
@@ -194,7 +195,7 @@ impl JobSpec {
             idle: None,
             after: Vec::new(),
             notify: None,
-            run,
+            run: Arc::new(run),
         }
     }
 }

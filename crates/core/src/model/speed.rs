@@ -1,6 +1,6 @@
 //! How fast a job runs on other devices and with more ranks, as far as somebody measured it.
 
-use crate::units::Millis;
+use crate::units::{Millis, scaled};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -80,15 +80,13 @@ impl Speed {
 /// How long work takes that takes `work` at full speed.
 #[must_use]
 pub fn takes(work: Millis, speed: u64) -> Millis {
-    let span = u128::from(work.0) * u128::from(FULL) / u128::from(speed.max(1));
-    Millis(u64::try_from(span).unwrap_or(u64::MAX))
+    Millis(scaled(work.0, FULL, speed))
 }
 
 /// Work that is done in `span`.
 #[must_use]
 pub fn done_in(span: Millis, speed: u64) -> Millis {
-    let work = u128::from(span.0) * u128::from(speed) / u128::from(FULL);
-    Millis(u64::try_from(work).unwrap_or(u64::MAX))
+    Millis(scaled(span.0, speed, FULL))
 }
 
 #[cfg(test)]

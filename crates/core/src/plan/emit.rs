@@ -10,7 +10,7 @@ use super::{Decision, Funnel, HoldReason, Placement};
 use crate::model::Class;
 use crate::queue::dimension;
 use crate::snapshot::{GangOrd, Held, NodeOrd};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The reason of a gang that is not offered.
@@ -57,7 +57,7 @@ impl Solver<'_> {
     fn hold_buckets(&mut self, decisions: &mut Vec<Decision>, funnels: &mut Funnels) {
         self.unsettle();
         for bucket in self.problem.pending.unsettled.iter().copied().collect::<Vec<usize>>() {
-            let next = self.runs.get(&bucket).map_or(0, |run| run.next);
+            let next = self.runs.get(bucket).map_or(0, |run| run.next);
             if next == self.problem.pending.buckets[bucket].gangs.len() {
                 continue;
             }
@@ -131,16 +131,20 @@ impl Solver<'_> {
             Some(Fate::Evicting(victims)) => Some(Fate::Evicting(*victims)),
             _ => None,
         };
-        let mut gangs: BTreeSet<GangOrd> = self.problem.pending.apart.keys().copied().collect();
+        let mut gangs: Vec<GangOrd> = self.problem.pending.apart.keys().copied().collect();
         gangs.extend(self.fates.keys().filter(|gang| evicting(gang, &self.fates).is_some()));
         if gangs.is_empty() {
             return;
         }
-        for started in &self.started {
-            // Gone from here when it starts; and if it does not, what it was told is still true.
-            gangs.remove(&started.gang);
-        }
+        gangs.sort_unstable();
+        gangs.dedup();
+        // Gone from here when it starts; and if it does not, what it was told is still true.
+        let mut started: Vec<GangOrd> = self.started.iter().map(|started| started.gang).collect();
+        started.sort_unstable();
         for gang in gangs {
+            if started.binary_search(&gang).is_ok() {
+                continue;
+            }
             let Some((bucket, place)) = self.problem.bucket(gang).zip(self.problem.place(gang)) else {
                 continue;
             };
@@ -166,7 +170,7 @@ impl Solver<'_> {
         if self.started.iter().any(|started| started.gang == gang) {
             return None;
         }
-        self.fates.get(&gang).or(self.runs.get(&bucket)?.fate.as_ref())
+        self.fates.get(&gang).or(self.runs.get(bucket)?.fate.as_ref())
     }
 
     /// Why a pending gang waits, with the numbers of this moment; `None` when it starts.

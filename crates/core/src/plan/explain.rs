@@ -134,7 +134,7 @@ fn position(
     settings: &Settings,
     gang: GangOrd,
 ) -> (u32, Vec<GangId>) {
-    let mut tree = Tree::new(&snapshot.queues, &problem.total, settings.half_life);
+    let mut tree = Tree::new(&snapshot.queues, &problem.total, problem.ranker.shares(settings));
     let mut before: VecDeque<GangId> = VecDeque::new();
     let mut count = 0;
     let mut next: Vec<usize> = vec![0; problem.pending.buckets.len()];

@@ -13,6 +13,7 @@ mod policy;
 mod problem;
 mod reserve;
 mod rights;
+mod runs;
 mod sentence;
 mod solve;
 #[cfg(test)]

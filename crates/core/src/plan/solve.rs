@@ -8,11 +8,12 @@
 //! Everything is tried on the problem's own state, which is put back at the end: the plan is only a value.
 
 use super::policy::order::Head;
-use super::problem::Problem;
 use super::problem::forecast::Aside;
 use super::problem::pending::{Key, Users};
 use super::problem::pool::{KeptFor, Seat, Want};
+use super::problem::{Problem, Scratch};
 use super::reserve::Promise;
+use super::runs::{Run, Runs};
 use super::turns::Turns;
 use super::{Decision, Plan, WhatIf};
 use crate::ids::GangId;
@@ -25,7 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Why a gang stays where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub enum Fate {
     /// Free places are kept for somebody else.
     Kept(KeptFor),
     /// Too full now, in this variant.
@@ -49,26 +50,6 @@ impl Fate {
             Self::Limit(_) => 4,
             Self::Infeasible(_) => 5,
         }
-    }
-}
-
-/// How far a bucket has come.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Run {
-    /// Gangs before this one were dealt with.
-    pub next: usize,
-    /// Why the rest waits.
-    pub fate: Option<Fate>,
-    /// Domains that are known to be too full for one gang of the bucket.
-    dead: Vec<bool>,
-    /// Nobody can be evicted for a gang of the bucket.
-    pub no_victims: bool,
-}
-
-impl Run {
-    /// Forgets which domains are too full: something has left.
-    pub fn forget_domains(&mut self) {
-        self.dead.clear();
     }
 }
 
@@ -97,7 +78,7 @@ pub(super) struct Solver<'a> {
     pub now: Timestamp,
     pub problem: &'a mut Problem,
     pub tree: Tree,
-    pub runs: BTreeMap<usize, Run>,
+    pub runs: Runs,
     /// Variants that somebody waits with and that have a node left, and maybe some that have none any more.
     pub fitting: Vec<usize>,
     /// Tasks and ends, by variant, for which there was no room.
@@ -126,7 +107,7 @@ pub(super) struct Solver<'a> {
     pub starts: BTreeMap<GangOrd, Timestamp>,
     /// What is reserved on each node.
     pub promises: BTreeMap<usize, Vec<Promise>>,
-    /// What starts on each node: places in `started` and in the seats there.
+    /// What starts on each node, where reservations ask: places in `started` and in the seats there.
     pub placed_on: BTreeMap<usize, Vec<(usize, usize)>>,
     /// Nodes that the plan changed, as variants with a reservation see them.
     pub asides: BTreeMap<usize, Aside>,
@@ -163,7 +144,10 @@ pub(super) fn solve(problem: &mut Problem, snapshot: &Snapshot, settings: &Setti
     solver.extras();
     let decisions = solver.decisions();
     let again = (solver.again != Timestamp::NEVER).then_some(solver.again);
-    solver.problem.reset();
+    let Solver { problem, tree, mut runs, .. } = solver;
+    problem.reset();
+    runs.clear();
+    problem.scratch = Scratch { tree, runs };
     Plan { epoch: snapshot.epoch, at: now, decisions, again }
 }
 
@@ -190,14 +174,15 @@ impl<'a> Solver<'a> {
         settings: &'a Settings,
         now: Timestamp,
     ) -> Self {
-        let tree = Tree::new(&snapshot.queues, &problem.total, settings.half_life);
+        let Scratch { mut tree, runs } = std::mem::take(&mut problem.scratch);
+        tree.renew(&snapshot.queues, &problem.total, problem.ranker.shares(settings));
         Self {
             snapshot,
             settings,
             now,
             problem,
             tree,
-            runs: BTreeMap::new(),
+            runs,
             fitting: Vec::new(),
             failed: BTreeMap::new(),
             owed: Vec::new(),
@@ -242,7 +227,7 @@ impl<'a> Solver<'a> {
 impl Solver<'_> {
     /// The first gang of a bucket that was not dealt with.
     pub fn head(&self, bucket: usize) -> Option<Head> {
-        let next = self.runs.get(&bucket).map_or(0, |run| run.next);
+        let next = self.runs.get(bucket).map_or(0, |run| run.next);
         let bucket_row = &self.problem.pending.buckets[bucket];
         let place = bucket_row.gangs.iter().skip(next).find(|place| !self.is_dealt(place.gang))?;
         Some(Head::of(place, bucket_row.key.priority, bucket))
@@ -255,12 +240,12 @@ impl Solver<'_> {
 
     /// How far a bucket has come.
     pub fn run(&mut self, bucket: usize) -> &mut Run {
-        self.runs.entry(bucket).or_default()
+        self.runs.entry(bucket)
     }
 
     /// Whether the rest of a bucket waits.
     pub fn is_over(&self, bucket: usize) -> bool {
-        self.runs.get(&bucket).is_some_and(|run| run.fate.is_some())
+        self.runs.get(bucket).is_some_and(|run| run.fate.is_some())
     }
 
     /// Whether one gang is to be explained, so that everybody has a turn.
@@ -341,7 +326,7 @@ impl Solver<'_> {
     /// Brings a bucket to its head: gangs between were dealt with one by one.
     fn come_to(&mut self, head: &Head) -> GangOrd {
         let gangs = &self.problem.pending.buckets[head.bucket].gangs;
-        let run = self.runs.entry(head.bucket).or_default();
+        let run = self.runs.entry(head.bucket);
         while gangs[run.next].id != head.gang {
             run.next += 1;
         }
@@ -550,7 +535,7 @@ impl Solver<'_> {
         if self.settings.placement == PlacementPolicy::Topology {
             return pool.seat_together(want, count, kept);
         }
-        let dead = &mut self.runs.entry(bucket).or_default().dead;
+        let dead = &mut self.runs.entry(bucket).dead;
         dead.resize(pool.domains.len(), false);
         for (domain, dead) in dead.iter_mut().enumerate() {
             if *dead {
@@ -576,8 +561,10 @@ impl Solver<'_> {
         let end = self.end(key);
         self.grows |= key.size.max > key.size.min;
         let Fit { alternative, variant, seats } = fit;
-        for (at, seat) in seats.iter().enumerate() {
-            self.placed_on.entry(seat.node).or_default().push((self.started.len(), at));
+        if self.settings.most_reservations() > 0 {
+            for (at, seat) in seats.iter().enumerate() {
+                self.placed_on.entry(seat.node).or_default().push((self.started.len(), at));
+            }
         }
         self.started.push(Started { gang, bucket, alternative, variant, seats, end });
     }

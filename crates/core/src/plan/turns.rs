@@ -13,7 +13,7 @@ use crate::queue::Tree;
 use crate::snapshot::Backfill;
 use crate::units::Timestamp;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BinaryHeap;
 use std::ops::Bound;
 
 /// One line of one class.
@@ -33,7 +33,8 @@ struct Lane {
 #[derive(Debug)]
 pub(super) struct Turns {
     class: Class,
-    lanes: BTreeMap<usize, Lane>,
+    /// Lines that are not over, ascending.
+    lanes: Vec<(usize, Lane)>,
     /// Per queue, lines that are not over in it and below.
     live: Vec<u32>,
     /// Lines in which somebody may evict.
@@ -59,11 +60,13 @@ impl Turns {
     /// Nobody had a turn.
     pub fn new(solver: &Solver<'_>, class: Class) -> Self {
         let queues = solver.snapshot.queues.len();
-        let mut turns = Self { class, lanes: BTreeMap::new(), live: vec![0; queues], evicting: 0 };
-        for ((_, line), heads) in solver.problem.pending.lines.range((class, 0)..=(class, usize::MAX)) {
+        let lines = solver.problem.pending.lines.range((class, 0)..=(class, usize::MAX));
+        let lanes = Vec::with_capacity(lines.clone().count());
+        let mut turns = Self { class, lanes, live: vec![0; queues], evicting: 0 };
+        for ((_, line), heads) in lines {
             let evicts_above = solver.evicts_above(class, *line, heads);
             turns.evicting += usize::from(evicts_above.is_some());
-            turns.lanes.insert(*line, Lane { evicts_above, ..Lane::default() });
+            turns.lanes.push((*line, Lane { evicts_above, ..Lane::default() }));
             for at in solver.tree.path(*line) {
                 turns.live[at] += 1;
             }
@@ -71,17 +74,23 @@ impl Turns {
         turns
     }
 
+    /// Where a line stands that is not over.
+    fn place(&self, line: usize) -> Option<usize> {
+        self.lanes.binary_search_by_key(&line, |(line, _)| *line).ok()
+    }
+
     /// The line to be served next.
     pub fn line(&self, tree: &Tree, one_line: bool) -> Option<usize> {
         if one_line {
-            return self.lanes.contains_key(&0).then_some(0);
+            return self.place(0).is_some().then_some(0);
         }
-        fair_share::next(tree, &self.live, |at| self.lanes.contains_key(&at))
+        fair_share::next(tree, &self.live, |at| self.place(at).is_some())
     }
 
     /// Nobody of this line has a turn any more.
     pub fn close(&mut self, tree: &Tree, line: usize) {
-        if let Some(lane) = self.lanes.remove(&line) {
+        if let Some(place) = self.place(line) {
+            let (_, lane) = self.lanes.remove(place);
             self.evicting -= usize::from(lane.evicts_above.is_some());
             for at in tree.path(line) {
                 self.live[at] -= 1;
@@ -96,13 +105,13 @@ impl Turns {
 
     /// Whether who has this turn may evict.
     pub fn may_evict(&self, line: usize, head: &Head) -> bool {
-        self.lanes.get(&line).is_some_and(|lane| lane.evicts(head))
+        self.place(line).is_some_and(|place| self.lanes[place].1.evicts(head))
     }
 
     /// The next gang of a bucket wants a turn.
     pub fn push(&mut self, line: usize, head: Head) {
-        if let Some(lane) = self.lanes.get_mut(&line) {
-            lane.again.push(Reverse(head));
+        if let Some(place) = self.place(line) {
+            self.lanes[place].1.again.push(Reverse(head));
         }
     }
 }
@@ -114,7 +123,8 @@ impl Solver<'_> {
     pub(super) fn next_head(&self, turns: &mut Turns, line: usize) -> Option<Head> {
         let (class, pending) = (turns.class, &self.problem.pending);
         let heads = pending.lines.get(&(class, line))?;
-        let lane = turns.lanes.get_mut(&line)?;
+        let place = turns.place(line)?;
+        let lane = &mut turns.lanes[place].1;
         loop {
             let again = lane.again.peek().map(|head| head.0);
             let walked = heads.all.range(after(lane.cursor)).next().copied();
@@ -219,8 +229,7 @@ impl Solver<'_> {
         if class == Class::Spare {
             return None;
         }
-        let guarantees = (0..self.snapshot.queues.len()).any(|queue| self.tree.any_guarantee(queue));
-        if guarantees || !self.problem.running.elastic.is_empty() || self.is_explaining() {
+        if self.tree.has_guarantees() || !self.problem.running.elastic.is_empty() || self.is_explaining() {
             return Some(Bound::Unbounded);
         }
         let least = self.problem.running.least_evictable(class, line, self.problem.ranker.preempts())?;

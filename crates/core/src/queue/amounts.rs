@@ -4,7 +4,7 @@ use crate::event::DeviceGrant;
 use crate::model::{DeviceKind, DeviceRequest, QueueLimits, Resources, ShareMode};
 use crate::plan::Dimension;
 use crate::snapshot::Usage;
-use crate::units::{Bytes, Thousandths};
+use crate::units::{Bytes, Thousandths, scaled, scaled_up};
 
 /// Number of dimensions: CPU, memory, disk, four kinds of device, gangs.
 pub const DIMS: usize = 8;
@@ -46,7 +46,7 @@ pub const fn dimension(at: usize) -> Dimension {
 pub fn device_share(compute: Thousandths, memory: Bytes, device_memory: Bytes) -> u64 {
     let part = match device_memory.0 {
         0 => 0,
-        whole => u64::try_from((u128::from(memory.0) * 1000).div_ceil(u128::from(whole))).unwrap_or(u64::MAX),
+        whole => scaled_up(memory.0, 1000, whole),
     };
     compute.0.max(part)
 }
@@ -59,8 +59,7 @@ pub fn device_grant(request: &DeviceRequest, device_memory: Bytes) -> (Thousandt
     match (request.mode, request.memory) {
         (ShareMode::Exclusive, _) => (Thousandths::WHOLE, device_memory),
         (_, Bytes::ZERO) => {
-            let part = u128::from(device_memory.0) * u128::from(request.compute.0.min(1000)) / 1000;
-            (request.compute, Bytes(u64::try_from(part).unwrap_or(u64::MAX)))
+            (request.compute, Bytes(scaled(device_memory.0, request.compute.0.min(1000), 1000)))
         }
         (_, memory) => (request.compute, memory),
     }

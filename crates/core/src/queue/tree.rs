@@ -9,7 +9,7 @@
 
 use super::amounts::{Amounts, DIMS, RUNNING};
 use crate::snapshot::QueueRow;
-use crate::units::Millis;
+use crate::units::{Millis, scaled};
 
 /// A whole, in the unit of shares: one billionth.
 const WHOLE: u64 = 1_000_000_000;
@@ -55,61 +55,79 @@ struct Queue {
 }
 
 /// The tree.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Tree {
     queues: Vec<Queue>,
     /// Children of each queue, ascending.
     pub children: Vec<Vec<usize>>,
+    /// What `inverse` is made from.
+    total: Amounts,
     /// `WHOLE << 64` over the pool's total, per dimension.
     inverse: [u128; DIMS],
+    /// Somebody asks for [`Self::key`].
+    keyed: bool,
 }
 
 /// Mean share of the past in billionths: history is millionths × seconds, and a constant share `s` held for ever
 /// has the history `s × half_life / ln 2`.
 fn past(history: u64, half_life: Millis) -> u64 {
-    const LN_2_MILLIONTHS: u128 = 693_147;
-    let mean =
-        u128::from(history) * 1000 * LN_2_MILLIONTHS / 1_000_000 * 1000 / u128::from(half_life.0.max(1));
-    u64::try_from(mean).unwrap_or(WHOLE).min(WHOLE)
+    const LN_2_MILLIONTHS: u64 = 693_147;
+    scaled(scaled(history, LN_2_MILLIONTHS, 1000), 1000, half_life.0).min(WHOLE)
+}
+
+impl Queue {
+    fn new(row: &QueueRow, half_life: Option<Millis>) -> Self {
+        let guarantee = Amounts::of_limits(&row.spec.guarantee, UNSAID);
+        let mut limit = Amounts::of_limits(&row.spec.limit, UNSAID);
+        if !row.spec.borrow {
+            for (limit, guarantee) in limit.0.iter_mut().zip(guarantee.0) {
+                *limit = (*limit).min(guarantee);
+            }
+        }
+        Self {
+            parent: row.parent.map(|parent| parent.0 as usize),
+            used: Amounts::of_usage(&row.used),
+            leaving: Amounts::ZERO,
+            limit,
+            guaranteed: guarantee.0[..RUNNING].iter().any(|part| *part != UNSAID),
+            guarantee,
+            weight: u64::from(row.spec.weight.max(1)),
+            past: half_life.map_or(0, |half_life| past(row.history, half_life)),
+            key: (1, 0),
+        }
+    }
 }
 
 impl Tree {
-    /// From the snapshot's rows and the pool's total.
+    /// From the snapshot's rows and the pool's total. The half-life is that of the history that counts into shares;
+    /// `None`: nobody asks for [`Self::key`].
     #[must_use]
-    pub fn new(rows: &[QueueRow], total: &Amounts, half_life: Millis) -> Self {
-        let mut children = vec![Vec::new(); rows.len()];
-        let mut queues = Vec::with_capacity(rows.len());
-        for (at, row) in rows.iter().enumerate() {
-            let parent = row.parent.map(|parent| parent.0 as usize);
-            if let Some(parent) = parent {
-                children[parent].push(at);
-            }
-            let guarantee = Amounts::of_limits(&row.spec.guarantee, UNSAID);
-            let mut limit = Amounts::of_limits(&row.spec.limit, UNSAID);
-            if !row.spec.borrow {
-                for (limit, guarantee) in limit.0.iter_mut().zip(guarantee.0) {
-                    *limit = (*limit).min(guarantee);
-                }
-            }
-            queues.push(Queue {
-                parent,
-                used: Amounts::of_usage(&row.used),
-                leaving: Amounts::ZERO,
-                limit,
-                guaranteed: guarantee.0[..RUNNING].iter().any(|part| *part != UNSAID),
-                guarantee,
-                weight: u64::from(row.spec.weight.max(1)),
-                past: past(row.history, half_life),
-                key: (1, 0),
-            });
-        }
-        let inverse =
-            total.0.map(|whole| (u128::from(WHOLE) << 64).checked_div(u128::from(whole)).unwrap_or(0));
-        let mut tree = Self { queues, children, inverse };
-        for at in 0..tree.queues.len() {
-            tree.rekey(at);
-        }
+    pub fn new(rows: &[QueueRow], total: &Amounts, half_life: Option<Millis>) -> Self {
+        let mut tree = Self::default();
+        tree.renew(rows, total, half_life);
         tree
+    }
+
+    /// As [`Self::new`], in the place of what was there: a tree for each plan, and nothing to allocate.
+    pub fn renew(&mut self, rows: &[QueueRow], total: &Amounts, half_life: Option<Millis>) {
+        self.children.iter_mut().for_each(Vec::clear);
+        self.children.resize_with(rows.len(), Vec::new);
+        self.queues.clear();
+        for (at, row) in rows.iter().enumerate() {
+            if let Some(parent) = row.parent {
+                self.children[parent.0 as usize].push(at);
+            }
+            self.queues.push(Queue::new(row, half_life));
+        }
+        if self.total != *total {
+            self.total = *total;
+            self.inverse =
+                total.0.map(|whole| (u128::from(WHOLE) << 64).checked_div(u128::from(whole)).unwrap_or(0));
+        }
+        self.keyed = half_life.is_some();
+        for at in 0..self.queues.len() {
+            self.rekey(at);
+        }
     }
 
     fn part(&self, used: u64, at: usize) -> u64 {
@@ -125,21 +143,22 @@ impl Tree {
 
     /// Recomputes the place of a queue among its siblings: smaller goes first.
     fn rekey(&mut self, at: usize) {
+        if !self.keyed {
+            return;
+        }
         let queue = &self.queues[at];
         let (share, dimension) = self.dominant(&queue.used);
         let below = queue.guaranteed && (share == 0 || queue.guarantee.0[dimension] != UNSAID);
         let filled = (0..RUNNING).filter(|d| queue.guarantee.0[*d] != UNSAID).map(|d| {
-            let (used, whole) = (u128::from(queue.used.0[d]), u128::from(queue.guarantee.0[d]));
-            (used * u128::from(WHOLE))
-                .checked_div(whole)
-                .map_or(0, |part| u64::try_from(part).unwrap_or(u64::MAX))
+            let (used, whole) = (queue.used.0[d], queue.guarantee.0[d]);
+            if whole == 0 { 0 } else { scaled(used, WHOLE, whole) }
         });
         let filled = filled.max().unwrap_or(WHOLE);
         let weighted = share.saturating_add(queue.past).saturating_mul(100) / queue.weight;
         self.queues[at].key = if below && filled < WHOLE { (0, filled) } else { (1, weighted) };
     }
 
-    /// Where the queue stands among its siblings: the smallest goes first.
+    /// Where the queue stands among its siblings: the smallest goes first. All alike in a tree without a half-life.
     #[must_use]
     pub fn key(&self, queue: usize) -> (u8, u64) {
         self.queues[queue].key
@@ -255,6 +274,12 @@ impl Tree {
         let Queue { used, guarantee, .. } = &self.queues[queue];
         let said: Vec<usize> = (0..RUNNING).filter(|d| guarantee.0[*d] != UNSAID && gang.0[*d] > 0).collect();
         !said.is_empty() && said.iter().all(|d| used.0[*d] <= guarantee.0[*d])
+    }
+
+    /// Whether any queue has a guarantee.
+    #[must_use]
+    pub fn has_guarantees(&self) -> bool {
+        self.queues.iter().any(|queue| queue.guaranteed)
     }
 
     /// Whether the queue or one above has a guarantee.

@@ -332,7 +332,7 @@ impl Pool {
     /// Adds or changes a queue.
     #[must_use]
     pub fn queue(self, spec: QueueSpec) -> Self {
-        self.request(Request::SetQueue(spec))
+        self.request(Request::SetQueue(Box::new(spec)))
     }
 
     /// Submits a job now. Its id is the number of jobs submitted so far, refused ones left out.

@@ -490,12 +490,11 @@ fn named(name: &NodeName) -> NodeName {
 }
 
 impl Substrate for World {
-    fn poll(&mut self, until: Timestamp) -> Option<(Timestamp, Vec<(Actor, Event)>)> {
-        let mut told = Vec::new();
+    fn poll(&mut self, until: Timestamp, told: &mut Vec<(Actor, Event)>) -> Option<Timestamp> {
         loop {
             let next = self.line.first_key_value().map_or(Timestamp::NEVER, |((at, _), _)| *at);
             if !told.is_empty() && next > self.now {
-                return Some((self.now, told));
+                return Some(self.now);
             }
             let reach = next.min(until.max(self.now));
             if reach > self.horizon {
@@ -504,10 +503,10 @@ impl Substrate for World {
             }
             self.now = self.now.max(reach);
             if next > reach {
-                return Some((self.now, told));
+                return Some(self.now);
             }
             if let Some((_, what)) = self.line.pop_first() {
-                self.happen(what, &mut told);
+                self.happen(what, told);
             }
         }
     }

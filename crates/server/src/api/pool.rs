@@ -229,7 +229,7 @@ pub async fn set_queue(
 ) -> Result<Json<QueueView>, Problem> {
     caller.must(Right::Shape, Place::Queue(above(&path)))?;
     let spec = view::queue_spec(&path, &body).map_err(|kind| no_such_kind(&kind).at("device_thousandths"))?;
-    shared.handle.ask(caller.actor(), Request::SetQueue(spec), None).await?;
+    shared.handle.ask(caller.actor(), Request::SetQueue(Box::new(spec)), None).await?;
     find_queue(&shared, path).await.map(Json)
 }
 

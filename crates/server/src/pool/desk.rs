@@ -413,7 +413,7 @@ pub type Shared = Rc<RefCell<Desk>>;
 pub struct Inlet(pub Shared);
 
 impl Substrate for Inlet {
-    fn poll(&mut self, until: Timestamp) -> Option<(Timestamp, Vec<(Actor, Event)>)> {
+    fn poll(&mut self, until: Timestamp, events: &mut Vec<(Actor, Event)>) -> Option<Timestamp> {
         let mut desk = self.0.borrow_mut();
         if desk.turn.stop.is_some() {
             return None;
@@ -425,8 +425,8 @@ impl Substrate for Inlet {
             let text = format!("the machine's clock went back by {by} ms; the pool's time goes on");
             desk.ledger.tell(telling::line(reading.now, &Actor::Pool, "clock.stepped_back", text), 0);
         }
-        let events = desk.events(reading.now);
-        Some((reading.now, events))
+        events.extend(desk.events(reading.now));
+        Some(reading.now)
     }
 
     fn apply(&mut self, effects: Vec<Effect>) {

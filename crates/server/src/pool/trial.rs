@@ -39,7 +39,7 @@ pub fn queue(
     let without = plan(sight.engine);
     let mut changed = sight.engine.clone();
     let settings = queue_spec_view(&spec);
-    drop(changed.handle(now, actor, Event::Request(Request::SetQueue(spec)))?);
+    drop(changed.handle(now, actor, Event::Request(Request::SetQueue(Box::new(spec))))?);
     let with = plan(&changed);
     let mut affected: Vec<Affected> = Vec::new();
     for ((gang, what), reason) in with.iter().filter(|(key, _)| !without.contains_key(key)) {

@@ -44,7 +44,11 @@ impl EmptyPool {
         settings.lease = Millis::ZERO;
         let mut engine = Engine::new(settings);
         for spec in queues(scene) {
-            drop(engine.handle(Timestamp(0), &Actor::Pool, Event::Request(Request::SetQueue(spec))));
+            drop(engine.handle(
+                Timestamp(0),
+                &Actor::Pool,
+                Event::Request(Request::SetQueue(Box::new(spec))),
+            ));
         }
         for node in &scene.cluster.nodes {
             let up = Event::Report(Report::NodeUp(node.clone()));

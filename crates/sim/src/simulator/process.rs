@@ -23,7 +23,7 @@ impl World<'_> {
     }
 
     pub fn start(&mut self, launch: Launch) {
-        let Launch { allocation, attempt, .. } = launch;
+        let Launch { allocation, attempt, peers, .. } = launch;
         let (task, generation) = (allocation.task, allocation.generation);
         let (Some(job), Some(node)) = (self.found(task), self.scene.node(&allocation.node)) else { return };
         if self.machines[node as usize].dead || self.is_over(job) {
@@ -41,9 +41,13 @@ impl World<'_> {
         }
         let startup = self.startup(job, attempt, task.rank);
         let model = self.model_speed(job, node, &allocation.devices);
+        let tasks = peers.len();
         let Some(run) = &mut self.runs[job as usize] else { return };
         let at = task.rank as usize;
         if run.ranks.len() <= at {
+            if run.ranks.is_empty() {
+                run.ranks.reserve_exact(tasks);
+            }
             run.ranks.resize_with(at + 1, Rank::default);
         }
         let rank = &mut run.ranks[at];

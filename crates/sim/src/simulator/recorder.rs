@@ -310,7 +310,7 @@ impl Observer for Recorder<'_> {
     }
 
     fn settled(&mut self, engine: &Engine, _planner: &Planner, now: Timestamp) {
-        for id in std::mem::take(&mut self.ended) {
+        for id in self.ended.drain(..) {
             let mut desk = self.desk.borrow_mut();
             let Some(at) = desk.job(id) else { continue };
             let Some(job) = engine.job(id) else { continue };

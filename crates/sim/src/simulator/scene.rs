@@ -16,6 +16,9 @@ pub(super) struct Scene<'a> {
     pub cluster: &'a Cluster,
     pub settings: &'a SimSettings,
     nodes: BTreeMap<&'a NodeName, u32>,
+    /// What all jobs run.
+    run: Arc<RunSpec>,
+    retry: Retry,
 }
 
 impl<'a> Scene<'a> {
@@ -52,7 +55,9 @@ impl<'a> Scene<'a> {
                 return Err(SimError::UnknownPredecessor { job: job.id, other });
             }
         }
-        Ok(Self { workload, cluster, settings, nodes })
+        let on = vec![RetryOn::NodeFailure, RetryOn::Preempted, RetryOn::DeviceError];
+        let (run, retry) = (Arc::new(RunSpec::argv(&["work"])), Retry { on, ..Retry::default() });
+        Ok(Self { workload, cluster, settings, nodes, run, retry })
     }
 
     /// The place of a node.
@@ -94,10 +99,7 @@ impl<'a> Scene<'a> {
             predicted,
             speed: self.profile(job).map(|profile| profile.speed.clone()),
             grace: settings.grace,
-            retry: Retry {
-                on: vec![RetryOn::NodeFailure, RetryOn::Preempted, RetryOn::DeviceError],
-                ..Retry::default()
-            },
+            retry: self.retry.clone(),
             checkpoint: saves.map(|takes| Checkpoint {
                 dir: None,
                 signal: 10,
@@ -106,7 +108,7 @@ impl<'a> Scene<'a> {
             idle: None,
             after: Vec::new(),
             notify: None,
-            run: RunSpec::argv(&["work"]),
+            run: Arc::clone(&self.run),
         })
     }
 }

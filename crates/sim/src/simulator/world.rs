@@ -132,7 +132,7 @@ impl<'a> World<'a> {
     fn open(&mut self) {
         let scene = self.scene;
         for spec in super::feasible::queues(scene) {
-            self.outbox.push((Actor::Pool, Event::Request(Request::SetQueue(spec))));
+            self.outbox.push((Actor::Pool, Event::Request(Request::SetQueue(Box::new(spec)))));
         }
         for node in 0..scene.cluster.nodes.len() {
             self.node_up(u32::try_from(node).unwrap_or(u32::MAX));
@@ -147,12 +147,21 @@ impl<'a> World<'a> {
     /// A report on its way, with whatever befalls it there.
     pub fn tell(&mut self, node: u32, report: Report) {
         let told = (self.actor(node), Event::Report(report));
-        for wait in self.wear.fate_of_report() {
-            if wait.is_zero() {
-                self.outbox.push(told.clone());
-            } else {
-                self.line.push(self.now.after(wait), Happening::Tell(Box::new(told.clone())));
-            }
+        let mut waits = self.wear.fate_of_report();
+        let (first, second) = (waits.next(), waits.next());
+        if let (Some(wait), true) = (first, second.is_some()) {
+            self.deliver(wait, told.clone());
+        }
+        if let Some(wait) = second.or(first) {
+            self.deliver(wait, told);
+        }
+    }
+
+    fn deliver(&mut self, wait: Millis, told: (Actor, Event)) {
+        if wait.is_zero() {
+            self.outbox.push(told);
+        } else {
+            self.line.push(self.now.after(wait), Happening::Tell(Box::new(told)));
         }
     }
 
@@ -187,7 +196,7 @@ impl<'a> World<'a> {
 
     /// Takes in what the recorder saw: jobs that are over, jobs that perhaps never fit.
     fn read_desk(&mut self) {
-        let (over, doubtful) = {
+        let (mut over, doubtful) = {
             let mut desk = self.desk.borrow_mut();
             if self.measure != desk.measure {
                 self.measure = desk.measure;
@@ -198,7 +207,7 @@ impl<'a> World<'a> {
             }
             (std::mem::take(&mut desk.over), std::mem::take(&mut desk.doubtful))
         };
-        for (at, id) in over {
+        for (at, id) in over.drain(..) {
             self.predictor.over(self.scene.job(at), &self.desk.borrow().rows[at as usize]);
             self.left = self.left.saturating_sub(1);
             self.clear_attempt(at);
@@ -209,6 +218,8 @@ impl<'a> World<'a> {
                 self.line.push(self.now.after(think), Happening::Submit(follower));
             }
         }
+        // For its memory.
+        self.desk.borrow_mut().over = over;
         for (at, id) in doubtful {
             let scene = self.scene;
             let empty = self.empty.get_or_insert_with(|| EmptyPool::new(scene));
@@ -279,7 +290,7 @@ impl<'a> World<'a> {
 }
 
 impl Substrate for World<'_> {
-    fn poll(&mut self, until: Timestamp) -> Option<(Timestamp, Vec<(Actor, Event)>)> {
+    fn poll(&mut self, until: Timestamp, events: &mut Vec<(Actor, Event)>) -> Option<Timestamp> {
         self.read_desk();
         if !self.goes_on() {
             return None;
@@ -307,9 +318,9 @@ impl Substrate for World<'_> {
                 }
             }
         }
-        let mut told = std::mem::take(&mut self.outbox);
-        told.extend(self.archived.drain(..).map(|id| (Actor::Pool, Event::Archived(id))));
-        Some((self.now, told))
+        events.append(&mut self.outbox);
+        events.extend(self.archived.drain(..).map(|id| (Actor::Pool, Event::Archived(id))));
+        Some(self.now)
     }
 
     fn apply(&mut self, effects: Vec<Effect>) {

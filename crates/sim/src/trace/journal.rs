@@ -110,7 +110,7 @@ impl Watch {
                 self.nodes.insert(spec.name.to_string(), spec.clone());
             }
             Entry::Event(Event::Request(Request::SetQueue(spec))) => {
-                self.queues.insert(spec.path.clone(), spec.clone());
+                self.queues.insert(spec.path.clone(), (**spec).clone());
             }
             _ => {}
         }

@@ -166,7 +166,7 @@ fn budget(queue: &str, limit: u64, stop: BudgetStop) -> Request {
 fn a_spent_budget_holds_what_waits_and_lets_it_go_the_next_day() {
     let pool = Pool::with(keeping(), 7)
         .node("n1", cpus(4))
-        .request(Request::SetQueue(QueueSpec::new("lab")))
+        .request(Request::SetQueue(Box::new(QueueSpec::new("lab"))))
         .request(price(Priced::Cpu, None, 3_600_000_000))
         .request(budget("lab", 60_000_000, BudgetStop::Hold))
         .job("a", one().queue("lab").runs(secs(100)))

@@ -201,7 +201,7 @@ fn request(engine: &Engine, what: u8, about: u8, how: u8) -> Request {
             if how.is_multiple_of(5) {
                 Request::RemoveQueue(QueuePath::from("q/r"))
             } else {
-                Request::SetQueue(queue)
+                Request::SetQueue(Box::new(queue))
             }
         }
         13 => Request::Drain { node: node(about), on: how.is_multiple_of(2) },

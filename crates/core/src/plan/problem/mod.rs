@@ -16,10 +16,9 @@ pub mod together;
 use super::HoldReason;
 use super::policy::order::{Facts, Ranker, asked};
 use crate::model::{Class, Shape, Speed};
-use crate::queue::{Amounts, RUNNING};
-use crate::snapshot::{
-    GangOrd, GangPhase, GangRow, NodeOrd, NodeRow, NodeState, PlacedGang, Settings, Snapshot,
-};
+use crate::plan::runs::Runs;
+use crate::queue::{Amounts, RUNNING, Tree};
+use crate::snapshot::{GangOrd, GangPhase, GangRow, NodeRow, NodeState, PlacedGang, Settings, Snapshot};
 use crate::units::Timestamp;
 use forecast::Forecasts;
 use pending::{Pending, Place};
@@ -43,6 +42,15 @@ enum Seen {
 /// The numbers of a demand's variants: per alternative, for others and for `spare`.
 type Variants = Vec<[Option<usize>; 2]>;
 
+/// What a plan works with and the next can use again. Nothing is read from it.
+#[derive(Clone, Debug, Default)]
+pub struct Scratch {
+    /// The tree of queues.
+    pub tree: Tree,
+    /// How far buckets have come: empty.
+    pub runs: Runs,
+}
+
 /// The problem.
 #[derive(Clone, Debug)]
 pub struct Problem {
@@ -58,6 +66,8 @@ pub struct Problem {
     pub total: Amounts,
     /// The order policy.
     pub ranker: Ranker,
+    /// For the next plan.
+    pub scratch: Scratch,
     now: Timestamp,
     seen: Vec<Seen>,
     demands: Vec<(Vec<Shape>, Variants)>,
@@ -82,8 +92,16 @@ fn part(row: &NodeRow) -> Amounts {
     part
 }
 
+/// Labels that say where a node is.
+const PLACE: [&str; 3] = ["zone", "rack", "switch"];
+
 fn place(row: &NodeRow) -> [Option<String>; 3] {
-    ["zone", "rack", "switch"].map(|key| row.labels.get(key).cloned())
+    PLACE.map(|key| row.labels.get(key).cloned())
+}
+
+/// Whether a node is where it was.
+fn is_at(row: &NodeRow, place: &[Option<String>; 3]) -> bool {
+    PLACE.iter().zip(place).all(|(key, value)| row.labels.get(*key) == value.as_ref())
 }
 
 /// What a placed gang counts for.
@@ -110,11 +128,12 @@ impl Problem {
         let parts: Vec<Amounts> = snapshot.nodes.iter().map(part).collect();
         let mut problem = Self {
             pool: Pool::new(&snapshot.nodes, label_keys.clone(), settings),
-            pending: Pending::default(),
+            pending: Pending::new(settings.most_reservations() > 0),
             running: Running::default(),
             forecasts: Forecasts::default(),
             total: parts.iter().fold(Amounts::ZERO, |sum, part| sum.plus(part)),
             ranker: Ranker::new(settings),
+            scratch: Scratch::default(),
             now,
             seen: Vec::with_capacity(snapshot.gangs.len()),
             demands: Vec::new(),
@@ -190,10 +209,12 @@ impl Problem {
         {
             return false;
         }
-        let nodes: BTreeSet<NodeOrd> = snapshot.touched.nodes.iter().copied().collect();
+        let mut nodes = snapshot.touched.nodes.to_vec();
+        nodes.sort_unstable();
+        nodes.dedup();
         for node in nodes {
             let (at, row) = (node.0 as usize, snapshot.node(node));
-            if !self.pool.same_devices(at, row) || self.places[at] != place(row) {
+            if !self.pool.same_devices(at, row) || !is_at(row, &self.places[at]) {
                 return false;
             }
             let part = part(row);

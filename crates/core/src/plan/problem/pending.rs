@@ -23,7 +23,7 @@ pub struct Key {
     pub demand: usize,
     /// Tasks.
     pub size: GangSize,
-    /// How long it runs at most; `None` when nobody knows.
+    /// How long it runs at most; `None` when nobody knows or it does not matter.
     pub span: Option<Millis>,
     /// Nodes to keep away from when there is a choice.
     pub avoid: Vec<NodeOrd>,
@@ -115,6 +115,9 @@ pub struct Pending {
     pub unsettled: BTreeSet<usize>,
     /// Those who wait with each variant.
     pub users: BTreeMap<usize, Users>,
+    /// Whether it matters how long a gang runs: where no place is kept for anybody it does not, and gangs that differ in that
+    /// alone share a bucket.
+    spans: bool,
     numbers: BTreeMap<Key, usize>,
     unused: Vec<usize>,
 }
@@ -132,15 +135,20 @@ pub fn span(row: &GangRow) -> Option<Millis> {
 }
 
 impl Pending {
+    /// Nobody; `spans`: whether it matters how long gangs run.
+    pub fn new(spans: bool) -> Self {
+        Self { spans, ..Self::default() }
+    }
+
     /// The bucket key of a row.
-    pub fn key(row: &GangRow) -> Key {
+    fn key(&self, row: &GangRow) -> Key {
         Key {
             class: row.class,
             queue: row.queue.0 as usize,
             priority: row.priority,
             demand: row.demand.0 as usize,
             size: row.size,
-            span: span(row),
+            span: if self.spans { span(row) } else { None },
             avoid: row.avoid.clone(),
             speed: row.speed.clone(),
         }
@@ -148,7 +156,7 @@ impl Pending {
 
     /// Puts a gang in; the number of its bucket. `variants` are those of its demand, `line` is that of its queue.
     pub fn add(&mut self, row: &GangRow, place: Place, variants: &[usize], line: usize) -> usize {
-        let key = Self::key(row);
+        let key = self.key(row);
         let number = match self.numbers.get(&key) {
             Some(number) => *number,
             None => self.open(key, variants, line),

@@ -7,7 +7,7 @@ use super::shape::{Compiled, Slot, signed};
 use crate::event::DeviceGrant;
 use crate::model::ShareMode;
 use crate::snapshot::{NodeRow, NodeState};
-use crate::units::{Bytes, Thousandths};
+use crate::units::{Bytes, Thousandths, scaled};
 
 /// Free amounts of one node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -322,7 +322,7 @@ impl Free {
     /// What a node has free when nothing runs.
     pub fn empty(row: &NodeRow, lend_margin: u64) -> Self {
         let cpu = row.capacity.cpu.0;
-        let margin = u64::try_from(u128::from(cpu) * u128::from(lend_margin) / 1000).unwrap_or(u64::MAX);
+        let margin = scaled(cpu, lend_margin, 1000);
         Self {
             cpu: signed(cpu),
             memory: signed(row.capacity.memory.0),

@@ -144,6 +144,11 @@ impl Ranker {
         Self { policy: settings.order, ranking: settings.ranking, one_line }
     }
 
+    /// The half-life of what counts into the shares of queues; `None` where nobody compares them.
+    pub fn shares(&self, settings: &Settings) -> Option<Millis> {
+        (!self.one_line).then_some(settings.half_life)
+    }
+
     /// Where a gang stands.
     pub fn rank(&self, facts: &Facts) -> Rank {
         match self.policy {

@@ -128,17 +128,19 @@ impl Pool {
     /// Undoes everything and forgets all reservations.
     pub fn reset(&mut self) {
         self.unread_from = self.grown_end();
-        let mut nodes: BTreeSet<u32> = BTreeSet::new();
+        let mut nodes: Vec<u32> = Vec::new();
         while let Some(entry) = self.log.pop() {
             match entry {
                 Undo::Node { node, free } => {
                     self.free[node as usize] = free;
-                    nodes.insert(node);
+                    nodes.push(node);
                 }
                 Undo::Device { at, free } => self.devices[at as usize] = free,
                 Undo::Claims(_) => {}
             }
         }
+        nodes.sort_unstable();
+        nodes.dedup();
         for node in nodes {
             self.rescore(node as usize);
             self.grow(node as usize);

@@ -8,6 +8,7 @@
 mod comments;
 mod facts;
 mod files;
+mod llms;
 mod manifests;
 mod pages;
 mod ratchets;
@@ -58,11 +59,13 @@ pub enum Check {
     CoreDependencies,
     /// A dependency whose licence or source is not on the list.
     Licences,
+    /// `llms.txt` is not as the pages make it.
+    StaleLlmsTxt,
 }
 
 impl Check {
     /// All of them, in the order of the ratchet file.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::FunctionsOver100Lines,
         Self::FunctionsOver70Lines,
         Self::FilesOver600Lines,
@@ -81,6 +84,7 @@ impl Check {
         Self::ForbiddenArrows,
         Self::CoreDependencies,
         Self::Licences,
+        Self::StaleLlmsTxt,
     ];
 
     /// Its key in the ratchet file.
@@ -105,6 +109,7 @@ impl Check {
             Self::ForbiddenArrows => "forbidden_arrows",
             Self::CoreDependencies => "core_dependencies_off_list",
             Self::Licences => "licences_off_list",
+            Self::StaleLlmsTxt => "stale_llms_txt",
         }
     }
 
@@ -165,6 +170,7 @@ fn examine(root: &Path) -> Result<Verdict, Error> {
     findings.extend(pages::findings(&repository));
     findings.extend(rust::orphans(&repository, &facts));
     findings.extend(manifests::findings(root)?);
+    findings.extend(llms::findings(&repository));
     findings.sort();
     let counts = Check::ALL.map(|check| (check, count(check, &findings, &repository))).into();
     Ok(Verdict { counts, findings, lines: repository.lines(|_| true) })
@@ -204,6 +210,9 @@ fn judge(check: Check, verdict: &Verdict, recorded: Option<u64>) -> Option<Strin
 /// # Errors
 /// When the repository cannot be read.
 pub fn command(root: &Path, update: bool) -> Result<ExitCode, Error> {
+    if update {
+        llms::write(&Repository::read(root)?)?;
+    }
     let verdict = examine(root)?;
     let recorded = ratchets::read(root)?;
     if update {

@@ -3,8 +3,8 @@
 use super::extract::{Body1, JobNumber, Name, Params, short};
 use super::guard::Caller;
 use super::types::{
-    BillQuery, BillReport, BudgetBody, BudgetSpan, BudgetStop, BudgetView, Class, LedgerQuery, PriceBody,
-    PriceView, PricesBody, PricesQuery, PricesView, Problem,
+    BillQuery, BillReport, BudgetBody, BudgetSpan, BudgetStop, BudgetView, Class, LedgerLine, LedgerQuery,
+    PriceBody, PriceView, PricesBody, PricesQuery, PricesView, Problem,
 };
 use super::{Shared, blocking};
 use crate::auth::rights::{Place, Principal, Right, above};
@@ -350,7 +350,7 @@ pub async fn make_bill(shared: &Shared, who: Principal, query: BillQuery) -> Res
 
 /// Lines of the ledger: one resource of one job in one period. Closed ones never change.
 #[utoipa::path(get, path = "/api/v1/ledger", tag = "money", params(LedgerQuery),
-    responses((status = 200, description = "lines of LedgerLine as JSON, CSV, or CSV with the columns of FOCUS", body = String)))]
+    responses((status = 200, description = "lines of LedgerLine as JSON, CSV, or CSV with the columns of FOCUS", content((LedgerLine = "application/x-ndjson"), (String = "text/csv")))))]
 pub async fn ledger(
     Extract(shared): Extract<Shared>,
     caller: Caller,

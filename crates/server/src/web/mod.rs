@@ -12,6 +12,7 @@ mod admin;
 mod assets;
 mod capacity;
 mod form;
+mod guide;
 mod home;
 mod job;
 mod live;
@@ -86,6 +87,8 @@ pub fn routes(doors: Doors) -> Doors {
         .get("/login/provider/done", Need::Nothing, provider::arrive)
         .post("/logout", Need::Somebody, login::leave)
         .get("/assets/{name}", Need::Nothing, assets::serve)
+        .get("/llms.txt", Need::Nothing, guide::list)
+        .get("/docs/{name}", Need::Nothing, guide::page)
 }
 
 /// Whether an address is a page's and not the API's.

@@ -102,7 +102,7 @@ const JOB: &str = "JOB";
 const OWNER: &str = "OWNER";
 
 /// Bodies are such that whoever may gets past the door; what comes of it does not matter here.
-const ROWS: [Row; 117] = [
+const ROWS: [Row; 119] = [
     ("GET", "/api/v1/jobs", Who::AnyRole, "", ""),
     ("POST", "/api/v1/jobs", Who::Submits, "", JOB),
     ("POST", "/api/v1/plan", Who::Submits, "", JOB),
@@ -253,6 +253,8 @@ const ROWS: [Row; 117] = [
     ("GET", "/login/provider", Who::All, "", ""),
     ("GET", "/login/provider/done", Who::All, "", ""),
     ("GET", "/assets/{name}", Who::All, "/assets/style.css", ""),
+    ("GET", "/llms.txt", Who::All, "", ""),
+    ("GET", "/docs/{name}", Who::All, "/docs/why.md", ""),
     ("GET", "/no/such/page", Who::Known, "", ""),
     // From here on the session is over, and then there is a new one.
     ("POST", "/logout", Who::Known, "", ""),

@@ -464,7 +464,7 @@ class JobSummary(TypedDict):
     size_min: int
     """Fewest tasks of an element that start together."""
     started_ms: NotRequired[int | None]
-    """When it first ran."""
+    """When it began to run: in the present attempt, or, once over, in the last one."""
     state: State
     """Where it stands."""
     submitted_ms: int

@@ -168,7 +168,7 @@ pub struct JobSummary {
     pub nodes: Vec<String>,
     /// When it was submitted.
     pub submitted_ms: u64,
-    /// When it first ran.
+    /// When it began to run: in the present attempt, or, once over, in the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_ms: Option<u64>,
     /// When all of it was over.

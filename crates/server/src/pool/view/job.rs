@@ -79,7 +79,7 @@ pub fn summary(sight: &Sight<'_>, job: &Job) -> JobSummary {
         devices: shape.map_or_else(Vec::new, |shape| shape.devices.iter().map(ask).collect()),
         nodes: nodes.into_iter().map(|node| node_name(sight, node)).collect(),
         submitted_ms: job.submitted.0,
-        started_ms: job.gangs.iter().filter_map(first_start).min(),
+        started_ms: job.gangs.iter().filter_map(began).min(),
         ended_ms: job.finished.map(|at| at.0),
         time_limit_ms: job.spec.time_limit.map(|limit| limit.0),
         exit_code: job.exit_code(),
@@ -107,10 +107,14 @@ fn ask(request: &model::DeviceRequest) -> DeviceAsk {
     }
 }
 
-fn first_start(gang: &Gang) -> Option<u64> {
-    let last = gang.last.as_ref().and_then(|attempt| attempt.started);
-    let live = gang.live().and_then(|live| live.started);
-    last.into_iter().chain(live).map(|at| at.0).min()
+/// When the attempt that runs began to, or the last one of a gang that is over.
+fn began(gang: &Gang) -> Option<u64> {
+    let at = match &gang.phase {
+        Phase::Placed(live) => live.started,
+        Phase::Finished { .. } => gang.last.as_ref().and_then(|attempt| attempt.started),
+        Phase::Held(_) | Phase::Pending => None,
+    };
+    at.map(|at| at.0)
 }
 
 fn reason(job: &Job, gang: &Gang) -> Option<String> {

@@ -64,7 +64,26 @@ pub fn command(root: &Path, quick: bool) -> Result<ExitCode, Error> {
         measured.status().map_err(|source| Error::Program { program: "gates".to_owned(), source })?;
     failed += u32::from(!status.success());
     failed += nvidia(root, quick)?;
+    failed += partitions(root)?;
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The rows of devices that are cut by their hardware: how many fail.
+fn partitions(root: &Path) -> Result<u32, Error> {
+    println!(
+        "\nGate 3: every configuration that a device can be cut into; tables of the makers, no device was used"
+    );
+    let names = ["partition::tests", "plan::tests::partitions"];
+    let mut command = Command::new("cargo");
+    command.args(["test", "--package", "pond-core", "--lib", "--"]).args(names).arg("--nocapture");
+    let done = command.current_dir(root).output();
+    let done = done.map_err(|source| Error::Program { program: "cargo test".to_owned(), source })?;
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    said.lines().filter(|line| line.starts_with("  pass")).for_each(|line| println!("{line}"));
+    if !done.status.success() {
+        println!("  FAIL  partitions: `cargo test -p pond-core --lib partition` says which");
+    }
+    Ok(u32::from(!done.status.success()))
 }
 
 /// The rows of NVIDIA's GPUs, all on a modelled driver: how many fail.

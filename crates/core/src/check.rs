@@ -5,6 +5,7 @@
 use crate::event::DeviceGrant;
 use crate::ids::{GangId, Generation};
 use crate::model::{Class, DeviceRequest, ShareMode};
+use crate::partition::Occupied;
 use crate::plan::{Decision, Placement, Plan, PreemptCause, model_matches};
 use crate::queue::{Amounts, DIMS, RUNNING, device_grant, dimension};
 use crate::snapshot::{
@@ -35,6 +36,9 @@ pub mod rule {
     pub const DEVICES: &str = "devices";
     /// No node is given out beyond what it has.
     pub const NODE_ROOM: &str = "node room";
+    /// Partitions are of a profile that answers and begin where one may; none stands over another; on a device that can only
+    /// be cut in one way at a time, all are of one profile.
+    pub const PARTITIONS: &str = "partitions";
     /// No device is given out beyond what it has.
     pub const DEVICE_ROOM: &str = "device room";
     /// No queue passes a limit.
@@ -62,6 +66,7 @@ struct Taken {
     disk: u64,
     /// Ordinal, how it is divided, compute, memory.
     devices: Vec<(u32, ShareMode, u64, u64)>,
+    parts: Vec<(u32, Occupied)>,
 }
 
 struct Check<'a> {
@@ -265,6 +270,7 @@ impl<'a> Check<'a> {
             memory: 0,
             disk: 0,
             devices: Vec::new(),
+            parts: Vec::new(),
         });
         match row.class {
             Class::Spare => taken.lent += request.cpu.0,
@@ -286,6 +292,7 @@ impl<'a> Check<'a> {
         let slots = requests.iter().flat_map(|request| std::iter::repeat_n(request, request.count as usize));
         let again = |at: usize| grants[..at].iter().any(|grant| grant.device == grants[at].device);
         let mut fine = slots.clone().count() == grants.len() && !(0..grants.len()).any(again);
+        let mut wrong = Vec::new();
         for (request, grant) in slots.zip(grants) {
             let Some(device) = node_row.devices.get(grant.device as usize) else {
                 fine = false;
@@ -303,7 +310,18 @@ impl<'a> Check<'a> {
             fine &= *divided == request.mode && device.mode.is_none_or(|mode| mode == request.mode);
             *compute += grant.compute.0;
             *memory += grant.memory.0;
+            let mut before = taken.parts.iter_mut().find(|(device, _)| *device == grant.device);
+            let parts = before.as_ref().map_or(device.parts, |(_, parts)| *parts);
+            match (stands(request, device, parts, grant), &mut before) {
+                (Ok(then), Some(known)) => known.1 = then,
+                (Ok(then), None) if grant.part.is_some() => taken.parts.push((grant.device, then)),
+                (Ok(_), None) => {}
+                (Err(what), _) => {
+                    wrong.push(format!("{what} on device {} of {}", grant.device, node_row.name));
+                }
+            }
         }
+        wrong.into_iter().for_each(|detail| self.report(rule::PARTITIONS, Some(row.id), detail));
         if !fine {
             self.report(rule::DEVICES, Some(row.id), format!("wrong devices on {}", node_row.name));
         }
@@ -330,13 +348,36 @@ impl<'a> Check<'a> {
 
 fn pleases(request: &DeviceRequest, device: &DeviceRow, grant: &DeviceGrant) -> bool {
     let spec = &device.spec;
-    let share = (grant.compute, grant.memory) == device_grant(request, spec.memory);
+    let share = (grant.compute, grant.memory) == device_grant(request, spec);
     device.healthy
         && share
         && spec.kind == request.kind
         && spec.memory >= request.device_memory
         && spec.modes.contains(&request.mode)
         && model_matches(request.model.as_deref(), &spec.model)
+}
+
+/// What stands on a device once a grant does, or what is wrong with that.
+fn stands(
+    request: &DeviceRequest,
+    device: &DeviceRow,
+    taken: Occupied,
+    grant: &DeviceGrant,
+) -> Result<Occupied, &'static str> {
+    let part = match (grant.part, request.mode) {
+        (Some(part), ShareMode::Space) => part,
+        (None, ShareMode::Space) => return Err("a partition without a place"),
+        (Some(_), _) => return Err("a partition that nobody asked for"),
+        (None, _) => return Ok(taken),
+    };
+    let Some(layout) = &device.spec.traits.layout else { return Err("a partition of what cannot be cut") };
+    if layout.profile_of(part).is_none() || layout.answer(request) != Some(part.profile) {
+        return Err("a partition of the wrong profile or place");
+    }
+    if !layout.fits(taken, part) {
+        return Err("a partition over another, or beside one of another mode");
+    }
+    Ok(layout.with(taken, part))
 }
 
 fn node_totals(row: &NodeRow, taken: &Taken, found: &mut Vec<Violation>) {

@@ -4,6 +4,7 @@
 use crate::ids::{Generation, JobId, NodeName, QueuePath, TaskId, UserName};
 use crate::model::{Class, DeviceChange, JobSpec, NodeSpec, QueueSpec, Resources, RunSpec, ShareTerms};
 use crate::money::{Budget, PriceSpec};
+use crate::partition::Part;
 use crate::units::{Bytes, Millis, Thousandths, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -377,6 +378,9 @@ pub struct DeviceGrant {
     pub compute: Thousandths,
     /// Share of its memory.
     pub memory: Bytes,
+    /// Which part of its hardware, when it is cut ([`ShareMode::Space`](crate::model::ShareMode)).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
 }
 
 /// What a task was granted, where, under which generation.

@@ -17,6 +17,7 @@ pub mod meter;
 pub mod mix;
 pub mod model;
 pub mod money;
+pub mod partition;
 pub mod plan;
 pub mod queue;
 pub mod snapshot;

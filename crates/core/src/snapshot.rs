@@ -8,7 +8,8 @@ use crate::event::DeviceGrant;
 use crate::ids::{GangId, Generation, NodeName, UserName};
 use crate::mix::Mix;
 use crate::model::speed::{done_in, takes};
-use crate::model::{Class, Device, GangSize, QueueSpec, Resources, Shape, Speed};
+use crate::model::{Class, Device, GangSize, QueueSpec, Resources, Shape, ShareMode, Speed};
+use crate::partition::Occupied;
 use crate::units::{Bytes, MilliCpu, Millis, Thousandths, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -56,7 +57,43 @@ pub struct DeviceRow {
     /// Memory not granted.
     pub free_memory: Bytes,
     /// How its present tasks share it; `None` when it has no task.
-    pub mode: Option<crate::model::ShareMode>,
+    pub mode: Option<ShareMode>,
+    /// Parts of its hardware that are granted.
+    pub parts: Occupied,
+}
+
+impl DeviceRow {
+    /// A device that nobody uses.
+    #[must_use]
+    pub const fn new(spec: Device) -> Self {
+        let free_memory = spec.memory;
+        let free_compute = Thousandths::WHOLE;
+        Self { spec, healthy: true, free_compute, free_memory, mode: None, parts: Occupied::NOTHING }
+    }
+
+    /// Whether nothing of it is granted.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.free_compute == Thousandths::WHOLE && self.free_memory == self.spec.memory
+    }
+
+    /// Takes a grant, or gives it back.
+    pub fn shift(&mut self, grant: &DeviceGrant, mode: ShareMode, take: bool) {
+        let part = grant.part.zip(self.spec.traits.layout.as_deref());
+        if take {
+            self.mode = Some(mode);
+            self.free_compute = self.free_compute.minus(grant.compute);
+            self.free_memory = self.free_memory.minus(grant.memory);
+            self.parts = part.map_or(self.parts, |(part, layout)| layout.with(self.parts, part));
+            return;
+        }
+        self.free_compute = self.free_compute.plus(grant.compute);
+        self.free_memory = self.free_memory.plus(grant.memory);
+        self.parts = part.map_or(self.parts, |(part, layout)| layout.without(self.parts, part));
+        if self.is_whole() {
+            self.mode = None;
+        }
+    }
 }
 
 /// One node.

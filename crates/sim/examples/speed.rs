@@ -139,6 +139,7 @@ fn gpus(count: u32) -> Shape {
         compute: Thousandths::WHOLE,
         memory: Bytes::ZERO,
         slack: pond_core::model::Slack::default(),
+        profile: None,
     }];
     shape
 }

@@ -78,6 +78,7 @@ fn shape() -> impl Strategy<Value = Shape> {
                 compute: Thousandths(compute),
                 memory: Bytes::ZERO,
                 slack: pond_core::model::Slack::default(),
+                profile: None,
             });
         }
         shape

@@ -5,6 +5,7 @@ use pond_core::model::{
     Class, Device, DeviceKind, DeviceRequest, GangSize, NodeSpec, QueueLimits, QueueSpec, Resources, Shape,
     ShareMode, Speed,
 };
+use pond_core::partition::known;
 use pond_core::snapshot::{OrderPolicy, QueuePolicy};
 use pond_core::units::{Bytes, MilliCpu, Millis, Thousandths, Timestamp};
 use pond_sim::outcome::{Fate, JobOutcome, Outcome};
@@ -13,6 +14,7 @@ use pond_sim::simulator::{
 };
 use pond_sim::workload::{Cluster, Ending, Profile, SimJob, Workload};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Nodes with so many cores and GPUs each.
 fn cluster(nodes: u32, cores: u64, gpus: u32) -> Cluster {
@@ -50,6 +52,7 @@ fn gpus(count: u32, compute: u64) -> Shape {
         compute: Thousandths(compute),
         memory: Bytes::ZERO,
         slack: pond_core::model::Slack::default(),
+        profile: None,
     });
     shape
 }
@@ -349,4 +352,29 @@ fn the_caller_may_end_it() {
     });
     assert!(matches!(result, Err(SimError::Cancelled(_))));
     assert!(told.is_sorted() && told.last().is_some_and(|done| (500..2000).contains(done)), "{told:?}");
+}
+
+/// GPUs that are cut by their hardware, jobs of all sizes: the simulator places parts, and the parts never overlap.
+#[test]
+fn partitions_run_and_free_their_slices() {
+    let memory = Bytes(40 << 30);
+    let mut cluster = cluster(1, 64, 1);
+    let device = &mut cluster.nodes[0].devices[0];
+    (device.model, device.memory) = ("NVIDIA A100-SXM4-40GB".to_owned(), memory);
+    device.modes.push(ShareMode::Space);
+    device.traits.layout = known::layout(&device.model, memory).map(Arc::new);
+    let part = |profile: &str| {
+        let mut shape = gpus(1, 0);
+        (shape.devices[0].mode, shape.devices[0].profile) = (ShareMode::Space, Some(profile.to_owned()));
+        shape
+    };
+    let mut workload = Workload::new("partitions");
+    for (submit, profile) in [(0, "3g.20gb"), (0, "3g.20gb"), (1, "1g.5gb"), (2, "7g.40gb"), (3, "2g.10gb")] {
+        add(&mut workload, submit, 100, part(profile)).limit = Some(Millis::from_secs(100));
+    }
+    let outcome = run(&cluster, &workload, &SimSettings::default());
+    // Two halves fill the memory; the single slice waits for them, the whole device for the single slice; the last is gone by then.
+    let starts: Vec<u64> = outcome.jobs.iter().map(|job| times(job).0).collect();
+    assert_eq!(starts, [0, 0, 100, 200, 100]);
+    assert!(outcome.jobs.iter().all(|job| job.fate == Fate::Ended(Ending::Completed)));
 }

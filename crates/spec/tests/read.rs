@@ -159,3 +159,39 @@ fn the_message_of_the_product_page_is_given() {
          --> train.pond.yaml:6:3\n  |\n6 |   memroy: 4GB\n  |   ^\n  = correct it, remove it, or start its name with `x-` to have it ignored"
     );
 }
+
+#[test]
+fn partitions_are_asked_for_by_profile_or_by_size() {
+    let asked = |text: &str| text.parse::<Devices>().unwrap().requests(DeviceKind::Gpu).unwrap().remove(0);
+    for text in [
+        "1g.10gb",
+        "H100:3G.40GB:2",
+        "1g.10gb+me",
+        "profile=cpx-nps4,model=MI300X",
+        "share=space,profile=3g.40gb",
+    ] {
+        let request = asked(text);
+        assert_eq!(
+            (request.mode, request.compute, request.memory),
+            (ShareMode::Space, Thousandths(0), Bytes(0)),
+            "{text}"
+        );
+        assert!(request.profile.is_some(), "{text}");
+    }
+    let two = asked("H100:3G.40GB:2");
+    assert_eq!((two.model.as_deref(), two.profile.as_deref(), two.count), (Some("H100"), Some("3g.40gb"), 2));
+    assert_eq!("H100:3g.40gb:2".parse::<Devices>().unwrap(), "H100:3G.40GB:2".parse::<Devices>().unwrap());
+    let size = asked("share=space,memory=20GB,compute=30%");
+    assert_eq!((size.mode, size.profile.as_deref()), (ShareMode::Space, None));
+    assert_eq!((size.compute, size.memory), (Thousandths(300), Bytes(20_000_000_000)));
+    for wrong in ["1g.10gb:0.5", "1c.1g.10gb", "40GB:1g.10gb"] {
+        assert!(wrong.parse::<Devices>().is_err(), "{wrong}");
+    }
+    for wrong in ["share=time,profile=3g.40gb", "profile=a b", "share=space,profile=1g.10gb,weight=2"] {
+        assert!(wrong.parse::<Devices>().unwrap().requests(DeviceKind::Gpu).is_err(), "{wrong}");
+    }
+    assert!(
+        "3g.40gb".parse::<Devices>().unwrap().change(DeviceKind::Gpu).is_err(),
+        "what is cut stays as it is"
+    );
+}

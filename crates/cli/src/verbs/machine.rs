@@ -161,6 +161,14 @@ fn free_now(view: &DeviceView) -> String {
     let part = |size: &FreeSize| {
         format!("{} of its time and {}", Thousandths(size.compute_thousandths), Bytes(size.memory_bytes))
     };
+    let parts = view.free.iter().filter(|size| size.mode == "space");
+    let parts: Vec<String> = parts
+        .filter_map(|size| size.profile.as_ref().map(|name| format!("{} {name}", size.count)))
+        .filter(|part| !part.contains("+me"))
+        .collect();
+    if !parts.is_empty() && has("exclusive").or_else(|| has("time")).is_none() {
+        return parts.join(" or ");
+    }
     match (has("exclusive"), has("time").or_else(|| has("space")), has("advisory")) {
         (Some(_), Some(_), _) => "whole, or shares".to_owned(),
         (Some(_), None, _) => "whole".to_owned(),
@@ -189,6 +197,7 @@ fn devices(views: &[DeviceView]) -> Table {
             .iter()
             .map(|holder| {
                 let share = Thousandths(holder.compute_thousandths);
+                let share = holder.partition.clone().unwrap_or_else(|| share.to_string());
                 let unkept = if view.shared_as.as_deref() == Some("advisory") { ", advisory" } else { "" };
                 format!("{} ({}, {share}{unkept})", holder.task, holder.user)
             })

@@ -74,7 +74,7 @@ fn check_device(request: &DeviceRequest) -> Handled<()> {
             "leave out compute and memory, or share by space or time",
         ),
         ShareMode::Space | ShareMode::Time | ShareMode::Advisory => ensure(
-            !(request.compute.is_zero() && request.memory.is_zero()),
+            !(request.compute.is_zero() && request.memory.is_zero() && request.profile.is_none()),
             "devices",
             "ask for a share of nothing",
             "say how much compute or memory",

@@ -9,14 +9,14 @@ use super::change::Counters;
 use super::history::History;
 use super::job::Job;
 use super::node::Node;
-use super::rows::{Rows, device_row};
+use super::rows::Rows;
 use super::timers::{Timer, Timers};
 use super::{Engine, Settings};
 use crate::ids::{JobId, QueuePath};
 use crate::meter::Meter;
 use crate::mix::Mix;
 use crate::model::{Class, QueueSpec, Resources, Shape};
-use crate::snapshot::{NodeRow, QueueOrd};
+use crate::snapshot::{DeviceRow, NodeRow, QueueOrd};
 use crate::units::{MilliCpu, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -151,7 +151,7 @@ fn node_row(node: &Node) -> NodeRow {
     let devices = (0_u32..).zip(0..node.spec.devices.len().max(last)).filter_map(|(ord, at)| {
         let replaced = node.replaced.get(&ord);
         let spec = replaced.or_else(|| node.spec.devices.get(at))?;
-        let mut row = device_row(spec.to_owned());
+        let mut row = DeviceRow::new(spec.to_owned());
         row.healthy = replaced.is_none() && node.healthy.get(at).copied().unwrap_or(false);
         Some(row)
     });

@@ -12,7 +12,6 @@
 use super::change::{Handled, Out, What};
 use super::job::{RankEnd, TaskState, Then};
 use super::refusal::Refusal;
-use super::rows::{device_row, is_whole};
 use super::{Condition, Engine, Health, Timer};
 use crate::event::{Effect, Exit, Sign};
 use crate::ids::{GangId, Generation, NodeName, TaskId};
@@ -105,6 +104,15 @@ fn check_spec(spec: &NodeSpec) -> Handled<()> {
     if cpu.0 > MAX_CPU || memory.0.max(disk.0).max(largest) > MAX_BYTES || spec.devices.len() > MAX_DEVICES {
         return bad("is larger than any machine is", "check what its probe reports with `pond doctor`");
     }
+    let flawed = |device: &Device| {
+        device.traits.layout.as_ref().is_some_and(|layout| layout.check(device.memory).is_err())
+    };
+    if spec.devices.iter().any(flawed) {
+        return bad(
+            "has a device with partitions that cannot be",
+            "check what its probe reports with `pond gpu`",
+        );
+    }
     Ok(())
 }
 
@@ -130,7 +138,7 @@ impl Engine {
             spare_cpu: MilliCpu::ZERO,
             busy_p95: MilliCpu::ZERO,
             busy_now: MilliCpu::ZERO,
-            devices: spec.devices.iter().map(|device| device_row(device.to_owned())).collect(),
+            devices: spec.devices.iter().map(|device| DeviceRow::new(device.to_owned())).collect(),
             labels: spec.labels.to_owned(),
             gangs: Vec::new(),
         });
@@ -188,7 +196,7 @@ impl Engine {
         node.replaced.clear();
         let mut rows = std::mem::take(&mut row.devices);
         // A device's ordinal is its name: one that is gone keeps its place before one that is still granted.
-        let used = rows.iter().rposition(|row| !is_whole(row)).map_or(0, |last| last + 1);
+        let used = rows.iter().rposition(|row| !row.is_whole()).map_or(0, |last| last + 1);
         rows.truncate(used.max(node.spec.devices.len()));
         let mut rows = rows.into_iter();
         for at in 0..MAX_DEVICES {
@@ -196,15 +204,18 @@ impl Engine {
             let healthy = node.healthy.get(at).copied().unwrap_or(false);
             let new = match (described, old) {
                 (Some(spec), Some(old))
-                    if !is_whole(&old) && old.spec.uuid == spec.uuid && old.spec.memory == spec.memory =>
+                    if !old.is_whole()
+                        && old.spec.uuid == spec.uuid
+                        && old.spec.memory == spec.memory
+                        && old.spec.traits.layout == spec.traits.layout =>
                 {
                     DeviceRow { spec: spec.to_owned(), healthy, ..old }
                 }
-                (described, Some(old)) if described.is_none() || !is_whole(&old) => {
+                (described, Some(old)) if described.is_none() || !old.is_whole() => {
                     node.replaced.insert(u32::try_from(at).unwrap_or(u32::MAX), old.spec.to_owned());
                     DeviceRow { healthy: false, ..old }
                 }
-                (Some(spec), _) => DeviceRow { healthy, ..device_row(spec.to_owned()) },
+                (Some(spec), _) => DeviceRow { healthy, ..DeviceRow::new(spec.to_owned()) },
                 (None, _) => break,
             };
             row.devices.push(new);
@@ -389,7 +400,7 @@ impl Engine {
         };
         let at = device as usize;
         let Some(row) = self.rows.snapshot.node(ord).devices.get(at) else { return };
-        let in_use = !is_whole(row);
+        let in_use = !row.is_whole();
         let node = &mut self.nodes[ord.0 as usize];
         if at >= node.spec.devices.len() {
             return;

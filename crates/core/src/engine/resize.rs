@@ -112,7 +112,7 @@ impl Engine {
                 let Some(row) = rows.get(old.device as usize).filter(|_| asked.is_flexible()) else {
                     continue;
                 };
-                let (compute, memory) = device_grant(asked, row.spec.memory);
+                let (compute, memory) = device_grant(asked, &row.spec);
                 let new = held_of(asked, compute, memory, row.spec.memory);
                 let sum = growth.devices.entry((task.node, old.device)).or_default();
                 *sum = (sum.0.plus(compute.minus(old.compute)), sum.1.plus(memory.minus(old.memory)));

@@ -4,10 +4,12 @@ use super::Engine;
 use super::change::StaleReason;
 use crate::event::DeviceGrant;
 use crate::model::{Class, DeviceRequest, Resources, Shape, ShareMode};
+use crate::partition::Occupied;
 use crate::plan::{Dimension, Placement, model_matches};
 use crate::queue::{Amounts, RUNNING, device_grant, device_share, dimension};
 use crate::snapshot::{DeviceRow, NodeOrd, NodeState, QueueOrd};
 use crate::units::{Bytes, MilliCpu, Thousandths, scaled};
+use std::collections::BTreeMap;
 
 use super::job::HeldDevice;
 
@@ -33,6 +35,7 @@ pub(super) fn seats(
 ) -> Result<Seats, StaleReason> {
     let mut nodes: Vec<NodeOrd> = Vec::with_capacity(tasks.len());
     let mut granted: Vec<Granted> = Vec::with_capacity(tasks.iter().map(|task| task.devices.len()).sum());
+    let mut parts: BTreeMap<(NodeOrd, u32), Occupied> = BTreeMap::new();
     let mut seats: Seats = Vec::with_capacity(tasks.len());
     let mut total = Amounts::of(shape.request.times(tasks.len() as u64));
     total.0[RUNNING] = u64::from(new_gang);
@@ -49,6 +52,15 @@ pub(super) fn seats(
             total.add_device(held.kind, held.share);
             let (compute, memory) = (grant.compute, grant.memory);
             granted.push(Granted { at: (ord, grant.device), mode: held.mode, compute, memory });
+            if let Some(part) = grant.part {
+                let device = &row.devices[grant.device as usize];
+                let layout = device.spec.traits.layout.as_deref().ok_or(StaleReason::Device)?;
+                let taken = parts.entry((ord, grant.device)).or_insert(device.parts);
+                if !layout.fits(*taken, part) {
+                    return Err(StaleReason::Device);
+                }
+                *taken = layout.with(*taken, part);
+            }
         }
         seats.push((ord, held));
     }
@@ -119,7 +131,17 @@ fn answers(request: &DeviceRequest, row: &DeviceRow, grant: &DeviceGrant) -> boo
         && spec.modes.contains(&request.mode)
         && shared_alike
         && row.healthy
-        && (grant.compute, grant.memory) == device_grant(request, spec.memory)
+        && (grant.compute, grant.memory) == device_grant(request, spec)
+        && right_part(request, row, grant)
+}
+
+/// Whether a grant of a partition, and no other, names a part of the profile that was asked for.
+fn right_part(request: &DeviceRequest, row: &DeviceRow, grant: &DeviceGrant) -> bool {
+    let Some(part) = grant.part else { return request.mode != ShareMode::Space };
+    let Some(layout) = row.spec.traits.layout.as_deref().filter(|_| request.mode == ShareMode::Space) else {
+        return false;
+    };
+    layout.profile_of(part).is_some() && layout.answer(request) == Some(part.profile)
 }
 
 /// What a grant of a device with this much memory counts as.

@@ -3,16 +3,15 @@
 //! Everything here is a function of the engine's state: [`super::check_snapshot`] computes it from scratch and compares.
 
 use super::job::{Live, Task, TaskState};
-use crate::event::DeviceGrant;
 use crate::ids::{NodeName, QueuePath};
 use crate::model::speed::FULL;
-use crate::model::{Class, Device, QueueSpec, Shape, ShareMode};
+use crate::model::{Class, QueueSpec, Shape};
 use crate::plan::PreemptCause;
 use crate::snapshot::{
-    DemandOrd, DeviceRow, GangOrd, GangPhase, GangRow, NodeOrd, NodeRow, Placed, PlacedGang, QueueOrd,
-    QueueRow, Snapshot, Touched, Usage,
+    DemandOrd, GangOrd, GangPhase, GangRow, NodeOrd, NodeRow, Placed, PlacedGang, QueueOrd, QueueRow,
+    Snapshot, Touched, Usage,
 };
-use crate::units::{MilliCpu, Thousandths};
+use crate::units::MilliCpu;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -256,7 +255,7 @@ impl Rows {
         row.granted = if take { row.granted.plus(granted) } else { row.granted.minus(granted) };
         for (grant, held) in task.devices.iter().zip(&task.held) {
             if let Some(device) = row.devices.get_mut(index(grant.device)) {
-                shift_device(device, grant, held.mode, take);
+                device.shift(grant, held.mode, take);
             }
         }
         let mut at = Some(queue);
@@ -365,31 +364,6 @@ fn mark(marks: &mut Vec<u64>, ord: u32, round: u64) -> bool {
 /// Where a queue stands after the one at `gone` was removed.
 pub fn moved_up(ord: QueueOrd, gone: QueueOrd) -> QueueOrd {
     if ord > gone { QueueOrd(ord.0 - 1) } else { ord }
-}
-
-fn shift_device(row: &mut DeviceRow, grant: &DeviceGrant, mode: ShareMode, take: bool) {
-    if take {
-        row.mode = Some(mode);
-        row.free_compute = row.free_compute.minus(grant.compute);
-        row.free_memory = row.free_memory.minus(grant.memory);
-        return;
-    }
-    row.free_compute = row.free_compute.plus(grant.compute);
-    row.free_memory = row.free_memory.plus(grant.memory);
-    if is_whole(row) {
-        row.mode = None;
-    }
-}
-
-/// Whether nothing of a device is granted.
-pub fn is_whole(row: &DeviceRow) -> bool {
-    row.free_compute == Thousandths::WHOLE && row.free_memory == row.spec.memory
-}
-
-/// A device that nobody uses.
-pub fn device_row(spec: Device) -> DeviceRow {
-    let free_memory = spec.memory;
-    DeviceRow { spec, healthy: true, free_compute: Thousandths::WHOLE, free_memory, mode: None }
 }
 
 /// The planner's view of a gang that has a place, but for its speed and its expected end. `tasks` is what it was before:

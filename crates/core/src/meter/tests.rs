@@ -90,7 +90,7 @@ fn device(measured: bool, thousandths: u64, bytes: u64) -> (NodeSpec, JobPlan) {
         modes: vec![crate::model::ShareMode::Time],
         numa: None,
         files: Vec::new(),
-        traits: crate::model::Traits { measured },
+        traits: crate::model::Traits { measured, ..Default::default() },
     });
     let mut plan = one().runs(secs(10));
     plan.spec.shapes[0].devices.push(crate::model::DeviceRequest {
@@ -102,6 +102,7 @@ fn device(measured: bool, thousandths: u64, bytes: u64) -> (NodeSpec, JobPlan) {
         compute: Thousandths(thousandths),
         memory: Bytes(bytes),
         slack: crate::model::Slack::default(),
+        profile: None,
     });
     (node, plan)
 }

@@ -2,9 +2,11 @@
 
 use crate::ids::NodeName;
 use crate::model::{Resources, ShareMode};
+use crate::partition::Layout;
 use crate::units::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What sort of device it is; the planner treats them alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -48,6 +50,9 @@ pub struct Device {
 pub struct Traits {
     /// How long each share of it is used is measured: samples tell it.
     pub measured: bool,
+    /// How its hardware can be cut, where [`ShareMode::Space`] is among its modes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layout: Option<Arc<Layout>>,
 }
 
 /// A machine as its substrate describes it.

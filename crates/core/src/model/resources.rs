@@ -143,6 +143,10 @@ pub struct DeviceRequest {
     /// What it may have of each device beyond that.
     #[serde(default)]
     pub slack: Slack,
+    /// Of a partition: the profile by its maker's name (`3g.40gb`), without regard to case; absent: the smallest that has
+    /// the compute and memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
 }
 
 impl DeviceRequest {

@@ -158,12 +158,16 @@ pub enum Constraint {
     NoDevice(DeviceKind),
     /// Its devices of this kind cannot be divided the way that was asked for.
     NoShare(DeviceKind),
+    /// Its devices of this kind have no partition such as this.
+    NoProfile(DeviceKind, String),
     /// Fewer healthy devices in all than asked for, or too small ones.
     TooFewDevices(DeviceKind),
     /// Too small, even when empty.
     TooSmall(Dimension),
     /// Too full now.
     TooFull(Dimension),
+    /// No place now for a partition such as this on its devices of this kind, beside what is used there.
+    NoPlace(DeviceKind, String),
 }
 
 /// A counted dimension of a node or a queue.

@@ -1,6 +1,6 @@
 //! One sentence for people: what is short by how much, and what to do.
 
-use super::problem::shape::model_matches;
+use super::problem::shape::{model_matches, wanted};
 use super::{Constraint, Dimension, Explanation, Funnel, HoldReason};
 use crate::model::{DeviceKind, Resources, Shape, ShareMode};
 use crate::snapshot::{DeviceRow, GangRow, PlacedGang, Snapshot};
@@ -66,6 +66,12 @@ fn constraint(constraint: &Constraint, one: bool) -> String {
         Constraint::NoShare(kind) => {
             format!("{have} no {} of which a share can be kept that way", kind_name(*kind))
         }
+        Constraint::NoProfile(kind, wanted) => {
+            format!("{have} no {} that can be cut into a {wanted}", kind_name(*kind))
+        }
+        Constraint::NoPlace(kind, wanted) => {
+            format!("{have} no place for a {wanted} on its {}s beside what is used", kind_name(*kind))
+        }
         Constraint::TooFewDevices(kind) => format!("{have} too few {}s", kind_name(*kind)),
         Constraint::TooSmall(dimension) => {
             format!("{are} too small in {} even when empty", dimension_name(*dimension))
@@ -111,7 +117,9 @@ fn asks(shape: Option<&Shape>, tasks: u32) -> String {
     let mut parts = vec![cores(shape.request.cpu), format!("{} of memory", shape.request.memory)];
     for device in &shape.devices {
         let model = device.model.as_deref().unwrap_or("");
-        let share = if device.compute == Thousandths::WHOLE {
+        let share = if device.mode == ShareMode::Space {
+            format!("a {} of ", wanted(device))
+        } else if device.compute == Thousandths::WHOLE {
             String::new()
         } else {
             format!("{} of ", device.compute)
@@ -127,6 +135,17 @@ fn asks(shape: Option<&Shape>, tasks: u32) -> String {
         1 => format!("It asks for {}", parts.join(", ")),
         tasks => format!("It asks for {tasks} × ({})", parts.join(", ")),
     }
+}
+
+/// The partitions that a device has room for, each for itself, the largest first.
+fn sizes(row: &DeviceRow) -> String {
+    let Some(layout) = row.spec.traits.layout.as_deref() else { return "none".to_owned() };
+    let room = layout.numbered().filter(|(_, profile)| !profile.media);
+    let mut room: Vec<_> = room.filter(|(at, _)| layout.has_place(row.parts, *at)).collect();
+    room.sort_by_key(|(at, profile)| (std::cmp::Reverse((profile.size, profile.compute)), *at));
+    let each = room.iter().map(|(at, profile)| format!("{} {}", layout.copies(row.parts, *at), profile.name));
+    let each: Vec<String> = each.collect();
+    if each.is_empty() { "none".to_owned() } else { each.join(" or ") }
 }
 
 /// What is free of devices of which it wants a share: the roomiest of each of the first few nodes that have such ones.
@@ -150,6 +169,7 @@ fn free_shares(snapshot: &Snapshot, shape: Option<&Shape>) -> String {
             let Some((row, at)) = best else { continue };
             let free = match row.mode {
                 Some(mode) if mode != asked.mode => "is used otherwise".to_owned(),
+                _ if asked.mode == ShareMode::Space => format!("has room for {}", sizes(row)),
                 _ => {
                     format!("has {} of its time and {} of its memory free", row.free_compute, row.free_memory)
                 }

@@ -1,12 +1,12 @@
 //! A pool in miniature for tests and benches of the planner: builds snapshots and carries plans out at once, without the engine.
 
 use super::{Decision, HoldReason, Placement, Plan, PreemptCause};
-use crate::event::DeviceGrant;
 use crate::ids::{GangId, Generation, JobId, NodeName, QueuePath, UserName};
 use crate::model::speed::FULL;
 use crate::model::{
     Class, Device, DeviceKind, DeviceRequest, GangSize, QueueSpec, Resources, Shape, ShareMode, Speed,
 };
+use crate::partition::known;
 use crate::queue::{Amounts, device_share};
 use crate::snapshot::{
     Attained, DemandOrd, DeviceRow, GangOrd, GangPhase, GangRow, NodeOrd, NodeRow, NodeState, Placed,
@@ -14,6 +14,7 @@ use crate::snapshot::{
 };
 use crate::units::{Bytes, MilliCpu, Millis, Thousandths, Timestamp};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// One gibibyte, for sizes in tests.
 pub const GIB: u64 = 1 << 30;
@@ -56,6 +57,7 @@ pub fn gpus(count: u32) -> DeviceRequest {
         compute: Thousandths::WHOLE,
         memory: Bytes::ZERO,
         slack: crate::model::Slack::default(),
+        profile: None,
     }
 }
 
@@ -66,6 +68,17 @@ pub fn gpu_share(compute: u64, gib: u64) -> DeviceRequest {
         mode: ShareMode::Time,
         compute: Thousandths(compute),
         memory: Bytes(gib * GIB),
+        ..gpus(1)
+    }
+}
+
+/// A partition of one GPU, by the name of its profile.
+#[must_use]
+pub fn gpu_part(profile: &str) -> DeviceRequest {
+    DeviceRequest {
+        mode: ShareMode::Space,
+        compute: Thousandths::ZERO,
+        profile: Some(profile.to_owned()),
         ..gpus(1)
     }
 }
@@ -184,13 +197,6 @@ impl World {
     pub fn node(&mut self, cores: u64, gib: u64, devices: &[Device], labels: &[(&str, &str)]) -> NodeOrd {
         let ord = NodeOrd(u32::try_from(self.snapshot.nodes.len()).expect("few nodes"));
         let name = NodeName::from(format!("n{}", ord.0));
-        let device = |spec: &Device| DeviceRow {
-            spec: spec.clone(),
-            healthy: true,
-            free_compute: Thousandths::WHOLE,
-            free_memory: spec.memory,
-            mode: None,
-        };
         self.snapshot.nodes.push(NodeRow {
             name: name.clone(),
             state: NodeState::Ready,
@@ -199,7 +205,7 @@ impl World {
             spare_cpu: MilliCpu::ZERO,
             busy_p95: MilliCpu::ZERO,
             busy_now: MilliCpu::ZERO,
-            devices: devices.iter().map(device).collect(),
+            devices: devices.iter().cloned().map(DeviceRow::new).collect(),
             labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
             gangs: Vec::new(),
         });
@@ -219,7 +225,10 @@ impl World {
             modes: vec![ShareMode::Exclusive, ShareMode::Space, ShareMode::Time],
             numa: None,
             files: Vec::new(),
-            traits: crate::model::Traits::default(),
+            traits: crate::model::Traits {
+                layout: known::layout(model, Bytes(gib * GIB)).map(Arc::new),
+                ..Default::default()
+            },
         }
     }
 
@@ -330,7 +339,7 @@ impl World {
                 let device = &mut node.devices[grant.device as usize];
                 let share = device_share(grant.compute, grant.memory, device.spec.memory);
                 *usage.devices.entry(device.spec.kind).or_default() += share;
-                shift(device, grant, *mode, take);
+                device.shift(grant, *mode, take);
             }
             match (take, node.gangs.binary_search(&ord)) {
                 (true, Err(at)) => node.gangs.insert(at, ord),
@@ -578,19 +587,5 @@ impl World {
         self.charge(queue, &Usage { running: 1, ..Usage::default() }, false);
         self.change(id, |placed| placed.tasks.extend(tasks));
         self.pace(id);
-    }
-}
-
-fn shift(device: &mut DeviceRow, grant: &DeviceGrant, mode: ShareMode, take: bool) {
-    if take {
-        device.free_compute = device.free_compute.minus(grant.compute);
-        device.free_memory = device.free_memory.minus(grant.memory);
-        device.mode = Some(mode);
-    } else {
-        device.free_compute = device.free_compute.plus(grant.compute);
-        device.free_memory = device.free_memory.plus(grant.memory);
-        if device.free_compute == Thousandths::WHOLE && device.free_memory == device.spec.memory {
-            device.mode = None;
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! Amounts of everything that queues count, as a vector.
 
 use crate::event::DeviceGrant;
-use crate::model::{DeviceKind, DeviceRequest, QueueLimits, Resources, ShareMode};
+use crate::model::{Device, DeviceKind, DeviceRequest, QueueLimits, Resources, ShareMode};
 use crate::plan::Dimension;
 use crate::snapshot::Usage;
 use crate::units::{Bytes, Thousandths, scaled, scaled_up};
@@ -51,13 +51,21 @@ pub fn device_share(compute: Thousandths, memory: Bytes, device_memory: Bytes) -
     compute.0.max(part)
 }
 
-/// What a task that asks so is granted of one device with this much memory.
+/// What a task that asks so is granted of one device; nothing where no part of its hardware answers.
 ///
-/// Exclusive: all of it. A share of compute that says nothing about memory gets memory in proportion, rounded down.
+/// Exclusive: all of it. A partition: what its profile has. A share of compute that says nothing about memory gets memory
+/// in proportion, rounded down.
 #[must_use]
-pub fn device_grant(request: &DeviceRequest, device_memory: Bytes) -> (Thousandths, Bytes) {
+pub fn device_grant(request: &DeviceRequest, device: &Device) -> (Thousandths, Bytes) {
+    let device_memory = device.memory;
     match (request.mode, request.memory) {
         (ShareMode::Exclusive, _) => (Thousandths::WHOLE, device_memory),
+        (ShareMode::Space, _) => {
+            let answer = device.traits.layout.as_ref().and_then(|layout| {
+                layout.answer(request).and_then(|at| layout.profiles.get(usize::from(at)))
+            });
+            answer.map_or((Thousandths::ZERO, Bytes::ZERO), |profile| (profile.compute, profile.memory))
+        }
         (_, Bytes::ZERO) => {
             (request.compute, Bytes(scaled(device_memory.0, request.compute.0.min(1000), 1000)))
         }

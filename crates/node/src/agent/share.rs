@@ -370,7 +370,7 @@ fn read_promises(folder: &Folder) -> Vec<(Promise, bool)> {
     }
     let old: Vec<(u32, u64)> = serde_json::from_slice(&text).unwrap_or_default();
     let promise = |(device, compute)| {
-        let grant = DeviceGrant { device, compute: Thousandths(compute), memory: Bytes::ZERO };
+        let grant = DeviceGrant { device, compute: Thousandths(compute), memory: Bytes::ZERO, part: None };
         (Promise { grant, slack: Slack::default(), keeper: Keeper::OpenCl }, false)
     };
     old.into_iter().map(promise).collect()

@@ -101,7 +101,7 @@ fn parse(said: &str, around: Around) -> Vec<Device> {
             modes,
             numa: None,
             files: Vec::new(),
-            traits: Traits { measured: around.shared },
+            traits: Traits { measured: around.shared, ..Traits::default() },
         })
     };
     said.lines().filter_map(device).collect()

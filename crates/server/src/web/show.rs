@@ -105,6 +105,7 @@ pub fn request(request: &Amounts, devices: &[DeviceAsk]) -> String {
 fn device(ask: &DeviceAsk) -> String {
     let what = ask.model.as_ref().map_or_else(|| ask.kind.to_uppercase(), Clone::clone);
     let share = match (ask.compute_thousandths, ask.memory_bytes) {
+        _ if ask.profile.is_some() => format!(" ({})", ask.profile.as_deref().unwrap_or_default()),
         (0 | 1000, 0) => String::new(),
         (compute, 0) => format!(" ({})", Thousandths(compute)),
         (_, memory) => format!(" ({})", Bytes(memory)),
@@ -159,7 +160,10 @@ pub fn part(amount: impl Number, whole: impl Number) -> u64 {
 
 /// What was promised of a device, and what came of it where that is measured.
 pub fn share(grant: &GrantView) -> String {
-    let promised = format!("{} and {}", percent(grant.compute_thousandths), bytes(grant.memory_bytes));
+    let mut promised = format!("{} and {}", percent(grant.compute_thousandths), bytes(grant.memory_bytes));
+    if let Some(partition) = &grant.partition {
+        promised = format!("{partition}: {promised}");
+    }
     let unkept = if grant.mode.as_deref() == Some("advisory") { ", advisory" } else { "" };
     match &grant.use_now {
         None => format!("{promised}{unkept}"),

@@ -73,8 +73,8 @@ impl Translated {
 }
 
 fn row(at: usize, node: &Node, model: &str) -> NodeRow {
-    let device = |_: &u32| DeviceRow {
-        spec: Device {
+    let device = |_: &u32| {
+        DeviceRow::new(Device {
             uuid: String::new(),
             kind: DeviceKind::Gpu,
             model: model.to_owned(),
@@ -83,11 +83,7 @@ fn row(at: usize, node: &Node, model: &str) -> NodeRow {
             numa: None,
             files: Vec::new(),
             traits: pond_core::model::Traits::default(),
-        },
-        healthy: true,
-        free_compute: Thousandths::WHOLE,
-        free_memory: GPU_MEMORY,
-        mode: None,
+        })
     };
     let (cpu, memory) = (MilliCpu(node.cpu_milli), Bytes(node.memory_mib * MIB));
     NodeRow {
@@ -121,6 +117,7 @@ fn shape(demand: &Demand, model: Option<String>) -> Shape {
             compute,
             memory: Bytes::ZERO,
             slack: pond_core::model::Slack::default(),
+            profile: None,
         });
     }
     shape

@@ -79,9 +79,9 @@ impl Rank {
     }
 }
 
-/// Whether others may have parts of the same device.
+/// Whether others may have parts of the same device that it is felt on; partitions of its hardware are felt by nobody.
 fn is_shared(grant: &DeviceGrant) -> bool {
-    grant.compute < Thousandths::WHOLE
+    grant.compute < Thousandths::WHOLE && grant.part.is_none()
 }
 
 impl World<'_> {

@@ -161,6 +161,9 @@ pub struct AskDevice {
     /// The least memory of each in all, in bytes.
     #[serde(skip_serializing_if = "is_zero")]
     pub device_memory: u64,
+    /// Of a partition: the profile by name; absent: by size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
 }
 
 impl Default for AskDevice {
@@ -173,6 +176,7 @@ impl Default for AskDevice {
             compute_milli: Thousandths::WHOLE.0,
             memory: 0,
             device_memory: 0,
+            profile: None,
         }
     }
 }
@@ -215,6 +219,7 @@ impl From<&Shape> for Ask {
             compute_milli: asked.compute.0,
             memory: asked.memory.0,
             device_memory: asked.device_memory.0,
+            profile: asked.profile.clone(),
         };
         Self {
             cpu_milli: shape.request.cpu.0,
@@ -240,6 +245,7 @@ impl From<&Ask> for Shape {
             compute: Thousandths(asked.compute_milli),
             memory: Bytes(asked.memory),
             slack: pond_core::model::Slack::default(),
+            profile: asked.profile.clone(),
         };
         Self {
             request,

@@ -6,9 +6,12 @@ use pond_core::engine::{MAX_BYTES, MAX_CPU, MAX_DEVICES, MAX_RANKS};
 use pond_core::ids::NodeName;
 use pond_core::model::{
     Class, Device, DeviceKind, DeviceRequest, GangSize, NodeSpec, QueueSpec, Resources, Shape, ShareMode,
+    Traits,
 };
+use pond_core::partition::known;
 use pond_core::units::{Bytes, MilliCpu, Millis, Thousandths, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// The most machines that are made up, or that a header or a table may speak of.
 pub(super) const MOST_NODES: u32 = 1_000_000;
@@ -383,15 +386,18 @@ impl Machine {
     /// The machine with this number.
     #[must_use]
     pub fn node(&self, number: usize) -> NodeSpec {
+        let layout = known::layout(&self.gpu.0, Bytes(self.gpu.1)).map(Arc::new);
+        let mut modes = vec![ShareMode::Exclusive, ShareMode::Time];
+        modes.extend(layout.as_ref().map(|_| ShareMode::Space));
         let device = |at: u32| Device {
             uuid: format!("{}{number}-{at}", self.name),
             kind: DeviceKind::Gpu,
             model: self.gpu.0.clone(),
             memory: Bytes(self.gpu.1),
-            modes: vec![ShareMode::Exclusive, ShareMode::Time],
+            modes: modes.clone(),
             numa: None,
             files: Vec::new(),
-            traits: pond_core::model::Traits::default(),
+            traits: Traits { layout: layout.clone(), ..Traits::default() },
         };
         let partition =
             (!self.partition.is_empty()).then(|| ("partition".to_owned(), self.partition.clone()));
@@ -423,6 +429,7 @@ pub(super) fn shape(cpu_milli: u64, memory: u64, gpus: u32, gpu_milli: u64, mode
             compute: Thousandths(gpu_milli.min(Thousandths::WHOLE.0)),
             memory: Bytes::ZERO,
             slack: pond_core::model::Slack::default(),
+            profile: None,
         });
     }
     shape

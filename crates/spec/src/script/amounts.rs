@@ -56,7 +56,7 @@ pub(super) fn gpu(text: &str) -> Result<DeviceText, Fault> {
         },
     };
     if number == 0 {
-        return Ok(DeviceText { model: None, memory: None, share: None, count: 0 });
+        return Ok(DeviceText { model: None, memory: None, share: None, profile: None, count: 0 });
     }
     // A total over all nodes may be larger than one node has.
     let named: DeviceText = model.unwrap_or("1").parse().map_err(|why| bad(&why))?;

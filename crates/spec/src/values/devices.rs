@@ -1,7 +1,9 @@
-//! The device grammar: `1` · `H100` · `H100:8` · `A100:40GB:2` · `0.5` · `A100:0.25` · `24GB`, and the long form.
+//! The device grammar: `1` · `H100` · `H100:8` · `A100:40GB:2` · `0.5` · `A100:0.25` · `24GB` · `3g.40gb` · `H100:1g.10gb`,
+//! and the long form.
 //!
 //! A fraction asks for that part of a device's compute and, in proportion, of its memory. A size alone asks for any
-//! share with that much memory; a size after a model tells the model's variants apart. A range is guaranteed..most.
+//! share with that much memory; a size after a model tells the model's variants apart. A range is guaranteed..most. The
+//! name of a MIG profile asks for such a partition.
 //!
 //! Flags have the long form too: `compute=30%..60%,memory=4GB,weight=2`.
 
@@ -14,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-const LONG: &str = "model, memory, count, compute, share, weight or advisory";
-const EXAMPLES: &str = "1, H100, H100:8, A100:40GB:2, 0.5, A100:0.25 or 24GB";
+const LONG: &str = "model, memory, count, compute, share, profile, weight or advisory";
+const EXAMPLES: &str = "1, H100, H100:8, A100:40GB:2, 0.5, A100:0.25, 24GB or 3g.40gb";
 
 /// Devices in the short form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub struct DeviceText {
     pub memory: Option<MemorySize>,
     /// Part of each device's compute; absent: whole devices, or any share with `memory`.
     pub share: Option<Share>,
+    /// A hardware partition, by the name of its profile.
+    pub profile: Option<String>,
     /// How many.
     pub count: u32,
 }
@@ -36,7 +40,7 @@ text_value!(DeviceText, "devices", ["string", "number"], [1, "H100:8", "A100:40G
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(
     deny_unknown_fields,
-    expecting = "devices: 1, H100:8, 0.5, 24GB, or a map {model, memory, count, compute, share, weight, advisory}"
+    expecting = "devices: 1, H100:8, 0.5, 24GB, or a map {model, memory, count, compute, share, profile, weight, advisory}"
 )]
 pub struct LongDevice {
     /// Model by name, as a word of the device's full name.
@@ -55,6 +59,10 @@ pub struct LongDevice {
     /// How the device is divided: `exclusive` (default), `space` (a hardware partition) or `time`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub share: Option<ShareWord>,
+    /// A hardware partition by its maker's name: `3g.40gb`, `cpx`. Makes `share` default to `space`. With `share: space` alone:
+    /// the smallest partition that has the `memory` and `compute` asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Text>,
     /// The share's part of what others leave, against theirs; default 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<u32>,
@@ -91,7 +99,7 @@ impl FromStr for DeviceText {
     type Err = ValueError;
     fn from_str(text: &str) -> Result<Self, ValueError> {
         let wrong = || ValueError::form(text, "a number or model of devices", EXAMPLES);
-        let mut out = Self { model: None, memory: None, share: None, count: 1 };
+        let mut out = Self { model: None, memory: None, share: None, profile: None, count: 1 };
         // Each part may appear once, in the order model, size, fraction, count.
         let mut stage = 0;
         for part in text.trim().split(':') {
@@ -111,6 +119,10 @@ impl DeviceText {
         if let Ok(count) = part.parse::<u64>() {
             self.count = count_of(count, text)?;
             return Ok((4, true));
+        }
+        if is_profile(part) {
+            self.profile = Some(part.to_ascii_lowercase());
+            return Ok((3, self.memory.is_none()));
         }
         if part.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
             if part.ends_with('B') || part.ends_with('i') {
@@ -137,6 +149,7 @@ impl DeviceText {
         let alone = self.model.is_none();
         let memory = self.memory.map_or(Bytes::ZERO, |size| size.min);
         let (mode, compute) = match self.share {
+            None if self.profile.is_some() => (ShareMode::Space, Thousandths::ZERO),
             Some(share) => (ShareMode::Time, share.min),
             None if alone && !memory.is_zero() => (ShareMode::Time, Thousandths::ZERO),
             None => (ShareMode::Exclusive, Thousandths::WHOLE),
@@ -155,8 +168,22 @@ impl DeviceText {
                 memory: self.memory.filter(|_| of_share).and_then(|size| size.most()),
                 weight: 0,
             },
+            profile: self.profile.clone(),
         }
     }
+}
+
+/// A MIG profile: slices, a dot, memory, what it has beside: `1g.10gb`, `1c.3g.40gb` is none, `1g.10gb+me` is one.
+fn is_profile(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    let Some((slices, rest)) = text.split_once("g.") else { return false };
+    let Some((memory, more)) = rest.split_once("gb") else { return false };
+    let number = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
+    number(slices)
+        && number(memory)
+        && (more.is_empty() || more.starts_with(['+', '-']))
+        && text.len() <= 32
+        && more.chars().skip(1).all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '+' | '-'))
 }
 
 fn count_of(count: u64, text: &str) -> Result<u32, ValueError> {
@@ -179,12 +206,24 @@ fn model(text: &str) -> Result<String, ValueError> {
     if fits { Ok(text.trim().to_owned()) } else { Err(ValueError::form(text, "a device model", EXAMPLES)) }
 }
 
+fn profile_name(text: &str) -> Result<String, ValueError> {
+    let fits = !text.is_empty()
+        && text.len() <= 32
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '+'));
+    if fits {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err(ValueError::form(text, "the name of a partition's profile", "3g.40gb or cpx"))
+    }
+}
+
 impl fmt::Display for DeviceText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = Vec::new();
         parts.extend(self.model.clone());
         parts.extend(self.memory.map(exact_device_size));
         parts.extend(self.share.map(|share| share.to_string()));
+        parts.extend(self.profile.clone());
         if self.count != 1 || parts.is_empty() {
             parts.push(self.count.to_string());
         }
@@ -211,10 +250,14 @@ impl LongDevice {
                     "share: time",
                 ));
             }
+            (None, _) if self.profile.is_some() => ShareMode::Space,
             (Some(ShareWord::Exclusive), _) | (None, None) => ShareMode::Exclusive,
             (Some(ShareWord::Space), _) => ShareMode::Space,
             (Some(ShareWord::Time), _) | (None, Some(_)) => ShareMode::Time,
         };
+        if mode != ShareMode::Space && self.profile.is_some() {
+            return Err(ValueError::form("profile", "possible without a partition", "share: space"));
+        }
         let memory = self.memory.map_or(Bytes::ZERO, |size| size.min);
         let whole = mode == ShareMode::Exclusive;
         let count = self.count.unwrap_or(1);
@@ -243,6 +286,7 @@ impl LongDevice {
             },
             memory: if whole { Bytes::ZERO } else { memory },
             slack,
+            profile: self.profile.as_ref().map(|text| profile_name(&text.0)).transpose()?,
         })
     }
 }
@@ -285,13 +329,16 @@ impl Devices {
             ValueError::form("this", what, "0.7, 30%..60%, 4GB or compute=70%,memory=4GB,weight=2")
         };
         let (compute, memory, weight) = match self {
-            Self::Short(DeviceText { model: None, memory, share, count: 1 }) => (*share, *memory, None),
+            Self::Short(DeviceText { model: None, memory, share, profile: None, count: 1 }) => {
+                (*share, *memory, None)
+            }
             Self::Long(LongDevice {
                 model: None,
                 memory,
                 count: None,
                 compute,
                 share: None,
+                profile: None,
                 weight,
                 advisory: None,
             }) => (*compute, *memory, *weight),
@@ -329,6 +376,7 @@ impl FromStr for Devices {
                 "memory" => long.memory = Some(value.parse()?),
                 "count" => long.count = Some(number(value)?),
                 "compute" => long.compute = Some(value.parse()?),
+                "profile" => long.profile = Some(Text(value.to_owned())),
                 "weight" => long.weight = Some(number(value)?),
                 "advisory" => long.advisory = Some(value == "true"),
                 "share" => {
@@ -368,7 +416,7 @@ impl<'de> serde::de::Visitor<'de> for DevicesVisitor {
     type Value = Devices;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("devices: 1, H100:8, 0.5, 24GB, or a map {model, memory, count, compute, share, weight, advisory}")
+        f.write_str("devices: 1, H100:8, 0.5, 24GB, or a map {model, memory, count, compute, share, profile, weight, advisory}")
     }
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Devices, E> {
         text.parse().map(Devices::Short).map_err(E::custom)

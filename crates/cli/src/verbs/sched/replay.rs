@@ -11,7 +11,9 @@ use crate::verbs::Ctx;
 use pond_core::ids::{NodeName, QueuePath};
 use pond_core::model::{
     Class, Device, DeviceKind, GangSize, NodeSpec, QueueLimits, QueueSpec, Resources, Shape, ShareMode,
+    Traits,
 };
+use pond_core::partition::known;
 use pond_core::units::{Bytes, MilliCpu, Millis};
 use pond_server::api::types::{
     Amounts, DeviceView, GangView, JobDetail, JobPage, JobQuery, NodeView, QueueAmounts, QueueView, State,
@@ -22,6 +24,7 @@ use pond_sim::trace::history::{self, Ask, Row};
 use pond_sim::trace::time;
 use pond_sim::workload::{Cluster, Ending};
 use serde::Deserialize;
+use std::sync::Arc;
 
 /// What a finished job asked for, of its whole description.
 #[derive(Deserialize)]
@@ -198,6 +201,10 @@ fn device(device: &DeviceView) -> Option<Device> {
     let kind: DeviceKind = serde_json::from_value(word(&device.kind)).ok()?;
     let modes: Vec<ShareMode> =
         device.modes.iter().filter_map(|mode| serde_json::from_value(word(mode)).ok()).collect();
+    let layout = modes
+        .contains(&ShareMode::Space)
+        .then(|| known::layout(&device.model, Bytes(device.memory_bytes)))
+        .flatten();
     Some(Device {
         uuid: device.uuid.clone(),
         kind,
@@ -206,6 +213,6 @@ fn device(device: &DeviceView) -> Option<Device> {
         modes,
         numa: None,
         files: Vec::new(),
-        traits: pond_core::model::Traits::default(),
+        traits: Traits { layout: layout.map(Arc::new), ..Traits::default() },
     })
 }

@@ -5,5 +5,6 @@ mod lend;
 mod life;
 mod money;
 mod nodes;
+mod partitions;
 mod property;
 mod resize;

@@ -12,12 +12,14 @@ use crate::model::{
     JobSpec, NodeSpec, QueueSpec, Resources, RetryOn, ShareMode, Slack, Traits,
 };
 use crate::money::Period;
+use crate::partition::{Part, known};
 use crate::plan::{Decision, Placement, Plan, Planner, PreemptCause};
 use crate::substrate::{Entry, Record};
 use crate::testkit::{cpus, gang};
 use crate::units::{Bytes, MilliCpu, Millis, Thousandths, Timestamp};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// One step: what, about what, how, and how long after the step before.
 pub(super) type Step = (u8, u8, u8, u16);
@@ -32,10 +34,13 @@ fn device(uuid: u8) -> Device {
         kind: DeviceKind::Gpu,
         model: "NVIDIA A100 40GB".to_owned(),
         memory: Bytes(40_000_000_000),
-        modes: vec![ShareMode::Exclusive, ShareMode::Time],
+        modes: vec![ShareMode::Exclusive, ShareMode::Time, ShareMode::Space],
         numa: None,
         files: Vec::new(),
-        traits: Traits { measured: uuid.is_multiple_of(2) },
+        traits: Traits {
+            measured: uuid.is_multiple_of(2),
+            layout: known::layout("A100", Bytes(40_000_000_000)).map(Arc::new),
+        },
     }
 }
 
@@ -73,7 +78,13 @@ fn job(engine: &Engine, about: u8, how: u8) -> JobSpec {
             compute: if how.is_multiple_of(2) { Thousandths::WHOLE } else { Thousandths(300) },
             memory: if how.is_multiple_of(2) { Bytes::ZERO } else { Bytes(7_000_000_000) },
             slack: Slack::default(),
+            profile: None,
         });
+    }
+    if about.is_multiple_of(10) && how.is_multiple_of(3) {
+        let asked = &mut spec.shapes[0].devices[0];
+        (asked.mode, asked.compute, asked.memory) = (ShareMode::Space, Thousandths::ZERO, Bytes::ZERO);
+        asked.profile = Some(["1g.5gb", "2g.10gb", "3g.20gb"][usize::from(how / 3 % 3)].to_owned());
     }
     spec
 }
@@ -221,6 +232,7 @@ fn wild_plan(engine: &Engine, about: u8, how: u8) -> Plan {
                 device: u32::from(device),
                 compute: Thousandths(u64::from(how) * 8),
                 memory: Bytes(0),
+                part: how.is_multiple_of(3).then_some(Part { profile: how % 8, start: about % 8 }),
             })
             .collect(),
     };

@@ -21,6 +21,7 @@ fn share(thousandths: u64, memory: u64) -> JobPlan {
         compute: Thousandths(thousandths),
         memory: Bytes(memory),
         slack: Slack::default(),
+        profile: None,
     });
     plan
 }
@@ -39,7 +40,7 @@ fn pool_of(modes: Vec<ShareMode>) -> Pool {
         modes,
         numa: None,
         files: Vec::new(),
-        traits: Traits { measured: true },
+        traits: Traits { measured: true, ..Traits::default() },
     });
     Pool::new().node("n1", node)
 }

@@ -37,7 +37,8 @@ fn meet(mut a: NodeFree, b: &NodeFree) -> NodeFree {
             (None, mode) | (mode, None) => mode,
             (Some(x), Some(y)) if x == y => Some(x),
             _ => {
-                *mine = DeviceFree { compute: -1, memory: -1, mode: Some(ShareMode::Exclusive) };
+                let mode = Some(ShareMode::Exclusive);
+                *mine = DeviceFree { compute: -1, memory: -1, mode, parts: mine.parts };
                 continue;
             }
         };
@@ -45,6 +46,7 @@ fn meet(mut a: NodeFree, b: &NodeFree) -> NodeFree {
             compute: mine.compute.min(theirs.compute),
             memory: mine.memory.min(theirs.memory),
             mode,
+            parts: mine.parts.or(theirs.parts),
         };
     }
     a

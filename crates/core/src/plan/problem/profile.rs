@@ -91,6 +91,9 @@ fn device_failure(profile: &Profile, shape: &Compiled) -> Option<Constraint> {
         if !right().any(|facts| facts.divides(slot)) {
             return Some(Constraint::NoShare(slot.kind));
         }
+        if slot.mode == ShareMode::Space && !right().any(|facts| facts.cut(slot).is_some()) {
+            return Some(Constraint::NoProfile(slot.kind, slot.wanted.clone()));
+        }
     }
     let whole: Vec<DeviceFree> = profile.facts.iter().map(DeviceFree::whole).collect();
     let short = |kind: DeviceKind| Some(Constraint::TooFewDevices(kind));

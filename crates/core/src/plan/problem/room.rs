@@ -6,8 +6,10 @@
 use super::shape::{Compiled, Slot, signed};
 use crate::event::DeviceGrant;
 use crate::model::ShareMode;
+use crate::partition::{Occupied, Reach};
 use crate::snapshot::{NodeRow, NodeState};
 use crate::units::{Bytes, Thousandths, scaled};
+use std::sync::Arc;
 
 /// Free amounts of one node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,6 +33,8 @@ pub struct DeviceFree {
     pub memory: i64,
     /// How its tasks share it; `None` when it has none.
     pub mode: Option<ShareMode>,
+    /// Parts of its hardware that are taken.
+    pub parts: Occupied,
 }
 
 /// What does not change of a device while a plan is made.
@@ -46,6 +50,8 @@ pub struct DeviceFacts {
     pub modes: [bool; 4],
     /// NUMA node, or the largest number.
     pub numa: u32,
+    /// How it can be cut.
+    pub reach: Option<Arc<Reach>>,
 }
 
 const fn mode_at(mode: ShareMode) -> usize {
@@ -59,7 +65,7 @@ const fn mode_at(mode: ShareMode) -> usize {
 
 impl DeviceFacts {
     /// From a row of the snapshot.
-    pub fn new(row: &crate::snapshot::DeviceRow, model: u32) -> Self {
+    pub fn new(row: &crate::snapshot::DeviceRow, model: u32, reach: Option<&Arc<Reach>>) -> Self {
         let mut modes = [false; 4];
         for mode in &row.spec.modes {
             modes[mode_at(*mode)] = true;
@@ -70,6 +76,7 @@ impl DeviceFacts {
             healthy: row.healthy,
             modes,
             numa: row.spec.numa.unwrap_or(u32::MAX),
+            reach: reach.cloned(),
         }
     }
 
@@ -83,17 +90,24 @@ impl DeviceFacts {
         self.modes[mode_at(slot.mode)]
     }
 
+    /// How it is cut for a slot that asks for a partition, and the profile that answers.
+    pub fn cut(&self, slot: &Slot) -> Option<(&Reach, u8)> {
+        let answer = slot.profiles.get(self.model as usize).copied().flatten()?;
+        self.reach.as_deref().map(|reach| (reach, answer))
+    }
+
     /// Whether an empty device pleases the slot.
     pub fn pleases(&self, slot: &Slot) -> bool {
         self.healthy
             && self.right_model(slot)
             && self.divides(slot)
+            && (slot.mode != ShareMode::Space || self.cut(slot).is_some())
             && slot.memory <= self.memory
             && slot.compute <= 1000
     }
 
-    /// Memory that the slot gets of this device: as in [`device_grant`](crate::queue::device_grant).
-    pub fn memory_for(&self, slot: &Slot) -> i64 {
+    /// What the slot gets of this device, not of a partition: as in [`device_grant`](crate::queue::device_grant).
+    fn memory_for(&self, slot: &Slot) -> i64 {
         match slot.mode {
             ShareMode::Exclusive => self.memory,
             _ if slot.memory > 0 => slot.memory,
@@ -105,7 +119,7 @@ impl DeviceFacts {
 impl DeviceFree {
     /// A device nobody uses.
     pub const fn whole(facts: &DeviceFacts) -> Self {
-        Self { compute: 1000, memory: facts.memory, mode: None }
+        Self { compute: 1000, memory: facts.memory, mode: None, parts: Occupied::NOTHING }
     }
 
     /// Whether nobody uses any of it.
@@ -118,6 +132,12 @@ impl DeviceFree {
         facts.pleases(slot)
             && match slot.mode {
                 ShareMode::Exclusive => self.is_whole(facts),
+                ShareMode::Space => {
+                    let has_place =
+                        |(reach, profile): (&Reach, u8)| reach.layout().has_place(self.parts, profile);
+                    self.mode.is_none_or(|mode| mode == ShareMode::Space)
+                        && facts.cut(slot).is_some_and(has_place)
+                }
                 mode => {
                     (self.mode.is_none() || self.mode == Some(mode))
                         && slot.compute <= self.compute
@@ -130,6 +150,11 @@ impl DeviceFree {
     pub fn shift(&mut self, facts: &DeviceFacts, grant: &DeviceGrant, mode: ShareMode, sign: i64) {
         self.compute -= sign * signed(grant.compute.0);
         self.memory -= sign * signed(grant.memory.0);
+        if let (Some(part), Some(reach)) = (grant.part, &facts.reach) {
+            let layout = reach.layout();
+            self.parts =
+                if sign > 0 { layout.with(self.parts, part) } else { layout.without(self.parts, part) };
+        }
         match sign {
             1 => self.mode = self.mode.or(Some(mode)),
             _ if self.compute == 1000 && self.memory == facts.memory => self.mode = None,
@@ -220,16 +245,28 @@ pub fn pick_devices_from(
     let mut picked: Picked = Vec::with_capacity(slots.len());
     for (d, slot) in (0_u32..).zip(&holder) {
         if let Some(slot) = slot.map(|at| &slots[at]) {
-            picked.push((slot.request, grant(d, &facts[d as usize], slot), slot.mode));
+            picked.push((slot.request, grant(d, &free[d as usize], &facts[d as usize], slot), slot.mode));
         }
     }
     picked.sort_by_key(|(request, grant, _)| (*request, grant.device));
     Some(picked)
 }
 
-fn grant(device: u32, facts: &DeviceFacts, slot: &Slot) -> DeviceGrant {
+/// What a slot is granted of a device that takes it. A partition stands where it is least in others' way.
+pub fn grant(device: u32, free: &DeviceFree, facts: &DeviceFacts, slot: &Slot) -> DeviceGrant {
+    if slot.mode == ShareMode::Space {
+        let part = facts
+            .cut(slot)
+            .and_then(|(reach, profile)| reach.layout().grant(device, reach.place(free.parts, profile)?));
+        return part.unwrap_or(DeviceGrant {
+            device,
+            compute: Thousandths::ZERO,
+            memory: Bytes::ZERO,
+            part: None,
+        });
+    }
     let memory = Bytes(facts.memory_for(slot).unsigned_abs());
-    DeviceGrant { device, compute: Thousandths(slot.compute.unsigned_abs()), memory }
+    DeviceGrant { device, compute: Thousandths(slot.compute.unsigned_abs()), memory, part: None }
 }
 
 /// What [`pick_devices`] picks when any device that pleases one slot pleases all: nobody is in another's way.
@@ -250,7 +287,7 @@ fn pick_alike(
         let d = able.swap_remove(best);
         numa = Some(facts[d].numa);
         let device = u32::try_from(d).unwrap_or(u32::MAX);
-        picked.push((slot.request, grant(device, &facts[d], slot), slot.mode));
+        picked.push((slot.request, grant(device, &free[d], &facts[d], slot), slot.mode));
     }
     picked.sort_by_key(|(_, grant, _)| grant.device);
     Some(picked)

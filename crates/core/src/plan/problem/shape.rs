@@ -1,8 +1,10 @@
 //! Shapes compiled for the solver: names become numbers, device requests become slots.
 
-use crate::model::{DeviceKind, DeviceRequest, Shape, ShareMode};
-use crate::queue::Amounts;
+use crate::model::{Device, DeviceKind, DeviceRequest, Shape, ShareMode};
+use crate::partition::Reach;
+use crate::queue::{Amounts, device_share};
 use crate::units::Bytes;
+use std::sync::Arc;
 
 /// One device that a task needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +21,10 @@ pub struct Slot {
     pub least_memory: u64,
     /// Which models will do, by interned model number.
     pub models: Vec<bool>,
+    /// Of a partition: the profile that answers, by interned model number.
+    pub profiles: Vec<Option<u8>>,
+    /// Of a partition: what was asked for, for people.
+    pub wanted: String,
     /// Place of the request it comes from.
     pub request: u32,
 }
@@ -61,20 +67,41 @@ pub fn model_matches(wanted: Option<&str>, model: &str) -> bool {
     !wanted.is_empty() && model.windows(wanted.len()).any(|part| part == wanted)
 }
 
-/// Models and memory sizes of the pool's devices, numbered.
+/// A model of device.
+#[derive(Clone, Debug)]
+struct Model {
+    kind: DeviceKind,
+    name: String,
+    memory: Bytes,
+    reach: Option<Arc<Reach>>,
+}
+
+impl Model {
+    fn is_of(&self, device: &Device) -> bool {
+        self.kind == device.kind
+            && self.name == device.model
+            && self.memory == device.memory
+            && self.reach.as_ref().map(|reach| reach.layout()) == device.traits.layout.as_deref()
+    }
+}
+
+/// Models of the pool's devices, by name, memory and the way they can be cut, numbered.
 #[derive(Clone, Debug, Default)]
 pub struct Models {
-    /// Kind, name, and the smallest memory seen with them.
-    known: Vec<(DeviceKind, String, u64)>,
+    known: Vec<Model>,
 }
 
 impl Models {
-    /// The number of this model, given one if it is new.
-    pub fn intern(&mut self, kind: DeviceKind, model: &str, memory: Bytes) -> u32 {
-        let found =
-            self.known.iter().position(|(k, name, size)| *k == kind && name == model && *size == memory.0);
-        let at = found.unwrap_or_else(|| {
-            self.known.push((kind, model.to_owned(), memory.0));
+    /// The number of a device's model, given one if it is new.
+    pub fn intern(&mut self, device: &Device) -> u32 {
+        let at = self.known.iter().position(|model| model.is_of(device)).unwrap_or_else(|| {
+            let layout = device.traits.layout.as_deref();
+            self.known.push(Model {
+                kind: device.kind,
+                name: device.model.clone(),
+                memory: device.memory,
+                reach: layout.map(|layout| Arc::new(Reach::new(layout))),
+            });
             self.known.len() - 1
         });
         u32::try_from(at).unwrap_or(u32::MAX)
@@ -82,30 +109,70 @@ impl Models {
 
     /// The names of all, in the order of their numbers.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.known.iter().map(|(_, name, _)| name.as_str())
+        self.known.iter().map(|model| model.name.as_str())
     }
 
-    /// The number of a model that was interned.
-    pub fn find(&self, kind: DeviceKind, model: &str, memory: Bytes) -> Option<u32> {
-        let at =
-            self.known.iter().position(|(k, name, size)| *k == kind && name == model && *size == memory.0);
-        at.and_then(|at| u32::try_from(at).ok())
+    /// Whether the device is of the model of this number.
+    pub fn is(&self, number: u32, device: &Device) -> bool {
+        self.known.get(number as usize).is_some_and(|model| model.is_of(device))
+    }
+
+    /// How devices of a model can be cut.
+    pub fn reach(&self, number: u32) -> Option<&Arc<Reach>> {
+        self.known.get(number as usize).and_then(|model| model.reach.as_ref())
     }
 
     fn matching(&self, request: &DeviceRequest) -> Vec<bool> {
         self.known
             .iter()
-            .map(|(kind, name, memory)| {
-                *kind == request.kind
-                    && *memory >= request.device_memory.0
-                    && model_matches(request.model.as_deref(), name)
+            .map(|model| {
+                model.kind == request.kind
+                    && model.memory >= request.device_memory
+                    && model_matches(request.model.as_deref(), &model.name)
             })
             .collect()
     }
 
+    /// Which profile of each model answers.
+    fn answers(&self, request: &DeviceRequest) -> Vec<Option<u8>> {
+        if request.mode != ShareMode::Space {
+            return Vec::new();
+        }
+        self.known.iter().map(|model| model.reach.as_ref()?.layout().answer(request)).collect()
+    }
+
+    /// Thousandths of a device that a share of it counts for, on the dearest model that will do.
+    fn share(&self, asked: &DeviceRequest, matching: &[bool], answers: &[Option<u8>]) -> u64 {
+        match asked.mode {
+            ShareMode::Exclusive => 1000,
+            ShareMode::Space => {
+                let right = self.known.iter().zip(matching).zip(answers).filter(|((_, right), _)| **right);
+                let parts = right.filter_map(|((model, _), answer)| {
+                    let layout = model.reach.as_ref()?.layout();
+                    let profile = layout.profiles.get(usize::from((*answer)?))?;
+                    Some(device_share(profile.compute, profile.memory, model.memory))
+                });
+                parts.max().unwrap_or(0)
+            }
+            ShareMode::Time | ShareMode::Advisory => {
+                device_share(asked.compute, asked.memory, Bytes(self.smallest(matching)))
+            }
+        }
+    }
+
     fn smallest(&self, models: &[bool]) -> u64 {
-        let sizes = self.known.iter().zip(models).filter(|(_, ok)| **ok).map(|((_, _, memory), _)| *memory);
+        let sizes = self.known.iter().zip(models).filter(|(_, ok)| **ok).map(|(model, _)| model.memory.0);
         sizes.min().unwrap_or(0)
+    }
+}
+
+/// What is asked for of a partition, for people.
+pub fn wanted(asked: &DeviceRequest) -> String {
+    match (&asked.profile, asked.mode) {
+        (_, ShareMode::Exclusive | ShareMode::Time | ShareMode::Advisory) => String::new(),
+        (Some(name), ShareMode::Space) => name.clone(),
+        (None, ShareMode::Space) if asked.compute.is_zero() => format!("partition with {}", asked.memory),
+        (None, ShareMode::Space) => format!("partition with {} and {}", asked.compute, asked.memory),
     }
 }
 
@@ -116,12 +183,8 @@ pub fn compile(shape: &Shape, models: &Models) -> Compiled {
     for (request, asked) in (0_u32..).zip(&shape.devices) {
         let matching = models.matching(asked);
         let exclusive = asked.mode == ShareMode::Exclusive;
-        let share = match exclusive {
-            true => 1000,
-            false => {
-                crate::queue::device_share(asked.compute, asked.memory, Bytes(models.smallest(&matching)))
-            }
-        };
+        let profiles = models.answers(asked);
+        let share = models.share(asked, &matching, &profiles);
         amounts.add_device(asked.kind, share.saturating_mul(u64::from(asked.count)));
         let slot = Slot {
             kind: asked.kind,
@@ -130,6 +193,8 @@ pub fn compile(shape: &Shape, models: &Models) -> Compiled {
             memory: if exclusive { 0 } else { signed(asked.memory.0) },
             least_memory: asked.device_memory.0,
             models: matching,
+            profiles,
+            wanted: wanted(asked),
             request,
         };
         slots.extend(std::iter::repeat_n(slot, asked.count as usize));

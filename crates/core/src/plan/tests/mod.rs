@@ -3,6 +3,7 @@
 mod drain;
 mod explanations;
 mod orders;
+mod partitions;
 mod places;
 mod properties;
 mod scenarios;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::{Class, GangSize, QueueSpec};
-use crate::plan::world::{Ask, gpu_share, gpus, shape};
+use crate::plan::world::{Ask, gpu_part, gpu_share, gpus, shape};
 use crate::snapshot::{NodeOrd, PlacementPolicy, QueueOrd};
 use crate::units::{MilliCpu, Millis};
 use proptest::prelude::*;
@@ -63,6 +63,7 @@ impl Gang {
             0 => shape.devices.push(gpus(1)),
             1 => shape.devices.push(gpu_share(300, 10)),
             2 => shape.devices.push(gpus(2)),
+            3 => shape.devices.push(gpu_part(["1g.6gb", "2g.12gb", "4g.24gb"][self.cores as usize % 3])),
             _ => {}
         }
         let class = [Class::Critical, Class::Spare, Class::Standard][usize::from(self.class.min(2))];
@@ -92,7 +93,7 @@ fn world(nodes: usize) -> World {
     let mut c = QueueSpec::new("c");
     c.guarantee.cpu = Some(8_000);
     world.queue(c);
-    let gpu = World::gpu("L4", 24);
+    let gpu = World::gpu("A30", 24);
     for node in 0..nodes {
         let switch = ["s", "t"][node % 2];
         world.node(

@@ -16,7 +16,7 @@ fn one_node(cores: u64, gib: u64) -> Pool {
 }
 
 impl Pool {
-    fn submit(&mut self, queue: QueueOrd, ask: Ask) -> GangId {
+    pub(super) fn submit(&mut self, queue: QueueOrd, ask: Ask) -> GangId {
         let at = self.at();
         self.world.submit(queue, ask, at)
     }

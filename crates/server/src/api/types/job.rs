@@ -119,6 +119,9 @@ pub struct DeviceAsk {
     pub compute_thousandths: u64,
     /// Share of memory on each; 0: all of it.
     pub memory_bytes: u64,
+    /// Of a partition: its profile by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
 }
 
 /// How many array elements are in each state.
@@ -293,6 +296,9 @@ pub struct GrantView {
     /// `exclusive`, `space`, `time`, or `advisory`: a share that nobody keeps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
+    /// Of a partition: its profile and, after `@`, its first memory slice: `3g.40gb@4`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<String>,
     /// Its use at the last sample, where that is measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub use_now: Option<DeviceUseView>,

@@ -73,6 +73,12 @@ pub struct FreeSize {
     pub compute_thousandths: u64,
     /// Its memory.
     pub memory_bytes: u64,
+    /// Of a partition: its profile. There is an entry for each profile that has a place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// How many such pieces could be granted, were no others.
+    #[serde(default)]
+    pub count: u32,
 }
 
 /// A task on a device.
@@ -88,6 +94,9 @@ pub struct HolderView {
     pub compute_thousandths: u64,
     /// Its share of memory.
     pub memory_bytes: u64,
+    /// Of a partition: its profile and, after `@`, its first memory slice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<String>,
 }
 
 /// Labels to set; an empty value removes one.

@@ -104,6 +104,7 @@ fn ask(request: &model::DeviceRequest) -> DeviceAsk {
         mode: word(&request.mode),
         compute_thousandths: request.compute.0,
         memory_bytes: request.memory.0,
+        profile: request.profile.clone(),
     }
 }
 
@@ -261,8 +262,11 @@ pub fn exit_view(exit: Exit) -> ExitView {
 
 /// What a task has of a device, and what it did with it.
 fn held_view(sight: &Sight<'_>, id: TaskId, task: &Task, held: &DeviceGrant, terms: ShareTerms) -> GrantView {
+    let devices = sight.engine.snapshot().nodes.get(task.node.0 as usize).map(|node| &node.devices);
+    let row = devices.and_then(|devices| devices.get(held.device as usize));
     GrantView {
         mode: Some(word(&terms.mode)),
+        partition: row.and_then(|row| super::partition(&row.spec, held)),
         use_now: device_use(sight, id, task, held.device),
         ..grant(held)
     }

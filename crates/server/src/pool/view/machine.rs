@@ -80,6 +80,7 @@ fn device(sight: &Sight<'_>, place: usize, node: &NodeRow, row: &DeviceRow, ordi
                     class: super::job::class(gang.class),
                     compute_thousandths: grant.compute.0,
                     memory_bytes: grant.memory.0,
+                    partition: super::partition(&row.spec, grant),
                 });
             }
         }
@@ -119,12 +120,30 @@ fn free(row: &DeviceRow) -> Vec<FreeSize> {
         Some(shared) => shared == **mode && shared != ShareMode::Exclusive,
     });
     let left = row.healthy && (row.free_compute.0 > 0 || row.free_memory.0 > 0);
-    let size = |mode: &ShareMode| FreeSize {
-        mode: word(mode),
-        compute_thousandths: row.free_compute.0,
-        memory_bytes: row.free_memory.0,
+    let sizes = |mode: &ShareMode| match mode {
+        ShareMode::Space => partitions(row),
+        _ => vec![FreeSize {
+            mode: word(mode),
+            compute_thousandths: row.free_compute.0,
+            memory_bytes: row.free_memory.0,
+            profile: None,
+            count: 1,
+        }],
     };
-    modes.filter(|_| left).map(size).collect()
+    modes.filter(|_| left).flat_map(sizes).collect()
+}
+
+/// Partitions that have a place on a device, each for itself, in the order of its layout.
+fn partitions(row: &DeviceRow) -> Vec<FreeSize> {
+    let Some(layout) = row.spec.traits.layout.as_deref() else { return Vec::new() };
+    let size = |(at, profile): (u8, &pond_core::partition::Profile)| FreeSize {
+        mode: word(&ShareMode::Space),
+        compute_thousandths: profile.compute.0,
+        memory_bytes: profile.memory.0,
+        profile: Some(profile.name.clone()),
+        count: layout.copies(row.parts, at),
+    };
+    layout.numbered().map(size).filter(|size| size.count > 0).collect()
 }
 
 /// Every queue, parents before their children.

@@ -7,7 +7,7 @@ pub mod words;
 
 use crate::api::types::{Amounts, GrantView};
 use pond_core::event::DeviceGrant;
-use pond_core::model::Resources;
+use pond_core::model::{Device, Resources};
 
 /// Amounts as the API writes them.
 #[must_use]
@@ -23,8 +23,16 @@ pub const fn grant(grant: &DeviceGrant) -> GrantView {
         compute_thousandths: grant.compute.0,
         memory_bytes: grant.memory.0,
         mode: None,
+        partition: None,
         use_now: None,
     }
+}
+
+/// The part of a device that a grant names: `3g.40gb@4`.
+#[must_use]
+pub fn partition(spec: &Device, grant: &DeviceGrant) -> Option<String> {
+    let (part, layout) = grant.part.zip(spec.traits.layout.as_deref())?;
+    layout.profile_of(part).map(|profile| format!("{}@{}", profile.name, part.start))
 }
 
 /// The word that serde writes for a value without fields: `gpu`, `exclusive`.

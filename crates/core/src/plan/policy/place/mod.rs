@@ -19,7 +19,7 @@ mod worth;
 
 pub use expected::Expected;
 
-use crate::plan::problem::room::{DeviceFacts, DeviceFree, Free};
+use crate::plan::problem::room::{DeviceFacts, DeviceFree, Free, grant};
 use crate::plan::problem::shape::{Compiled, Slot};
 use crate::snapshot::PlacementPolicy;
 
@@ -144,9 +144,8 @@ impl Room<'_> {
         for device in chosen {
             let facts = &self.facts[device as usize];
             let free = &mut devices[device as usize];
-            free.compute -= slot.compute;
-            free.memory -= facts.memory_for(slot);
-            free.mode = Some(slot.mode);
+            let grant = grant(device, free, facts, slot);
+            free.shift(facts, &grant, slot.mode, 1);
         }
         devices
     }

@@ -1,6 +1,7 @@
 //! Where a variant's nodes are lost: how many at each constraint, now and in an empty pool.
 
 use super::Pool;
+use crate::model::ShareMode;
 use crate::plan::problem::profile::Standing;
 use crate::plan::{Constraint, Dimension, Funnel};
 use std::collections::BTreeMap;
@@ -37,7 +38,11 @@ impl Pool {
             removed.insert((6, Constraint::TooFull(*dimension)), v.counts[code + 1]);
         }
         if let Some(slot) = v.shape.slots.first() {
-            removed.insert((7, Constraint::TooFull(Dimension::Device(slot.kind))), v.counts[4]);
+            let full = match slot.mode {
+                ShareMode::Space => Constraint::NoPlace(slot.kind, slot.wanted.clone()),
+                _ => Constraint::TooFull(Dimension::Device(slot.kind)),
+            };
+            removed.insert((7, full), v.counts[4]);
         }
         self.to_funnel(removed, placeable.min(needed), needed)
     }
@@ -71,9 +76,9 @@ const fn order(constraint: &Constraint) -> u8 {
         Constraint::NotReady => 0,
         Constraint::Label(_) => 1,
         Constraint::NoDevice(_) => 2,
-        Constraint::NoShare(_) => 3,
+        Constraint::NoShare(_) | Constraint::NoProfile(..) => 3,
         Constraint::TooFewDevices(_) => 4,
         Constraint::TooSmall(_) => 5,
-        Constraint::TooFull(_) => 6,
+        Constraint::TooFull(_) | Constraint::NoPlace(..) => 6,
     }
 }

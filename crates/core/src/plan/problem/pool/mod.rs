@@ -18,6 +18,7 @@ use super::claims::Claims;
 use super::profile::{Profile, Standing, matches};
 use super::room::{DeviceFacts, DeviceFree, Free, NodeFree, can_pick};
 use super::shape::{Models, signed};
+use crate::partition::Occupied;
 use crate::plan::policy::place::{Expected, Largest, Room, SCORES, View, score};
 use crate::snapshot::{NodeRow, NodeState, PlacementPolicy, Settings};
 use std::collections::{BTreeMap, BTreeSet};
@@ -155,10 +156,9 @@ impl Pool {
         for row in rows {
             pool.device_start.push(u32::try_from(pool.devices.len()).unwrap_or(u32::MAX));
             for device in &row.devices {
-                let spec = &device.spec;
-                let model = pool.models.intern(spec.kind, &spec.model, spec.memory);
-                pool.facts.push(DeviceFacts::new(device, model));
-                pool.devices.push(DeviceFree { compute: 0, memory: 0, mode: None });
+                let model = pool.models.intern(&device.spec);
+                pool.facts.push(DeviceFacts::new(device, model, pool.models.reach(model)));
+                pool.devices.push(DeviceFree { compute: 0, memory: 0, mode: None, parts: Occupied::NOTHING });
             }
         }
         pool.device_start.push(u32::try_from(pool.devices.len()).unwrap_or(u32::MAX));
@@ -188,10 +188,7 @@ impl Pool {
     pub fn same_devices(&self, node: usize, row: &NodeRow) -> bool {
         let facts = self.facts(node);
         facts.len() == row.devices.len()
-            && row.devices.iter().zip(facts).all(|(device, facts)| {
-                let spec = &device.spec;
-                self.models.find(spec.kind, &spec.model, spec.memory) == Some(facts.model)
-            })
+            && row.devices.iter().zip(facts).all(|(device, facts)| self.models.is(facts.model, &device.spec))
     }
 
     /// Reads a node's row again.
@@ -199,11 +196,12 @@ impl Pool {
         let range = self.device_range(node);
         for (at, device) in range.clone().zip(&row.devices) {
             let model = self.facts[at].model;
-            self.facts[at] = DeviceFacts::new(device, model);
+            self.facts[at] = DeviceFacts::new(device, model, self.models.reach(model));
             self.devices[at] = DeviceFree {
                 compute: signed(device.free_compute.0),
                 memory: signed(device.free_memory.0),
                 mode: device.mode,
+                parts: device.parts,
             };
         }
         self.free[node] = Free::of(row, self.lend_margin);

@@ -34,6 +34,18 @@ impl Api {
         Ok(Self { host, token: read("token")?.trim().to_owned() })
     }
 
+    /// Where it serves, for programs of others.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.host)
+    }
+
+    /// The token of whoever started the pool.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     /// `GET /api/v1/PATH`.
     ///
     /// # Errors

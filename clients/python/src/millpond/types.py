@@ -235,6 +235,8 @@ class DeviceAsk(TypedDict):
     """`exclusive`, `space`, `time`, or `advisory`: a share that nobody keeps."""
     model: NotRequired[str | None]
     """The model asked for; absent: any."""
+    profile: NotRequired[str | None]
+    """Of a partition: its profile by name."""
 
 
 class DeviceResize(TypedDict):
@@ -361,10 +363,14 @@ class FreeSize(TypedDict):
     """The largest piece of a device that can be granted right now in one way."""
     compute_thousandths: int
     """Its time."""
+    count: NotRequired[int]
+    """How many such pieces could be granted, were no others."""
     memory_bytes: int
     """Its memory."""
     mode: str
     """`exclusive`, `space`, `time`, `advisory`."""
+    profile: NotRequired[str | None]
+    """Of a partition: its profile. There is an entry for each profile that has a place."""
 
 
 class FunnelStep(TypedDict):
@@ -403,6 +409,8 @@ class GrantView(TypedDict):
     """Share of its memory."""
     mode: NotRequired[str | None]
     """`exclusive`, `space`, `time`, or `advisory`: a share that nobody keeps."""
+    partition: NotRequired[str | None]
+    """Of a partition: its profile and, after `@`, its first memory slice: `3g.40gb@4`."""
     use_now: NotRequired[None | DeviceUseView]
 
 
@@ -425,6 +433,8 @@ class HolderView(TypedDict):
     """Its share of compute."""
     memory_bytes: int
     """Its share of memory."""
+    partition: NotRequired[str | None]
+    """Of a partition: its profile and, after `@`, its first memory slice."""
     task: str
     """The task."""
     user: str

@@ -13,7 +13,7 @@ pub mod pool;
 pub mod python;
 pub mod transcript;
 
-pub use api::Api;
+pub use api::{Answer, Api};
 pub use pool::{Pool, wait_until};
 
 use std::io::Write;

@@ -4,14 +4,15 @@ use crate::error::Error;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-/// Builds `pond` and the measuring program in release and runs the second on the first.
+/// Builds `pond` and the measuring programs in release and runs the others on the first.
 ///
 /// # Errors
 /// When cargo cannot be started.
 pub fn command(root: &Path) -> Result<ExitCode, Error> {
-    let steps: [&[&str]; 2] = [
+    let steps: [&[&str]; 3] = [
         &["build", "--release", "--locked", "--package", "pond"],
         &["run", "--release", "--locked", "--package", "pond-e2e", "--bin", "pond-bench"],
+        &["run", "--release", "--locked", "--package", "pond-e2e", "--bin", "pond-load"],
     ];
     for step in steps {
         let program = format!("cargo {}", step.join(" "));

@@ -59,8 +59,8 @@ impl Tally {
 
     fn read_line(&mut self, line: &str) {
         let line = plain(line);
-        let line = line.trim();
-        let nextest = line.strip_prefix("Summary").is_some();
+        // What a failed test had printed is shown once more, indented; only the summary of all tests is indented as well.
+        let nextest = line.trim_start().starts_with("Summary");
         if !nextest && !line.starts_with("test result:") {
             return;
         }
@@ -147,6 +147,7 @@ mod tests {
     #[test]
     fn adds_up_what_nextest_says() {
         let line = "\u{1b}[31m     Summary\u{1b}[0m [   0.105s] 9 tests run: 5 passed (1 slow), 3 failed, 1 timed out, 2 skipped";
-        assert_eq!(read(&[line]), Tally { passed: 5, failed: 4, ignored: 2, broken: 0 });
+        let inside = "    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.10s";
+        assert_eq!(read(&[inside, line]), Tally { passed: 5, failed: 4, ignored: 2, broken: 0 });
     }
 }

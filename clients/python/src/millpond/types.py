@@ -305,6 +305,17 @@ class DeviceView(TypedDict):
     """The driver's lasting name."""
 
 
+class EstimateView(TypedDict):
+    """What a job would cost at the prices that hold now."""
+    budget: NotRequired[None | BudgetView]
+    currency: str
+    """In this currency."""
+    hour_micros: int
+    """An hour of one element, for what it is granted. `spare` pays for what it uses of that."""
+    most_micros: NotRequired[int | None]
+    """All elements, if each ran to its time limit; absent without one."""
+
+
 class EventPage(TypedDict):
     """A page of the event log, oldest first unless the newest were asked for. What the caller may not see is left out, so
     a page may be short and still have a next one."""
@@ -739,6 +750,7 @@ class Preview(TypedDict):
     """Gangs that would be evicted for it."""
     placement: list[PlacementView]
     """Where its first element would run now; empty when it would wait."""
+    price: NotRequired[None | EstimateView]
     spec: dict[str, Any]
     """The job as it would be submitted, every default filled in."""
     warnings: NotRequired[list[str]]

@@ -3,6 +3,7 @@
 use super::Ctx;
 use super::act::confirm;
 use super::list::class_text;
+use super::money::money;
 use super::run;
 use super::why;
 use crate::args::{ApplyArgs, FileArgs};
@@ -10,9 +11,9 @@ use crate::error::{CliError, Done, codes};
 use crate::jobs::{Prepared, from_file, preview, submit};
 use crate::out::{Style, clean};
 use crate::pool::ensure;
-use pond_core::model::{DeviceRequest, JobKind, JobSpec, Shape};
+use pond_core::model::{self, DeviceRequest, JobKind, JobSpec, Shape};
 use pond_core::units::Bytes;
-use pond_server::api::types::{Class, Preview, Submitted};
+use pond_server::api::types::{BudgetSpan, Class, EstimateView, Preview, Submitted};
 use std::collections::BTreeMap;
 
 /// `pond plan`.
@@ -125,6 +126,9 @@ fn page(ctx: &Ctx, spec: &JobSpec, preview: &Preview) -> String {
     if let Some(limit) = spec.time_limit {
         lines.push(("runs".to_owned(), format!("at most {limit}")));
     }
+    if let Some(price) = &preview.price {
+        lines.push(("price".to_owned(), price_text(spec, price)));
+    }
     let width = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).max(10) + 2;
     let mut text = String::new();
     for (place, (name, value)) in lines.iter().enumerate() {
@@ -142,6 +146,37 @@ fn page(ctx: &Ctx, spec: &JobSpec, preview: &Preview) -> String {
             "{}\n",
             ctx.out.paint(Style::Yellow, &format!("warning: {}", clean(warning)))
         ));
+    }
+    text
+}
+
+/// `67.20 EUR an hour; at most 1612.80 · 3900.00 of 5000.00 left of the budget of nlp this month`.
+fn price_text(spec: &JobSpec, price: &EstimateView) -> String {
+    let mut text = format!("{} {} an hour", money(price.hour_micros), price.currency);
+    if spec.class == model::Class::Spare {
+        text.push_str(" if all of it is used");
+    }
+    if spec.indices.len() > 1 {
+        text.push_str(&format!(" for each of {} elements", spec.indices.len()));
+    }
+    if let Some(most) = price.most_micros {
+        text.push_str(&format!("; at most {}", money(most)));
+    }
+    if let Some(budget) = &price.budget {
+        let left = budget.limit_micros.saturating_sub(budget.spent_micros);
+        let whose = if budget.queue.is_empty() { "the pool" } else { &budget.queue };
+        text.push_str(&format!(
+            " · {} of {} left of the budget of {}",
+            money(left),
+            money(budget.limit_micros),
+            clean(whose)
+        ));
+        text.push_str(match budget.span {
+            BudgetSpan::Day => " today",
+            BudgetSpan::Week => " this week",
+            BudgetSpan::Month => " this month",
+            BudgetSpan::Total => "",
+        });
     }
     text
 }

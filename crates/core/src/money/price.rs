@@ -4,7 +4,7 @@
 //! charged. Of the prices that hold at a moment the one that names the device model comes before one that does
 //! not, then the one that names the class, then the one that began last, then the one that was set last.
 
-use super::Resource;
+use super::{HOUR_MS, Resource};
 use crate::model::{Class, DeviceKind};
 use crate::plan::model_matches;
 use crate::units::Timestamp;
@@ -134,6 +134,16 @@ impl PriceSheet {
             .filter(fits)
             .max_by_key(|price| (price.of.names_a_model(), price.class.is_some(), price.from, price.id));
         best.map_or(0, |price| price.micros)
+    }
+
+    /// What so much of a resource, in the meter's unit (thousandths of cores and devices, bytes), costs in an hour at the
+    /// prices of a moment: micro-units, rounded down.
+    #[must_use]
+    pub fn an_hour(&self, resource: &Resource, amount: u64, class: Class, at: Timestamp) -> u64 {
+        let rate = u128::from(self.rate(resource, class, at));
+        let worth = u128::from(amount).saturating_mul(HOUR_MS).saturating_mul(rate);
+        let micros = worth.checked_div(resource.unit_hour()).unwrap_or(0);
+        u64::try_from(micros).unwrap_or(u64::MAX)
     }
 
     /// The first moment after `after` at which a price begins or ends to hold; [`Timestamp::NEVER`] when none does.

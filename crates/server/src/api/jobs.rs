@@ -2,9 +2,10 @@
 
 use super::extract::{Body1, JobNumber, Params, Whole, short};
 use super::guard::Caller;
+use super::money::seen_budgets;
 use super::types::{
-    ActionBody, DeviceResize, IDEMPOTENCY_KEY, JobDetail, JobPage, JobQuery, JobSummary, Preview, Problem,
-    ResizeBody, SampleSeries, State, SubmitQuery, Submitted, WhyQuery, WhyView,
+    ActionBody, BudgetView, DeviceResize, IDEMPOTENCY_KEY, JobDetail, JobPage, JobQuery, JobSummary, Preview,
+    Problem, ResizeBody, SampleSeries, State, SubmitQuery, Submitted, WhyQuery, WhyView,
 };
 use super::{Shared, blocking, refused};
 use crate::auth;
@@ -20,7 +21,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use pond_core::engine::Job;
 use pond_core::event::{Effect, Request, Target};
-use pond_core::ids::JobId;
+use pond_core::ids::{JobId, QueuePath};
 use pond_core::model::{DeviceChange, JobSpec, Recipient, Resources, Slack};
 use pond_core::units::{Bytes, MilliCpu, Thousandths};
 use std::collections::BTreeMap;
@@ -63,10 +64,16 @@ pub async fn plan(
     body: Whole,
 ) -> Result<Json<Preview>, Problem> {
     let (spec, warnings) = read_spec(&shared, &caller, &query, &body)?;
-    let actor = caller.actor();
+    let (actor, queue) = (caller.actor(), spec.queue.clone());
     let preview = shared.handle.look(move |sight| dry::run(sight, &actor, spec)).await?;
     let mut preview = preview.map_err(|refusal| refused(&refusal))?;
     preview.warnings = warnings;
+    if let Some(price) = &mut preview.price {
+        let budgets = seen_budgets(&shared, caller.principal).await?;
+        let holds = |budget: &BudgetView| queue.is_within(&QueuePath::from(budget.queue.as_str()));
+        let left = |budget: &BudgetView| budget.limit_micros.saturating_sub(budget.spent_micros);
+        price.budget = budgets.into_iter().filter(holds).min_by_key(left);
+    }
     Ok(Json(preview))
 }
 

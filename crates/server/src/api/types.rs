@@ -22,8 +22,8 @@ pub use job::{
 };
 pub use money::{
     BillAmount, BillBy, BillQuery, BillReport, BillRow, BudgetBody, BudgetSpan, BudgetStop, BudgetView,
-    CostView, LedgerFormat, LedgerLine, LedgerQuery, PoolAmount, PriceBody, PriceView, PricesBody,
-    PricesQuery, PricesView,
+    CostView, EstimateView, LedgerFormat, LedgerLine, LedgerQuery, PoolAmount, PriceBody, PriceView,
+    PricesBody, PricesQuery, PricesView,
 };
 pub use notify::{
     DeliveryQuery, DeliveryState, DeliveryView, MailServer, MailTls, NewSubscription, NotifySettings,

@@ -1,6 +1,6 @@
 //! Jobs: how they are sent, listed, shown and changed.
 
-use super::{CostView, UsageRow, WhyView};
+use super::{CostView, EstimateView, UsageRow, WhyView};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
@@ -399,6 +399,9 @@ pub struct Preview {
     /// Why it would wait, or that it would not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<WhyView>,
+    /// What it would cost; absent where nothing has a price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<EstimateView>,
     /// What was read but cannot be honoured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,

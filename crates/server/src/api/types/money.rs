@@ -161,6 +161,21 @@ pub struct BudgetView {
     pub blocks: bool,
 }
 
+/// What a job would cost at the prices that hold now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EstimateView {
+    /// An hour of one element, for what it is granted. `spare` pays for what it uses of that.
+    pub hour_micros: u64,
+    /// All elements, if each ran to its time limit; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most_micros: Option<u64>,
+    /// In this currency.
+    pub currency: String,
+    /// The budget that holds for the job and has the least left, among those that whoever asks may see.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<BudgetView>,
+}
+
 /// What a job has cost up to now.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CostView {

@@ -118,12 +118,12 @@ fn admit(
         return if need == Need::Nothing { Ok(()) } else { Err(Box::new(web::turn_away(request))) };
     };
     pace(shared, &caller).map_err(no)?;
-    match need {
-        Need::Nothing | Need::Somebody => {}
-        Need::Right(right @ Right::Operate) => caller.must(right, Place::Pool).map_err(no)?,
-        Need::Right(right) => caller.must(right, Place::Anywhere).map_err(no)?,
-        Need::Pool(right) => caller.must(right, Place::Pool).map_err(no)?,
-    }
+    let may = match need {
+        Need::Nothing | Need::Somebody => Ok(()),
+        Need::Right(right @ Right::Operate) | Need::Pool(right) => caller.must(right, Place::Pool),
+        Need::Right(right) => caller.must(right, Place::Anywhere),
+    };
+    may.map_err(|problem| if page { Box::new(web::no_entry(&problem, request)) } else { no(problem) })?;
     request.extensions_mut().insert(caller);
     Ok(())
 }

@@ -220,14 +220,28 @@ impl From<Problem> for Oops {
 #[template(path = "error.html")]
 struct ErrorPage<'a> {
     problem: &'a Problem,
+    /// Whose session it is, where leaving it may help.
+    visitor: Option<&'a Visitor>,
+}
+
+impl ErrorPage<'_> {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let html = self.render().unwrap_or_else(|_why| "something went wrong".to_owned());
+        (status, Html(html)).into_response()
+    }
 }
 
 impl IntoResponse for Oops {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let html = ErrorPage { problem: &self.0 }.render();
-        (status, Html(html.unwrap_or_else(|_why| "something went wrong".to_owned()))).into_response()
+        ErrorPage { problem: &self.0, visitor: None }.into_response()
     }
+}
+
+/// No to somebody who is logged in, with a way out: another user may be allowed what this one is not.
+#[must_use]
+pub fn no_entry(problem: &Problem, request: &Request) -> Response {
+    ErrorPage { problem, visitor: request.extensions().get() }.into_response()
 }
 
 /// There is no page here.

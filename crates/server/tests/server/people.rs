@@ -18,6 +18,22 @@ fn form(user: &str, password: &str) -> String {
 }
 
 #[test]
+fn whoever_has_no_role_is_told_so_and_can_leave() {
+    let folder = Folder::new();
+    let pool = Pool::start(folder.path());
+    with_password(&pool, "ann");
+    pool.client.put("/api/v1/roles", &json!({"user": "ann", "project": "", "role": null})).expect(200);
+    let mut browser = Browser::new(&pool.client);
+    browser.enter(&form("ann", PASSWORD)).expect(303);
+    let page = browser.get("/").expect(403).text();
+    assert!(page.contains("Logged in as <b data-testid=\"user\">ann</b>"), "{page}");
+    assert!(browser.get("/admin").expect(403).text().contains("action=\"/logout\""));
+    assert!(!browser.get("/nowhere").expect(404).text().contains("/logout"));
+    browser.post("/logout", "").expect(303);
+    browser.get("/").expect(303);
+}
+
+#[test]
 fn a_password_opens_a_session_and_a_change_ends_it() {
     let folder = Folder::new();
     let pool = Pool::start(folder.path());

@@ -573,7 +573,9 @@ fn a_kill_at_any_moment_leaves_whole_layers_or_none() {
         Settings { docker_config: None, keep_free_bytes: 0, ..Settings::default() },
     );
     assert!(place.rubbish().is_empty(), "swept at opening");
-    let rootfs = reopened.unwrap().prepare(&Image::Layout(path), &mut |_| true).unwrap();
+    let reopened = reopened.unwrap();
+    let rootfs = reopened.prepare(&Image::Layout(path), &mut |_| true).unwrap();
+    reopened.settle();
     assert!(rootfs.lowers.iter().all(|lower| names(lower).len() == 200));
     println!("after the kills: {:?}; {survived} layers had been finished in between", began.elapsed());
 }

@@ -10,8 +10,9 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 /// How images are fetched and kept.
@@ -48,6 +49,8 @@ impl Default for Settings {
 pub struct Store {
     pub(super) root: Arc<PathBuf>,
     pub(super) settings: Arc<Settings>,
+    /// Threads that bring new layers to disk.
+    syncs: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
 /// An image that is ready.
@@ -109,7 +112,8 @@ impl Store {
     /// # Errors
     /// The folder cannot be made or read.
     pub fn open(root: &Path, settings: Settings) -> Result<Self, ImageError> {
-        let store = Self { root: Arc::new(root.to_owned()), settings: Arc::new(settings) };
+        let store =
+            Self { root: Arc::new(root.to_owned()), settings: Arc::new(settings), syncs: Arc::default() };
         for part in ["layers", "images", "names", "parts", "tmp", "locks"] {
             let folder = store.root.join(part);
             fs::create_dir_all(&folder).map_err(ImageError::io("make", &folder))?;
@@ -194,16 +198,27 @@ impl Store {
 
     /// Brings new layers to disk beside the work: a layer may be gigabytes, and a task need not wait for that.
     pub(super) fn sync_later(&self, keys: Vec<String>) {
-        let store = self.clone();
+        let folder = self.layer_folder("");
         let sync = move || {
-            let layers = store.layer_folder("");
-            let synced = File::open(&layers).and_then(|opened| Ok(rustix::fs::syncfs(&opened)?));
+            let synced = File::open(&folder).and_then(|opened| Ok(rustix::fs::syncfs(&opened)?));
             for key in keys.iter().filter(|_| synced.is_ok()) {
                 // collected meanwhile, or it is not marked and unpacked anew after the next boot
-                crate::tolerate(File::create(store.layer_folder(key).join(SYNCED)));
+                crate::tolerate(File::create(folder.join(key).join(SYNCED)));
             }
         };
-        crate::tolerate(std::thread::Builder::new().name("sync layers".to_owned()).spawn(sync));
+        if let Ok(thread) = std::thread::Builder::new().name("sync layers".to_owned()).spawn(sync) {
+            let mut syncs = self.syncs.lock().unwrap_or_else(PoisonError::into_inner);
+            syncs.retain(|thread| !thread.is_finished());
+            syncs.push(thread);
+        }
+    }
+
+    /// Waits until the layers made so far by this store and its clones are on disk and marked so.
+    pub fn settle(&self) {
+        let syncs = std::mem::take(&mut *self.syncs.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in syncs {
+            crate::tolerate(thread.join());
+        }
     }
 
     /// A new folder under `tmp/`, which a sweep removes if this process dies.

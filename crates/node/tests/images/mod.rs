@@ -278,6 +278,13 @@ impl Place {
     }
 }
 
+impl Drop for Place {
+    /// The folder can only go when nothing more is written into it.
+    fn drop(&mut self) {
+        self.store.settle();
+    }
+}
+
 pub fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(folder)
         .unwrap()

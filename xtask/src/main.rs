@@ -1,5 +1,5 @@
 //! Chores of the repository: `cargo xtask tidy`, `cargo xtask test`, `cargo xtask v2`,
-//! `cargo xtask bench`, `cargo xtask gates`.
+//! `cargo xtask otel`, `cargo xtask bench`, `cargo xtask gates`.
 
 #![expect(clippy::print_stdout, reason = "a program for people at a terminal")]
 
@@ -7,6 +7,7 @@ mod bench;
 mod devices;
 mod error;
 mod gates;
+mod otel;
 mod shell;
 mod testing;
 mod tidy;
@@ -22,6 +23,7 @@ Chores of the repository.
   cargo xtask test [FILTER]     everything that can be tested here, and what could not be
   cargo xtask v2 [FILTER]       the tests of pond-node in a virtual machine with control groups v2 only
   cargo xtask leftovers         what a pool on this machine would have left behind, as listed now
+  cargo xtask otel              spans by OpenTelemetry, which the everyday build leaves out
   cargo xtask bench             figures for docs/performance.md, from a release build
   cargo xtask gates sim [--quick] [GATE...]
                                 the simulator against its references; POND_TRACES names the real traces
@@ -47,6 +49,7 @@ enum Chore {
     V2 { filter: Option<String> },
     Leftovers,
     Bench,
+    Otel,
     Gates(gates::Wanted),
     Devices { quick: bool },
 }
@@ -62,6 +65,7 @@ impl Chore {
             ["v2"] => Some(Self::V2 { filter: None }),
             ["v2", filter] => Some(Self::V2 { filter: Some((*filter).to_owned()) }),
             ["leftovers"] => Some(Self::Leftovers),
+            ["otel"] => Some(Self::Otel),
             ["bench"] => Some(Self::Bench),
             ["gates", "sim", rest @ ..] => {
                 let numbers: Vec<&str> = rest.iter().filter(|word| **word != "--quick").copied().collect();
@@ -84,6 +88,7 @@ fn run(arguments: &[String]) -> Result<ExitCode, Error> {
         Some(Chore::Test { filter }) => testing::command(&root, filter.as_deref()),
         Some(Chore::V2 { filter }) => v2::command(&root, filter.as_deref()),
         Some(Chore::Leftovers) => Ok(testing::list_leftovers()),
+        Some(Chore::Otel) => otel::command(&root),
         Some(Chore::Bench) => bench::command(&root),
         Some(Chore::Gates(wanted)) => gates::command(&root, &wanted),
         Some(Chore::Devices { quick }) => devices::command(&root, quick),

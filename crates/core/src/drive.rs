@@ -57,6 +57,9 @@ pub trait Observer {
     /// An event was taken in, or refused.
     fn handled(&mut self, record: &Record, result: &Result<Outcome, Refusal>);
 
+    /// A plan is about to be made.
+    fn planning(&mut self) {}
+
     /// A plan was carried out, as far as it held; `record` is `None` when it changed nothing worth keeping.
     fn planned(&mut self, record: Option<&Record>, committed: &Committed, violations: &[Violation]);
 
@@ -148,6 +151,7 @@ fn plan(
     journal: &mut impl Journal,
     observer: &mut impl Observer,
 ) -> Result<Vec<Effect>, JournalError> {
+    observer.planning();
     let mut plan = planner.plan(engine.snapshot(), now);
     let violations = sift(engine, &mut plan);
     engine.thin(&mut plan);

@@ -25,6 +25,7 @@ mod notify;
 mod pool;
 mod secrets;
 mod server;
+mod spans;
 mod state;
 mod store;
 #[cfg(test)]

@@ -19,6 +19,7 @@ use crate::pool::inbox::{Condition, Handle, Message};
 use crate::pool::start::{self, Parts};
 use crate::pool::tally::Tallies;
 use crate::secrets::Secrets;
+use crate::spans::{Sending, SpansError};
 use crate::state::{StateDir, StateError};
 use crate::store::{Archive, Found, Store, StoreError};
 use crate::web::{Gateway, Web};
@@ -105,6 +106,9 @@ pub enum ServerError {
     /// The database cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Spans cannot be sent.
+    #[error(transparent)]
+    Spans(#[from] SpansError),
     /// The identity provider's file cannot be used.
     #[error(transparent)]
     Provider(#[from] ProviderError),
@@ -196,6 +200,7 @@ impl Opened {
     /// # Errors
     /// When the address cannot be listened on, or the system gives no thread.
     pub fn start(self, access: Arc<dyn Access>, reports: Receiver<Report>) -> Result<Server, ServerError> {
+        let spans = Sending::start()?;
         let (sender, inbox) = mpsc::channel();
         let condition = Arc::new(Condition::default());
         let handle = Handle::new(sender.clone(), condition.clone());
@@ -256,7 +261,7 @@ impl Opened {
         let thread = spawn_drive(drive)?;
         drop(serving.runtime.spawn(courier::run(shared, mark)));
         self.state.publish(&url)?;
-        Ok(Server { url, handle, access, thread, serving, stop, state: self.state })
+        Ok(Server { url, handle, access, thread, serving, stop, spans, state: self.state })
     }
 }
 
@@ -322,6 +327,7 @@ pub struct Server {
     thread: JoinHandle<Driven>,
     serving: Serving,
     stop: watch::Sender<bool>,
+    spans: Sending,
     state: StateDir,
 }
 
@@ -353,6 +359,7 @@ impl Server {
         runtime.block_on(serving).unwrap_or_default();
         runtime.shutdown_timeout(Duration::from_secs(2));
         self.access.shutdown(*driven.as_ref().unwrap_or(&true));
+        self.spans.end();
         drop(self.state);
         driven.map(drop)
     }

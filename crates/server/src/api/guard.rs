@@ -8,9 +8,9 @@ use crate::auth::rights::{Place, Principal, Right};
 use crate::auth::{self, TokenHash};
 use crate::clock;
 use crate::http::Peer;
-use crate::web;
+use crate::{spans, web};
 use axum::Extension;
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -85,10 +85,13 @@ pub async fn guard(
         shared.counters.denied.fetch_add(1, Ordering::Relaxed);
         return finish(*refusal, page);
     }
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let mut span = spans::request(request.method().as_str(), route, request.headers());
     let response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
         Ok(response) => response,
         Err(_panic) => refusal(stumbled(), page),
     };
+    span.note("http.response.status_code", response.status().as_u16().into());
     finish(response, page)
 }
 

@@ -17,6 +17,7 @@ use crate::auth::people::{People, PeopleChange};
 use crate::clock::{self, Clock};
 use crate::notify::Notices;
 use crate::secrets::Secrets;
+use crate::spans::{self, Launches, Span};
 use crate::store::{ArchivedJob, KeyUse, StoreError, Write};
 use axum::http::StatusCode;
 use pond_core::check::Violation;
@@ -73,6 +74,8 @@ pub struct Desk {
     pub turn: Turn,
     /// The machine that reports come from.
     pub node: Option<NodeName>,
+    /// Gangs on their way to run.
+    pub launches: Launches,
     /// The last samples, by node.
     pub samples: BTreeMap<NodeName, BTreeMap<TaskId, TaskSample>>,
     /// Samples over time.
@@ -92,6 +95,7 @@ pub struct Turn {
     extra: Vec<Write>,
     retired: Vec<JobDetail>,
     periods: Vec<Period>,
+    plan: Option<Span>,
     /// The end was asked for; whether tasks stay.
     pub stop: Option<bool>,
     /// The line of history that the engine works on.
@@ -306,7 +310,10 @@ impl Desk {
             }
             self.ledger.tell(telling::change(actor, change), record);
             match &change.what {
-                What::Gang { gang, to, .. } => self.compare(*gang, *to, change.at),
+                What::Gang { gang, to, .. } => {
+                    self.launches.changed(*gang, *to, change.at);
+                    self.compare(*gang, *to, change.at);
+                }
                 What::Queue { queue, present: false } => {
                     let gone = PeopleChange::QueueGone(queue.to_string());
                     self.people.apply(&gone);
@@ -444,6 +451,8 @@ impl Journal for History {
 
     fn append(&mut self, records: &[Record]) -> Result<(), JournalError> {
         let mut desk = self.0.borrow_mut();
+        let mut span = spans::begin("commit");
+        span.note("pond.records", records.len() as i64);
         let extra = desk.turn.extra.clone();
         let result = desk.ledger.commit(records, extra);
         match result {
@@ -514,8 +523,15 @@ impl Observer for Teller {
         }
     }
 
+    fn planning(&mut self) {
+        self.0.borrow_mut().turn.plan = Some(spans::begin("plan"));
+    }
+
     fn planned(&mut self, record: Option<&Record>, committed: &Committed, violations: &[Violation]) {
         let mut desk = self.0.borrow_mut();
+        if let Some(mut span) = desk.turn.plan.take() {
+            span.note("pond.changes", committed.changes.len() as i64);
+        }
         desk.turn.in_flight = None;
         desk.tallies.plans.fetch_add(1, Ordering::Relaxed);
         desk.tallies.violations.fetch_add(violations.len() as u64, Ordering::Relaxed);

@@ -85,6 +85,7 @@ pub fn start(found: Found, parts: Parts) -> Drive {
         held,
         turn: Turn::default(),
         node: None,
+        launches: Default::default(),
         samples: BTreeMap::new(),
         trails: Default::default(),
         forecasts: Default::default(),

@@ -205,16 +205,15 @@ api! {
     [cuDeviceGetCount](out: *mut i32) { put(out, world()?.locals.len() as i32) }
     [cuDeviceGet](out: *mut i32, ordinal: i32) { world()?.local(ordinal)?; put(out, ordinal) }
     [cuDeviceGetName](out: *mut c_char, room: i32, device: i32) {
-        world()?.local(device)?;
-        text(out, room, "NVIDIA Model 1")
+        let name = world()?.local(device)?.identity.name.clone();
+        text(out, room, &name)
     }
     [cuDeviceGetPCIBusId](out: *mut c_char, room: i32, device: i32) {
-        world()?.local(device)?;
-        text(out, room, &format!("0000:{:02x}:00.0", 0x10 + device))
+        let number = world()?.local(device)?.identity.number;
+        text(out, room, &format!("0000:{:02x}:00.0", 0x10 + number))
     }
     [cuDeviceGetUuid, cuDeviceGetUuid_v2](out: *mut [u8; 16], device: i32) {
-        world()?.local(device)?;
-        put(out, uuid(device as usize))
+        put(out, world()?.local(device)?.identity.uuid)
     }
     [cuDeviceTotalMem_v2](out: *mut usize, device: i32) {
         put(out, world()?.local(device)?.device.memory.load(Relaxed) as usize)
@@ -224,11 +223,15 @@ api! {
         put(out, u32::try_from(bytes).unwrap_or(u32::MAX))
     }
     [cuDeviceGetAttribute](out: *mut i32, what: i32, device: i32) {
-        let processors = world()?.local(device)?.device.processors.load(Relaxed);
+        let (processors, number) = {
+            let mut world = world()?;
+            let local = world.local(device)?;
+            (local.device.processors.load(Relaxed), local.identity.number as i32)
+        };
         let known = ATTRIBUTES.iter().find(|(number, _)| *number == what);
         put(out, match what {
             PROCESSORS => processors as i32,
-            PCI_BUS => 0x10 + device,
+            PCI_BUS => 0x10 + number,
             _ => known.map_or(1, |(_, value)| *value),
         })
     }

@@ -6,16 +6,20 @@ use std::ops::Deref;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::{AcqRel, Acquire};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Most devices.
 pub const DEVICES: usize = 4;
 /// Most processes that use a device at a time.
 pub const PROCESSES: usize = 64;
+/// Most instances that a device is cut into.
+pub const PARTS: usize = 8;
 /// What a context takes of a device: 4 MiB a multiprocessor.
 pub const CONTEXT_BYTES: u64 = 4 << 20;
 
-/// A process on a device.
+/// A process on a device. Its place is its own while it holds the lock on the place's first byte in the file, which the kernel
+/// takes from it when it ends, in whatever namespace it runs.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Process {
@@ -50,6 +54,26 @@ pub struct Device {
     processes: [Process; PROCESSES],
 }
 
+/// A device that can be cut, and what it is cut into.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Cut {
+    /// Which it is: its place in the table of models and 1; 0: it cannot be cut.
+    pub model: AtomicU64,
+    /// Whether it is in MIG mode.
+    pub current: AtomicU64,
+    /// Whether it will be after its next reset.
+    pub pending: AtomicU64,
+    /// So many instances are refused from now on.
+    pub refuse: AtomicU64,
+    /// Instances made so far.
+    pub serial: AtomicU64,
+    /// What instances stand on: memory slices from bit 0, the media engines.
+    pub taken: AtomicU64,
+    /// What stands: the words that say where, and each as a device of its own.
+    pub parts: [(AtomicU64, Device); PARTS],
+}
+
 /// The file.
 #[derive(Debug)]
 #[repr(C)]
@@ -60,6 +84,8 @@ pub struct Machine {
     pub moved: AtomicU64,
     /// The devices.
     pub devices: [Device; DEVICES],
+    /// How each of them is cut.
+    pub cuts: [Cut; DEVICES],
 }
 
 /// The file, mapped until the process ends.
@@ -86,17 +112,17 @@ impl Mapped {
     pub fn create(path: &Path, devices: &[(u64, u64)]) -> io::Result<Self> {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
         file.write_all(&vec![0; size_of::<Machine>()])?;
-        let mapped = Self::map(Some(&file))?;
+        let mapped = Self::map(Some(file))?;
         mapped.fill(devices);
         Ok(mapped)
     }
 
     fn fill(&self, devices: &[(u64, u64)]) {
         for (device, &(memory, processors)) in self.devices.iter().zip(devices) {
-            device.memory.store(memory, std::sync::atomic::Ordering::Release);
-            device.processors.store(processors, std::sync::atomic::Ordering::Release);
+            device.memory.store(memory, Release);
+            device.processors.store(processors, Release);
         }
-        self.count.store(devices.len().min(DEVICES) as u64, std::sync::atomic::Ordering::Release);
+        self.count.store(devices.len().min(DEVICES) as u64, Release);
     }
 
     /// The file that the environment names, or one device of this process alone.
@@ -106,11 +132,17 @@ impl Mapped {
             mapped.fill(&[(8 << 30, 64)]);
             return Ok(mapped);
         };
-        Self::map(Some(&OpenOptions::new().read(true).write(true).open(path)?))
+        let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mapped) = *opened {
+            return Ok(mapped);
+        }
+        let mapped = Self::map(Some(OpenOptions::new().read(true).write(true).open(path)?))?;
+        *opened = Some(mapped);
+        Ok(mapped)
     }
 
-    fn map(file: Option<&File>) -> io::Result<Self> {
-        let (flags, fd) = match file {
+    fn map(file: Option<File>) -> io::Result<Self> {
+        let (flags, fd) = match &file {
             Some(file) if file.metadata()?.len() < size_of::<Machine>() as u64 => {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -123,8 +155,65 @@ impl Mapped {
         if at == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
+        if let Some(file) = file {
+            locks().files.push((at as usize, file));
+        }
         // SAFETY: mapped for ever, long enough, any bytes are a `Machine`, and only atomics write.
         Ok(Self(unsafe { &*at.cast::<Machine>() }))
+    }
+}
+
+/// What `POND_NVIDIA_MODEL` names, once it was opened.
+static OPENED: Mutex<Option<Mapped>> = Mutex::new(None);
+
+/// Files, where they are mapped, and the places in them that are this process's. A file stays open: closing it would take the
+/// process's locks away.
+struct Locks {
+    files: Vec<(usize, File)>,
+    own: Vec<usize>,
+}
+
+static LOCKS: Mutex<Locks> = Mutex::new(Locks { files: Vec::new(), own: Vec::new() });
+
+fn locks() -> MutexGuard<'static, Locks> {
+    LOCKS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Locks {
+    /// A lock's command on a place: whether it was done, and the lock in its way; `None` where no file is.
+    fn command(&self, place: &Process, command: i32, kind: i32) -> Option<(bool, libc::flock)> {
+        let address = std::ptr::from_ref(place) as usize;
+        let inside = |(base, _): &&(usize, File)| (*base..base + size_of::<Machine>()).contains(&address);
+        let (base, file) = self.files.iter().find(inside)?;
+        // SAFETY: all zero is a lock; the kernel reads and writes this one alone.
+        unsafe {
+            let mut lock: libc::flock = std::mem::zeroed();
+            lock.l_type = kind as libc::c_short;
+            lock.l_start = (address - base) as libc::off_t;
+            lock.l_len = 1;
+            Some((libc::fcntl(file.as_raw_fd(), command, &raw mut lock) == 0, lock))
+        }
+    }
+
+    /// Takes a place that nobody has.
+    fn take(&mut self, place: &Process) -> bool {
+        let free = match self.command(place, libc::F_SETLK, libc::F_WRLCK) {
+            Some((done, _)) => done && self.holder(place).is_none(),
+            None => place.pid.load(Acquire) == 0,
+        };
+        if free {
+            self.own.push(std::ptr::from_ref(place) as usize);
+        }
+        free
+    }
+
+    /// Who has a place: its number as this process sees it, 0 when it does not.
+    fn holder(&self, place: &Process) -> Option<u64> {
+        let me = u64::from(std::process::id());
+        let own = self.own.contains(&(std::ptr::from_ref(place) as usize)) && place.pid.load(Acquire) == me;
+        let lock = self.command(place, libc::F_GETLK, libc::F_WRLCK);
+        let other = lock.filter(|(_, lock)| lock.l_type != libc::F_UNLCK as libc::c_short);
+        other.map(|(_, lock)| u64::try_from(lock.l_pid).unwrap_or(0)).or_else(|| own.then_some(me))
     }
 }
 
@@ -137,43 +226,49 @@ pub fn now_ns() -> u64 {
     time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
 }
 
-/// Whether a process is gone, also when nobody has asked how it ended.
-fn is_gone(pid: u64) -> bool {
-    let said = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = said.rsplit(')').next().and_then(|rest| rest.trim().chars().next());
-    matches!(state, None | Some('Z' | 'X'))
-}
-
 impl Device {
     /// What living processes hold, bytes by process number. What dead ones held comes back first.
     pub fn processes(&self) -> Vec<(u64, u64)> {
+        let mut locks = locks();
         let mut living = Vec::new();
-        for process in &self.processes {
-            let pid = process.pid.load(Acquire);
-            if pid != 0
-                && is_gone(pid)
-                && process.pid.compare_exchange(pid, u64::MAX, AcqRel, Acquire).is_ok()
-            {
-                self.used.fetch_sub(process.used.swap(0, AcqRel), AcqRel);
-                process.pid.store(0, std::sync::atomic::Ordering::Release);
-            } else if pid != 0 && pid != u64::MAX {
+        for process in self.processes.iter().filter(|process| process.pid.load(Acquire) != 0) {
+            if let Some(pid) = locks.holder(process) {
                 living.push((pid, process.used.load(Acquire)));
+            } else if locks.take(process) {
+                self.clear(process, 0);
+                locks.own.retain(|own| *own != std::ptr::from_ref(process) as usize);
+                locks.command(process, libc::F_SETLK, libc::F_UNLCK);
             }
         }
         living
     }
 
-    fn own(&self) -> Option<&Process> {
-        let me = u64::from(std::process::id());
-        if let Some(process) = self.processes.iter().find(|process| process.pid.load(Acquire) == me) {
-            return Some(process);
-        }
-        self.processes.iter().find(|process| process.pid.compare_exchange(0, me, AcqRel, Acquire).is_ok())
+    /// What a dead process held in this place comes back; the place has a new owner.
+    fn clear(&self, process: &Process, pid: u64) {
+        self.used.fetch_sub(process.used.swap(0, AcqRel), AcqRel);
+        process.pid.store(pid, Release);
     }
 
     /// A place for this process; kept until it ends.
     pub(crate) fn enter(&'static self) -> Option<&'static Process> {
-        self.own()
+        let me = u64::from(std::process::id());
+        let mut locks = locks();
+        let own = self.processes.iter().find(|place| locks.holder(place) == Some(me));
+        own.or_else(|| {
+            let place = self.processes.iter().find(|place| locks.take(place))?;
+            self.clear(place, me);
+            Some(place)
+        })
+    }
+
+    /// An instance's device, new.
+    pub(crate) fn renew(&self, memory: u64, processors: u64) {
+        self.processes();
+        for (word, value) in
+            [(&self.memory, memory), (&self.processors, processors), (&self.sick, 0), (&self.free_at, 0)]
+        {
+            word.store(value, Release);
+        }
     }
 
     /// Takes memory for a process that entered; false when there is not so much.

@@ -8,6 +8,8 @@
 //! Without a file named by `POND_NVIDIA_MODEL` a process has one device of its own. Faults are words of the file:
 //! refused allocations, an error that sticks, a device that is slow.
 //!
+//! A device may be an A100 or an H100 that can be cut (`mig`); CUDA sees what `CUDA_VISIBLE_DEVICES` names.
+//!
 //! It does what clients in the tests ask for, and says `NOT_SUPPORTED` to the rest. It has no private export
 //! tables, hence NVIDIA's runtime library finds all its names here and then ends.
 
@@ -16,9 +18,14 @@ pub mod device;
 mod events;
 mod graph;
 mod memory;
+mod mig;
 mod nvml;
 mod pool;
+mod profiles;
 mod rest;
+mod visible;
+
+pub use mig::{become_model, instances, reset};
 mod world;
 
 /// `CUresult`, `nvmlReturn_t`.

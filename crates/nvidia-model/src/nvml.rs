@@ -1,15 +1,16 @@
-//! NVML over the same devices: names, memory, processes.
+//! NVML over the same devices: names, memory, processes. Handles of MIG's instances are [`mig`](crate::mig)'s.
 
 use crate::device::{Device, Mapped};
+use crate::mig;
 use crate::world::{Done, api, put};
 use std::ffi::{CStr, c_char};
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering::Acquire;
 
 const NOT_STARTED: i32 = 1;
-const INVALID_ARGUMENT: i32 = 2;
-const NOT_FOUND: i32 = 6;
-const TOO_SMALL: i32 = 7;
+pub const INVALID_ARGUMENT: i32 = 2;
+pub const NOT_FOUND: i32 = 6;
+pub const TOO_SMALL: i32 = 7;
 
 static MACHINE: OnceLock<Option<Mapped>> = OnceLock::new();
 
@@ -55,23 +56,32 @@ fn begin() -> Done {
     MACHINE.get_or_init(|| Mapped::open().ok()).map(|_| ()).ok_or(9)
 }
 
-fn machine() -> Result<Mapped, i32> {
+pub fn machine() -> Result<Mapped, i32> {
     MACHINE.get().copied().flatten().ok_or(NOT_STARTED)
 }
 
-/// Handles are numbers from 1.
+/// Handles are numbers from 1, of instances above all those.
 fn device(handle: usize) -> Result<&'static Device, i32> {
     let machine = machine()?.get();
+    if handle > crate::device::DEVICES {
+        return mig::device(handle);
+    }
     let known = (1..=machine.count.load(Acquire) as usize).contains(&handle);
     if known { Ok(&machine.devices[handle - 1]) } else { Err(INVALID_ARGUMENT) }
 }
 
-fn uuid(handle: usize) -> String {
-    let hex: String = crate::api::uuid(handle - 1).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("GPU-{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+fn uuid(handle: usize) -> Result<String, i32> {
+    device(handle)?;
+    mig::uuid(handle).unwrap_or_else(|| Ok(uuid_text("GPU", crate::api::uuid(handle - 1))))
 }
 
-fn text(out: *mut c_char, room: u32, text: &str) -> Done {
+/// `GPU-xxxxxxxx-xxxx-...`, `MIG-...`.
+pub fn uuid_text(kind: &str, bytes: [u8; 16]) -> String {
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{kind}-{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
+pub fn text(out: *mut c_char, room: u32, text: &str) -> Done {
     if room as usize <= text.len() {
         return Err(TOO_SMALL);
     }
@@ -119,19 +129,21 @@ api! {
     [nvmlDeviceGetHandleByUUID](wanted: *const c_char, out: *mut usize) {
         let wanted = CStr::from_ptr(wanted).to_string_lossy();
         let count = machine()?.count.load(Acquire) as usize;
-        put(out, (1..=count).find(|handle| uuid(*handle) == wanted).ok_or(NOT_FOUND)?)
+        let mut all = (1..=count).flat_map(|handle| std::iter::once(handle).chain(mig::handles(handle - 1)));
+        put(out, all.find(|handle| uuid(*handle).is_ok_and(|uuid| uuid == wanted)).ok_or(NOT_FOUND)?)
     }
-    [nvmlDeviceGetIndex](handle: usize, out: *mut u32) { device(handle)?; put(out, handle as u32 - 1) }
-    [nvmlDeviceGetMinorNumber](handle: usize, out: *mut u32) { device(handle)?; put(out, handle as u32 - 1) }
-    [nvmlDeviceGetUUID](handle: usize, out: *mut c_char, room: u32) { device(handle)?; text(out, room, &uuid(handle)) }
+    [nvmlDeviceGetIndex](handle: usize, out: *mut u32) { put(out, mig::index(handle, device(handle)?)?) }
+    [nvmlDeviceGetMinorNumber](handle: usize, out: *mut u32) { put(out, mig::index(handle, device(handle)?)?) }
+    [nvmlDeviceGetUUID](handle: usize, out: *mut c_char, room: u32) { text(out, room, &uuid(handle)?) }
     [nvmlDeviceGetName](handle: usize, out: *mut c_char, room: u32) {
         device(handle)?;
-        text(out, room, "NVIDIA Model 1")
+        text(out, room, &mig::name(machine()?.get(), handle))
     }
     [nvmlSystemGetDriverVersion](out: *mut c_char, room: u32) { text(out, room, "615.71") }
     [nvmlSystemGetCudaDriverVersion_v2, nvmlSystemGetCudaDriverVersion](out: *mut i32) { put(out, 13_050) }
     [nvmlDeviceGetPciInfo_v3, nvmlDeviceGetPciInfo_v2](handle: usize, out: *mut Pci) {
         device(handle)?;
+        let handle = mig::number(handle) + 1;
         let (mut legacy, bus_id) = ([0; 16], bus_id(handle));
         legacy[..12].copy_from_slice(&bus_id[4..16]);
         let bus = 0x10 + handle as u32 - 1;

@@ -33,6 +33,7 @@ const SPACE: usize = 1 << 40;
 /// A device as this process uses it.
 pub struct Local {
     pub device: &'static Device,
+    pub identity: crate::visible::Identity,
     pub process: &'static Process,
     next: Ptr,
     spare: BTreeMap<u64, Vec<Ptr>>,
@@ -115,10 +116,11 @@ pub fn begin() -> Done {
     }
     if WORLD.get().is_none() {
         let machine = Mapped::open().ok().ok_or(NO_DEVICE)?;
-        if machine.count.load(Acquire) == 0 {
+        let visible = crate::visible::visible(machine);
+        if visible.is_empty() {
             return Err(NO_DEVICE);
         }
-        let world = World::new(machine).ok_or(OUT_OF_MEMORY)?;
+        let world = World::new(machine, visible).ok_or(OUT_OF_MEMORY)?;
         // Lost: another thread was as quick.
         _ = WORLD.set(Mutex::new(world));
         // SAFETY: the function only writes a word.
@@ -146,7 +148,7 @@ pub fn with_current<T>(change: impl FnOnce(&mut Vec<Handle>) -> T) -> T {
 }
 
 impl World {
-    fn new(machine: Mapped) -> Option<Self> {
+    fn new(machine: Mapped, visible: Vec<(&'static Device, crate::visible::Identity)>) -> Option<Self> {
         let mut world = Self {
             machine,
             locals: Vec::new(),
@@ -165,10 +167,9 @@ impl World {
             nodes: BTreeMap::new(),
             executables: BTreeMap::new(),
         };
-        for number in 0..machine.count.load(Acquire) as usize {
+        for (number, (device, identity)) in visible.into_iter().enumerate() {
             let pool = world.handle();
             world.pools.insert(pool, crate::pool::Pool::new(Some(number)));
-            let device = &machine.get().devices[number];
             let (flags, protection) = (
                 libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
                 libc::PROT_READ | libc::PROT_WRITE,
@@ -178,6 +179,7 @@ impl World {
             let place = (at != libc::MAP_FAILED).then_some(at as Ptr)?;
             world.locals.push(Local {
                 device,
+                identity,
                 process: device.enter()?,
                 next: place,
                 spare: BTreeMap::new(),

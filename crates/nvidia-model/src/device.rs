@@ -66,6 +66,8 @@ pub struct Cut {
     pub pending: AtomicU64,
     /// So many instances are refused from now on.
     pub refuse: AtomicU64,
+    /// So many compute instances are refused from now on.
+    pub refuse_compute: AtomicU64,
     /// Instances made so far.
     pub serial: AtomicU64,
     /// What instances stand on: memory slices from bit 0, the media engines.

@@ -312,6 +312,12 @@ pub(crate) fn name(machine: &Machine, handle: usize) -> String {
     }
 }
 
+/// Whether a fault was asked for.
+fn fault(left: &std::sync::atomic::AtomicU64) -> Done {
+    let asked = left.fetch_update(AcqRel, Acquire, |left| left.checked_sub(1));
+    if asked.is_ok() { Err(INSUFFICIENT_RESOURCES) } else { Ok(()) }
+}
+
 fn create(device: usize, id: u32, start: u32) -> Result<usize, i32> {
     let (cut, rows) = in_mode(device)?;
     privileged()?;
@@ -319,9 +325,7 @@ fn create(device: usize, id: u32, start: u32) -> Result<usize, i32> {
     if !row.starts.contains(&start) {
         return Err(INVALID_ARGUMENT);
     }
-    if cut.refuse.fetch_update(AcqRel, Acquire, |left| left.checked_sub(1)).is_ok() {
-        return Err(INSUFFICIENT_RESOURCES);
-    }
+    fault(&cut.refuse)?;
     let wanted = bits(row, start);
     let free = |taken: u64| (taken & wanted == 0).then_some(taken | wanted);
     cut.taken.fetch_update(AcqRel, Acquire, free).ok().ok_or(INSUFFICIENT_RESOURCES)?;
@@ -502,6 +506,7 @@ api! {
         let found = Standing::find(handle, Kind::Gpu)?;
         privileged()?;
         compute_profile(&found, id).ok().ok_or(INVALID_ARGUMENT)?;
+        fault(&found.cut.refuse_compute)?;
         let (word, with) = (&found.cut.parts[found.at].0, Instance { compute: true, ..found.is });
         if found.is.compute || word.compare_exchange(found.is.word(), with.word(), AcqRel, Acquire).is_err() {
             return Err(INSUFFICIENT_RESOURCES);

@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// Arrows between crates of the workspace, as ARCHITECTURE.md draws them. Nothing else.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("pond-core", &[]),
     ("pond-spec", &["pond-core"]),
     ("pond-learn", &["pond-core"]),
@@ -15,13 +15,14 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("pond-share", &[]),
     ("pond-shims", &["pond-share"]),
     ("pond-nvidia", &["pond-share", "pond-nvidia-model"]),
+    ("pond-nvidia-mig", &["pond-nvidia-model"]),
     ("pond-nvidia-model", &[]),
     ("pond-store", &["pond-core"]),
-    ("pond-node", &["pond-core", "pond-share"]),
+    ("pond-node", &["pond-core", "pond-nvidia-mig", "pond-share"]),
     ("pond-kube", &["pond-core"]),
     ("pond-server", &["pond-core", "pond-spec", "pond-learn", "pond-store"]),
     ("xtask", &[]),
-    ("pond-e2e", &[]),
+    ("pond-e2e", &["pond-nvidia-model"]),
 ];
 
 /// The one crate that may depend on all others.

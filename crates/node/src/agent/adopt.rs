@@ -54,6 +54,7 @@ impl Inner {
             inventory.push((task, generation, found));
         }
         self.sweep();
+        self.partitions.keep(|holder| self.state().live.contains_key(holder));
         self.report(Report::NodeUp(self.node.clone()));
         for report in failed {
             self.report(report);
@@ -133,6 +134,7 @@ impl Inner {
         self.state().work.cancel_all();
         self.wake.notify_all();
         self.watch.wake();
+        self.partitions.wake();
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
             tolerate(thread.join());
@@ -143,6 +145,8 @@ impl Inner {
                 network.close();
             }
             self.sweep();
+            self.partitions.keep(|_| false);
+            self.partitions.clear_all();
             self.pool.remove();
         }
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());

@@ -26,6 +26,10 @@ pub(super) fn run(inner: Arc<Inner>) {
             let node = inner.config.node.clone();
             inner.report(Report::DeviceSign { node, device, sign, message });
         }
+        for device in inner.partitions.signs() {
+            let (node, message) = (inner.config.node.clone(), String::new());
+            inner.report(Report::DeviceSign { node, device, sign: Sign::Well, message });
+        }
         due = Instant::now() + if quick > 0 { every / 10 } else { every };
     }
 }

@@ -7,6 +7,7 @@
 mod adopt;
 mod health;
 mod order;
+mod partition;
 mod past;
 mod sample;
 mod session;
@@ -141,6 +142,8 @@ pub(crate) struct Inner {
     node: NodeSpec,
     /// Those of them that an administrator described.
     listed: Vec<Listed>,
+    /// What its GPUs are cut into.
+    partitions: partition::Partitions,
     reports: Sender<Report>,
     state: Mutex<State>,
     wake: Condvar,
@@ -209,12 +212,15 @@ impl Agent {
         let pool = Pool::open(&format!("pond-{id}"));
         let mut node = order::node_spec(&config);
         node.devices.extend(listed.iter().map(|listed| listed.device.clone()));
+        let boot = boot_id();
+        let partitions = partition::Partitions::open(&state, &boot, &mut node.devices);
         let inner = Arc::new(Inner {
             network: if pool.version() == Version::None { None } else { Network::open(&state, &id).ok() },
             pool,
-            boot: boot_id(),
+            boot,
             node,
             listed,
+            partitions,
             reports,
             state: Mutex::default(),
             wake: Condvar::new(),
@@ -238,6 +244,9 @@ impl Agent {
         spawn("pond-sample", sample::run)?;
         if !inner.node.devices.is_empty() {
             spawn("pond-health", health::run)?;
+        }
+        if inner.partitions.any() {
+            spawn("pond-parts", partition::run)?;
         }
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         for _ in 0..(2 * cpus).clamp(2, 16) {

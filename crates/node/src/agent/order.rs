@@ -66,6 +66,8 @@ impl Inner {
             .filter_map(|grant| self.node.devices.get(grant.device as usize))
             .flat_map(|device| device.files.iter().cloned())
             .collect();
+        let granted = launch.allocation.devices.iter();
+        files.extend(granted.filter_map(|grant| self.name_of(launch, grant)).flat_map(|(_, files)| files));
         if files.iter().any(|file| file.starts_with("/dev/nvidia")) {
             for shared in ["/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools"] {
                 if Path::new(shared).exists() {
@@ -215,11 +217,14 @@ impl Inner {
             .allocation
             .devices
             .iter()
-            .filter_map(|grant| self.node.devices.get(grant.device as usize))
-            .filter(|device| device.kind == DeviceKind::Gpu)
+            .filter(|grant| {
+                let device = self.node.devices.get(grant.device as usize);
+                device.is_some_and(|device| device.kind == DeviceKind::Gpu)
+            })
             .collect();
         set("POND_GPUS_PER_NODE", granted.len().to_string());
-        let uuids: Vec<&str> = granted.iter().map(|device| device.uuid.as_str()).collect();
+        let names = granted.iter().filter_map(|grant| self.name_of(launch, grant));
+        let uuids: Vec<String> = names.map(|(uuid, _)| uuid).collect();
         // Empty, not absent: absent would show a `process` task every device of the machine.
         set("CUDA_VISIBLE_DEVICES", uuids.join(","));
         set("NVIDIA_VISIBLE_DEVICES", if uuids.is_empty() { "void".to_owned() } else { uuids.join(",") });

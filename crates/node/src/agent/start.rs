@@ -54,6 +54,7 @@ impl Inner {
         if let Some(network) = &self.network {
             network.release(task, generation);
         }
+        self.partitions.release((task, generation));
         self.state().live.remove(&(task, generation));
         let at = now();
         let (exit, failed) = match &unstarted {
@@ -97,6 +98,7 @@ impl Inner {
             tolerate(fs::create_dir_all(self.out_dir(launch)));
         }
         let (shares, mounts) = self.make_shares(launch, folder, &rootfs).map_err(share_fault)?;
+        self.make_partitions(launch).map_err(|why| node_fault(why.to_string()))?;
         let mut spec = self.order(launch, &rootfs, net.clone());
         if let Some(container) = &mut spec.container {
             container.volumes.extend(mounts);

@@ -108,6 +108,7 @@ impl Inner {
         if let Some(network) = &self.network {
             network.release(task, generation);
         }
+        self.partitions.release((task, generation));
         self.report_used(task, generation, &ended);
         self.report(match ended.failed {
             Some(failure) => Report::StartFailed {

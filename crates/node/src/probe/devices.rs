@@ -1,6 +1,6 @@
 //! Accelerators: what hangs on the PCI bus, and what NVIDIA's library says of its own.
 
-use super::nvidia;
+use super::{mig, nvidia};
 use pond_core::model::{Device, DeviceKind, ShareMode};
 use pond_core::units::Bytes;
 use std::collections::BTreeMap;
@@ -145,21 +145,22 @@ fn nvml_devices() -> BTreeMap<String, Device> {
             kind: DeviceKind::Gpu,
             model: card.name()?,
             memory: Bytes(card.memory_info()?.total),
-            modes: if in_shares(&card) { vec![ShareMode::Exclusive, ShareMode::Time] } else { whole() },
+            modes: if nvidia::can_share() { vec![ShareMode::Exclusive, ShareMode::Time] } else { whole() },
             numa: numa.and_then(|text| text.parse().ok()),
             files: files.into_iter().filter(|file| Path::new(file).exists()).collect(),
             traits: pond_core::model::Traits::default(),
         };
+        let device = if is_cut(&card) { mig::in_parts(device) } else { device };
         Ok((address, device))
     };
     // a card that does not answer is sick: the bus scan still shows it, without modes
     (0..count).filter_map(|index| read(index).ok()).collect()
 }
 
-/// A card that is cut by hardware (MIG) has no use for shares by time.
-fn in_shares(card: &nvml_wrapper::Device<'_>) -> bool {
+/// A card in MIG mode is given out in parts of its hardware and in no other way: no program sees it whole.
+fn is_cut(card: &nvml_wrapper::Device<'_>) -> bool {
     const ON: u32 = 1;
-    nvidia::can_share() && card.mig_mode().map_or(true, |mode| mode.current != ON)
+    card.mig_mode().is_ok_and(|mode| mode.current == ON)
 }
 
 /// The library writes eight digits of domain where sysfs has four, and capitals.

@@ -10,6 +10,7 @@ mod isolation;
 mod limits;
 mod listed;
 mod machine;
+pub(crate) mod mig;
 pub(crate) mod nvidia;
 pub(crate) mod opencl;
 pub(crate) mod signs;

@@ -7,6 +7,7 @@ use super::opencl::companion;
 use nvml_wrapper::Nvml;
 use nvml_wrapper::error::NvmlError;
 use pond_core::model::Device;
+use pond_nvidia_mig::{Mig, MigError};
 use std::path::{Path, PathBuf};
 
 /// The library that stands before the driver's inside tasks.
@@ -44,6 +45,14 @@ pub(super) fn management() -> Result<Nvml, NvmlError> {
     match asked_folder() {
         Some(folder) => Nvml::builder().lib_path(folder.join(BEHIND[1]).as_os_str()).init(),
         None => Nvml::init(),
+    }
+}
+
+/// The same for instances of MIG, which that one does not make.
+pub(crate) fn instances() -> Result<Mig, MigError> {
+    match asked_folder() {
+        Some(folder) => Mig::open(&folder.join(BEHIND[1])),
+        None => Mig::open(Path::new(BEHIND[1])),
     }
 }
 

@@ -1,0 +1,418 @@
+//! Parts of GPUs in MIG mode: made when a task starts, taken away when it has ended.
+//!
+//! What was made here is written down before it is made, in `partitions.json` of the state folder: where, and for which task.
+//! Whatever else stands on a device is an administrator's, is never touched, and is no place that is offered. An agent that
+//! opens the state folder compares what is written with what stands, lets running tasks keep theirs, and takes the
+//! rest away; after a boot nothing stands any more, whatever is written.
+//!
+//! A part whose task has ended is taken away by a thread of its own, since a driver may take its time. When the next task comes
+//! first, a part that stands as wanted is taken as it is, and those in the way go before ([`steps`]).
+
+use super::Inner;
+use crate::probe::{mig, nvidia};
+use crate::tolerate;
+use pond_core::event::{DeviceGrant, Launch, Report, Sign};
+use pond_core::ids::{Generation, TaskId};
+use pond_core::model::{Device, ShareMode};
+use pond_core::partition::{Instance, Layout, Part, Step, steps};
+use pond_nvidia_mig as driver;
+use pond_nvidia_mig::{Mig, MigError};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Between two attempts to take away what could not be.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How long taking everything away may last when the pool goes.
+const LAST: Duration = Duration::from_secs(10);
+/// So many failures one after another, and the device is suspected.
+const REPEATED: u32 = 2;
+
+/// A task's name.
+type Holder = (TaskId, Generation);
+
+/// Why a task does not get its part.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PartitionError {
+    /// The device is another one than when the pool came up.
+    #[error("GPU {0} is not cut the way it was when the pool came up; `pond up` looks again")]
+    Changed(u32),
+    /// What stands there is used, or not ours.
+    #[error("{profile} cannot be made at slice {start} of GPU {device}: something that is used stands there")]
+    Taken {
+        /// The device's ordinal.
+        device: u32,
+        /// The profile that was wanted.
+        profile: String,
+        /// Where.
+        start: u8,
+    },
+    /// The driver refuses.
+    #[error("cannot make {profile} at slice {start} of GPU {device}: {source}")]
+    Driver {
+        /// The device's ordinal.
+        device: u32,
+        /// The profile that was wanted.
+        profile: String,
+        /// Where.
+        start: u8,
+        /// Why.
+        source: MigError,
+    },
+    /// What is made could not be written down, so it was not made.
+    #[error("cannot write down what is made of GPUs: {0}")]
+    Record(#[from] io::Error),
+}
+
+/// What the driver made of a part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Made {
+    /// The driver's numbers of its two halves.
+    instance: u32,
+    compute: u32,
+    /// What programs know it by.
+    uuid: String,
+}
+
+/// A part that was made here, or is about to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Record {
+    /// The device's UUID.
+    device: String,
+    profile: String,
+    start: u8,
+    /// Whose it is; nobody's when it is to go.
+    holder: Option<Holder>,
+    /// `None` while it is made.
+    made: Option<Made>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Book {
+    /// The boot in which all this was made.
+    boot: String,
+    records: Vec<Record>,
+    /// Failures of each device, one after another.
+    #[serde(skip)]
+    failures: BTreeMap<u32, u32>,
+}
+
+/// A device that can be cut.
+struct Cut {
+    ordinal: u32,
+    uuid: String,
+    minor: u32,
+    profiles: Vec<driver::Profile>,
+    /// All of it.
+    whole: Layout,
+    /// What the pool gives out, in whose numbers grants are.
+    offered: Arc<Layout>,
+}
+
+/// The parts of this machine's devices.
+///
+/// The driver's library is opened for each errand and left again: who holds it keeps an administrator from resetting a device or
+/// changing its mode.
+pub(super) struct Partitions {
+    cuts: Vec<Cut>,
+    file: PathBuf,
+    book: Mutex<Book>,
+    wake: Condvar,
+}
+
+fn read(file: &Path, boot: &str) -> Book {
+    let text = fs::read(file).unwrap_or_default();
+    let book: Book = serde_json::from_slice(&text).unwrap_or_default();
+    if book.boot == boot { book } else { Book { boot: boot.to_owned(), ..Book::default() } }
+}
+
+impl Record {
+    /// Whether this is what stands there now, which a part with another number or name is not.
+    fn is(&self, cut: &Cut, standing: &driver::Instance) -> bool {
+        let same = self.device == cut.uuid && cut.part(standing) == cut.named(&self.profile, self.start);
+        let made = |made: &Made| {
+            made.instance == standing.id && standing.devices.iter().all(|(_, uuid)| *uuid == made.uuid)
+        };
+        same && self.made.as_ref().is_none_or(made)
+    }
+}
+
+fn made_of(standing: &driver::Instance) -> Made {
+    let (compute, uuid) = standing.devices.first().cloned().unwrap_or_default();
+    Made { instance: standing.id, compute, uuid }
+}
+
+impl Cut {
+    fn named(&self, profile: &str, start: u8) -> Option<Part> {
+        self.whole.find(profile).map(|profile| Part { profile, start })
+    }
+
+    fn part(&self, standing: &driver::Instance) -> Option<Part> {
+        let profile = self.profiles.iter().position(|profile| profile.id == standing.profile)?;
+        Some(Part { profile: u8::try_from(profile).ok()?, start: u8::try_from(standing.start).ok()? })
+    }
+
+    /// Looks what stands on a device: what is ours is compared with what is written, what is not is no longer offered.
+    fn open(driver: &Mig, ordinal: u32, device: &mut Device, book: &mut Book) -> Result<Self, MigError> {
+        let profiles = driver.profiles(&device.uuid)?;
+        let whole = mig::layout(&profiles);
+        let minor = driver.minor(&device.uuid)?;
+        let offered = Arc::new(Layout::default());
+        let mut cut = Self { ordinal, uuid: device.uuid.clone(), minor, profiles, whole, offered };
+        let standing = driver.instances(&cut.uuid)?;
+        book.records.retain_mut(|record| {
+            let found = standing.iter().find(|standing| record.is(&cut, standing));
+            if let Some(standing) = found {
+                record.made = Some(made_of(standing));
+            }
+            record.device != cut.uuid || found.is_some()
+        });
+        let is_ours =
+            |standing: &&driver::Instance| !book.records.iter().any(|record| record.is(&cut, standing));
+        let others: Vec<Part> =
+            standing.iter().filter(is_ours).filter_map(|standing| cut.part(standing)).collect();
+        cut.offered = Arc::new(mig::offered(&cut.whole, &others));
+        device.traits.layout = Some(Arc::clone(&cut.offered));
+        Ok(cut)
+    }
+}
+
+impl Partitions {
+    /// Looks at the devices that can be cut and at what earlier agents made of them. Each device is told what of it is
+    /// left to be offered; one that does not answer is offered no more.
+    pub(super) fn open(state: &Path, boot: &str, devices: &mut [Device]) -> Self {
+        let file = state.join("partitions.json");
+        let mut book = read(&file, boot);
+        let is_cut = |device: &Device| device.modes.contains(&ShareMode::Space);
+        let driver = devices.iter().any(is_cut).then(|| nvidia::instances().ok()).flatten();
+        let mut cuts = Vec::new();
+        for (device, ordinal) in devices.iter_mut().zip(0_u32..).filter(|(device, _)| is_cut(device)) {
+            match driver.as_ref().map(|driver| Cut::open(driver, ordinal, device, &mut book)) {
+                Some(Ok(cut)) => cuts.push(cut),
+                _ => device.modes.clear(),
+            }
+        }
+        // Of devices that are gone, or not in MIG mode any more, nothing stands.
+        book.records.retain(|record| cuts.iter().any(|cut| cut.uuid == record.device));
+        Self { cuts, file, book: Mutex::new(book), wake: Condvar::new() }
+    }
+
+    /// Whether any device can be cut.
+    pub(super) fn any(&self) -> bool {
+        !self.cuts.is_empty()
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn save(&self, book: &Book) -> io::Result<()> {
+        crate::folder::write_whole(&self.file, &serde_json::to_vec(book)?)
+    }
+
+    /// Makes the parts that a task was granted. When one cannot be made, those that were are let go.
+    fn acquire(&self, holder: Holder, grants: &[DeviceGrant]) -> Result<(), (u32, PartitionError)> {
+        let mut book = self.book();
+        for grant in grants {
+            let Some(part) = grant.part else { continue };
+            let done = self.make(&mut book, holder, grant.device, part);
+            let failures = book.failures.entry(grant.device).or_default();
+            *failures = if done.is_ok() { 0 } else { *failures + 1 };
+            if let Err(why) = done {
+                drop(book);
+                self.release(holder);
+                return Err((grant.device, why));
+            }
+        }
+        Ok(())
+    }
+
+    fn make(&self, book: &mut Book, holder: Holder, device: u32, part: Part) -> Result<(), PartitionError> {
+        let changed = || PartitionError::Changed(device);
+        let cut = self.cuts.iter().find(|cut| cut.ordinal == device).ok_or_else(changed)?;
+        let name = cut.offered.profile_of(part).ok_or_else(changed)?.name.clone();
+        let wanted = cut.named(&name, part.start).ok_or_else(changed)?;
+        let profile = cut.profiles.get(usize::from(wanted.profile)).ok_or_else(changed)?;
+        let failed =
+            |source| PartitionError::Driver { device, profile: name.clone(), start: part.start, source };
+        let driver = nvidia::instances().map_err(failed)?;
+        let standing = driver.instances(&cut.uuid).map_err(failed)?;
+        let idle = |one: &driver::Instance| {
+            book.records.iter().any(|record| record.holder.is_none() && record.is(cut, one))
+                && one.devices.len() == 1
+        };
+        let has = standing.iter().filter_map(|one| Some(Instance { part: cut.part(one)?, busy: !idle(one) }));
+        let has: Vec<Instance> = has.collect();
+        let taken = || PartitionError::Taken { device, profile: name.clone(), start: part.start };
+        let plan = steps(&cut.whole, &has, wanted).ok_or_else(taken)?;
+        for step in &plan {
+            let Step::Destroy(old) = step else { continue };
+            let found = standing.iter().find(|one| cut.part(one) == Some(*old));
+            found.map_or(Ok(()), |one| driver.destroy(&cut.uuid, one.id)).map_err(failed)?;
+            book.records.retain(|record| {
+                record.device != cut.uuid || cut.named(&record.profile, record.start) != Some(*old)
+            });
+        }
+        let stands = |record: &&mut Record| {
+            record.device == cut.uuid && cut.named(&record.profile, record.start) == Some(wanted)
+        };
+        if plan.is_empty() {
+            if let Some(record) = book.records.iter_mut().find(stands) {
+                record.holder = Some(holder);
+            }
+            return Ok(self.save(book)?);
+        }
+        let (uuid, start) = (cut.uuid.clone(), part.start);
+        book.records.push(Record {
+            device: uuid,
+            profile: name.clone(),
+            start,
+            holder: Some(holder),
+            made: None,
+        });
+        let made = self
+            .save(book)
+            .map_err(PartitionError::Record)
+            .and_then(|()| driver.create(&cut.uuid, profile, u32::from(start)).map_err(failed));
+        match made {
+            Ok(standing) => {
+                if let Some(record) = book.records.last_mut() {
+                    record.made = Some(made_of(&standing));
+                }
+            }
+            Err(why) => {
+                book.records.pop();
+                tolerate(self.save(book));
+                return Err(why);
+            }
+        }
+        Ok(self.save(book)?)
+    }
+
+    /// A task has ended: what it had is nobody's, and will be taken away.
+    pub(super) fn release(&self, holder: Holder) {
+        self.let_go(|other| *other == holder);
+    }
+
+    /// The tasks that run, of all that an earlier agent knew.
+    pub(super) fn keep(&self, runs: impl Fn(&Holder) -> bool) {
+        self.let_go(|holder| !runs(holder));
+    }
+
+    fn let_go(&self, ended: impl Fn(&Holder) -> bool) {
+        let mut book = self.book();
+        let records = book.records.iter_mut();
+        let mut changed = false;
+        for record in records.filter(|record| record.holder.as_ref().is_some_and(&ended)) {
+            record.holder = None;
+            changed = true;
+        }
+        if changed {
+            tolerate(self.save(&book));
+            self.wake.notify_all();
+        }
+    }
+
+    /// Takes away what nobody has. Whether nothing of it is left.
+    fn clear(&self, book: &mut Book) -> bool {
+        let before = book.records.len();
+        if book.records.iter().all(|record| record.holder.is_some()) {
+            return true;
+        }
+        let Ok(driver) = nvidia::instances() else { return false };
+        book.records.retain(|record| {
+            let (None, Some(made)) = (record.holder, &record.made) else { return record.holder.is_some() };
+            driver.destroy(&record.device, made.instance).is_err_and(|why| !why.is_not_found())
+        });
+        if book.records.len() != before {
+            tolerate(self.save(book));
+        }
+        book.records.iter().all(|record| record.holder.is_some())
+    }
+
+    /// The same until nothing is left, for so long as that may take.
+    pub(super) fn clear_all(&self) {
+        let end = Instant::now() + LAST;
+        while self.any() && !self.clear(&mut self.book()) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// The UUID of a part that a task has, and the files that lead to it.
+    fn held(&self, holder: Holder, grant: &DeviceGrant) -> Option<(String, Vec<String>)> {
+        let cut = self.cuts.iter().find(|cut| cut.ordinal == grant.device)?;
+        let part = grant.part?;
+        let name = &cut.offered.profile_of(part)?.name;
+        let book = self.book();
+        let own = |record: &&Record| record.holder == Some(holder) && record.device == cut.uuid;
+        let mut records = book.records.iter().filter(own);
+        let record = records.find(|record| record.profile == *name && record.start == part.start)?;
+        let made = record.made.as_ref()?;
+        let (instance, compute) = (made.instance, made.compute);
+        let files = mig::capability_files("/proc".as_ref(), "/dev".as_ref(), cut.minor, instance, compute);
+        Some((made.uuid.clone(), files))
+    }
+
+    /// Devices that failed and whose driver answers again.
+    pub(super) fn signs(&self) -> Vec<u32> {
+        let failed: Vec<u32> = {
+            let book = self.book();
+            book.failures.iter().filter(|(_, count)| **count >= REPEATED).map(|(device, _)| *device).collect()
+        };
+        if failed.is_empty() {
+            return failed;
+        }
+        let Ok(driver) = nvidia::instances() else { return Vec::new() };
+        let answers = |cut: &&Cut| driver.instances(&cut.uuid).is_ok();
+        let cuts = self.cuts.iter().filter(|cut| failed.contains(&cut.ordinal)).filter(answers);
+        cuts.map(|cut| cut.ordinal).collect()
+    }
+
+    /// Makes the thread look whether the agent closes.
+    pub(super) fn wake(&self) {
+        self.wake.notify_all();
+    }
+}
+
+/// The thread: until the agent closes.
+pub(super) fn run(inner: Arc<Inner>) {
+    let partitions = &inner.partitions;
+    while !inner.closing() {
+        let mut book = partitions.book();
+        partitions.clear(&mut book);
+        drop(partitions.wake.wait_timeout(book, AGAIN).unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl Inner {
+    /// Makes the parts of devices that a task was granted.
+    ///
+    /// # Errors
+    /// Why one cannot be made; when that happens again and again on a device, it is told as well.
+    pub(super) fn make_partitions(&self, launch: &Launch) -> Result<(), PartitionError> {
+        let allocation = &launch.allocation;
+        let done = self.partitions.acquire((allocation.task, allocation.generation), &allocation.devices);
+        done.map_err(|(device, why)| {
+            let failures = self.partitions.book().failures.get(&device).copied().unwrap_or(0);
+            if failures >= REPEATED {
+                let (node, message) = (self.config.node.clone(), why.to_string());
+                self.report(Report::DeviceSign { node, device, sign: Sign::Trouble, message });
+            }
+            why
+        })
+    }
+
+    /// What a task knows a device by that it was granted, and the files that lead to a part of it.
+    pub(super) fn name_of(&self, launch: &Launch, grant: &DeviceGrant) -> Option<(String, Vec<String>)> {
+        let device = self.node.devices.get(grant.device as usize)?;
+        let holder = (launch.allocation.task, launch.allocation.generation);
+        match grant.part {
+            Some(_) => self.partitions.held(holder, grant),
+            None => Some((device.uuid.clone(), Vec::new())),
+        }
+    }
+}

@@ -1,8 +1,9 @@
 """What a program in a part of a GPU sees: its name, devices, MiB and multiprocessors by CUDA, MiB until it is refused; then it
-holds all of it until it is ended."""
+holds all of it for so many seconds, or until it is ended."""
 
 import ctypes
 import os
+import sys
 import time
 
 cuda = ctypes.CDLL("libcuda.so.1")
@@ -25,4 +26,4 @@ while (code := cuda.cuMemAlloc_v2(ctypes.byref(at), ctypes.c_size_t(64 << 20))) 
 assert code == 2, code
 assert os.environ["CUDA_VISIBLE_DEVICES"] == os.environ["NVIDIA_VISIBLE_DEVICES"]
 print(os.environ["CUDA_VISIBLE_DEVICES"], count.value, total.value >> 20, processors.value, held, flush=True)
-time.sleep(1000)
+time.sleep(float(sys.argv[1]))

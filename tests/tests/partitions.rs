@@ -54,11 +54,16 @@ impl Bed {
 
     /// A job that says what it sees of its part, and holds it.
     fn run(&self, name: &str, profile: &str) {
+        self.run_for(name, profile, 1000.0);
+    }
+
+    /// The same for so many seconds.
+    fn run_for(&self, name: &str, profile: &str, seconds: f32) {
         let text = format!(
             "type: task\nname: {name}\nresources: {{gpu: {profile}, cpu: 0.2, memory: 500MB}}\n\
              volumes: ['{}:/driver', '{}:/clients:ro']\n\
              env: {{LD_LIBRARY_PATH: /driver}}\n\
-             run: exec env POND_NVIDIA_MODEL=/driver/machine python3 /clients/part.py\n",
+             run: exec env POND_NVIDIA_MODEL=/driver/machine python3 /clients/part.py {seconds}\n",
             self.driver.display(),
             root().join("tests/clients").display()
         );
@@ -193,6 +198,36 @@ fn a_killed_server_takes_its_parts_up_again_and_bills_what_was_had() {
         compute += bill / thousandths * own;
     }
     assert_eq!(compute, part("granted"), "{bills:?} {device}");
+    bed.pool.finish();
+}
+
+#[test]
+fn servers_that_are_killed_at_any_moment_lose_no_part_and_leave_none() {
+    const PROFILES: [(&str, &str); 4] =
+        [("1g.10gb", "9984"), ("3g.40gb", "40448"), ("2g.20gb", "20096"), ("1g.20gb", "20096")];
+    let Some(bed) = Bed::new("parts-storm") else { return };
+    // So that half of the time something is half made.
+    bed.machine.cuts[0].takes_ms.store(30, Release);
+    let mut wanted = Vec::new();
+    for round in 0..10_u64 {
+        bed.up();
+        for at in 0..3 {
+            let (profile, memory) = PROFILES[(round as usize * 3 + at * 5) % PROFILES.len()];
+            let name = format!("r{round}-{at}");
+            bed.run_for(&name, profile, 0.2);
+            wanted.push((name, memory));
+        }
+        // From the middle of the first start to after the last end.
+        std::thread::sleep(Duration::from_millis(round * 97 % 400));
+        bed.kill();
+    }
+    bed.up();
+    for (name, memory) in &wanted {
+        let done = bed.pool.pond(&["wait", name]).output().expect("pond runs");
+        assert!(done.status.success(), "{done:?} {}", bed.pool.ok(&["events"]));
+        assert_eq!(bed.said(name)[2], *memory, "{name}");
+    }
+    bed.stands(&[]);
     bed.pool.finish();
 }
 

@@ -49,8 +49,7 @@ impl MigError {
     }
 
     /// What was asked for does not exist.
-    #[must_use]
-    pub const fn is_not_found(&self) -> bool {
+    const fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { source: NvmlError::NotFound, .. })
     }
 

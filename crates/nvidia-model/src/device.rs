@@ -68,6 +68,8 @@ pub struct Cut {
     pub refuse: AtomicU64,
     /// So many compute instances are refused from now on.
     pub refuse_compute: AtomicU64,
+    /// How long it takes to make or destroy half an instance, ms.
+    pub takes_ms: AtomicU64,
     /// Instances made so far.
     pub serial: AtomicU64,
     /// What instances stand on: memory slices from bit 0, the media engines.

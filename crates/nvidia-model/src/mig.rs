@@ -318,6 +318,11 @@ fn fault(left: &std::sync::atomic::AtomicU64) -> Done {
     if asked.is_ok() { Err(INSUFFICIENT_RESOURCES) } else { Ok(()) }
 }
 
+/// What making and destroying takes, once it is done.
+fn take_time(cut: &Cut) {
+    std::thread::sleep(std::time::Duration::from_millis(cut.takes_ms.load(Acquire)));
+}
+
 fn create(device: usize, id: u32, start: u32) -> Result<usize, i32> {
     let (cut, rows) = in_mode(device)?;
     privileged()?;
@@ -337,6 +342,7 @@ fn create(device: usize, id: u32, start: u32) -> Result<usize, i32> {
     // Slices are no more than places, so there is one.
     let place = cut.parts.iter().position(place).ok_or(INSUFFICIENT_RESOURCES)?;
     cut.parts[place].1.renew(row.mib << 20, u64::from(row.processors));
+    take_time(cut);
     Ok(handle(device - 1, Kind::Gpu, place, new))
 }
 
@@ -467,6 +473,7 @@ api! {
         }
         found.cut.parts[found.at].0.store(0, Release);
         found.cut.taken.fetch_and(!bits(found.row, found.is.start), AcqRel);
+        take_time(found.cut);
         Ok(())
     }
     [nvmlDeviceGetGpuInstances](handle: usize, id: u32, out: *mut usize, count: *mut u32) {
@@ -511,6 +518,7 @@ api! {
         if found.is.compute || word.compare_exchange(found.is.word(), with.word(), AcqRel, Acquire).is_err() {
             return Err(INSUFFICIENT_RESOURCES);
         }
+        take_time(found.cut);
         put(out, found.handle(Kind::Compute))
     }
     [nvmlGpuInstanceGetComputeInstances](handle: usize, id: u32, out: *mut usize, count: *mut u32) {
@@ -543,6 +551,7 @@ api! {
             return Err(IN_USE);
         }
         word.store(Instance { compute: false, ..found.is }.word(), Release);
+        take_time(found.cut);
         Ok(())
     }
     [nvmlDeviceGetMaxMigDeviceCount](handle: usize, out: *mut u32) {

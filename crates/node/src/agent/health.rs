@@ -14,6 +14,9 @@ pub(super) fn run(inner: Arc<Inner>) {
     let every = Duration::from_millis(inner.config.health_every.0);
     let (mut due, mut quick) = (Instant::now(), 0_u32);
     while !inner.closing() {
+        if inner.partitions.had_trouble() {
+            (quick, due) = (QUICK, due.min(Instant::now() + every / 10));
+        }
         if Instant::now() < due {
             std::thread::sleep(Duration::from_millis(100));
             continue;

@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -120,8 +121,13 @@ struct Cut {
 pub(super) struct Partitions {
     cuts: Vec<Cut>,
     file: PathBuf,
+    /// Held by who changes what stands, which takes as long as a driver wants. Taken before the book.
+    hands: Mutex<()>,
+    /// Never held while a driver works: ends of tasks are written in here.
     book: Mutex<Book>,
     wake: Condvar,
+    /// A device failed again since somebody asked.
+    troubled: AtomicBool,
 }
 
 fn read(file: &Path, boot: &str) -> Book {
@@ -131,6 +137,11 @@ fn read(file: &Path, boot: &str) -> Book {
 }
 
 impl Record {
+    /// Whether it is of this part.
+    fn stands(&self, cut: &Cut, part: Part) -> bool {
+        self.device == cut.uuid && cut.named(&self.profile, self.start) == Some(part)
+    }
+
     /// Whether this is what stands there now, which a part with another number or name is not.
     fn is(&self, cut: &Cut, standing: &driver::Instance) -> bool {
         let same = self.device == cut.uuid && cut.part(standing) == cut.named(&self.profile, self.start);
@@ -188,7 +199,9 @@ impl Partitions {
         let file = state.join("partitions.json");
         let mut book = read(&file, boot);
         let is_cut = |device: &Device| device.modes.contains(&ShareMode::Space);
-        let driver = devices.iter().any(is_cut).then(|| nvidia::instances().ok()).flatten();
+        let in_mode: Vec<String> =
+            devices.iter().filter(|device| is_cut(device)).map(|device| device.uuid.clone()).collect();
+        let driver = (!in_mode.is_empty()).then(|| nvidia::instances().ok()).flatten();
         let mut cuts = Vec::new();
         for (device, ordinal) in devices.iter_mut().zip(0_u32..).filter(|(device, _)| is_cut(device)) {
             match driver.as_ref().map(|driver| Cut::open(driver, ordinal, device, &mut book)) {
@@ -197,8 +210,9 @@ impl Partitions {
             }
         }
         // Of devices that are gone, or not in MIG mode any more, nothing stands.
-        book.records.retain(|record| cuts.iter().any(|cut| cut.uuid == record.device));
-        Self { cuts, file, book: Mutex::new(book), wake: Condvar::new() }
+        book.records.retain(|record| in_mode.contains(&record.device));
+        let troubled = AtomicBool::new(false);
+        Self { cuts, file, hands: Mutex::default(), book: Mutex::new(book), wake: Condvar::new(), troubled }
     }
 
     /// Whether any device can be cut.
@@ -214,83 +228,119 @@ impl Partitions {
         crate::folder::write_whole(&self.file, &serde_json::to_vec(book)?)
     }
 
-    /// Makes the parts that a task was granted. When one cannot be made, those that were are let go.
-    fn acquire(&self, holder: Holder, grants: &[DeviceGrant]) -> Result<(), (u32, PartitionError)> {
-        let mut book = self.book();
-        for grant in grants {
-            let Some(part) = grant.part else { continue };
-            let done = self.make(&mut book, holder, grant.device, part);
-            let failures = book.failures.entry(grant.device).or_default();
+    fn hands(&self) -> MutexGuard<'_, ()> {
+        self.hands.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the parts that a task was granted. When one cannot be made, those that were are let go, and the device is
+    /// said, with how often that has happened in a row.
+    fn acquire(&self, holder: Holder, grants: &[DeviceGrant]) -> Result<(), (u32, u32, PartitionError)> {
+        let parts: Vec<(u32, Part)> =
+            grants.iter().filter_map(|grant| Some((grant.device, grant.part?))).collect();
+        if parts.is_empty() {
+            return Ok(());
+        }
+        let hands = self.hands();
+        for (device, part) in parts {
+            let done = self.make(holder, device, part);
+            let mut book = self.book();
+            let failures = book.failures.entry(device).or_default();
             *failures = if done.is_ok() { 0 } else { *failures + 1 };
+            let failures = *failures;
+            drop(book);
             if let Err(why) = done {
-                drop(book);
+                drop(hands);
                 self.release(holder);
-                return Err((grant.device, why));
+                return Err((device, failures, why));
             }
         }
         Ok(())
     }
 
-    fn make(&self, book: &mut Book, holder: Holder, device: u32, part: Part) -> Result<(), PartitionError> {
+    fn make(&self, holder: Holder, device: u32, part: Part) -> Result<(), PartitionError> {
         let changed = || PartitionError::Changed(device);
         let cut = self.cuts.iter().find(|cut| cut.ordinal == device).ok_or_else(changed)?;
-        let name = cut.offered.profile_of(part).ok_or_else(changed)?.name.clone();
-        let wanted = cut.named(&name, part.start).ok_or_else(changed)?;
+        let name = &cut.offered.profile_of(part).ok_or_else(changed)?.name;
+        let wanted = cut.named(name, part.start).ok_or_else(changed)?;
         let profile = cut.profiles.get(usize::from(wanted.profile)).ok_or_else(changed)?;
-        let failed =
-            |source| PartitionError::Driver { device, profile: name.clone(), start: part.start, source };
+        let (profile_name, start) = (name.clone(), part.start);
+        let failed = |source| PartitionError::Driver { device, profile: profile_name.clone(), start, source };
         let driver = nvidia::instances().map_err(failed)?;
         let standing = driver.instances(&cut.uuid).map_err(failed)?;
-        let idle = |one: &driver::Instance| {
-            book.records.iter().any(|record| record.holder.is_none() && record.is(cut, one))
-                && one.devices.len() == 1
+        let has: Vec<Instance> = {
+            let book = self.book();
+            let idle = |one: &driver::Instance| {
+                let own = |record: &Record| record.holder.is_none() && record.is(cut, one);
+                book.records.iter().any(own) && one.devices.len() == 1
+            };
+            let has = |one| Some(Instance { part: cut.part(one)?, busy: !idle(one) });
+            standing.iter().filter_map(has).collect()
         };
-        let has = standing.iter().filter_map(|one| Some(Instance { part: cut.part(one)?, busy: !idle(one) }));
-        let has: Vec<Instance> = has.collect();
-        let taken = || PartitionError::Taken { device, profile: name.clone(), start: part.start };
-        let plan = steps(&cut.whole, &has, wanted).ok_or_else(taken)?;
-        for step in &plan {
-            let Step::Destroy(old) = step else { continue };
-            let found = standing.iter().find(|one| cut.part(one) == Some(*old));
-            found.map_or(Ok(()), |one| driver.destroy(&cut.uuid, one.id)).map_err(failed)?;
-            book.records.retain(|record| {
-                record.device != cut.uuid || cut.named(&record.profile, record.start) != Some(*old)
-            });
-        }
-        let stands = |record: &&mut Record| {
-            record.device == cut.uuid && cut.named(&record.profile, record.start) == Some(wanted)
-        };
-        if plan.is_empty() {
-            if let Some(record) = book.records.iter_mut().find(stands) {
-                record.holder = Some(holder);
-            }
-            return Ok(self.save(book)?);
-        }
-        let (uuid, start) = (cut.uuid.clone(), part.start);
-        book.records.push(Record {
-            device: uuid,
-            profile: name.clone(),
-            start,
-            holder: Some(holder),
-            made: None,
-        });
-        let made = self
-            .save(book)
-            .map_err(PartitionError::Record)
-            .and_then(|()| driver.create(&cut.uuid, profile, u32::from(start)).map_err(failed));
-        match made {
-            Ok(standing) => {
-                if let Some(record) = book.records.last_mut() {
-                    record.made = Some(made_of(&standing));
+        let taken = || PartitionError::Taken { device, profile: profile_name.clone(), start };
+        for step in steps(&cut.whole, &has, wanted).ok_or_else(taken)? {
+            match step {
+                Step::Destroy(old) => {
+                    let found = standing.iter().find(|one| cut.part(one) == Some(old));
+                    found.map_or(Ok(()), |one| driver.destroy(&cut.uuid, one.id)).map_err(failed)?;
+                    self.book().records.retain(|record| !record.stands(cut, old));
+                }
+                Step::Create(_) => {
+                    let record = Record {
+                        device: cut.uuid.clone(),
+                        profile: name.clone(),
+                        start,
+                        holder: Some(holder),
+                        made: None,
+                    };
+                    return self.create(
+                        record,
+                        || driver.create(&cut.uuid, profile, u32::from(start)),
+                        failed,
+                    );
                 }
             }
-            Err(why) => {
-                book.records.pop();
-                tolerate(self.save(book));
-                return Err(why);
+        }
+        // It stands as wanted.
+        let mut book = self.book();
+        book.records.iter_mut().filter(|record| record.stands(cut, wanted)).for_each(|record| {
+            record.holder = Some(holder);
+        });
+        Ok(self.save(&book)?)
+    }
+
+    /// Writes down what will be made, makes it, writes down what it became.
+    fn create(
+        &self,
+        record: Record,
+        make: impl FnOnce() -> Result<driver::Instance, MigError>,
+        failed: impl FnOnce(MigError) -> PartitionError,
+    ) -> Result<(), PartitionError> {
+        let mut book = self.book();
+        book.records.push(record.clone());
+        if let Err(why) = self.save(&book) {
+            book.records.pop();
+            return Err(why.into());
+        }
+        drop(book);
+        let made = make();
+        let mut book = self.book();
+        let at = book.records.iter().position(|one| *one == record);
+        match (made, at) {
+            (Ok(standing), Some(at)) => {
+                book.records[at].made = Some(made_of(&standing));
+                Ok(self.save(&book)?)
+            }
+            (Ok(standing), None) => {
+                // Let go meanwhile; it goes as what nobody has.
+                book.records.push(Record { holder: None, made: Some(made_of(&standing)), ..record });
+                Ok(self.save(&book)?)
+            }
+            (Err(why), at) => {
+                at.map(|at| book.records.remove(at));
+                tolerate(self.save(&book));
+                Err(failed(why))
             }
         }
-        Ok(self.save(book)?)
     }
 
     /// A task has ended: what it had is nobody's, and will be taken away.
@@ -318,26 +368,34 @@ impl Partitions {
     }
 
     /// Takes away what nobody has. Whether nothing of it is left.
-    fn clear(&self, book: &mut Book) -> bool {
-        let before = book.records.len();
-        if book.records.iter().all(|record| record.holder.is_some()) {
+    fn clear(&self) -> bool {
+        let _hands = self.hands();
+        let nobodys = |record: &&Record| record.holder.is_none();
+        let old: Vec<Record> = self.book().records.iter().filter(nobodys).cloned().collect();
+        if old.is_empty() {
             return true;
         }
         let Ok(driver) = nvidia::instances() else { return false };
-        book.records.retain(|record| {
-            let (None, Some(made)) = (record.holder, &record.made) else { return record.holder.is_some() };
-            driver.destroy(&record.device, made.instance).is_err_and(|why| !why.is_not_found())
-        });
-        if book.records.len() != before {
-            tolerate(self.save(book));
+        let is_gone = |record: &Record| {
+            let Some(cut) = self.cuts.iter().find(|cut| cut.uuid == record.device) else { return false };
+            let Ok(standing) = driver.instances(&cut.uuid) else { return false };
+            // Only what it was: somebody else's may have its place and number now.
+            let still = standing.iter().find(|one| record.is(cut, one));
+            still.is_none_or(|one| driver.destroy(&cut.uuid, one.id).is_ok())
+        };
+        let gone: Vec<&Record> = old.iter().filter(|record| is_gone(record)).collect();
+        let mut book = self.book();
+        if !gone.is_empty() {
+            book.records.retain(|record| !gone.contains(&record));
+            tolerate(self.save(&book));
         }
-        book.records.iter().all(|record| record.holder.is_some())
+        gone.len() == old.len()
     }
 
     /// The same until nothing is left, for so long as that may take.
     pub(super) fn clear_all(&self) {
         let end = Instant::now() + LAST;
-        while self.any() && !self.clear(&mut self.book()) && Instant::now() < end {
+        while self.any() && !self.clear() && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -372,6 +430,11 @@ impl Partitions {
         cuts.map(|cut| cut.ordinal).collect()
     }
 
+    /// Whether a device has failed again since this was asked last.
+    pub(super) fn had_trouble(&self) -> bool {
+        self.troubled.swap(false, Ordering::AcqRel)
+    }
+
     /// Makes the thread look whether the agent closes.
     pub(super) fn wake(&self) {
         self.wake.notify_all();
@@ -382,8 +445,12 @@ impl Partitions {
 pub(super) fn run(inner: Arc<Inner>) {
     let partitions = &inner.partitions;
     while !inner.closing() {
-        let mut book = partitions.book();
-        partitions.clear(&mut book);
+        let done = partitions.clear();
+        let book = partitions.book();
+        // What was let go in between is seen here, as it would not be by waiting for the next to be.
+        if done && book.records.iter().any(|record| record.holder.is_none()) {
+            continue;
+        }
         drop(partitions.wake.wait_timeout(book, AGAIN).unwrap_or_else(PoisonError::into_inner));
     }
 }
@@ -396,11 +463,11 @@ impl Inner {
     pub(super) fn make_partitions(&self, launch: &Launch) -> Result<(), PartitionError> {
         let allocation = &launch.allocation;
         let done = self.partitions.acquire((allocation.task, allocation.generation), &allocation.devices);
-        done.map_err(|(device, why)| {
-            let failures = self.partitions.book().failures.get(&device).copied().unwrap_or(0);
+        done.map_err(|(device, failures, why)| {
             if failures >= REPEATED {
                 let (node, message) = (self.config.node.clone(), why.to_string());
                 self.report(Report::DeviceSign { node, device, sign: Sign::Trouble, message });
+                self.partitions.troubled.store(true, Ordering::Release);
             }
             why
         })

@@ -44,11 +44,15 @@ impl Bed {
         Some(Self { pool, machine, driver })
     }
 
+    /// `pond` where the driver is found.
+    fn pond(&self, arguments: &[&str]) -> std::process::Output {
+        let mut pond = self.pool.pond(arguments);
+        pond.env("POND_NVIDIA_DRIVER", &self.driver).env("POND_NVIDIA_MODEL", self.driver.join("machine"));
+        pond.output().expect("pond runs")
+    }
+
     fn up(&self) {
-        let mut up = self.pool.pond(&["up", "-d"]);
-        let up =
-            up.env("POND_NVIDIA_DRIVER", &self.driver).env("POND_NVIDIA_MODEL", self.driver.join("machine"));
-        let done = up.output().expect("pond runs");
+        let done = self.pond(&["up", "-d"]);
         assert!(done.status.success(), "{done:?}");
     }
 
@@ -244,6 +248,8 @@ fn what_an_administrator_made_is_not_touched_and_not_offered() {
     bed.up();
     let shown = bed.pool.ok(&["gpu"]);
     assert!(shown.contains("1 4g.40gb") && shown.contains("4 1g.10gb") && !shown.contains("7g"), "{shown}");
+    let doctor = bed.pond(&["doctor"]);
+    assert!(String::from_utf8_lossy(&doctor.stdout).contains("1 in MIG mode"), "{doctor:?}");
     bed.run("a", "4g.40gb");
     assert_eq!(bed.said("a")[2], "40448");
     let refused = bed.pool.pond(&["run", "--gpu", "7g.80gb", "--", "true"]).output().expect("pond runs");

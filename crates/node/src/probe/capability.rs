@@ -2,6 +2,7 @@
 
 use super::devices;
 use super::doctor::{Row, Scratch};
+use nvml_wrapper::Nvml;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify;
 use rustix::process::{PidfdFlags, Resource, getpid, getrlimit, pidfd_open};
@@ -109,12 +110,7 @@ pub(super) fn nvidia(_scratch: &Scratch) -> Vec<Row> {
     let cards = devices::scan_pci(devices::SYS.as_ref(), devices::DEV.as_ref());
     let card = cards.iter().any(|found| found.vendor == devices::NVIDIA);
     vec![match (super::nvidia::management(), card) {
-        (Ok(nvml), _) => {
-            let version = nvml.sys_driver_version().unwrap_or_else(|why| why.to_string());
-            let count = nvml.device_count().unwrap_or(0);
-            let shares = if super::nvidia::can_share() { "in shares too" } else { "whole ones only" };
-            Row::ok("NVIDIA", format!("driver {version}, {count} devices, {shares}"))
-        }
+        (Ok(nvml), _) => described(&nvml),
         (Err(why), true) => Row::missing(
             "NVIDIA",
             why.to_string(),
@@ -123,6 +119,27 @@ pub(super) fn nvidia(_scratch: &Scratch) -> Vec<Row> {
         ),
         (Err(_), false) => Row::ok("NVIDIA", "no card on the PCI bus, none needed"),
     }]
+}
+
+fn described(nvml: &Nvml) -> Row {
+    let version = nvml.sys_driver_version().unwrap_or_else(|why| why.to_string());
+    let count = nvml.device_count().unwrap_or(0);
+    let shares = if super::nvidia::can_share() { "in shares too" } else { "whole ones only" };
+    let mut detail = format!("driver {version}, {count} devices, {shares}");
+    let cut: Vec<_> = devices::in_mig_mode(nvml);
+    if !cut.is_empty() {
+        detail.push_str(&format!(", {} in MIG mode", cut.len()));
+    }
+    let refused = cut.iter().find_map(|(uuid, memory)| Some((uuid, super::mig::table(uuid, *memory).err()?)));
+    match refused {
+        None => Row::ok("NVIDIA", detail),
+        Some((uuid, why)) => Row::degraded(
+            "NVIDIA",
+            format!("{detail}; {uuid}: {why}"),
+            "that GPU is shown and never granted",
+            "update NVIDIA's driver, or turn MIG off (`nvidia-smi -mig 0`)",
+        ),
+    }
 }
 
 /// What hangs on the PCI bus.

@@ -1,6 +1,7 @@
 //! Accelerators: what hangs on the PCI bus, and what NVIDIA's library says of its own.
 
 use super::{mig, nvidia};
+use nvml_wrapper::Nvml;
 use pond_core::model::{Device, DeviceKind, ShareMode};
 use pond_core::units::Bytes;
 use std::collections::BTreeMap;
@@ -155,6 +156,14 @@ fn nvml_devices() -> BTreeMap<String, Device> {
     };
     // a card that does not answer is sick: the bus scan still shows it, without modes
     (0..count).filter_map(|index| read(index).ok()).collect()
+}
+
+/// UUID and memory of the cards in MIG mode.
+pub(super) fn in_mig_mode(nvml: &Nvml) -> Vec<(String, Bytes)> {
+    let cards = (0..nvml.device_count().unwrap_or(0)).filter_map(|index| nvml.device_by_index(index).ok());
+    let named =
+        |card: nvml_wrapper::Device<'_>| Some((card.uuid().ok()?, Bytes(card.memory_info().ok()?.total)));
+    cards.filter(is_cut).filter_map(named).collect()
 }
 
 /// A card in MIG mode is given out in parts of its hardware and in no other way: no program sees it whole.

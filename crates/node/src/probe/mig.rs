@@ -6,9 +6,10 @@
 
 use super::nvidia;
 use pond_core::model::{Device, ShareMode, Traits};
-use pond_core::partition::{Layout, Part, Profile};
+use pond_core::partition::{Flaw, Layout, Part, Profile};
 use pond_core::units::{Bytes, Thousandths};
 use pond_nvidia_mig as driver;
+use pond_nvidia_mig::MigError;
 use rustix::fs::{CWD, FileType, Mode};
 use std::fs;
 use std::path::Path;
@@ -16,15 +17,46 @@ use std::sync::Arc;
 
 const MIB: u64 = 1 << 20;
 
+/// Why a device in MIG mode is not offered.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TableError {
+    /// The driver does not say.
+    #[error(transparent)]
+    Driver(#[from] MigError),
+    /// It says that there is nothing.
+    #[error("its driver knows nothing that it can be cut into")]
+    Empty,
+    /// What it says cannot be.
+    #[error("its driver's table {0}")]
+    Flaw(#[from] Flaw),
+}
+
 /// A device in MIG mode as it is offered: by parts, or, where the driver's table cannot be had or believed, not at all.
 pub(super) fn in_parts(device: Device) -> Device {
-    let profiles = nvidia::instances().and_then(|driver| driver.profiles(&device.uuid)).unwrap_or_default();
-    let layout = offered(&layout(&profiles), &[]);
-    if layout.profiles.is_empty() || layout.check(device.memory).is_err() {
-        return Device { modes: Vec::new(), ..device };
+    match table(&device.uuid, device.memory) {
+        Ok(layout) => {
+            let traits = Traits { layout: Some(Arc::new(layout)), ..device.traits };
+            Device { modes: vec![ShareMode::Space], traits, ..device }
+        }
+        Err(_shown_by_the_doctor) => Device { modes: Vec::new(), ..device },
     }
-    let traits = Traits { layout: Some(Arc::new(layout)), ..device.traits };
-    Device { modes: vec![ShareMode::Space], traits, ..device }
+}
+
+/// What a device in MIG mode can be cut into.
+///
+/// # Errors
+/// Why nobody can know.
+pub(super) fn table(uuid: &str, memory: Bytes) -> Result<Layout, TableError> {
+    believed(layout(&nvidia::instances()?.profiles(uuid)?), memory)
+}
+
+fn believed(whole: Layout, memory: Bytes) -> Result<Layout, TableError> {
+    let layout = offered(&whole, &[]);
+    if layout.profiles.is_empty() {
+        return Err(TableError::Empty);
+    }
+    layout.check(memory)?;
+    Ok(layout)
 }
 
 /// The driver's table in the core's words. Compute is in parts of the largest profile: what nobody can have is no capacity.
@@ -133,7 +165,10 @@ mod tests {
         let memory = Bytes(81_559 * MIB);
         let layout = layout(&table);
         assert_eq!(Some(&layout), known::layout("NVIDIA H100 80GB HBM3", memory).as_ref());
-        assert_eq!((offered(&layout, &[]), layout.check(memory)), (layout.clone(), Ok(())));
+        assert_eq!(believed(layout.clone(), memory).expect("believed"), layout);
+        let less = Bytes(memory.0 / 2);
+        assert!(matches!(believed(layout.clone(), less), Err(TableError::Flaw(Flaw::More))));
+        assert!(matches!(believed(Layout::default(), memory), Err(TableError::Empty)));
         // Somebody has the upper half: neither it nor the whole is offered, and what is left is as it was.
         let half = Part { profile: layout.find("3g.40gb").expect("there"), start: 4 };
         let left = offered(&layout, &[half]);

@@ -136,6 +136,10 @@ fn two_jobs_have_a_part_each_and_a_third_waits_until_there_is_a_place() {
         why.contains("7g.80gb")
     });
     assert!(waits && why.contains("has room for"), "{why}");
+    assert!(bed.pool.ok(&["ps"]).contains("gpu:7g.80gb"));
+    let refused = bed.pool.pond(&["run", "--gpu", "1", "--", "true"]).output().expect("pond runs");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("has no GPU that is given out whole, only parts of them"), "{said}");
     _ = bed.pool.ok(&["stop", "--now", "a"]);
     let one = instances(&bed.machine, 0);
     assert!(wait_until(PATIENCE, || instances(&bed.machine, 0).len() == 1), "{one:?}");
@@ -312,5 +316,7 @@ fn a_part_that_cannot_be_made_is_no_fault_of_the_job_and_of_the_device_when_it_r
     assert!(wait_until(PATIENCE, suspected), "{}", bed.pool.ok(&["events"]));
     assert_eq!(bed.state("once"), "running");
     assert_eq!(instances(&bed.machine, 0).len(), 1, "nothing is left of what was half made");
+    // It is looked at every 6 s; well three times, and it is granted again.
+    assert_eq!(bed.said("twice")[2], "9984");
     bed.pool.finish();
 }

@@ -150,7 +150,7 @@ fn size_text(job: &JobSummary) -> String {
     if job.elements.total > 1 { format!("{}x{gang}", job.elements.total) } else { gang }
 }
 
-/// Devices as people write them: `H100:8`, `gpu:0.5`; `-` for none.
+/// Devices as people write them: `H100:8`, `gpu:1x0.5`, `gpu:1g.10gb`; `-` for none.
 #[must_use]
 pub fn devices_text(devices: &[DeviceAsk]) -> String {
     if devices.is_empty() {
@@ -158,8 +158,13 @@ pub fn devices_text(devices: &[DeviceAsk]) -> String {
     }
     let one = |ask: &DeviceAsk| {
         let model = ask.model.as_deref().unwrap_or(&ask.kind);
+        if let Some(profile) = &ask.profile {
+            let count = if ask.count == 1 { String::new() } else { format!(":{}", ask.count) };
+            return format!("{model}:{profile}{count}");
+        }
         match (ask.compute_thousandths, ask.memory_bytes) {
             (1000, 0) => format!("{model}:{}", ask.count),
+            (0, memory) => format!("{model}:{}x{}", ask.count, Bytes(memory)),
             (compute, 0) => format!("{model}:{}x{}", ask.count, Thousandths(compute)),
             (compute, memory) => format!("{model}:{}x{}/{}", ask.count, Thousandths(compute), Bytes(memory)),
         }

@@ -156,6 +156,8 @@ pub enum Constraint {
     Label(String),
     /// Has no device of this kind and model at all.
     NoDevice(DeviceKind),
+    /// None of its devices of this kind is given out whole: they are cut.
+    NotWhole(DeviceKind),
     /// Its devices of this kind cannot be divided the way that was asked for.
     NoShare(DeviceKind),
     /// Its devices of this kind have no partition such as this.

@@ -66,6 +66,9 @@ fn constraint(constraint: &Constraint, one: bool) -> String {
         Constraint::NoShare(kind) => {
             format!("{have} no {} of which a share can be kept that way", kind_name(*kind))
         }
+        Constraint::NotWhole(kind) => {
+            format!("{have} no {} that is given out whole, only parts of them", kind_name(*kind))
+        }
         Constraint::NoProfile(kind, wanted) => {
             format!("{have} no {} that can be cut into a {wanted}", kind_name(*kind))
         }

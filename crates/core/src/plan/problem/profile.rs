@@ -89,7 +89,12 @@ fn device_failure(profile: &Profile, shape: &Compiled) -> Option<Constraint> {
             return Some(Constraint::NoDevice(slot.kind));
         }
         if !right().any(|facts| facts.divides(slot)) {
-            return Some(Constraint::NoShare(slot.kind));
+            let whole = slot.mode == ShareMode::Exclusive && right().any(DeviceFacts::is_cut);
+            return Some(if whole {
+                Constraint::NotWhole(slot.kind)
+            } else {
+                Constraint::NoShare(slot.kind)
+            });
         }
         if slot.mode == ShareMode::Space && !right().any(|facts| facts.cut(slot).is_some()) {
             return Some(Constraint::NoProfile(slot.kind, slot.wanted.clone()));

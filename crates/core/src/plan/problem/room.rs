@@ -90,6 +90,11 @@ impl DeviceFacts {
         self.modes[mode_at(slot.mode)]
     }
 
+    /// Whether it is given out in parts of its hardware.
+    pub fn is_cut(&self) -> bool {
+        self.modes[mode_at(ShareMode::Space)]
+    }
+
     /// How it is cut for a slot that asks for a partition, and the profile that answers.
     pub fn cut(&self, slot: &Slot) -> Option<(&Reach, u8)> {
         let answer = slot.profiles.get(self.model as usize).copied().flatten()?;

@@ -123,6 +123,7 @@ pub fn constraint(constraint: &Constraint) -> String {
         Constraint::Label(label) => format!("lacks label {label}"),
         Constraint::NoDevice(kind) => format!("has no such {}", super::word(kind)),
         Constraint::NoShare(kind) => format!("cannot share its {} that way", super::word(kind)),
+        Constraint::NotWhole(kind) => format!("gives out no whole {}", super::word(kind)),
         Constraint::NoProfile(kind, wanted) => format!("no {} can be cut into a {wanted}", super::word(kind)),
         Constraint::NoPlace(kind, wanted) => format!("no place for a {wanted} ({})", super::word(kind)),
         Constraint::TooFewDevices(kind) => format!("too few or too small {}", super::word(kind)),

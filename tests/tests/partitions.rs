@@ -58,13 +58,13 @@ impl Bed {
 
     /// A job that says what it sees of its part, and holds it.
     fn run(&self, name: &str, profile: &str) {
-        self.run_for(name, profile, 1000.0);
+        self.run_for(name, profile, 1, 1000.0);
     }
 
-    /// The same for so many seconds.
-    fn run_for(&self, name: &str, profile: &str, seconds: f32) {
+    /// The same in so many ranks, for so many seconds.
+    fn run_for(&self, name: &str, profile: &str, ranks: u32, seconds: f32) {
         let text = format!(
-            "type: task\nname: {name}\nresources: {{gpu: {profile}, cpu: 0.2, memory: 500MB}}\n\
+            "type: task\nname: {name}\nnodes: {ranks}\nresources: {{gpu: {profile}, cpu: 0.2, memory: 500MB}}\n\
              volumes: ['{}:/driver', '{}:/clients:ro']\n\
              env: {{LD_LIBRARY_PATH: /driver}}\n\
              run: exec env POND_NVIDIA_MODEL=/driver/machine python3 /clients/part.py {seconds}\n",
@@ -158,6 +158,35 @@ fn two_jobs_have_a_part_each_and_a_third_waits_until_there_is_a_place() {
 }
 
 #[test]
+fn a_device_is_cut_into_seven_for_a_gang_and_made_whole_for_the_next_job() {
+    let Some(bed) = Bed::new("parts-gang") else { return };
+    bed.up();
+    bed.machine.cuts[0].takes_ms.store(20, Release);
+    bed.run_for("seven", "1g.10gb", 7, 0.5);
+    bed.run_for("whole", "7g.80gb", 1, 0.1);
+    bed.run_for("halves", "3g.40gb", 2, 0.1);
+    for name in ["seven", "whole", "halves"] {
+        let done = bed.pool.pond(&["wait", name]).output().expect("pond runs");
+        assert!(done.status.success(), "{done:?} {}", bed.pool.ok(&["events"]));
+    }
+    let parts = |name: &str| {
+        let said = bed.said(name);
+        let begins = said.windows(3).filter(|words| words[0].starts_with("MIG-"));
+        let (mut uuids, memory): (Vec<String>, Vec<String>) =
+            begins.map(|words| (words[0].clone(), words[2].clone())).unzip();
+        uuids.sort();
+        uuids.dedup();
+        (uuids.len(), memory)
+    };
+    assert_eq!(parts("seven"), (7, vec!["9984".to_owned(); 7]));
+    assert_eq!(parts("whole"), (1, vec!["81152".to_owned()]));
+    assert_eq!(parts("halves"), (2, vec!["40448".to_owned(); 2]));
+    assert_eq!(bed.machine.cuts[0].serial.load(Acquire), 10);
+    bed.stands(&[]);
+    bed.pool.finish();
+}
+
+#[test]
 fn a_killed_server_takes_its_parts_up_again_and_bills_what_was_had() {
     let Some(bed) = Bed::new("parts-crash") else { return };
     bed.up();
@@ -222,7 +251,7 @@ fn servers_that_are_killed_at_any_moment_lose_no_part_and_leave_none() {
         for at in 0..3 {
             let (profile, memory) = PROFILES[(round as usize * 3 + at * 5) % PROFILES.len()];
             let name = format!("r{round}-{at}");
-            bed.run_for(&name, profile, 0.2);
+            bed.run_for(&name, profile, 1, 0.2);
             wanted.push((name, memory));
         }
         // From the middle of the first start to after the last end.

@@ -26,6 +26,7 @@ pages! {
     elastic => "tests/scenarios/elastic.md",
     ends => "tests/scenarios/ends.md",
     envs => "tests/scenarios/envs.md",
+    estimates => "tests/scenarios/estimates.md",
     exec => "tests/scenarios/exec.md",
     files => "tests/scenarios/files.md",
     full_disk => "tests/scenarios/full-disk.md",

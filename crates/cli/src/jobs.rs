@@ -102,7 +102,7 @@ fn refused(why: &SpecError) -> CliError {
 /// The flags, to be laid over a job. Each value is read when that is done.
 fn overrides(flags: &JobFlags) -> Result<Overrides, CliError> {
     let mut all = Overrides::new();
-    let one: [(&str, &Option<String>); 19] = [
+    let one: [(&str, &Option<String>); 20] = [
         ("name", &flags.name),
         ("project", &flags.project),
         ("cpu", &flags.cpu),
@@ -114,6 +114,7 @@ fn overrides(flags: &JobFlags) -> Result<Overrides, CliError> {
         ("nodes", &flags.nodes),
         ("array", &flags.array),
         ("time", &flags.time),
+        ("estimate", &flags.estimate),
         ("class", &flags.class),
         ("priority", &flags.priority),
         ("image", &flags.image),

@@ -15,6 +15,7 @@ use crate::http::{self, TlsError};
 use crate::notify::settings::OWN;
 use crate::notify::{Notices, NotifyPace, courier};
 use crate::pool::drive::{self, Drive, DriveError, said};
+use crate::pool::earlier::READ_AT_START;
 use crate::pool::inbox::{Condition, Handle, Message};
 use crate::pool::start::{self, Parts};
 use crate::pool::tally::Tallies;
@@ -225,6 +226,7 @@ impl Opened {
                 secrets: self.secrets.clone(),
                 settings: self.config.settings,
                 keep_finished: self.config.keep_finished,
+                archived: archive.succeeded(READ_AT_START)?,
             },
         );
         let (stop, stopped) = watch::channel(false);

@@ -249,6 +249,8 @@ fn variables(job: &JobFile, out: &mut Vec<Finding>) {
         ("ports", job.ports.len()),
         ("labels", job.labels.len()),
         ("after", job.after.len()),
+        ("speed.models", job.speed.as_ref().map_or(0, |speed| speed.models.len())),
+        ("speed.nodes", job.speed.as_ref().map_or(0, |speed| speed.nodes.len())),
     ] {
         if count > limits::ENTRIES {
             let (found, most) = (count.to_string(), limits::ENTRIES.to_string());
@@ -331,6 +333,15 @@ fn spans(job: &JobFile, out: &mut Vec<Finding>) {
                 field,
                 "a time of 0 would end the job at once; leave it out for no limit".to_owned(),
             ));
+        }
+    }
+    if job.estimate.is_some_and(|estimate| estimate.0.is_zero()) {
+        out.push(bad("estimate", "a job takes some time; leave it out where you do not know".to_owned()));
+    }
+    for count in job.speed.iter().flat_map(|speed| speed.nodes.keys()) {
+        if !count.parse::<u32>().is_ok_and(|count| (1..=limits::NODES).contains(&count)) {
+            let why = format!("`{}` is no number of nodes", crate::read::short(count));
+            out.push(bad("speed.nodes", why));
         }
     }
     let attempts = match &job.retry {

@@ -5,14 +5,15 @@ use crate::error::SpecError;
 use crate::graph::{self, Strangers};
 use crate::jobfile::{
     CommandText, IdeWord, IdleWord, IsolationWord, JobFile, JobType, NotifyFile, ResourcesFile, RetryFile,
-    RetryText,
+    RetryText, SpeedFile,
 };
 use crate::values::places::{absolute, on_machine};
 use crate::values::{ImageText, SignalText, Span, Text};
 use pond_core::ids::{JobId, QueuePath, UserName};
 use pond_core::model::{
     Checkpoint, Class, Command, DeviceKind, GangSize, IdleAction, IdlePolicy, Image, Isolation, JobKind,
-    JobSpec, Moment, NotifySpec, PortSpec, Resources, Retry, RetryOn, RunSpec, Shape, ShareMode, Volume,
+    JobSpec, Moment, NotifySpec, PortSpec, Resources, Retry, RetryOn, RunSpec, Shape, ShareMode, Speed,
+    Volume,
 };
 use pond_core::units::{Bytes, MilliCpu, Millis};
 use std::collections::BTreeMap;
@@ -149,8 +150,8 @@ impl JobFile {
             preemptible: self.preemptible.unwrap_or(class != Class::Critical),
             min_runtime: span(self.min_runtime, Millis::ZERO),
             time_limit: self.time_limit.map(|limit| limit.0),
-            predicted: None,
-            speed: None,
+            predicted: self.estimate.map(|estimate| estimate.0),
+            speed: self.speed.as_ref().map(speed),
             grace: span(self.grace, Millis(10_000)),
             retry: retry(self.retry.as_ref()),
             checkpoint: self.checkpoint.as_ref().map(|checkpoint| Checkpoint {
@@ -252,6 +253,14 @@ impl JobFile {
             tty: self.tty.unwrap_or(self.kind == JobType::Env && ide == IdeWord::None),
         }
     }
+}
+
+/// Bad counts are refused before.
+fn speed(file: &SpeedFile) -> Speed {
+    let ranks = file.nodes.iter().filter_map(|(count, factor)| Some((count.parse().ok()?, factor.0)));
+    let mut ranks: Vec<(u32, u64)> = ranks.collect();
+    ranks.sort_unstable();
+    Speed { models: file.models.iter().map(|(model, factor)| (model.clone(), factor.0)).collect(), ranks }
 }
 
 /// A path to copy. `.` and what ends in `/` mean what is in the folder, which a `/` at the end says to the node.

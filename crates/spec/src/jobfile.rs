@@ -2,7 +2,7 @@
 //! the JSON Schema.
 
 use crate::values::{
-    ArrayText, Cores, Devices, DiskSize, ImageText, MemorySize, MomentText, NodeCount, PortText,
+    ArrayText, Cores, Devices, DiskSize, Factor, ImageText, MemorySize, MomentText, NodeCount, PortText,
     PriorityText, RecipientText, RetryCause, SignalText, Span, Text, UserText, VolumeText,
 };
 use pond_core::model::{Class, DeviceKind};
@@ -132,6 +132,21 @@ pub struct CheckpointFile {
     /// How long before; default 30s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grace: Option<Span>,
+}
+
+/// How fast it is, by place.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a map {models, nodes}")]
+#[schemars(transform = crate::schema::allow_ignored)]
+pub struct SpeedFile {
+    /// On each device model, against the one that `estimate` is meant for: `{H100: 1, A100: 0.5}`. Names as in a request for
+    /// devices; a model that is not named: 1.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub models: BTreeMap<String, Factor>,
+    /// With so many nodes against one, for elastic jobs: `{1: 1, 2: 1.9, 4: 3.4}`; by straight line in between, constant outside.
+    /// Default: in proportion.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub nodes: BTreeMap<String, Factor>,
 }
 
 /// Further attempts.
@@ -322,6 +337,13 @@ pub struct JobFile {
     /// Run time after which it is stopped: `24h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_limit: Option<Span>,
+    /// How long you think each element runs, all attempts together: `2h`. Nothing is stopped by it. Default: what earlier runs
+    /// of yours took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<Span>,
+    /// How fast it is on other devices and with more nodes: `{models: {H100: 1, A100: 0.5}}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speed: Option<SpeedFile>,
     /// Between the stop signal and the kill; default 10s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grace: Option<Span>,

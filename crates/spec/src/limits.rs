@@ -8,6 +8,8 @@ pub const MEMORY: u64 = 1_000_000_000_000_000;
 pub const DISK: u64 = 100 * MEMORY;
 /// Devices of one request.
 pub const DEVICES: u32 = 1024;
+/// A factor of speed, in thousandths: a thousand times as fast.
+pub const SPEED: u64 = 1_000_000;
 /// Tasks of one gang.
 pub const NODES: u32 = 10_000;
 /// Tasks of one job: array elements times the largest gang.

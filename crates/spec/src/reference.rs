@@ -93,6 +93,7 @@ pub fn reference() -> String {
         ("Long form of a device", "LongDevice", ""),
         ("`checkpoint`", "CheckpointFile", ""),
         ("`retry`", "RetryFile", "Or a number: that many further attempts for any failure."),
+        ("`speed`", "SpeedFile", "Policies that choose by speed use it: `gavel`, `goodput`."),
         ("`idle`", "IdleFile", ""),
         ("`notify`", "NotifyFile", "See [notifications.md](notifications.md)."),
     ] {

@@ -67,6 +67,17 @@ fn a_gang_training_becomes_a_complete_job() {
 }
 
 #[test]
+fn an_estimate_and_speeds_reach_the_planner_in_thousandths() {
+    let text = "type: task\nrun: 'true'\nnodes: 1..4\nestimate: 1h30m\n\
+                speed: {models: {H100: 1, A100: 0.45}, nodes: {10: 7, 1: 1, 2: 1.875}}\n";
+    let spec = job(text).into_spec(&Context::new("ada", "/home/ada")).unwrap().spec;
+    assert_eq!(spec.predicted, Some(Millis(5_400_000)));
+    let speed = spec.speed.unwrap();
+    assert_eq!((speed.on("NVIDIA A100-SXM4-80GB"), speed.on("NVIDIA H100 80GB HBM3")), (450, 1000));
+    assert_eq!(speed.ranks, [(1, 1000), (2, 1875), (10, 7000)]);
+}
+
+#[test]
 fn an_environment_gets_what_its_ide_needs() {
     let spec = job(ENV).into_spec(&Context::new("ada", "/")).unwrap().spec;
     assert_eq!(spec.kind, JobKind::Env);

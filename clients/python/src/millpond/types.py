@@ -307,6 +307,8 @@ class DeviceView(TypedDict):
 
 class EstimateView(TypedDict):
     """What a job would cost at the prices that hold now."""
+    about_micros: NotRequired[int | None]
+    """All elements, if each ran as long as it is predicted to; absent where nobody knows."""
     budget: NotRequired[None | BudgetView]
     currency: str
     """In this currency."""
@@ -472,6 +474,8 @@ class JobSummary(TypedDict):
     """Its name; not unique."""
     nodes: NotRequired[list[str]]
     """Nodes it is on, without doubles."""
+    predicted_ms: NotRequired[int | None]
+    """How long each of its elements is predicted to run: its own estimate, or what earlier runs tell."""
     priority: int
     """0 to 1000 inside its queue."""
     queue: str
@@ -744,6 +748,16 @@ class PortView(TypedDict):
     """On the node's loopback."""
 
 
+class PredictionView(TypedDict):
+    """How predicted run times came out, of jobs that succeeded since the server started."""
+    compared: int
+    """The last ones, at most 512."""
+    longer: int
+    """Of these, those that ran longer than predicted."""
+    median_error_percent: NotRequired[int | None]
+    """Half of them were wrong by less, in hundredths of the prediction, long or short."""
+
+
 class Preview(TypedDict):
     """What would happen to a job if it were submitted now."""
     evicts: list[str]
@@ -751,6 +765,7 @@ class Preview(TypedDict):
     placement: list[PlacementView]
     """Where its first element would run now; empty when it would wait."""
     price: NotRequired[None | EstimateView]
+    runs: NotRequired[None | RunsView]
     spec: dict[str, Any]
     """The job as it would be submitted, every default filled in."""
     warnings: NotRequired[list[str]]
@@ -932,6 +947,16 @@ class RoleView(TypedDict):
     """Who."""
 
 
+class RunsView(TypedDict):
+    """How long jobs like one ran before: of the same user, queue, name, program, size and devices."""
+    earlier: int
+    """So many, the last 20 at most."""
+    from_ms: int
+    """Nine in ten took at least this long."""
+    to_ms: int
+    """Nine in ten took at most this long."""
+
+
 class SampleSeries(TypedDict):
     """Use of a job's tasks over the whole of its present or last attempt, as far as this server saw it."""
     tasks: list[TaskSamples]
@@ -944,6 +969,8 @@ class SchedulerView(TypedDict):
     """How predicted starts came out."""
     plans: int
     """Plans made since the server started."""
+    predictions: PredictionView
+    """How predicted run times came out."""
     settings: dict[str, Any]
     """The planner's settings, as `pond_core::snapshot::Settings` writes them."""
     violations: int

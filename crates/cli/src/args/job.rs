@@ -69,6 +69,9 @@ pub struct JobFlags {
     /// Stop it after this long: `30m`, `24h`
     #[arg(long, visible_alias = "time-limit", value_name = "DURATION")]
     pub time: Option<String>,
+    /// How long you think it runs; nothing is stopped by it
+    #[arg(long, value_name = "DURATION")]
+    pub estimate: Option<String>,
     /// `critical`, `standard` or `spare`
     #[arg(long, value_name = "CLASS")]
     pub class: Option<String>,

@@ -12,8 +12,8 @@ use crate::jobs::{Prepared, from_file, preview, submit};
 use crate::out::{Style, clean};
 use crate::pool::ensure;
 use pond_core::model::{self, DeviceRequest, JobKind, JobSpec, Shape};
-use pond_core::units::Bytes;
-use pond_server::api::types::{BudgetSpan, Class, EstimateView, Preview, Submitted};
+use pond_core::units::{Bytes, Millis};
+use pond_server::api::types::{BudgetSpan, Class, EstimateView, Preview, RunsView, Submitted};
 use std::collections::BTreeMap;
 
 /// `pond plan`.
@@ -123,8 +123,8 @@ fn page(ctx: &Ctx, spec: &JobSpec, preview: &Preview) -> String {
         };
         lines.push(("start".to_owned(), start));
     }
-    if let Some(limit) = spec.time_limit {
-        lines.push(("runs".to_owned(), format!("at most {limit}")));
+    if let Some(span) = run_time(spec, preview) {
+        lines.push(("runs".to_owned(), span));
     }
     if let Some(price) = &preview.price {
         lines.push(("price".to_owned(), price_text(spec, price)));
@@ -150,6 +150,21 @@ fn page(ctx: &Ctx, spec: &JobSpec, preview: &Preview) -> String {
     text
 }
 
+/// `about 6h10m to 7h40m (from 14 earlier runs); at most 24h`.
+fn run_time(spec: &JobSpec, preview: &Preview) -> Option<String> {
+    let about = match &preview.runs {
+        Some(RunsView { earlier, from_ms, to_ms }) => {
+            let (from, to) = (Millis(*from_ms).to_string(), Millis(*to_ms).to_string());
+            let span = if from == to { from } else { format!("{from} to {to}") };
+            Some(format!("about {span} (from {earlier} earlier runs)"))
+        }
+        None => spec.predicted.map(|estimate| format!("about {estimate}, as the job says")),
+    };
+    let most = spec.time_limit.map(|limit| format!("at most {limit}"));
+    let parts: Vec<String> = about.into_iter().chain(most).collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
 /// `67.20 EUR an hour; at most 1612.80 · 3900.00 of 5000.00 left of the budget of nlp this month`.
 fn price_text(spec: &JobSpec, price: &EstimateView) -> String {
     let mut text = format!("{} {} an hour", money(price.hour_micros), price.currency);
@@ -158,6 +173,9 @@ fn price_text(spec: &JobSpec, price: &EstimateView) -> String {
     }
     if spec.indices.len() > 1 {
         text.push_str(&format!(" for each of {} elements", spec.indices.len()));
+    }
+    if let Some(about) = price.about_micros {
+        text.push_str(&format!("; about {} in all", money(about)));
     }
     if let Some(most) = price.most_micros {
         text.push_str(&format!("; at most {}", money(most)));

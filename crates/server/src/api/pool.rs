@@ -189,12 +189,12 @@ pub async fn scheduler(
     // Settings are plain data; serde_json cannot fail on them.
     let read = |sight: &Sight<'_>| {
         let settings = serde_json::to_value(&sight.engine.settings().plan).unwrap_or_default();
-        (settings, sight.forecasts.view())
+        (settings, sight.forecasts.view(), sight.earlier.view())
     };
-    let (settings, forecasts) = shared.handle.look(read).await?;
+    let (settings, forecasts, predictions) = shared.handle.look(read).await?;
     let plans = shared.tallies.plans.load(Ordering::Relaxed);
     let violations = shared.tallies.violations.load(Ordering::Relaxed);
-    Ok(Json(SchedulerView { settings, plans, violations, forecasts }))
+    Ok(Json(SchedulerView { settings, plans, violations, forecasts, predictions }))
 }
 
 pub(super) async fn find_queue(shared: &Shared, path: String) -> Result<QueueView, Problem> {

@@ -18,7 +18,7 @@ pub use crate::auth::rights::{Role, Scope};
 pub use job::{
     ActionBody, Amounts, Class, Counts, DeviceAsk, DeviceResize, DeviceUseView, ExitView, GangView,
     GrantView, JobDetail, JobKind, JobPage, JobQuery, JobSummary, PlacementView, PortView, Preview,
-    ResizeBody, State, SubmitQuery, Submitted, TaskUse, TaskView,
+    ResizeBody, RunsView, State, SubmitQuery, Submitted, TaskUse, TaskView,
 };
 pub use money::{
     BillAmount, BillBy, BillQuery, BillReport, BillRow, BudgetBody, BudgetSpan, BudgetStop, BudgetView,
@@ -40,7 +40,9 @@ pub use pool::{
 };
 pub use queue::{Affected, Effected, QueueAmounts, QueueBody, QueueTrial, QueueView};
 pub use usage::{NodeUsage, SampleSeries, TaskSamples, UsageQuery, UsageReport, UsageRow};
-pub use why::{ForecastView, FunnelStep, PassedView, PastView, WhatIfView, WhyQuery, WhyView};
+pub use why::{
+    ForecastView, FunnelStep, PassedView, PastView, PredictionView, WhatIfView, WhyQuery, WhyView,
+};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

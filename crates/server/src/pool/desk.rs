@@ -3,6 +3,7 @@
 //! [`Desk`] is all of it; [`Inlet`], [`History`] and [`Teller`] are its three faces for `pond_core::drive`, which calls
 //! one at a time on one thread.
 
+use super::earlier::Earlier;
 use super::forecast::Forecasts;
 use super::inbox::{Answer, Ask, Change, Condition, Conditions, Look, Message, Sight, read_only};
 use super::ledger::Ledger;
@@ -82,6 +83,8 @@ pub struct Desk {
     pub trails: Trails,
     /// Predicted starts, and how they came out.
     pub forecasts: Forecasts,
+    /// How long jobs ran.
+    pub earlier: Earlier,
 }
 
 /// What passes through the desk in one turn.
@@ -227,12 +230,21 @@ impl Desk {
         let mut keys: Vec<String> = Vec::new();
         for ask in asks {
             let record = self.ledger.last_record() + 1 + events.len() as u64;
-            if let Some(ask) = self.fresh(ask, &mut keys, record, now) {
+            if let Some(mut ask) = self.fresh(ask, &mut keys, record, now) {
+                self.predict(&mut ask.request);
                 self.turn.waiting.insert(record, ask.reply);
                 events.push((ask.actor, Event::Request(ask.request)));
             }
         }
         events
+    }
+
+    /// A job that gives no estimate gets that of earlier runs, and keeps it: the journal has it too.
+    fn predict(&self, request: &mut Request) {
+        let Request::Submit(spec) = request else { return };
+        if let (None, Some(told)) = (spec.predicted, self.earlier.of(spec)) {
+            Arc::make_mut(spec).predicted = Some(told.predicted);
+        }
     }
 
     /// Answers a submission whose key was used and lets all others through. A second use in one turn waits for the next.
@@ -266,6 +278,7 @@ impl Desk {
             samples: &self.samples,
             trails: &self.trails,
             forecasts: &self.forecasts,
+            earlier: &self.earlier,
             now,
         };
         for look in std::mem::take(&mut self.turn.looks) {
@@ -287,6 +300,7 @@ impl Desk {
                 samples: &self.samples,
                 trails: &self.trails,
                 forecasts: &self.forecasts,
+                earlier: &self.earlier,
                 now,
             };
             self.turn.retired.push(view::job::detail(&sight, job, crate::api::usage::of_job(&sight, job)));
@@ -334,6 +348,9 @@ impl Desk {
                 }
             }
             _ => self.forecasts.ends(gang),
+        }
+        if to == State::Succeeded {
+            self.earlier.ended(gang);
         }
     }
 
@@ -547,6 +564,7 @@ impl Observer for Teller {
     fn settled(&mut self, engine: &Engine, planner: &Planner, now: Timestamp) {
         let mut desk = self.0.borrow_mut();
         desk.turn.in_flight = None;
+        desk.earlier.learn(engine);
         desk.look(engine, planner, now);
         desk.foretell(engine, planner, now);
         desk.retire(engine, planner, now);

@@ -18,7 +18,9 @@ const HOUR_MS: u128 = 3_600_000;
 ///
 /// # Errors
 /// The engine's refusal.
-pub fn run(sight: &Sight<'_>, actor: &Actor, spec: JobSpec) -> Result<Preview, Refusal> {
+pub fn run(sight: &Sight<'_>, actor: &Actor, mut spec: JobSpec) -> Result<Preview, Refusal> {
+    let told = sight.earlier.of(&spec).filter(|_| spec.predicted.is_none());
+    spec.predicted = spec.predicted.or(told.map(|told| told.predicted));
     let mut engine = sight.engine.clone();
     let mut planner = Planner::new(engine.settings().plan.clone());
     let written = serde_json::to_value(&spec).unwrap_or_default();
@@ -35,6 +37,7 @@ pub fn run(sight: &Sight<'_>, actor: &Actor, spec: JobSpec) -> Result<Preview, R
         placement: Vec::new(),
         evicts: Vec::new(),
         why: None,
+        runs: told.map(|told| told.runs),
         price: None,
         warnings: Vec::new(),
     };
@@ -76,13 +79,14 @@ fn estimate(engine: &Engine, spec: &JobSpec, placed: (u32, &[Placement])) -> Opt
     let devices = devices.iter().map(|(resource, thousandths)| price(resource, *thousandths));
     let hour = devices.fold(task.saturating_mul(count), u64::saturating_add);
     let elements = spec.indices.len().max(1) as u128;
-    let most = |limit: u64| {
+    let lasting = |limit: u64| {
         let micros = u128::from(hour).saturating_mul(elements).saturating_mul(limit.into()) / HOUR_MS;
         u64::try_from(micros).unwrap_or(u64::MAX)
     };
     Some(EstimateView {
         hour_micros: hour,
-        most_micros: spec.time_limit.map(|limit| most(limit.0)),
+        most_micros: spec.time_limit.map(|limit| lasting(limit.0)),
+        about_micros: spec.predicted.map(|predicted| lasting(predicted.0)),
         currency: sheet.currency().to_owned(),
         budget: None,
     })

@@ -1,5 +1,6 @@
 //! The way to the drive thread: one channel for everything that wants something of the pool.
 
+use super::earlier::Earlier;
 use super::forecast::Forecasts;
 use super::telling;
 use super::trail::Trails;
@@ -36,6 +37,8 @@ pub struct Sight<'a> {
     pub trails: &'a Trails,
     /// Predicted starts, and how they came out.
     pub forecasts: &'a Forecasts,
+    /// How long jobs ran.
+    pub earlier: &'a Earlier,
     /// The time of the last turn.
     pub now: Timestamp,
 }

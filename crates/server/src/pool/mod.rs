@@ -3,6 +3,7 @@
 pub mod desk;
 pub mod drive;
 pub mod dry;
+pub mod earlier;
 pub mod forecast;
 pub mod inbox;
 pub mod ledger;

@@ -2,11 +2,13 @@
 
 use super::desk::{Desk, Turn};
 use super::drive::Drive;
+use super::earlier::Earlier;
 use super::inbox::{Condition, Message};
 use super::ledger::Ledger;
 use super::tally::Tallies;
 use super::telling;
 use crate::access::Access;
+use crate::api::types::JobDetail;
 use crate::auth::people::{People, PeopleChange};
 use crate::clock::Clock;
 use crate::feed::Feed;
@@ -47,6 +49,8 @@ pub struct Parts {
     pub settings: Settings,
     /// Finished jobs kept in memory.
     pub keep_finished: usize,
+    /// Of those that are not, the newest that succeeded, newest first.
+    pub archived: Vec<JobDetail>,
 }
 
 /// Makes up the state of the pool again.
@@ -70,6 +74,8 @@ pub fn start(found: Found, parts: Parts) -> Drive {
     ledger.tell(telling::line(now, &Actor::Pool, "server.started", text), 0);
     let held = sessions_are_gone(&engine);
     let finished = finished(&engine);
+    let mut earlier = Earlier::default();
+    earlier.recall(&parts.archived, &engine);
     let desk = Desk {
         ledger,
         clock,
@@ -89,6 +95,7 @@ pub fn start(found: Found, parts: Parts) -> Drive {
         samples: BTreeMap::new(),
         trails: Default::default(),
         forecasts: Default::default(),
+        earlier,
     };
     Drive { planner: Planner::new(parts.settings.plan), engine, desk }
 }

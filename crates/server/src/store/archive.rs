@@ -86,6 +86,15 @@ impl Archive {
         Ok(self.bodies(sql, vec![Value::from(whole(id))], "an archived job")?.pop())
     }
 
+    /// Finished jobs that succeeded, complete, newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn succeeded(&self, limit: u32) -> Result<Vec<JobDetail>, StoreError> {
+        let sql = "SELECT detail FROM jobs WHERE state = 'succeeded' ORDER BY id DESC LIMIT ?";
+        self.bodies(sql, vec![Value::from(i64::from(limit))], "archived jobs")
+    }
+
     /// The queues of finished jobs, of those that are there.
     ///
     /// # Errors

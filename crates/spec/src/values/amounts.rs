@@ -50,11 +50,16 @@ pub struct Share {
     pub max: Thousandths,
 }
 
+/// A speed against another, in thousandths: `0.5` is half as fast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Factor(pub u64);
+
 text_value!(Cores, "a number of cores, or guaranteed..most", ["number", "string"], [4, 0.5, "4..16"]);
 text_value!(MemorySize, "a size in bytes, or guaranteed..most", ["integer", "string"], ["32GB", "8GB..32GB"]);
 text_value!(DiskSize, "a size in bytes", ["integer", "string"], ["200GB", "512MiB"]);
 text_value!(Span, "a span of time", ["number", "string"], ["24h", "1h30m", "90s"]);
 text_value!(NodeCount, "a number of nodes, or fewest..most", ["integer", "string"], [4, "2..4"]);
+text_value!(Factor, "a factor of speed", ["number", "string"], [1, 0.5, 3.4]);
 text_value!(Share, "a part of a device, or guaranteed..most", ["number", "string"], ["30%", 0.3, "30%..60%"]);
 
 fn range<T: FromStr + PartialOrd + Copy>(text: &str, example: &'static str) -> Result<(T, T), ValueError>
@@ -223,6 +228,30 @@ impl FromStr for Share {
             return Err(ValueError::Backwards { text: text.to_owned(), example: "30%..60%" });
         }
         Ok(Self { min, max })
+    }
+}
+
+impl FromStr for Factor {
+    type Err = ValueError;
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let wrong = || ValueError::form(text, "a factor of speed", "1, 0.5 or 3.4");
+        // MilliCpu reads decimals into thousandths, and knows `m`.
+        let factor = text.parse::<MilliCpu>().map_err(|_why| wrong())?.0;
+        if text.ends_with('m') {
+            return Err(wrong());
+        }
+        bounded("the factor", factor, factor, limits::SPEED, text, "1000")?;
+        Ok(Self(factor))
+    }
+}
+
+impl fmt::Display for Factor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, rest) = (self.0 / 1000, self.0 % 1000);
+        if rest == 0 {
+            return whole.fmt(f);
+        }
+        write!(f, "{whole}.{}", format!("{rest:03}").trim_end_matches('0'))
     }
 }
 

@@ -7,7 +7,7 @@ mod notify;
 pub(crate) mod places;
 mod words;
 
-pub use amounts::{Cores, DiskSize, MemorySize, NodeCount, Share, Span};
+pub use amounts::{Cores, DiskSize, Factor, MemorySize, NodeCount, Share, Span};
 pub use array::{ArrayIndices, ArrayText};
 pub use devices::{DeviceText, Devices, LongDevice};
 pub use notify::{MomentText, RecipientText};

@@ -180,6 +180,9 @@ pub struct JobSummary {
     /// How long it may run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_limit_ms: Option<u64>,
+    /// How long each of its elements is predicted to run: its own estimate, or what earlier runs tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicted_ms: Option<u64>,
     /// Once over: what `pond run` and `pond wait` end with. 0 when all succeeded, else the code of the first
     /// task that failed, 128 + its signal, or 137 for out of memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -399,12 +402,26 @@ pub struct Preview {
     /// Why it would wait, or that it would not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<WhyView>,
+    /// Earlier runs of jobs like it; absent where too few are known, and where the job gives an estimate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs: Option<RunsView>,
     /// What it would cost; absent where nothing has a price.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<EstimateView>,
     /// What was read but cannot be honoured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+}
+
+/// How long jobs like one ran before: of the same user, queue, name, program, size and devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RunsView {
+    /// So many, the last 20 at most.
+    pub earlier: u64,
+    /// Nine in ten took at least this long.
+    pub from_ms: u64,
+    /// Nine in ten took at most this long.
+    pub to_ms: u64,
 }
 
 /// One rank's place.

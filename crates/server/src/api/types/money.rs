@@ -169,6 +169,9 @@ pub struct EstimateView {
     /// All elements, if each ran to its time limit; absent without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub most_micros: Option<u64>,
+    /// All elements, if each ran as long as it is predicted to; absent where nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about_micros: Option<u64>,
     /// In this currency.
     pub currency: String,
     /// The budget that holds for the job and has the least left, among those that whoever asks may see.

@@ -1,6 +1,6 @@
 //! Machines, devices, and the pool as a whole.
 
-use super::{Amounts, Class, ForecastView};
+use super::{Amounts, Class, ForecastView, PredictionView};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -146,6 +146,8 @@ pub struct SchedulerView {
     pub violations: u64,
     /// How predicted starts came out.
     pub forecasts: ForecastView,
+    /// How predicted run times came out.
+    pub predictions: PredictionView,
 }
 
 /// The pool in one object: what `status` shows.

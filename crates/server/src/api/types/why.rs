@@ -104,6 +104,18 @@ pub struct ForecastView {
     pub latest_ms: Option<i64>,
 }
 
+/// How predicted run times came out, of jobs that succeeded since the server started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PredictionView {
+    /// The last ones, at most 512.
+    pub compared: u64,
+    /// Of these, those that ran longer than predicted.
+    pub longer: u64,
+    /// Half of them were wrong by less, in hundredths of the prediction, long or short.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub median_error_percent: Option<u64>,
+}
+
 /// One constraint of the funnel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FunnelStep {

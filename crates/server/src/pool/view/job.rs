@@ -82,6 +82,7 @@ pub fn summary(sight: &Sight<'_>, job: &Job) -> JobSummary {
         started_ms: job.gangs.iter().filter_map(began).min(),
         ended_ms: job.finished.map(|at| at.0),
         time_limit_ms: job.spec.time_limit.map(|limit| limit.0),
+        predicted_ms: job.spec.predicted.map(|predicted| predicted.0),
         exit_code: job.exit_code(),
     }
 }

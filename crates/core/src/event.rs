@@ -383,6 +383,9 @@ pub struct DeviceGrant {
     pub part: Option<Part>,
 }
 
+/// A task's devices: the plan, the engine, the snapshot and the effects that speak of them hold one list.
+pub type Grants = Arc<[DeviceGrant]>;
+
 /// What a task was granted, where, under which generation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Allocation {
@@ -399,7 +402,7 @@ pub struct Allocation {
     /// The most it may use.
     pub burst: Resources,
     /// Devices.
-    pub devices: Vec<DeviceGrant>,
+    pub devices: Grants,
     /// On what terms, in their order.
     #[serde(default)]
     pub shares: Vec<ShareTerms>,

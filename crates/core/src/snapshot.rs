@@ -4,7 +4,7 @@
 //! thing lives; a vacated gang row is reused, so hold a [`GangId`] across plans, never a [`GangOrd`].
 //! The engine is the only writer; [`Snapshot::touched`] tells an incremental planner what changed.
 
-use crate::event::DeviceGrant;
+use crate::event::{DeviceGrant, Grants};
 use crate::ids::{GangId, Generation, NodeName, UserName};
 use crate::mix::Mix;
 use crate::model::speed::{done_in, takes};
@@ -163,7 +163,7 @@ pub struct Placed {
     /// Guaranteed now.
     pub request: Resources,
     /// Devices.
-    pub devices: Vec<DeviceGrant>,
+    pub devices: Grants,
     /// CPU used lately (95th percentile), for `spare` tasks.
     pub busy_p95: MilliCpu,
     /// Its CPU limit now, smaller than asked while squeezed.

@@ -200,7 +200,7 @@ fn start(job: u64, isolation: Isolation, disk: u64) -> Effect {
             shape: 0,
             request,
             burst: request,
-            devices: Vec::new(),
+            devices: [].into(),
             shares: Vec::new(),
         },
         name: "bench".to_owned(),

@@ -13,6 +13,7 @@ use crate::plan::{Decision, HoldReason, Placement, Plan, PreemptCause};
 use crate::snapshot::{NodeOrd, Shrinking};
 use crate::units::{MilliCpu, Millis, Timestamp};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 type Step = Result<(), StaleReason>;
 
@@ -175,7 +176,7 @@ impl Engine {
                 limits_before: None,
                 devices_before: Vec::new(),
                 cpu_limit: limits.burst.cpu,
-                devices: placement.devices.to_vec(),
+                devices: Arc::clone(&placement.devices),
                 held,
                 address: None,
                 ports: Vec::new(),

@@ -121,7 +121,7 @@ impl Engine {
                 shape: live.alternative,
                 request: task.limits.request,
                 burst: task.limits.burst,
-                devices: task.devices.to_vec(),
+                devices: Arc::clone(&task.devices),
                 shares: task.held.iter().map(HeldDevice::terms).collect(),
             },
             name: job.spec.name.to_owned(),

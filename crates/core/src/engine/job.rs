@@ -13,7 +13,7 @@
 //!          Finished (stopped, cancelled)                       Finished (succeeded, failed, ...)   Held(Paused)
 //! ```
 
-use crate::event::{DeviceGrant, Exit};
+use crate::event::{DeviceGrant, Exit, Grants};
 use crate::ids::{GangId, Generation, JobId, UserName};
 use crate::model::{DeviceChange, DeviceKind, JobSpec, Resources, Shape, ShareMode, ShareTerms, Slack};
 use crate::money::Spent;
@@ -359,7 +359,7 @@ pub struct Task {
     /// Its CPU limit now, smaller than `limits.burst.cpu` while squeezed.
     pub cpu_limit: MilliCpu,
     /// Devices.
-    pub devices: Vec<DeviceGrant>,
+    pub devices: Grants,
     /// What they count as, in their order.
     pub(super) held: Vec<HeldDevice>,
     /// Its address, when it has one.

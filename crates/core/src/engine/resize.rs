@@ -225,7 +225,8 @@ impl Engine {
         let squeezed = task.cpu_limit < task.limits.burst.cpu;
         task.limits = grant.limits;
         task.cpu_limit = if squeezed { task.cpu_limit.min(burst.cpu) } else { burst.cpu };
-        (task.devices, task.held) = grant.devices.into_iter().unzip();
+        let (devices, held): (Vec<DeviceGrant>, Vec<HeldDevice>) = grant.devices.into_iter().unzip();
+        (task.devices, task.held) = (devices.into(), held);
         self.rows.account(task, class, rows.queue, true);
         self.meter.resize(self.now, id.task(rank), request, &task.devices);
         self.recount_gang(id);

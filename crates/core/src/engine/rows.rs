@@ -15,6 +15,7 @@ use crate::units::MilliCpu;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Where a gang that has not ended stands in the snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -378,24 +379,16 @@ pub fn placed_row(
         Class::Spare => task.samples.p95().unwrap_or(task.limits.request.cpu),
         Class::Standard | Class::Critical => MilliCpu::ZERO,
     };
-    tasks.truncate(live.tasks.len());
-    tasks.reserve_exact(live.tasks.len() - tasks.len());
-    for (at, task) in live.tasks.iter().enumerate() {
-        let mut devices = tasks.get_mut(at).map(|old| std::mem::take(&mut old.devices)).unwrap_or_default();
-        devices.clone_from(&task.devices);
-        let placed = Placed {
-            rank: task.rank,
-            node: task.node,
-            request: task.limits.request,
-            devices,
-            busy_p95: busy(task),
-            cpu_limit: task.cpu_limit,
-        };
-        match tasks.get_mut(at) {
-            Some(old) => *old = placed,
-            None => tasks.push(placed),
-        }
-    }
+    tasks.clear();
+    tasks.reserve_exact(live.tasks.len());
+    tasks.extend(live.tasks.iter().map(|task| Placed {
+        rank: task.rank,
+        node: task.node,
+        request: task.limits.request,
+        devices: Arc::clone(&task.devices),
+        busy_p95: busy(task),
+        cpu_limit: task.cpu_limit,
+    }));
     let evicted_for = live.ending.as_ref().and_then(|ending| match &ending.then {
         super::job::Then::Evicted(
             PreemptCause::Priority { beneficiary }

@@ -44,7 +44,7 @@ impl Solver<'_> {
     }
 
     /// Seats as placements, ranks from `first`.
-    pub fn placements(&self, seats: &[Seat], first: u32) -> Vec<Placement> {
+    pub fn placements(&self, seats: &[Seat], first: u32) -> Arc<[Placement]> {
         let placement = |(rank, seat): (u32, &Seat)| Placement {
             rank,
             node: self.snapshot.node(NodeOrd(u32::try_from(seat.node).unwrap_or(u32::MAX))).name.clone(),

@@ -28,7 +28,7 @@ pub use planner::Planner;
 pub(crate) use problem::shape::model_matches;
 pub(crate) use sentence::{amount, kind_name};
 
-use crate::event::DeviceGrant;
+use crate::event::Grants;
 use crate::ids::{GangId, Generation, NodeName, TaskId};
 use crate::model::{DeviceKind, Resources};
 use crate::units::{MilliCpu, Timestamp};
@@ -43,7 +43,7 @@ pub struct Placement {
     /// The node.
     pub node: NodeName,
     /// Devices of that node.
-    pub devices: Vec<DeviceGrant>,
+    pub devices: Grants,
 }
 
 /// One entry of a plan.
@@ -57,7 +57,7 @@ pub enum Decision {
         /// Which alternative of its shapes.
         alternative: u32,
         /// One entry a rank, ranks ascending from 0; between min and max of them.
-        tasks: Vec<Placement>,
+        tasks: Arc<[Placement]>,
     },
     /// Add ranks to a running elastic gang.
     Grow {
@@ -66,7 +66,7 @@ pub enum Decision {
         /// The generation that was seen.
         generation: Generation,
         /// The new ranks.
-        tasks: Vec<Placement>,
+        tasks: Arc<[Placement]>,
     },
     /// Take the highest ranks from a running elastic gang.
     Shrink {

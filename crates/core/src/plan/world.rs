@@ -556,7 +556,7 @@ impl World {
         for task in &placed.tasks {
             held = held.plus(&Amounts::of(task.request));
             let devices = &self.snapshot.node(task.node).devices;
-            for grant in &task.devices {
+            for grant in task.devices.iter() {
                 let spec = &devices[grant.device as usize].spec;
                 held.add_grant(spec.kind, grant, spec.memory);
             }

@@ -226,7 +226,7 @@ pub fn launch(job: u64, run: RunSpec) -> Launch {
             shape: 0,
             request,
             burst: request,
-            devices: Vec::new(),
+            devices: [].into(),
             shares: Vec::new(),
         },
         name: "test".to_owned(),

@@ -2,7 +2,7 @@
 
 use super::work::{FULL, Work};
 use super::world::World;
-use pond_core::event::{DeviceGrant, Exit};
+use pond_core::event::{DeviceGrant, Exit, Grants};
 use pond_core::ids::{Generation, JobId};
 use pond_core::units::{Millis, Thousandths, Timestamp};
 
@@ -57,7 +57,7 @@ pub(super) struct Rank {
     pub closed: Generation,
     pub node: u32,
     pub state: RankState,
-    pub devices: Vec<DeviceGrant>,
+    pub devices: Grants,
     /// Speed on these devices against the reference, in thousandths.
     pub model_speed: u64,
     pub started: Timestamp,
@@ -69,7 +69,7 @@ pub(super) struct Rank {
 }
 
 impl Rank {
-    pub fn starting(generation: Generation, node: u32, devices: Vec<DeviceGrant>, model_speed: u64) -> Self {
+    pub fn starting(generation: Generation, node: u32, devices: Grants, model_speed: u64) -> Self {
         let state = RankState::Starting;
         Self { generation, closed: generation, node, state, devices, model_speed, ..Self::default() }
     }

@@ -36,7 +36,7 @@ fn running(plan: JobPlan, ranks: u32) -> (Engine, GangId) {
 }
 
 fn placement(rank: u32) -> Placement {
-    Placement { rank, node: "n1".into(), devices: Vec::new() }
+    Placement { rank, node: "n1".into(), devices: [].into() }
 }
 
 fn starts(engine: &mut Engine, gang: GangId, ranks: std::ops::Range<u32>, generation: Generation) {

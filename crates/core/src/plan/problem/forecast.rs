@@ -9,7 +9,7 @@ use super::profile::copies;
 use super::room::NodeFree;
 use super::shape::signed;
 use super::{Problem, Seen};
-use crate::event::DeviceGrant;
+use crate::event::Grants;
 use crate::model::Class;
 use crate::snapshot::{GangOrd, GangPhase, NodeOrd, Snapshot};
 use crate::units::Timestamp;
@@ -44,7 +44,7 @@ pub struct Leaver {
     /// Lives on lent CPU.
     pub spare: bool,
     /// Devices.
-    pub grants: Vec<DeviceGrant>,
+    pub grants: Grants,
 }
 
 /// One variant's nodes.

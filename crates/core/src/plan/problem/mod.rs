@@ -110,7 +110,7 @@ fn amounts_of(snapshot: &Snapshot, placed: &PlacedGang) -> Amounts {
     for task in &placed.tasks {
         amounts = amounts.plus(&Amounts::of(task.request));
         let devices = &snapshot.node(task.node).devices;
-        for grant in &task.devices {
+        for grant in task.devices.iter() {
             if let Some(device) = devices.get(grant.device as usize) {
                 amounts.add_grant(device.spec.kind, grant, device.spec.memory);
             }

@@ -40,6 +40,8 @@ pub struct Compiled {
     pub disk: i64,
     /// Devices, hardest to please first.
     pub slots: Vec<Slot>,
+    /// Free compute that a node's devices have in all where this fits: more than enough is no promise.
+    pub compute: i64,
     /// Labels a node must carry.
     pub labels: Vec<(String, String)>,
     /// What one task counts for in queues, with the dearest device that would do.
@@ -204,12 +206,16 @@ pub fn compile(shape: &Shape, models: &Models) -> Compiled {
         (slot.models.iter().filter(|ok| **ok).count(), slot.mode != ShareMode::Exclusive, slot.request)
     });
     let request = shape.request;
+    // A partition counts what its part of the hardware has, which is for the layout to say.
+    let counted = slots.iter().filter(|slot| slot.mode != ShareMode::Space);
+    let compute = counted.map(|slot| slot.compute).sum();
     let labels = shape.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
     Compiled {
         cpu: signed(request.cpu.0),
         memory: signed(request.memory.0),
         disk: signed(request.disk.0),
         slots,
+        compute,
         labels,
         amounts,
     }

@@ -177,7 +177,8 @@ fn a_plan_with_partitions_that_cannot_be_is_found_out() {
             if let Decision::Place { gang, tasks, .. } = decision
                 && *gang == one
             {
-                change(&mut tasks[0].devices[0]);
+                let task = &mut Arc::make_mut(tasks)[0];
+                change(&mut Arc::make_mut(&mut task.devices)[0]);
             }
         }
         check_plan(&pool.world.snapshot, &plan).into_iter().map(|violation| violation.rule).collect()

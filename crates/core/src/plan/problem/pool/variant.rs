@@ -110,6 +110,8 @@ impl Pool {
             3
         } else if shape.slots.is_empty() {
             0
+        } else if shape.compute > self.devices_free[node] {
+            4
         } else {
             let range = self.device_range(node);
             u8::from(!can_pick(&self.devices[range.clone()], &self.facts[range], &shape.slots)) * 4

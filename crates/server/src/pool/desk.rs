@@ -231,20 +231,12 @@ impl Desk {
         for ask in asks {
             let record = self.ledger.last_record() + 1 + events.len() as u64;
             if let Some(mut ask) = self.fresh(ask, &mut keys, record, now) {
-                self.predict(&mut ask.request);
+                self.earlier.complete(&mut ask.request);
                 self.turn.waiting.insert(record, ask.reply);
                 events.push((ask.actor, Event::Request(ask.request)));
             }
         }
         events
-    }
-
-    /// A job that gives no estimate gets that of earlier runs, and keeps it: the journal has it too.
-    fn predict(&self, request: &mut Request) {
-        let Request::Submit(spec) = request else { return };
-        if let (None, Some(told)) = (spec.predicted, self.earlier.of(spec)) {
-            Arc::make_mut(spec).predicted = Some(told.predicted);
-        }
     }
 
     /// Answers a submission whose key was used and lets all others through. A second use in one turn waits for the next.
@@ -270,18 +262,16 @@ impl Desk {
         Some(ask)
     }
 
+    fn sight<'a>(&'a self, engine: &'a Engine, planner: &'a Planner, now: Timestamp) -> Sight<'a> {
+        let Self { samples, trails, forecasts, earlier, .. } = self;
+        Sight { engine, planner, samples, trails, forecasts, earlier, now }
+    }
+
     /// Lets those look who wanted to.
     fn look(&mut self, engine: &Engine, planner: &Planner, now: Timestamp) {
-        let sight = Sight {
-            engine,
-            planner,
-            samples: &self.samples,
-            trails: &self.trails,
-            forecasts: &self.forecasts,
-            earlier: &self.earlier,
-            now,
-        };
-        for look in std::mem::take(&mut self.turn.looks) {
+        let looks = std::mem::take(&mut self.turn.looks);
+        let sight = self.sight(engine, planner, now);
+        for look in looks {
             if catch_unwind(AssertUnwindSafe(|| look(&sight))).is_err() {
                 self.tallies.panics.fetch_add(1, Ordering::Relaxed);
             }
@@ -294,16 +284,9 @@ impl Desk {
             let Some((id, at)) = self.finished.pop_front() else { break };
             // One that was removed is gone; one that was retried may have finished again, or will.
             let Some(job) = engine.job(id).filter(|job| job.finished == Some(at)) else { continue };
-            let sight = Sight {
-                engine,
-                planner,
-                samples: &self.samples,
-                trails: &self.trails,
-                forecasts: &self.forecasts,
-                earlier: &self.earlier,
-                now,
-            };
-            self.turn.retired.push(view::job::detail(&sight, job, crate::api::usage::of_job(&sight, job)));
+            let sight = self.sight(engine, planner, now);
+            let detail = view::job::detail(&sight, job, crate::api::usage::of_job(&sight, job));
+            self.turn.retired.push(detail);
         }
     }
 

@@ -11,11 +11,13 @@
 
 use crate::api::types::{JobDetail, PredictionView, RunsView};
 use pond_core::engine::{Engine, Job, State};
+use pond_core::event::Request;
 use pond_core::ids::{GangId, JobId, QueuePath, UserName};
 use pond_core::model::{Command, DeviceRequest, GangSize, JobKind, JobSpec};
 use pond_core::units::Millis;
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 /// Runs kept of jobs that are alike.
 const KEPT: usize = 20;
@@ -169,6 +171,14 @@ impl Earlier {
                 to_ms: rank(&sorted, 90),
             },
         })
+    }
+
+    /// A job that gives no estimate gets that of earlier runs, and keeps it.
+    pub fn complete(&self, request: &mut Request) {
+        let Request::Submit(spec) = request else { return };
+        if let (None, Some(told)) = (spec.predicted, self.of(spec)) {
+            Arc::make_mut(spec).predicted = Some(told.predicted);
+        }
     }
 
     /// How predictions came out.

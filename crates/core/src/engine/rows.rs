@@ -61,7 +61,9 @@ pub struct Rows {
     /// What the planner sees.
     pub snapshot: Snapshot,
     free_gangs: BTreeSet<u32>,
-    demands: BTreeMap<Vec<Shape>, Interned>,
+    demands: BTreeMap<Vec<Shape>, DemandOrd>,
+    /// How many gangs ask for each demand.
+    demand_gangs: Vec<u32>,
     free_demands: BTreeSet<u32>,
     queues: BTreeMap<QueuePath, QueueOrd>,
     marked_nodes: Vec<u64>,
@@ -69,12 +71,6 @@ pub struct Rows {
     round: u64,
     /// Queues whose use changed since this was last taken.
     pub used_otherwise: Vec<QueueOrd>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Interned {
-    ord: DemandOrd,
-    gangs: u32,
 }
 
 fn index(ord: u32) -> usize {
@@ -199,9 +195,9 @@ impl Rows {
 
     /// The ordinal of these alternatives, counted once more.
     pub fn intern(&mut self, shapes: Cow<'_, [Shape]>) -> DemandOrd {
-        if let Some(known) = self.demands.get_mut(&*shapes) {
-            known.gangs += 1;
-            return known.ord;
+        if let Some(known) = self.demands.get(&*shapes) {
+            self.demand_gangs[index(known.0)] += 1;
+            return *known;
         }
         let ord = match self.free_demands.pop_first() {
             Some(free) => DemandOrd(free),
@@ -210,15 +206,15 @@ impl Rows {
                 DemandOrd(ordinal(self.snapshot.demands.len() - 1))
             }
         };
-        self.fill_demand(ord, shapes.into_owned(), 1);
+        self.fill_demand(ord, shapes.into_owned());
         self.snapshot.touched.demands.push(ord);
         ord
     }
 
     /// Puts alternatives back to where they stood when they were saved, counted once more.
     pub fn put_demand(&mut self, ord: DemandOrd, shapes: Vec<Shape>) {
-        if let Some(known) = self.demands.get_mut(&shapes) {
-            known.gangs += 1;
+        if let Some(known) = self.demands.get(&shapes) {
+            self.demand_gangs[index(known.0)] += 1;
             return;
         }
         while self.snapshot.demands.len() <= index(ord.0) {
@@ -226,22 +222,24 @@ impl Rows {
             self.snapshot.demands.push(Vec::new());
         }
         self.free_demands.remove(&ord.0);
-        self.fill_demand(ord, shapes, 1);
+        self.fill_demand(ord, shapes);
     }
 
-    fn fill_demand(&mut self, ord: DemandOrd, shapes: Vec<Shape>, gangs: u32) {
+    /// One gang asks for it.
+    fn fill_demand(&mut self, ord: DemandOrd, shapes: Vec<Shape>) {
         self.snapshot.demands[index(ord.0)] = shapes.to_vec();
-        self.demands.insert(shapes, Interned { ord, gangs });
+        self.demand_gangs.resize(self.snapshot.demands.len(), 0);
+        self.demand_gangs[index(ord.0)] = 1;
+        self.demands.insert(shapes, ord);
     }
 
     /// Counts one gang less on these alternatives.
     pub fn release(&mut self, ord: DemandOrd) {
-        let Some(shapes) = self.snapshot.demands.get_mut(index(ord.0)) else { return };
-        let Some(known) = self.demands.get_mut(shapes) else { return };
-        known.gangs = known.gangs.saturating_sub(1);
-        if known.gangs == 0 {
-            self.demands.remove(shapes);
-            *shapes = Vec::new();
+        let Some(gangs) = self.demand_gangs.get_mut(index(ord.0)).filter(|gangs| **gangs > 0) else { return };
+        *gangs -= 1;
+        if *gangs == 0 {
+            let shapes = std::mem::take(&mut self.snapshot.demands[index(ord.0)]);
+            self.demands.remove(&shapes);
             self.free_demands.insert(ord.0);
         }
     }

@@ -25,10 +25,24 @@ pub enum Timer {
     Budgets,
 }
 
+impl Timer {
+    /// Under which it is kept: those of a gang stand together.
+    const fn key(self) -> (Option<GangId>, Self) {
+        match self {
+            Self::Backoff(gang)
+            | Self::Start(gang)
+            | Self::Limit(gang)
+            | Self::Enforce(gang)
+            | Self::Idle(gang) => (Some(gang), self),
+            Self::Lease(_) | Self::Budgets => (None, self),
+        }
+    }
+}
+
 /// All that is to be done later, by moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Timers {
-    when: BTreeMap<Timer, Timestamp>,
+    when: BTreeMap<(Option<GangId>, Timer), Timestamp>,
     line: BTreeSet<(Timestamp, Timer)>,
 }
 
@@ -37,28 +51,23 @@ impl Timers {
     pub fn set(&mut self, timer: Timer, at: Timestamp) {
         self.cancel(timer);
         if at != Timestamp::NEVER {
-            self.when.insert(timer, at);
+            self.when.insert(timer.key(), at);
             self.line.insert((at, timer));
         }
     }
 
     /// Forgets a timer.
     pub fn cancel(&mut self, timer: Timer) {
-        if let Some(at) = self.when.remove(&timer) {
+        if let Some(at) = self.when.remove(&timer.key()) {
             self.line.remove(&(at, timer));
         }
     }
 
     /// Forgets every timer of a gang.
     pub fn cancel_gang(&mut self, gang: GangId) {
-        for timer in [
-            Timer::Backoff(gang),
-            Timer::Start(gang),
-            Timer::Limit(gang),
-            Timer::Enforce(gang),
-            Timer::Idle(gang),
-        ] {
-            self.cancel(timer);
+        let own = (Some(gang), Timer::Lease(NodeOrd(0)))..=(Some(gang), Timer::Budgets);
+        while let Some(((_, timer), _)) = self.when.range(own.clone()).next() {
+            self.cancel(*timer);
         }
     }
 
@@ -79,6 +88,9 @@ impl Timers {
 
     /// Every timer in order, to be saved.
     pub fn all(&self) -> Vec<(Timer, Timestamp)> {
-        self.when.iter().map(|(timer, at)| (*timer, *at)).collect()
+        let mut all: Vec<(Timer, Timestamp)> =
+            self.when.iter().map(|((_, timer), at)| (*timer, *at)).collect();
+        all.sort_unstable();
+        all
     }
 }

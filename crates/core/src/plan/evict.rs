@@ -2,6 +2,7 @@
 //!
 //! Who may evict whom is said in [`super::rights`].
 
+use super::problem::bits::Bits;
 use super::problem::pending::{Key, Place};
 use super::problem::pool::{Pool, Want};
 use super::problem::profile::copies;
@@ -27,6 +28,14 @@ const MOST_CHANGES: usize = 256;
 
 /// A gang that others are leaving for, in the order of the line.
 type Waiting = (Reverse<(Class, u16)>, Place, Vec<GangOrd>);
+
+/// What a gang that looks for victims has found out so far.
+struct Known {
+    /// Who else stands low enough, where that alone decides: most gangs need no closer look.
+    lower: Option<Bits>,
+    /// Who could go, of those it has looked at.
+    victims: BTreeMap<GangOrd, Option<Victim>>,
+}
 
 /// One choice of victims on a node: how many, at what price, where, who.
 type Choice = (usize, Price, usize, Vec<GangOrd>);
@@ -215,7 +224,7 @@ impl Solver<'_> {
     fn evict_others(&mut self, bucket: usize, taker: &Taker<'_>, variant: usize) -> Option<u32> {
         let key = taker.key;
         let (mark, before) = (self.problem.pool.mark(), self.tree.clone());
-        let mut known: BTreeMap<GangOrd, Option<Victim>> = BTreeMap::new();
+        let mut known = Known { lower: self.lower(taker), victims: BTreeMap::new() };
         let mut chosen: Vec<Victim> = Vec::new();
         let (need, mut enough) = (key.size.min, false);
         let mut choices = self.choices(taker, variant, &mut known);
@@ -250,12 +259,7 @@ impl Solver<'_> {
     }
 
     /// Workable choices on the emptiest nodes that the variant suits.
-    fn choices(
-        &mut self,
-        taker: &Taker<'_>,
-        variant: usize,
-        known: &mut BTreeMap<GangOrd, Option<Victim>>,
-    ) -> BTreeSet<Choice> {
+    fn choices(&mut self, taker: &Taker<'_>, variant: usize, known: &mut Known) -> BTreeSet<Choice> {
         let most = MOST_NODES.max(4 * taker.key.size.min as usize);
         let mut choices = BTreeSet::new();
         let nodes: Vec<usize> = self
@@ -281,20 +285,19 @@ impl Solver<'_> {
         variant: usize,
         node: usize,
         gone: &BTreeSet<GangOrd>,
-        known: &mut BTreeMap<GangOrd, Option<Victim>>,
+        known: &mut Known,
     ) -> Option<Choice> {
         let snapshot = self.snapshot;
         let row = snapshot.node(NodeOrd(u32::try_from(node).unwrap_or(u32::MAX)));
         let mut here: Vec<(Price, GangOrd)> = Vec::new();
         for gang in row.gangs.iter().filter(|gang| !gone.contains(gang)) {
             self.looked_at += 1;
-            if !known.contains_key(gang) {
-                let victim = self.cause(taker, *gang);
-                known.insert(*gang, victim);
+            if known.lower.as_ref().is_some_and(|lower| !lower.has(gang.0 as usize)) {
+                debug_assert!(self.cause(taker, *gang).is_none(), "who stands no lower may not go");
+                continue;
             }
-            if let Some(Some(victim)) = known.get(gang) {
-                here.push((victim.price, *gang));
-            }
+            let victim = known.victims.entry(*gang).or_insert_with(|| self.cause(taker, *gang));
+            here.extend(victim.as_ref().map(|victim| (victim.price, *gang)));
         }
         here.sort_unstable();
         let base = self.problem.pool.copies(variant, node, u32::MAX);
@@ -369,13 +372,13 @@ impl Solver<'_> {
         &mut self,
         gangs: &[GangOrd],
         taker: &Taker<'_>,
-        known: &BTreeMap<GangOrd, Option<Victim>>,
+        known: &Known,
         chosen: &mut Vec<Victim>,
     ) -> bool {
         let before = self.tree.clone();
         let mut new = Vec::new();
         for gang in gangs {
-            let Some(Some(victim)) = known.get(gang) else { continue };
+            let Some(Some(victim)) = known.victims.get(gang) else { continue };
             let Taker { key, asked, .. } = taker;
             if victim.right == Right::Reclaim
                 && !self.tree.reclaims(key.queue, asked, victim.queue, &victim.amounts)

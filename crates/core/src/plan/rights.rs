@@ -14,6 +14,7 @@
 //! so it is safe from reclaim until other gangs move. Levels change with time; why that ends is said at each policy that
 //! preempts. And no gang is evicted twice within the calm period, nor before its `min_runtime`.
 
+use super::problem::bits::Bits;
 use super::problem::pending::Key;
 use super::problem::running::Evictable;
 use super::solve::Solver;
@@ -94,6 +95,25 @@ impl Solver<'_> {
             at(Class::Standard, line, key.priority, from)..at(Class::Standard, line, key.priority, u32::MAX);
         all.range(lower).next().is_some()
             || (self.problem.ranker.preempts() && all.range(behind).next().is_some())
+    }
+
+    /// Everybody whom the gang may evict by class or priority, and maybe more; `None` where it may have another right, or
+    /// where that would be nearly all who run.
+    pub(super) fn lower(&self, taker: &Taker<'_>) -> Option<Bits> {
+        let (key, running) = (taker.key, &self.problem.running);
+        if key.class == Class::Critical
+            || self.problem.ranker.preempts()
+            || self.tree.any_guarantee(key.queue)
+        {
+            return None;
+        }
+        let line = self.problem.ranker.line(key.queue);
+        let at = |line, priority| Evictable { class: key.class, line, priority, level: 0, gang: GangOrd(0) };
+        let below = running.evictable.range(..at(0, 0));
+        let own = running.evictable.range(at(line, 0)..at(line, key.priority));
+        let mut lower = Bits::new(self.snapshot.gangs.len());
+        below.chain(own).for_each(|other| lower.set(other.gang.0 as usize));
+        Some(lower)
     }
 
     /// Whether the gang may evict that one now, and by what right.

@@ -222,8 +222,14 @@ pub fn first_fit(pool: &Pool, variant: usize, mut state: NodeFree, node: usize, 
     if pool.fits(variant, node, &state) {
         return When::Now;
     }
+    let shape = &pool.variants[variant].shape;
     for leaver in leavers.iter().take_while(|leaver| leaver.when != When::Never) {
-        give(pool, &mut state, node, leaver);
+        if shape.slots.is_empty() {
+            // Who holds which device is nothing to it.
+            state.free.shift(leaver.amounts[0], leaver.amounts[1], leaver.amounts[2], leaver.spare, -1);
+        } else {
+            give(pool, &mut state, node, leaver);
+        }
         if pool.fits(variant, node, &state) {
             return leaver.when;
         }

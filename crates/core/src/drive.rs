@@ -152,6 +152,7 @@ fn plan(
     observer: &mut impl Observer,
 ) -> Result<Vec<Effect>, JournalError> {
     observer.planning();
+    planner.follow(&engine.settings().plan);
     let mut plan = planner.plan(engine.snapshot(), now);
     let violations = sift(engine, &mut plan);
     engine.thin(&mut plan);

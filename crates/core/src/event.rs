@@ -5,6 +5,7 @@ use crate::ids::{Generation, JobId, NodeName, QueuePath, TaskId, UserName};
 use crate::model::{Class, DeviceChange, JobSpec, NodeSpec, QueueSpec, Resources, RunSpec, ShareTerms};
 use crate::money::{Budget, PriceSpec};
 use crate::partition::Part;
+use crate::plan::named::Choice;
 use crate::units::{Bytes, Millis, Thousandths, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -109,6 +110,8 @@ pub enum Request {
     SetQueue(Box<QueueSpec>),
     /// Remove an empty queue.
     RemoveQueue(QueuePath),
+    /// Choose how the pool decides; absent: as it was started.
+    SetPolicy(Option<Choice>),
     /// Take no more tasks on a node (running ones stay), or take them again.
     Drain {
         /// Which node.

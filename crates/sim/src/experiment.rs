@@ -5,9 +5,9 @@
 //! ([`submitted_from`]); ids are no features. An oracle may break them and says so in its name.
 
 use crate::outcome::{Fate, JobOutcome, Outcome};
-use crate::policy;
 use crate::simulator::{Control, SimError, SimSettings, simulate_with};
 use crate::workload::{Cluster, SimJob, Workload};
+use pond_core::plan::named;
 use pond_core::units::{Millis, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -141,7 +141,7 @@ pub fn submitted_from(workload: &Workload, cut: Timestamp) -> Workload {
 pub struct Contestant {
     /// For tables; names an oracle as such.
     pub name: &'static str,
-    /// The policy, as [`policy::by_name`] finds it.
+    /// The policy, as [`named::by_name`] finds it.
     pub policy: &'static str,
     /// What it knows of run times.
     pub foresight: Foresight,
@@ -162,8 +162,8 @@ impl Contestant {
         foresee(&mut workload, self.foresight);
         let mut settings = settings.clone();
         // The names are constants of this module; a test looks each up.
-        if let Ok(named) = policy::by_name(self.policy) {
-            named.apply(&mut settings);
+        if let Ok(named) = named::by_name(self.policy) {
+            named.apply(&mut settings.engine.plan);
         }
         let (mut given, mut learned) = (Given, LastTwo::default());
         let predictor: &mut dyn Predictor =
@@ -270,14 +270,14 @@ mod tests {
     fn contestants_have_policies_and_every_policy_a_contestant() {
         let mut known: Vec<&str> = Vec::new();
         for one in CONTESTANTS {
-            let named = policy::by_name(one.policy).unwrap();
+            let named = named::by_name(one.policy).unwrap();
             assert!(
                 named.predicts || matches!(one.foresight, Foresight::Nothing | Foresight::LastTwo),
                 "{one:?}"
             );
             known.push(named.name);
         }
-        assert!(policy::ALL.iter().all(|named| known.contains(&named.name)), "{known:?}");
+        assert!(named::ALL.iter().all(|named| known.contains(&named.name)), "{known:?}");
     }
 
     #[test]

@@ -13,7 +13,6 @@ pub mod experiment;
 pub mod gates;
 pub mod outcome;
 pub mod packing;
-pub mod policy;
 pub mod random;
 pub mod report;
 pub mod simulator;

@@ -1,10 +1,10 @@
 //! Every policy, by its name, on a shipped sample whose jobs have speeds and may grow: all jobs end, no plan is unsound, and the same seed
 //! gives the same bytes.
 
+use pond_core::plan::named::{ALL, by_name};
 use pond_core::units::Millis;
 use pond_sim::experiment::{Foresight, foresee};
 use pond_sim::outcome::Fate;
-use pond_sim::policy::{ALL, by_name};
 use pond_sim::simulator::{Breakdown, Checkpointing, Control, Lifetime, SimSettings, Startup, simulate};
 use pond_sim::trace::profiles::Assign;
 use pond_sim::trace::{Content, Machine, open};
@@ -59,7 +59,7 @@ fn every_policy_brings_every_job_to_its_end_through_faults() {
     let (cluster, workload) = scene();
     for named in ALL {
         let mut settings = hard();
-        named.apply(&mut settings);
+        named.apply(&mut settings.engine.plan);
         let run =
             || simulate(&cluster, &workload, &settings, &mut |_| Control::Go).expect("a sound workload");
         let outcome = run();
@@ -79,7 +79,7 @@ fn who_may_pass_goes_with_any_order() {
     let (cluster, workload) = scene();
     for text in ["sjf+easy", "las+conservative", "goodput+greedy", "fair+none"] {
         let mut settings = SimSettings::default();
-        by_name(text).expect("a policy").apply(&mut settings);
+        by_name(text).expect("a policy").apply(&mut settings.engine.plan);
         let outcome =
             simulate(&cluster, &workload, &settings, &mut |_| Control::Go).expect("a sound workload");
         assert_eq!(outcome.counts.violations, 0, "{text}");

@@ -214,6 +214,10 @@ class Api:
         """How the pool decides."""
         return cast("t.SchedulerView", self._ask("GET", "/api/v1/scheduler"))
 
+    def pool_set_scheduler(self, body: t.SchedulerBody) -> t.SchedulerView:
+        """Choose how the pool decides: from the next plan on, and after every restart. What runs goes on."""
+        return cast("t.SchedulerView", self._ask("PUT", "/api/v1/scheduler", body=body))
+
     def secrets_secrets(self) -> list[t.SecretView]:
         """Names of secrets."""
         return cast("list[t.SecretView]", self._ask("GET", "/api/v1/secrets"))
@@ -481,6 +485,10 @@ class AsyncApi:
     def pool_scheduler(self) -> Awaitable[t.SchedulerView]:
         """How the pool decides."""
         return cast("Awaitable[t.SchedulerView]", self._ask("GET", "/api/v1/scheduler"))
+
+    def pool_set_scheduler(self, body: t.SchedulerBody) -> Awaitable[t.SchedulerView]:
+        """Choose how the pool decides: from the next plan on, and after every restart. What runs goes on."""
+        return cast("Awaitable[t.SchedulerView]", self._ask("PUT", "/api/v1/scheduler", body=body))
 
     def secrets_secrets(self) -> Awaitable[list[t.SecretView]]:
         """Names of secrets."""

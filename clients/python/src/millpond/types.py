@@ -963,12 +963,24 @@ class SampleSeries(TypedDict):
     """One a task, by its id."""
 
 
+class SchedulerBody(TypedDict):
+    """How the pool is to decide."""
+    placement: NotRequired[str | None]
+    """Who scores the nodes that fit: `pack`, `spread`, `topology`, `best_fit`, `dot_product`, `gpu_clustering`, `gpu_packing`,
+    `fgd`, `gaps`, `random`; absent: as it is."""
+    policy: NotRequired[str | None]
+    """A policy by its name (`pond sched policies`), with `+none`, `+easy`, `+conservative` or `+greedy` behind it for who may pass
+    a blocked job; absent: as it is. With neither of the two the pool decides as it was started."""
+
+
 class SchedulerView(TypedDict):
     """How the pool decides."""
     forecasts: ForecastView
     """How predicted starts came out."""
     plans: int
     """Plans made since the server started."""
+    policy: NotRequired[str | None]
+    """The policy that was chosen; absent: as the pool was started, which is `fair`."""
     predictions: PredictionView
     """How predicted run times came out."""
     settings: dict[str, Any]

@@ -21,8 +21,8 @@ pub use pool::{
     UpArgs, UsageArgs, UsageBy,
 };
 pub use sched::{
-    CompareArgs, Objective, PredictBy, ReplayArgs, ReportArgs, SchedVerb, SimArgs, SimulateArgs, SynthArgs,
-    SynthForm, TraceArgs, TuneArgs, TuneBy,
+    CompareArgs, Objective, PredictBy, ReplayArgs, ReportArgs, SchedVerb, SetPolicyArgs, SimArgs,
+    SimulateArgs, SynthArgs, SynthForm, TraceArgs, TuneArgs, TuneBy,
 };
 pub use work::{
     AttachArgs, CpArgs, EventsArgs, ExecArgs, ForwardArgs, JobsArgs, LogsArgs, PauseArgs, PsArgs, ResizeArgs,
@@ -227,7 +227,7 @@ pub enum Verb {
         #[arg(value_name = "DIR")]
         dir: Option<PathBuf>,
     },
-    /// Simulate: the scheduler on traces, without a pool
+    /// How the pool decides; and simulate: its scheduler on traces, without a pool
     #[command(subcommand)]
     Sched(SchedVerb),
     /// Turn files of other systems into job files

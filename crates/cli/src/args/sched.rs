@@ -1,4 +1,4 @@
-//! Flags of `pond sched`: the scheduler on traces instead of on machines.
+//! Flags of `pond sched`: how the pool decides, and its scheduler on traces instead of on machines.
 
 use clap::{Args, Subcommand, ValueEnum};
 use pond_core::units::{Bytes, MilliCpu};
@@ -7,6 +7,10 @@ use std::path::PathBuf;
 /// `pond sched`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum SchedVerb {
+    /// Show how the pool decides, and how well its predictions hold
+    Show,
+    /// Choose how the pool decides, from its next plan on and after every restart
+    Set(SetPolicyArgs),
     /// Run a trace through the pool's own scheduler, under one policy or several side by side
     Simulate(Box<SimulateArgs>),
     /// Run the pool's own past under another policy, beside what really happened
@@ -19,6 +23,21 @@ pub enum SchedVerb {
     Tune(Box<TuneArgs>),
     /// List policies
     Policies,
+}
+
+/// `pond sched set`.
+#[derive(Clone, Debug, Args)]
+pub struct SetPolicyArgs {
+    /// The policy (`pond sched policies`), with `+none`, `+easy`, `+conservative` or `+greedy` behind it for who may pass a
+    /// blocked job; try it first: `pond sched replay --policy P`
+    #[arg(value_name = "POLICY")]
+    pub policy: Option<String>,
+    /// Which node is filled first: pack, spread, topology, best-fit, dot-product, gpu-clustering, gpu-packing, fgd, gaps, random
+    #[arg(long, value_name = "P")]
+    pub placement: Option<String>,
+    /// As the pool was started
+    #[arg(long, conflicts_with_all = ["policy", "placement"])]
+    pub reset: bool,
 }
 
 /// What is simulated.

@@ -8,6 +8,7 @@ use super::{Engine, Timer};
 use crate::event::{Actor, Effect, Request, Target};
 use crate::ids::{GangId, JobId, QueuePath, TaskId};
 use crate::model::{QueueLimits, QueueSpec};
+use crate::plan::named::Choice;
 use crate::snapshot::{Held, QueueOrd};
 use crate::units::{MilliCpu, Millis};
 
@@ -26,6 +27,7 @@ impl Engine {
             Request::Sessions { task, count } => self.sessions(task, count),
             Request::SetQueue(spec) => self.set_queue(*spec, out),
             Request::RemoveQueue(path) => self.remove_queue(path, out),
+            Request::SetPolicy(choice) => self.set_policy(choice),
             Request::Drain { node, on } => self.drain(&node, on, out),
             Request::Label { node, labels } => self.label(&node, labels),
             Request::SetPrices { currency, prices } => self.set_prices(currency, prices, out),
@@ -245,6 +247,17 @@ impl Engine {
         }
         self.wants_plan = true;
         self.note(out, What::Queue { queue: path, present: true }, "set by an administrator");
+        Ok(())
+    }
+
+    fn set_policy(&mut self, choice: Option<Choice>) -> Handled<()> {
+        let plan = match &choice {
+            Some(choice) => choice.settings(&self.configured).map_err(Refusal::BadPolicy)?,
+            None => self.configured.to_owned(),
+        };
+        self.settings.plan = plan;
+        self.choice = choice;
+        self.wants_plan = true;
         Ok(())
     }
 

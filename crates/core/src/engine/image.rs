@@ -16,6 +16,7 @@ use crate::ids::{JobId, QueuePath};
 use crate::meter::Meter;
 use crate::mix::Mix;
 use crate::model::{Class, QueueSpec, Resources, Shape};
+use crate::plan::named::Choice;
 use crate::snapshot::{DeviceRow, NodeRow, QueueOrd};
 use crate::units::{MilliCpu, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,8 @@ pub struct EngineImage {
     counters: Counters,
     #[serde(default)]
     mix: Mix<Shape>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    choice: Option<Choice>,
 }
 
 impl Engine {
@@ -54,12 +57,20 @@ impl Engine {
             meter: self.meter.to_owned(),
             counters: self.counters,
             mix: self.rows.snapshot.mix.to_owned(),
+            choice: self.choice.to_owned(),
         }
     }
 
     /// The engine as it was when it was saved; it wants a plan.
     #[must_use]
-    pub fn restore(image: EngineImage, settings: Settings) -> Self {
+    pub fn restore(image: EngineImage, mut settings: Settings) -> Self {
+        let configured = settings.plan.to_owned();
+        // A version that does not know the policy decides as it was started.
+        let chosen = image.choice.and_then(|choice| Some((choice.settings(&configured).ok()?, choice)));
+        let choice = chosen.map(|(plan, choice)| {
+            settings.plan = plan;
+            choice
+        });
         let jobs = image.jobs.into_iter().map(|job| (job.id, Box::new(job))).collect();
         let mut engine = Self {
             settings,
@@ -78,6 +89,8 @@ impl Engine {
             spare_gangs: 0,
             wants_plan: true,
             plan_again: Timestamp::NEVER,
+            configured,
+            choice,
         };
         engine.meter.ledger_mut().turn(engine.settings.ledger);
         for (timer, at) in image.timers {

@@ -54,7 +54,8 @@ use crate::event::{Actor, Event};
 use crate::ids::{GangId, JobId, NodeName, QueuePath, UserName};
 use crate::meter::Meter;
 use crate::plan::Plan;
-use crate::snapshot::{NodeOrd, QueueOrd, Snapshot};
+use crate::plan::named::Choice;
+use crate::snapshot::{self, NodeOrd, QueueOrd, Snapshot};
 use crate::substrate::{Entry, Record};
 use crate::units::Timestamp;
 use archive::Archive;
@@ -87,12 +88,17 @@ pub struct Engine {
     spare_gangs: u64,
     wants_plan: bool,
     plan_again: Timestamp,
+    /// How the pool is planned while nobody chose otherwise.
+    configured: snapshot::Settings,
+    /// What an administrator chose; [`Settings::plan`] follows it.
+    choice: Option<Choice>,
 }
 
 impl Engine {
     /// An empty pool with the queues root and `default`.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
+        let configured = settings.plan.to_owned();
         let mut engine = Self {
             settings,
             now: Timestamp(0),
@@ -110,6 +116,8 @@ impl Engine {
             spare_gangs: 0,
             wants_plan: true,
             plan_again: Timestamp::NEVER,
+            configured,
+            choice: None,
         };
         let root = engine.rows.add_queue(crate::model::QueueSpec::new(""), None);
         engine.rows.add_queue(crate::model::QueueSpec::new("default"), Some(root));
@@ -196,6 +204,12 @@ impl Engine {
     #[must_use]
     pub const fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// How the pool decides, when an administrator chose; else as it was started.
+    #[must_use]
+    pub const fn choice(&self) -> Option<&Choice> {
+        self.choice.as_ref()
     }
 
     /// A job that was not archived.

@@ -3,6 +3,7 @@
 use crate::ids::{GangId, JobId, NodeName, QueuePath, TaskId};
 use crate::money::{BudgetError, PriceError};
 use crate::plan::Dimension;
+use crate::plan::named::PolicyError;
 use thiserror::Error;
 
 /// A request the engine does not take. Nothing of it was done.
@@ -53,6 +54,9 @@ pub enum Refusal {
         /// What to do.
         advice: &'static str,
     },
+    /// A policy that is not there.
+    #[error("{0}; `pond sched policies` lists them")]
+    BadPolicy(PolicyError),
     /// A node that cannot be.
     #[error("node `{node}` {problem}; {advice}")]
     BadNode {

@@ -25,6 +25,7 @@ pub mod world;
 
 pub use places::{Place, Places, WantOrd};
 pub use planner::Planner;
+pub use policy::named;
 pub(crate) use problem::shape::model_matches;
 pub(crate) use sentence::{amount, kind_name};
 

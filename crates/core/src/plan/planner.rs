@@ -23,6 +23,13 @@ impl Planner {
         Self { settings, problem: None, told: 0 }
     }
 
+    /// Takes on other settings, when they are other ones: what was kept between plans is made anew.
+    pub fn follow(&mut self, settings: &Settings) {
+        if self.settings != *settings {
+            *self = Self::new(settings.to_owned());
+        }
+    }
+
     /// What to do now.
     #[must_use]
     pub fn plan(&mut self, snapshot: &Snapshot, now: Timestamp) -> Plan {

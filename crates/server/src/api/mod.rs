@@ -286,6 +286,7 @@ fn pool_routes(doors: Doors) -> Doors {
         .delete("/api/v1/queues/{*path}", shape, pool::remove_queue)
         .post("/api/v1/plan/queues/{*path}", shape, pool::try_queue)
         .get("/api/v1/scheduler", see, pool::scheduler)
+        .put("/api/v1/scheduler", operate, pool::set_scheduler)
         .get("/api/v1/usage", see, usage::usage)
         .get("/api/v1/prices", see, money::prices)
         .post("/api/v1/prices", operate, money::set_prices)
@@ -364,6 +365,7 @@ pub fn refused(refusal: &Refusal) -> Problem {
         Refusal::FailedDependency(_) => (StatusCode::UNPROCESSABLE_ENTITY, "failed_dependency"),
         Refusal::BadJob { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "bad_job"),
         Refusal::BadQueue { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "bad_queue"),
+        Refusal::BadPolicy(_) => (StatusCode::UNPROCESSABLE_ENTITY, "bad_policy"),
         Refusal::BadNode { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "bad_node"),
         Refusal::Archived(_) => (StatusCode::CONFLICT, "archived"),
         Refusal::Ended(_) => (StatusCode::CONFLICT, "ended"),

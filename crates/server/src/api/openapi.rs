@@ -14,7 +14,7 @@ use utoipa::{Modify, OpenApi};
         jobs::submit, jobs::plan, jobs::list, jobs::get, jobs::stop, jobs::pause, jobs::resume, jobs::retry,
         jobs::resize, jobs::remove, jobs::why, jobs::samples, output::logs, events::of_job, events::list,
         sessions::exec, sessions::attach, sessions::forward, sessions::copy_out, sessions::copy_in,
-        pool::status, pool::scheduler, pool::nodes, pool::node, pool::drain, pool::resume, pool::label, pool::devices,
+        pool::status, pool::scheduler, pool::set_scheduler, pool::nodes, pool::node, pool::drain, pool::resume, pool::label, pool::devices,
         pool::queues, pool::queue, pool::set_queue, pool::remove_queue, pool::try_queue, usage::usage,
         money::prices, money::set_prices, money::end_price, money::budgets, money::set_budget, money::remove_budget,
         money::bill, money::ledger,

@@ -4,8 +4,8 @@ use super::Shared;
 use super::extract::{Body1, Name, short};
 use super::guard::Caller;
 use super::types::{
-    DeviceView, Health, LabelBody, NodeView, Problem, QueueBody, QueueTrial, QueueView, SchedulerView,
-    ShutdownBody, StatusView, Version, WhoView,
+    DeviceView, Health, LabelBody, NodeView, Problem, QueueBody, QueueTrial, QueueView, SchedulerBody,
+    SchedulerView, ShutdownBody, StatusView, Version, WhoView,
 };
 use crate::auth::rights::{Grants, Place, Principal, Right, above};
 use crate::pool::inbox::{Conditions, Sight};
@@ -16,7 +16,12 @@ use axum::extract::State as Extract;
 use axum::http::StatusCode;
 use pond_core::event::Request;
 use pond_core::ids::{NodeName, QueuePath, TaskId};
+use pond_core::plan::named::Choice;
+use pond_core::snapshot::PlacementPolicy;
 use std::sync::atomic::Ordering;
+
+/// The policy of a pool for which nobody chose one.
+const STARTED: &str = "fair";
 
 /// Whether the pool works. Needs no token.
 #[utoipa::path(get, path = "/api/v1/health", tag = "pool", security(()),
@@ -189,12 +194,43 @@ pub async fn scheduler(
     // Settings are plain data; serde_json cannot fail on them.
     let read = |sight: &Sight<'_>| {
         let settings = serde_json::to_value(&sight.engine.settings().plan).unwrap_or_default();
-        (settings, sight.forecasts.view(), sight.earlier.view())
+        let policy = sight.engine.choice().map(|choice| choice.policy.clone());
+        (settings, policy, sight.forecasts.view(), sight.earlier.view())
     };
-    let (settings, forecasts, predictions) = shared.handle.look(read).await?;
+    let (settings, policy, forecasts, predictions) = shared.handle.look(read).await?;
     let plans = shared.tallies.plans.load(Ordering::Relaxed);
     let violations = shared.tallies.violations.load(Ordering::Relaxed);
-    Ok(Json(SchedulerView { settings, plans, violations, forecasts, predictions }))
+    Ok(Json(SchedulerView { settings, policy, plans, violations, forecasts, predictions }))
+}
+
+/// Choose how the pool decides: from the next plan on, and after every restart. What runs goes on.
+#[utoipa::path(put, path = "/api/v1/scheduler", tag = "pool", request_body = SchedulerBody,
+    responses((status = 200, body = SchedulerView)))]
+pub async fn set_scheduler(
+    Extract(shared): Extract<Shared>,
+    caller: Caller,
+    Body1(body): Body1<SchedulerBody>,
+) -> Result<Json<SchedulerView>, Problem> {
+    caller.must(Right::Operate, Place::Pool)?;
+    let placement = body.placement.map(|word| {
+        let known = serde_json::from_value::<PlacementPolicy>(serde_json::Value::String(word.clone()));
+        known.map_err(|_why| {
+            let message = format!("no placement policy is called `{}`", short(&word));
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_policy", message)
+                .at("placement")
+                .with_next("`pond sched set --help` lists them")
+        })
+    });
+    let placement = placement.transpose()?;
+    let reset = body.policy.is_none() && placement.is_none();
+    let choose = move |sight: &Sight<'_>| {
+        let policy = body.policy.or_else(|| Some(sight.engine.choice()?.policy.clone()));
+        let placement = placement.unwrap_or(sight.engine.settings().plan.placement);
+        Choice { policy: policy.unwrap_or_else(|| STARTED.to_owned()), placement }
+    };
+    let choice = if reset { None } else { Some(shared.handle.look(choose).await?) };
+    shared.handle.ask(caller.actor(), Request::SetPolicy(choice), None).await?;
+    scheduler(Extract(shared), caller).await
 }
 
 pub(super) async fn find_queue(shared: &Shared, path: String) -> Result<QueueView, Problem> {

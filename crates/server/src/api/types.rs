@@ -35,8 +35,8 @@ pub use people::{
     UserBody, UserView, WhoView,
 };
 pub use pool::{
-    DeviceView, FreeSize, Health, HolderView, LabelBody, NodeView, SchedulerView, ShutdownBody, StatusView,
-    Version,
+    DeviceView, FreeSize, Health, HolderView, LabelBody, NodeView, SchedulerBody, SchedulerView,
+    ShutdownBody, StatusView, Version,
 };
 pub use queue::{Affected, Effected, QueueAmounts, QueueBody, QueueTrial, QueueView};
 pub use usage::{NodeUsage, SampleSeries, TaskSamples, UsageQuery, UsageReport, UsageRow};

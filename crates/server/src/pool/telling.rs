@@ -5,6 +5,7 @@ use pond_core::engine::{Change, State, What};
 use pond_core::event::{Actor, PastShare, Request, Target};
 use pond_core::ids::{GangId, QueuePath};
 use pond_core::model::DeviceChange;
+use pond_core::plan::named::Choice;
 use pond_core::snapshot::NodeState;
 use pond_core::units::{Millis, Timestamp};
 
@@ -161,6 +162,14 @@ fn of_gang(mut view: EventView, gang: GangId) -> EventView {
     view
 }
 
+fn policy(choice: Option<&Choice>) -> String {
+    let Some(Choice { policy, placement }) = choice else {
+        return "asked to decide as the pool was started".to_owned();
+    };
+    let placement = serde_json::to_value(placement).unwrap_or_default();
+    format!("asked to decide by policy {policy}, placement {}", placement.as_str().unwrap_or_default())
+}
+
 /// The line of a request that was accepted; `None` for those whose changes say it all.
 #[must_use]
 pub fn request(at: Timestamp, actor: &Actor, request: &Request) -> Option<EventView> {
@@ -194,6 +203,7 @@ pub fn request(at: Timestamp, actor: &Actor, request: &Request) -> Option<EventV
             ("resize", text, Some(target.job))
         }
         Request::SetQueue(spec) => ("set_queue", format!("asked to set queue {}", spec.path), None),
+        Request::SetPolicy(choice) => ("set_policy", policy(choice.as_ref()), None),
         Request::RemoveQueue(path) => ("remove_queue", format!("asked to remove queue {path}"), None),
         Request::Drain { node, on } => {
             let what = if *on { "drain" } else { "resume" };

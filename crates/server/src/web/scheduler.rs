@@ -24,12 +24,18 @@ impl SchedulerPage {
         };
         let span = |name: &str| show::span(self.view.settings[name].as_u64().unwrap_or(0));
         let part = |name: &str| show::percent(self.view.settings[name].as_u64().unwrap_or(0));
+        let reserved = match word("reservations") {
+            all if all == u32::MAX.to_string() => "everybody".to_owned(),
+            some => some,
+        };
+        let policy = self.view.policy.clone().unwrap_or_else(|| "fair".to_owned());
         vec![
+            ("Policy", policy, "pond sched set chooses another"),
             ("Queues", word("queues"), "which queue is served next"),
             ("Order", word("order"), "which job of it is tried first"),
             ("Placement", word("placement"), "which machine is filled first"),
             ("Backfill", word("backfill"), "who may pass a job that is blocked"),
-            ("Reservations", word("reservations"), "jobs at the head of the line for which room is kept"),
+            ("Reservations", reserved, "jobs at the head of the line for which room is kept"),
             ("Fair share forgets half in", span("half_life"), ""),
             ("Patience", span("patience"), "a job blocked this long may have machines drained for it"),
             ("Calm", span("calm"), "a job once evicted is left alone this long"),

@@ -102,7 +102,7 @@ const JOB: &str = "JOB";
 const OWNER: &str = "OWNER";
 
 /// Bodies are such that whoever may gets past the door; what comes of it does not matter here.
-const ROWS: [Row; 119] = [
+const ROWS: [Row; 120] = [
     ("GET", "/api/v1/jobs", Who::AnyRole, "", ""),
     ("POST", "/api/v1/jobs", Who::Submits, "", JOB),
     ("POST", "/api/v1/plan", Who::Submits, "", JOB),
@@ -139,6 +139,7 @@ const ROWS: [Row; 119] = [
     ("POST", "/api/v1/plan/queues/{*path}", Who::ProjectAdmin, "/api/v1/plan/queues/lab/nlp", "{}"),
     ("POST", "/api/v1/plan/queues/{*path}", Who::PoolAdmin, "/api/v1/plan/queues/lab", "{}"),
     ("GET", "/api/v1/scheduler", Who::AnyRole, "", ""),
+    ("PUT", "/api/v1/scheduler", Who::PoolAdmin, "", "{}"),
     ("GET", "/api/v1/usage", Who::AnyRole, "", ""),
     ("GET", "/api/v1/prices", Who::AnyRole, "", ""),
     ("POST", "/api/v1/prices", Who::PoolAdmin, "", r#"{"prices": []}"#),

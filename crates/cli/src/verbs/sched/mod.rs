@@ -1,5 +1,6 @@
-//! `pond sched`: the pool's own scheduler on traces, in virtual time. Needs no pool.
+//! `pond sched`: how the pool decides, and the pool's own scheduler on traces, in virtual time.
 
+mod choice;
 mod compare;
 mod policies;
 mod present;
@@ -27,6 +28,8 @@ pub fn sched(ctx: &Ctx, verb: &SchedVerb) -> Done {
         SchedVerb::Compare(args) => compare::compare(ctx, args),
         SchedVerb::Synth(args) => synth::synth(ctx, args),
         SchedVerb::Tune(args) => tune::tune(ctx, args),
+        SchedVerb::Show => choice::show(ctx),
+        SchedVerb::Set(args) => choice::set(ctx, args),
         SchedVerb::Policies => policies::policies(ctx),
     }
 }

@@ -3,7 +3,7 @@
 use crate::error::{CliError, Done, codes};
 use crate::out::{Column, Table};
 use crate::verbs::Ctx;
-use pond_sim::policy::{ALL, Named, PolicyError, by_name};
+use pond_core::plan::named::{ALL, Named, PolicyError, by_name};
 use serde::Serialize;
 
 /// The policies with these names, in their order.
@@ -21,7 +21,8 @@ pub fn named(names: &[String]) -> Result<Vec<(String, Named)>, CliError> {
     if found.is_empty() { Err(CliError::usage("no policy is named")) } else { Ok(found) }
 }
 
-fn unknown(why: &PolicyError) -> CliError {
+/// Says which there are.
+pub fn unknown(why: &PolicyError) -> CliError {
     let names: Vec<&str> = ALL.iter().map(|named| named.name).collect();
     let next = match why {
         PolicyError::Unknown(_) => Some(format!("take one of {}", names.join(", "))),

@@ -2,8 +2,8 @@
 
 use crate::args::SimArgs;
 use crate::error::CliError;
+use pond_core::plan::named::Named;
 use pond_core::units::Millis;
-use pond_sim::policy::Named;
 use pond_sim::simulator::{Breakdown, Lifetime, SimSettings};
 use pond_sim::trace::time::read_thousandths;
 use serde_json::Value;
@@ -129,7 +129,7 @@ pub fn of_each(
     let base = settings(sim)?;
     let each = policies.iter().map(|(_, policy)| {
         let mut settings = SimSettings { stays, ..base.clone() };
-        policy.apply(&mut settings);
+        policy.apply(&mut settings.engine.plan);
         overridden(settings, sim)
     });
     each.collect()

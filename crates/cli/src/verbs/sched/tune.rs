@@ -47,7 +47,7 @@ struct Bench<'a> {
 pub fn tune(ctx: &Ctx, args: &TuneArgs) -> Done {
     let named = policies::named(std::slice::from_ref(&args.policy))?;
     let mut base = SimSettings { points: 0, ..settings::settings(&args.sim)? };
-    named.iter().for_each(|(_, policy)| policy.apply(&mut base));
+    named.iter().for_each(|(_, policy)| policy.apply(&mut base.engine.plan));
     let base = settings::overridden(base, &args.sim)?;
     let params = read_params(&args.params)?;
     let scene = scene(&ctx.out, &args.trace, args.sim.seed)?;

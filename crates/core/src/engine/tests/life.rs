@@ -5,6 +5,8 @@ use crate::event::{Effect, Exit, Request, Target};
 use crate::ids::{JobId, QueuePath};
 use crate::model::{IdleAction, QueueSpec, Resources, RetryOn};
 use crate::plan::HoldReason;
+use crate::plan::named::Choice;
+use crate::snapshot::PlacementPolicy;
 use crate::testkit::{Pool, cpus, gang, one, secs};
 use crate::units::{Bytes, MilliCpu, Millis};
 
@@ -366,4 +368,28 @@ fn work_is_counted_at_the_speed_of_the_place() {
     let pool = pool.job("urgent", urgent).run(secs(5));
     let done = pool.gang("elastic").attained.done;
     assert!((secs(30)..secs(33)).contains(&done), "twenty seconds and a little at one and a half: {done}");
+}
+
+#[test]
+fn another_policy_holds_from_the_next_plan_on_and_through_a_crash() {
+    let choice = |policy: &str| Some(Choice { policy: policy.to_owned(), placement: PlacementPolicy::Pack });
+    let predicted = |secs: u64| {
+        let mut plan = one().runs(Millis(100_000));
+        plan.spec.predicted = Some(Millis(secs * 1000));
+        plan
+    };
+    let pool = Pool::new()
+        .node("n1", cpus(1))
+        .job("first", one().runs(secs(10)))
+        .run(secs(1))
+        .job("long", predicted(100))
+        .job("short", predicted(50))
+        .request(Request::SetPolicy(choice("lifo")))
+        .run(secs(1));
+    assert!(matches!(pool.seen.refused[..], [Refusal::BadPolicy(_)]));
+    assert_eq!(pool.engine.choice(), None, "nothing of what was refused is done");
+    let pool = pool.request(Request::SetPolicy(choice("sjf"))).run(secs(1)).crash().run(secs(10));
+    assert_eq!((pool.state("long"), pool.state("short")), (State::Pending, State::Running));
+    let pool = pool.request(Request::SetPolicy(None)).run(secs(1));
+    assert_eq!(pool.engine.settings().plan, crate::snapshot::Settings::default());
 }

@@ -13,7 +13,9 @@ use crate::model::{
 };
 use crate::money::Period;
 use crate::partition::{Part, known};
+use crate::plan::named::{self, Choice};
 use crate::plan::{Decision, Placement, Plan, Planner, PreemptCause};
+use crate::snapshot::PlacementPolicy;
 use crate::substrate::{Entry, Record};
 use crate::testkit::{cpus, gang};
 use crate::units::{Bytes, MilliCpu, Millis, Thousandths, Timestamp};
@@ -215,6 +217,11 @@ fn request(engine: &Engine, what: u8, about: u8, how: u8) -> Request {
                 Request::SetQueue(Box::new(queue))
             }
         }
+        13 if how.is_multiple_of(3) => {
+            let named = named::ALL.get(usize::from(how / 3));
+            let placement = PlacementPolicy::ALL[usize::from(about) % PlacementPolicy::ALL.len()];
+            Request::SetPolicy(named.map(|named| Choice { policy: named.name.to_owned(), placement }))
+        }
         13 => Request::Drain { node: node(about), on: how.is_multiple_of(2) },
         other => money::request(engine, other, about, how),
     }
@@ -261,6 +268,7 @@ fn entry(engine: &Engine, planner: &mut Planner, step: Step) -> (Actor, Entry) {
     let (what, about, how, _) = step;
     match what % 8 {
         0 | 1 => {
+            planner.follow(&engine.settings().plan);
             let plan = planner.plan(engine.snapshot(), engine.now());
             (Actor::Pool, Entry::Plan(plan))
         }

@@ -140,6 +140,9 @@ pub struct SchedulerView {
     /// The planner's settings, as `pond_core::snapshot::Settings` writes them.
     #[schema(value_type = Object)]
     pub settings: serde_json::Value,
+    /// The policy that was chosen; absent: as the pool was started, which is `fair`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
     /// Plans made since the server started.
     pub plans: u64,
     /// Rules that plans broke; 0, or there is a bug.
@@ -148,6 +151,20 @@ pub struct SchedulerView {
     pub forecasts: ForecastView,
     /// How predicted run times came out.
     pub predictions: PredictionView,
+}
+
+/// How the pool is to decide.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SchedulerBody {
+    /// A policy by its name (`pond sched policies`), with `+none`, `+easy`, `+conservative` or `+greedy` behind it for who may pass
+    /// a blocked job; absent: as it is. With neither of the two the pool decides as it was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// Who scores the nodes that fit: `pack`, `spread`, `topology`, `best_fit`, `dot_product`, `gpu_clustering`, `gpu_packing`,
+    /// `fgd`, `gaps`, `random`; absent: as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<String>,
 }
 
 /// The pool in one object: what `status` shows.

@@ -1,10 +1,10 @@
 //! Policies by name: which settings of the planner make which policy of the literature.
 //!
-//! A name may be followed by who may pass a blocked gang: `sjf+easy`, `fifo+greedy`.
+//! A name may be followed by who may pass a blocked gang: `sjf+easy`, `fifo+greedy`. Simulations and pools take the same names.
 
-use crate::simulator::SimSettings;
-use pond_core::snapshot::{Backfill, OrderPolicy, QueuePolicy};
-use pond_core::units::Millis;
+use crate::snapshot::{Backfill, OrderPolicy, PlacementPolicy, QueuePolicy, Settings};
+use crate::units::Millis;
+use serde::{Deserialize, Serialize};
 
 /// A policy that has a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +138,28 @@ pub const ALL: [Named; 15] = [
     },
 ];
 
+/// How a pool decides, as an administrator chose it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choice {
+    /// The name of a policy, as [`by_name`] takes it.
+    pub policy: String,
+    /// Who scores the nodes that fit.
+    pub placement: PlacementPolicy,
+}
+
+impl Choice {
+    /// The planner's settings under it; the rest is as it is in `configured`.
+    ///
+    /// # Errors
+    /// No policy has this name.
+    pub fn settings(&self, configured: &Settings) -> Result<Settings, PolicyError> {
+        let mut plan = configured.to_owned();
+        by_name(&self.policy)?.apply(&mut plan);
+        plan.placement = self.placement;
+        Ok(plan)
+    }
+}
+
 /// Words for who may pass.
 const BACKFILLS: [(&str, Backfill); 4] = [
     ("none", Backfill::None),
@@ -147,7 +169,8 @@ const BACKFILLS: [(&str, Backfill); 4] = [
 ];
 
 /// Why a word is no policy.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PolicyError {
     /// No policy has this name.
     #[error("no policy is called `{0}`")]
@@ -176,9 +199,8 @@ pub fn by_name(text: &str) -> Result<Named, PolicyError> {
 impl Named {
     /// Sets the planner to it. Policies that evict by rank are not held back by the calm after an eviction: levels guard
     /// against thrashing. In one line conservative backfill reserves for everybody, as its paper does; queues with fair shares
-    /// are those of a pool and keep its [`reservations`](pond_core::snapshot::Settings::reservations).
-    pub fn apply(&self, settings: &mut SimSettings) {
-        let plan = &mut settings.engine.plan;
+    /// are those of a pool and keep its [`reservations`](Settings::reservations).
+    pub fn apply(&self, plan: &mut Settings) {
         plan.order = self.order;
         plan.queues = self.queues;
         plan.backfill = self.backfill;
@@ -212,11 +234,10 @@ mod tests {
 
     #[test]
     fn every_order_of_the_planner_has_a_name() {
-        let settings = SimSettings::default();
         for named in ALL {
-            let mut set = settings.clone();
+            let mut set = Settings::default();
             named.apply(&mut set);
-            assert!(named.backfill != Backfill::Conservative || set.engine.plan.most_reservations() >= 16);
+            assert!(named.backfill != Backfill::Conservative || set.most_reservations() >= 16);
         }
         let word = |order: OrderPolicy| serde_json::to_value(order).unwrap();
         let known: Vec<_> = ALL.iter().map(|named| word(named.order)).collect();
@@ -231,10 +252,12 @@ mod tests {
 
     #[test]
     fn a_policy_sets_the_planner() {
-        let mut settings = SimSettings::default();
-        by_name("las").unwrap().apply(&mut settings);
-        assert_eq!(settings.engine.plan.order, OrderPolicy::Las);
-        assert_eq!(settings.engine.plan.backfill, Backfill::Greedy);
-        assert_eq!(settings.engine.plan.queues, QueuePolicy::OneLine);
+        let mut plan = Settings::default();
+        by_name("las").unwrap().apply(&mut plan);
+        assert_eq!(
+            (plan.order, plan.backfill, plan.queues),
+            (OrderPolicy::Las, Backfill::Greedy, QueuePolicy::OneLine)
+        );
+        assert_eq!(plan.placement, PlacementPolicy::Pack, "who scores nodes is another choice");
     }
 }

@@ -18,8 +18,6 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// Connections at once; more wait in the kernel's queue.
 const CONNECTIONS: usize = 512;
-/// How long the head of a request, or a TLS handshake, may take.
-const HEAD_TIME: Duration = Duration::from_secs(10);
 /// How long open connections may go on after the end was asked for.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -75,13 +73,17 @@ pub fn tls(certificate: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
 
+/// What a connection is served with.
+#[derive(Clone)]
+pub struct Terms {
+    /// Serve HTTPS.
+    pub tls: Option<TlsAcceptor>,
+    /// How long a TLS handshake, or the head of a request from the moment it is waited for, may take.
+    pub head_time: Duration,
+}
+
 /// Accepts and serves connections until `stop` turns true, then gives the open ones a short while.
-pub async fn serve(
-    listener: TcpListener,
-    tls: Option<TlsAcceptor>,
-    routes: Router,
-    mut stop: watch::Receiver<bool>,
-) {
+pub async fn serve(listener: TcpListener, terms: Terms, routes: Router, mut stop: watch::Receiver<bool>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else { break };
@@ -94,9 +96,9 @@ pub async fn serve(
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
         };
-        let (tls, routes, stop) = (tls.clone(), routes.clone(), stop.clone());
+        let (terms, routes, stop) = (terms.clone(), routes.clone(), stop.clone());
         tokio::spawn(async move {
-            connection(stream, peer, tls, routes, stop).await;
+            connection(stream, peer, terms, routes, stop).await;
             drop(permit);
         });
     }
@@ -113,25 +115,25 @@ async fn asked_to_stop(stop: &mut watch::Receiver<bool>) {
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
-    tls: Option<TlsAcceptor>,
+    Terms { tls, head_time }: Terms,
     routes: Router,
     stop: watch::Receiver<bool>,
 ) {
     stream.set_nodelay(true).unwrap_or_default();
-    let Some(tls) = tls else { return exchange(stream, peer, routes, stop).await };
-    if let Ok(Ok(stream)) = tokio::time::timeout(HEAD_TIME, tls.accept(stream)).await {
-        exchange(stream, peer, routes, stop).await;
+    let routes = routes.layer(axum::Extension(Peer(peer)));
+    let Some(tls) = tls else { return exchange(stream, head_time, routes, stop).await };
+    if let Ok(Ok(stream)) = tokio::time::timeout(head_time, tls.accept(stream)).await {
+        exchange(stream, head_time, routes, stop).await;
     }
 }
 
-async fn exchange<S>(stream: S, peer: SocketAddr, routes: Router, mut stop: watch::Receiver<bool>)
+async fn exchange<S>(stream: S, head_time: Duration, routes: Router, mut stop: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let routes = routes.layer(axum::Extension(Peer(peer)));
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
+        .header_read_timeout(head_time)
         .max_buf_size(64 * 1024)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes))
         .with_upgrades();

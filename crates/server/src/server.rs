@@ -11,7 +11,7 @@ use crate::auth::oidc::{Oidc, Provider, ProviderError};
 use crate::auth::people::{People, Session};
 use crate::clock;
 use crate::feed::Feed;
-use crate::http::{self, TlsError};
+use crate::http::{self, Terms, TlsError};
 use crate::notify::settings::OWN;
 use crate::notify::{Notices, NotifyPace, courier};
 use crate::pool::drive::{self, Drive, DriveError, said};
@@ -71,6 +71,8 @@ pub struct Config {
     pub user_rate: u32,
     /// An identity provider that people log in through.
     pub provider: Option<Provider>,
+    /// How long the head of a request, or a TLS handshake, may take to come. Default 10 s.
+    pub head_time: Duration,
     /// How long the body of a request may take to come. Default 30 s.
     pub body_time: Duration,
     /// How fast notifications are.
@@ -92,6 +94,7 @@ impl Config {
             keep_finished: 200,
             user_rate: 100,
             provider: None,
+            head_time: Duration::from_secs(10),
             body_time: Duration::from_secs(30),
             notify: NotifyPace::default(),
         }
@@ -256,7 +259,8 @@ impl Opened {
             stop: stopped.clone(),
             started_ms: clock::wall_ms(),
         });
-        let (serving, address) = listen(self.config.listen, self.tls.clone(), shared.clone(), stopped)?;
+        let terms = Terms { tls: self.tls.clone(), head_time: self.config.head_time };
+        let (serving, address) = listen(self.config.listen, terms, shared.clone(), stopped)?;
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         let url = format!("{scheme}://{address}");
         forward_reports(reports, sender)?;
@@ -269,7 +273,7 @@ impl Opened {
 
 fn listen(
     address: SocketAddr,
-    tls: Option<TlsAcceptor>,
+    terms: Terms,
     shared: Shared,
     stopped: watch::Receiver<bool>,
 ) -> Result<(Serving, SocketAddr), ServerError> {
@@ -284,7 +288,7 @@ fn listen(
     let failed = |source| ServerError::Listen { address, source };
     let listener = runtime.block_on(tokio::net::TcpListener::bind(address)).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    let serving = runtime.spawn(http::serve(listener, tls, api::routes(shared), stopped));
+    let serving = runtime.spawn(http::serve(listener, terms, api::routes(shared), stopped));
     Ok((Serving { runtime, serving }, address))
 }
 

@@ -193,7 +193,10 @@ fn pack(source: &Path, folder: bool, name: &str, to: File) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn archive(entries: &[(&str, tar::EntryType, &str)]) -> Vec<u8> {
+    /// Name, kind, and content or where it leads.
+    type Entry = (&'static str, tar::EntryType, &'static str);
+
+    fn archive(entries: &[Entry]) -> Vec<u8> {
         let mut builder = tar::Builder::new(Vec::new());
         for (name, kind, content) in entries {
             let mut header = tar::Header::new_gnu();
@@ -222,7 +225,7 @@ mod tests {
     #[test]
     fn nothing_lands_outside_the_folder() {
         use tar::EntryType::{Regular, Symlink};
-        let hostile: [&[(&str, tar::EntryType, &str)]; 4] = [
+        let hostile: [&[Entry]; 4] = [
             &[("../out", Regular, "x")],
             &[("/tmp/pond-cp-abs", Regular, "x")],
             &[("a/../../out", Regular, "x")],
@@ -238,6 +241,58 @@ mod tests {
             }
         }
         assert!(!Path::new("/tmp/pond-cp-abs").exists());
+    }
+
+    /// Every file below a folder that is neither a folder nor a symbolic link, which are not followed.
+    fn files(folder: &Path) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            match entry.file_type().unwrap() {
+                kind if kind.is_dir() => found.extend(files(&entry.path())),
+                kind if kind.is_symlink() => (),
+                _ => found.push(entry.path()),
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn links_and_devices_reach_nothing_outside_the_folder() {
+        use std::os::unix::fs::MetadataExt;
+        use tar::EntryType::{Block, Char, Fifo, Link, Regular, Symlink};
+        // Whether the copy is refused, or goes on without the entry.
+        let hostile: [(&[Entry], bool); 8] = [
+            (&[("d/l", Link, "/etc/passwd")], true),
+            (&[("d/l", Link, "../outside")], true),
+            (&[("d/s", Symlink, "../.."), ("d/l", Link, "d/s/outside")], true),
+            (&[("d/s", Symlink, "../../outside"), ("d/l", Link, "d/s")], true),
+            // Written over the link, not through it.
+            (&[("d/s", Symlink, "../../outside"), ("d/s", Regular, "changed")], false),
+            (&[("d/null", Char, "")], false),
+            (&[("d/disk", Block, "")], false),
+            (&[("d/pipe", Fifo, "")], false),
+        ];
+        for rename in [None, Some(Path::new("b"))] {
+            for (number, (entries, refused)) in hostile.iter().enumerate() {
+                let base = folder(&format!("link{number}{}", rename.is_some()));
+                std::fs::write(base.join("outside"), "as it was").unwrap();
+                let bytes = archive(entries);
+                let done = unpack(&mut &bytes[..], &base.join("in"), rename);
+                assert_eq!(done.is_err(), *refused, "{entries:?}: {done:?}");
+                assert_eq!(
+                    std::fs::read_to_string(base.join("outside")).unwrap(),
+                    "as it was",
+                    "{entries:?}"
+                );
+                assert_eq!(std::fs::metadata(base.join("outside")).unwrap().nlink(), 1, "{entries:?}");
+                for file in files(&base.join("in")) {
+                    let meta = file.symlink_metadata().unwrap();
+                    assert!(meta.is_file() && meta.nlink() == 1, "{entries:?}: {}", file.display());
+                }
+                std::fs::remove_dir_all(base).unwrap();
+            }
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod notify;
 mod people;
 mod roles;
 mod size;
+mod slow;
 mod stored;
 mod streams;
 mod web;

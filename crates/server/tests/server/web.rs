@@ -258,6 +258,14 @@ fn forms_of_others_change_nothing() {
     let (csrf, foreign) = (browser.csrf(), other.csrf());
     assert_ne!(csrf, foreign);
     let signed = |fields: &str| format!("csrf={csrf}&{fields}");
+    let alike = |route: &str, form: &str| {
+        let (route, form): (Vec<_>, Vec<_>) = (route.split('/').collect(), form.split('/').collect());
+        route.len() == form.len() && route.iter().zip(&form).all(|(a, b)| a == b || a.starts_with('{'))
+    };
+    for (method, route) in pond_server::api::all_routes() {
+        let form = method == "POST" && !route.starts_with("/api/") && route != "/login";
+        assert!(!form || FORMS.iter().any(|(form, _)| alike(&route, form)), "nobody forges {route}");
+    }
     for (form, fields) in FORMS {
         for forged in [fields.to_owned(), format!("csrf=&{fields}"), format!("csrf={foreign}&{fields}")] {
             let answer = browser.post_with(form, &[], &forged).expect(403);
@@ -359,12 +367,22 @@ fn text_of_others_stays_text() {
     let kind = [("content-type", "application/vnd.pond.spec+json")];
     pool.client.request("POST", "/api/v1/jobs", &kind, spec.to_string().as_bytes()).expect(201);
     pool.client.await_state(2, "infeasible");
+    // A job file that says it in every place that takes free text, and one that is refused with it.
+    let yaml = format!("type: task\nname: page\nrun: ['say', {evil:?}]\nenv: {{X: {evil:?}}}\n");
+    let kind = [("content-type", "application/yaml")];
+    let id = pool.client.request("POST", "/api/v1/jobs", &kind, yaml.as_bytes()).expect(201).json();
+    assert_eq!(id["job"]["id"], 3);
+    let refused = pool.client.request("POST", "/api/v1/jobs", &kind, format!("{evil:?}: 1\n").as_bytes());
+    refused.problem(422, "bad_file");
     pool.client.put("/api/v1/users/%3Cscript%3E", &json!({})).problem(422, "bad_name");
     pool.client.put("/api/v1/tokens/%3Cscript%3Ealert(3)", &json!({})).expect(201);
     let browser = Browser::log_in(&pool.client);
     let more = [
         "/jobs/2",
         "/jobs/2/logs",
+        "/jobs/2/spec",
+        "/jobs/3",
+        "/jobs/3/spec",
         "/queue?name=%3Cscript%3E&user=%3Cimg",
         "/jobs/1/logs?grep=%3Cimg",
         "/login?next=/%3Cscript%3E&code=%22%3E%3Cscript%3E",
@@ -381,6 +399,8 @@ fn text_of_others_stays_text() {
     assert!(log.contains("&#60;script&#62;alert(1)") && log.contains("&#34;&#39;&#38;"), "{log}");
     let home = browser.get("/").expect(200).text();
     assert!(home.contains("&#60;script&#62;alert(1)"), "{home}");
+    let asked = browser.get("/jobs/3/spec").expect(200).text();
+    assert!(asked.matches("&#60;script&#62;alert(1)").count() >= 2, "{asked}");
 }
 
 #[test]

@@ -365,7 +365,7 @@ class ForecastView(TypedDict):
     latest_ms: NotRequired[int | None]
     """One in ten came later than foretold by more than this."""
     made: int
-    """Forecasts made since the server started."""
+    """Forecasts made."""
     median_error_ms: NotRequired[int | None]
     """Half of these were wrong by less, early or late."""
     open: int
@@ -749,7 +749,7 @@ class PortView(TypedDict):
 
 
 class PredictionView(TypedDict):
-    """How predicted run times came out, of jobs that succeeded since the server started."""
+    """How predicted run times came out, of jobs that succeeded."""
     compared: int
     """The last ones, at most 512."""
     longer: int

@@ -7,6 +7,7 @@ use super::earlier::Earlier;
 use super::forecast::Forecasts;
 use super::inbox::{Answer, Ask, Change, Condition, Conditions, Look, Message, Sight, read_only};
 use super::ledger::Ledger;
+use super::outcomes::Keeper;
 use super::tally::Tallies;
 use super::trail::Trails;
 use super::{telling, view};
@@ -85,6 +86,8 @@ pub struct Desk {
     pub forecasts: Forecasts,
     /// How long jobs ran.
     pub earlier: Earlier,
+    /// How predictions came out, as it is written.
+    pub outcomes: Keeper,
 }
 
 /// What passes through the desk in one turn.
@@ -552,6 +555,7 @@ impl Observer for Teller {
         desk.foretell(engine, planner, now);
         desk.retire(engine, planner, now);
         desk.book(engine, now);
+        desk.keep_outcomes(false);
     }
 }
 

@@ -9,6 +9,7 @@
 //! A prediction becomes part of the job before the journal has it, so a replay needs none of this. Kept in memory: the runs of
 //! jobs that the engine still knows and of the archive's newest come back at a start.
 
+use super::outcomes::Outcomes;
 use crate::api::types::{JobDetail, PredictionView, RunsView};
 use pond_core::engine::{Engine, Job, State};
 use pond_core::event::Request;
@@ -122,6 +123,17 @@ impl Earlier {
                 }
             }
         }
+    }
+
+    /// How predictions came out before this server started.
+    pub fn recall_outcomes(&mut self, outcomes: &Outcomes) {
+        self.errors.clone_from(&outcomes.runs);
+        self.errors.truncate(COMPARED);
+    }
+
+    /// How predictions came out up to now.
+    pub fn tell(&self, outcomes: &mut Outcomes) {
+        outcomes.runs.clone_from(&self.errors);
     }
 
     fn add(&mut self, spec: &JobSpec, span: Millis) {

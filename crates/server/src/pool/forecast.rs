@@ -1,8 +1,9 @@
 //! How well predicted starts hold: what was foretold when a gang began to wait, against when it got its place.
 //!
-//! A sample, so that foretelling costs little: at most one gang a second, none in a pool where an explanation is dear. It is kept in
-//! memory; every forecast and its outcome are lines of the event log too.
+//! A sample, so that foretelling costs little: at most one gang a second, none in a pool where an explanation is dear. Every forecast
+//! and its outcome are lines of the event log too.
 
+use super::outcomes::Outcomes;
 use crate::api::types::ForecastView;
 use pond_core::engine::{Engine, Phase};
 use pond_core::ids::GangId;
@@ -80,6 +81,19 @@ impl Forecasts {
         self.open.insert(gang, start);
         self.made += 1;
         Some((gang, start))
+    }
+
+    /// What came out before this server started.
+    pub fn recall(&mut self, outcomes: &Outcomes) {
+        self.made = outcomes.made;
+        self.errors.clone_from(&outcomes.starts);
+        self.errors.truncate(KEPT);
+    }
+
+    /// What came out up to now.
+    pub fn tell(&self, outcomes: &mut Outcomes) {
+        outcomes.made = self.made;
+        outcomes.starts.clone_from(&self.errors);
     }
 
     /// The errors between which eight of ten forecasts came out, earliest and latest; `None` while too few did.

@@ -7,6 +7,7 @@ pub mod earlier;
 pub mod forecast;
 pub mod inbox;
 pub mod ledger;
+pub mod outcomes;
 pub mod start;
 pub mod tally;
 pub mod telling;

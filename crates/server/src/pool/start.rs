@@ -3,8 +3,10 @@
 use super::desk::{Desk, Turn};
 use super::drive::Drive;
 use super::earlier::Earlier;
+use super::forecast::Forecasts;
 use super::inbox::{Condition, Message};
 use super::ledger::Ledger;
+use super::outcomes::Keeper;
 use super::tally::Tallies;
 use super::telling;
 use crate::access::Access;
@@ -76,6 +78,8 @@ pub fn start(found: Found, parts: Parts) -> Drive {
     let finished = finished(&engine);
     let mut earlier = Earlier::default();
     earlier.recall(&parts.archived, &engine);
+    let mut forecasts = Forecasts::default();
+    let outcomes = Keeper::recall(found.outcomes.as_deref(), &mut forecasts, &mut earlier);
     let desk = Desk {
         ledger,
         clock,
@@ -94,8 +98,9 @@ pub fn start(found: Found, parts: Parts) -> Drive {
         launches: Default::default(),
         samples: BTreeMap::new(),
         trails: Default::default(),
-        forecasts: Default::default(),
+        forecasts,
         earlier,
+        outcomes,
     };
     Drive { planner: Planner::new(parts.settings.plan), engine, desk }
 }

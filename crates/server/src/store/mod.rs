@@ -123,6 +123,8 @@ pub enum Write {
     Archive(Box<ArchivedJob>),
     /// A closed period of the ledger.
     Period(Box<Period>),
+    /// How predictions came out, in JSON.
+    Outcomes(String),
     /// A job that is to be forgotten.
     Forget {
         /// Which.
@@ -208,6 +210,8 @@ pub struct Found {
     pub secrets: BTreeMap<String, Vec<u8>>,
     /// Jobs in the archive, by state.
     pub archived: BTreeMap<String, u64>,
+    /// How predictions came out, as [`Write::Outcomes`] has it.
+    pub outcomes: Option<String>,
 }
 
 /// The one writer.
@@ -265,6 +269,11 @@ impl Store {
             notices: notify::read(&self.db).map_err(self.failed("read subscriptions"))?,
             secrets: self.secrets()?,
             archived: self.archived()?,
+            outcomes: self
+                .db
+                .query_row("SELECT value FROM meta WHERE key = 'outcomes'", [], |row| row.get(0))
+                .optional()
+                .map_err(self.failed("read how predictions came out"))?,
         })
     }
 
@@ -386,6 +395,10 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> rusqlite::Result<u64> {
                 "INSERT OR REPLACE INTO meta (key, value) VALUES ('writer', ?1)",
                 [env!("CARGO_PKG_VERSION")],
             )?;
+        }
+        Write::Outcomes(text) => {
+            tx.prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES ('outcomes', ?1)")?
+                .execute([text])?;
         }
         Write::Forget { job, .. } => {
             tx.prepare_cached("DELETE FROM jobs WHERE id = ?1")?.execute([whole(*job)])?;

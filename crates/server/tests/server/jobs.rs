@@ -255,4 +255,10 @@ fn why_tells_who_went_first_what_was_decided_and_forecasts_are_held_to_account()
     let evicted = past.as_array().unwrap().iter().find(|past| past["what"] == "preempt").unwrap().clone();
     assert!(evicted["text"].as_str().unwrap().contains("evicted for 4"), "{past}");
     assert_eq!(why(2)["passed_by"][0]["because"], "it is of a higher class");
+    // What came out is known after a restart.
+    pool.stop(true).unwrap();
+    let pool = Pool::start(folder.path());
+    let kept = pool.client.get("/api/v1/scheduler").expect(200).json()["forecasts"].clone();
+    assert_eq!((&kept["made"], &kept["compared"]), (&forecasts["made"], &forecasts["compared"]));
+    assert_eq!(kept["median_error_ms"], forecasts["median_error_ms"]);
 }

@@ -87,7 +87,7 @@ pub struct PassedView {
 /// How predicted starts came out, of a sample.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ForecastView {
-    /// Forecasts made since the server started.
+    /// Forecasts made.
     pub made: u64,
     /// Of these, gangs that wait still.
     pub open: u64,
@@ -104,7 +104,7 @@ pub struct ForecastView {
     pub latest_ms: Option<i64>,
 }
 
-/// How predicted run times came out, of jobs that succeeded since the server started.
+/// How predicted run times came out, of jobs that succeeded.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PredictionView {
     /// The last ones, at most 512.

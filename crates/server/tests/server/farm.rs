@@ -21,6 +21,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub struct Farm {
     dir: PathBuf,
     reports: Mutex<Sender<Report>>,
+    /// A task's file and what is told of it change together: nobody hears of an end before the start.
+    change: Mutex<()>,
     resolver: Resolver,
     pub copied_in: Mutex<Vec<u8>>,
     pub stopped: Mutex<Option<bool>>,
@@ -61,6 +63,7 @@ impl Farm {
         let farm = Self {
             dir: dir.to_owned(),
             reports: Mutex::new(reports),
+            change: Mutex::default(),
             resolver,
             copied_in: Mutex::default(),
             stopped: Mutex::default(),
@@ -118,10 +121,12 @@ impl Farm {
     fn start(&self, launch: &Launch) {
         let (task, generation) = (launch.allocation.task, launch.allocation.generation);
         let path = self.path(task, generation);
+        let change = self.change.lock().unwrap();
         // Done twice is done once.
         let Ok(mut file) = OpenOptions::new().write(true).create_new(true).open(&path) else { return };
         file.write_all(b"running").unwrap();
         self.tell(Report::Started { task, generation, address: None, ports: vec![(80, 8080)] });
+        drop(change);
         let argv = match &launch.run.command {
             Command::Argv(argv) => argv.clone(),
             Command::Script(script) => script.split_whitespace().map(str::to_owned).collect(),
@@ -163,6 +168,7 @@ impl Farm {
             Exit::Code(code) => code.to_string(),
             _ => "killed".to_owned(),
         };
+        let _change = self.change.lock().unwrap();
         fs::write(self.path(task, generation), format!("ended {code}")).unwrap();
         self.tell(Report::Exited { task, generation, exit });
     }

@@ -228,8 +228,8 @@ pub struct DeviceUse {
 pub enum Sign {
     /// It answers, and nothing is wrong with it.
     Well,
-    /// Something that may pass: it did not answer, is too hot, corrected many errors, an application's error (XID 13, 31,
-    /// 43, 45 with NVIDIA).
+    /// Something that may pass: it did not answer, is too hot, corrected many errors. A program's own error (XID 13, 31, 43, 45
+    /// with NVIDIA) is no sign of the device.
     Trouble,
     /// It cannot work: it fell off the bus (XID 79), memory errors that nobody corrects (48, 94, 95), its firmware hangs
     /// (119, 120).

@@ -51,6 +51,16 @@ pub struct Device {
     pub sick: AtomicU64,
     /// Kernels take so many thousandths of their time; 0: 1000.
     pub slow: AtomicU64,
+    /// Its temperature, °C; 0: 40.
+    pub heat: AtomicU64,
+    /// Errors of memory that nobody corrected, since its driver was loaded.
+    pub uncorrected: AtomicU64,
+    /// Whether pages wait for its next reset to be retired.
+    pub retiring: AtomicU64,
+    /// Whether it fell off the bus.
+    pub lost: AtomicU64,
+    /// The last XID, and how many there were.
+    pub xid: [AtomicU64; 2],
     processes: [Process; PROCESSES],
 }
 

@@ -6,7 +6,7 @@
 //! CPU. A kernel named `spin_250us` takes 250 µs of the whole device, `spin_250us_33` a third of it as long.
 //!
 //! Without a file named by `POND_NVIDIA_MODEL` a process has one device of its own. Faults are words of the file:
-//! refused allocations, an error that sticks, a device that is slow.
+//! refused allocations, an error that sticks, a device that is slow, hot, lost, errors of memory, XIDs (`vitals`).
 //!
 //! A device may be an A100 or an H100 that can be cut (`mig`); CUDA sees what `CUDA_VISIBLE_DEVICES` names.
 //!
@@ -24,6 +24,7 @@ mod pool;
 mod profiles;
 mod rest;
 mod visible;
+mod vitals;
 
 pub use mig::{become_model, instances, reset};
 mod world;

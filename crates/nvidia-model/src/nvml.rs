@@ -11,6 +11,7 @@ const NOT_STARTED: i32 = 1;
 pub const INVALID_ARGUMENT: i32 = 2;
 pub const NOT_FOUND: i32 = 6;
 pub const TOO_SMALL: i32 = 7;
+pub const LOST: i32 = 15;
 
 static MACHINE: OnceLock<Option<Mapped>> = OnceLock::new();
 
@@ -61,13 +62,14 @@ pub fn machine() -> Result<Mapped, i32> {
 }
 
 /// Handles are numbers from 1, of instances above all those.
-fn device(handle: usize) -> Result<&'static Device, i32> {
+pub fn device(handle: usize) -> Result<&'static Device, i32> {
     let machine = machine()?.get();
     if handle > crate::device::DEVICES {
         return mig::device(handle);
     }
     let known = (1..=machine.count.load(Acquire) as usize).contains(&handle);
-    if known { Ok(&machine.devices[handle - 1]) } else { Err(INVALID_ARGUMENT) }
+    let device = machine.devices.get(handle.wrapping_sub(1)).filter(|_| known).ok_or(INVALID_ARGUMENT)?;
+    if device.lost.load(Acquire) == 0 { Ok(device) } else { Err(LOST) }
 }
 
 fn uuid(handle: usize) -> Result<String, i32> {

@@ -2,37 +2,63 @@
 
 use super::Inner;
 use crate::probe::signs::signs;
+use crate::probe::vitals::{self, Told, Vitals};
 use pond_core::event::{Report, Sign};
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 /// So many looks after the last trouble follow each other ten times as quickly.
 const QUICK: u32 = 100;
 
-/// The thread: until the agent closes.
+/// The thread: until the agent closes. What drivers tell by themselves comes from a thread beside it.
 pub(super) fn run(inner: Arc<Inner>) {
+    let (tell, told) = mpsc::channel();
+    let listening = {
+        let inner = inner.clone();
+        let listen = move || {
+            let wanted = || !inner.closing();
+            vitals::listen(&inner.node.devices, &wanted, &|sign| crate::tolerate(tell.send(sign)));
+        };
+        std::thread::Builder::new().name("pond-drivers".to_owned()).spawn(listen)
+    };
+    look(&inner, &told);
+    if let Ok(thread) = listening {
+        crate::tolerate(thread.join());
+    }
+}
+
+fn look(inner: &Inner, told: &Receiver<Told>) {
     let every = Duration::from_millis(inner.config.health_every.0);
     let (mut due, mut quick) = (Instant::now(), 0_u32);
+    let mut gpus = Vitals::default();
     while !inner.closing() {
-        if inner.partitions.had_trouble() {
+        let news: Vec<Told> = told.try_iter().collect();
+        if inner.partitions.had_trouble() || !news.is_empty() {
             (quick, due) = (QUICK, due.min(Instant::now() + every / 10));
         }
+        news.into_iter().for_each(|sign| report(inner, sign));
         if Instant::now() < due {
             std::thread::sleep(Duration::from_millis(100));
             continue;
         }
         quick = quick.saturating_sub(1);
-        for (device, sign, message) in signs(&inner.node.devices, &inner.listed) {
-            if sign != Sign::Well {
+        for said in
+            signs(&inner.node.devices, &inner.listed).into_iter().chain(gpus.look(&inner.node.devices))
+        {
+            if said.1 != Sign::Well {
                 quick = QUICK;
             }
-            let node = inner.config.node.clone();
-            inner.report(Report::DeviceSign { node, device, sign, message });
+            report(inner, said);
         }
         for device in inner.partitions.signs() {
-            let (node, message) = (inner.config.node.clone(), String::new());
-            inner.report(Report::DeviceSign { node, device, sign: Sign::Well, message });
+            report(inner, (device, Sign::Well, String::new()));
         }
         due = Instant::now() + if quick > 0 { every / 10 } else { every };
     }
+}
+
+fn report(inner: &Inner, (device, sign, message): Told) {
+    let node = inner.config.node.clone();
+    inner.report(Report::DeviceSign { node, device, sign, message });
 }

@@ -14,6 +14,7 @@ pub(crate) mod mig;
 pub(crate) mod nvidia;
 pub(crate) mod opencl;
 pub(crate) mod signs;
+pub(crate) mod vitals;
 
 pub use devices::{Found, devices, scan_pci};
 pub use doctor::{Doctor, Row, State, doctor};

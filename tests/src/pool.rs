@@ -60,7 +60,6 @@ impl Pool {
             .env("TERM", "dumb")
             .env("NO_COLOR", "1")
             .env("POND_STATE_DIR", self.state())
-            .env("POND_LISTEN", "127.0.0.1:0")
             .current_dir(self.work())
             .stdin(Stdio::null());
         command
@@ -123,11 +122,14 @@ impl Pool {
         _ = std::fs::remove_dir_all(&self.folder);
     }
 
-    /// Processes, mounts and control groups that belong to this place.
+    /// Processes, mounts, control groups, links and tables of the packet filter that belong to this place.
     #[must_use]
     pub fn leftovers(&self) -> Vec<String> {
         let own = self.folder.to_string_lossy().into_owned();
         let mut left = Vec::new();
+        if let Ok(id) = std::fs::read_to_string(self.state().join("pool-id")) {
+            left.extend(of_pool(id.trim()));
+        }
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         left.extend(mounts.lines().filter(|line| line.contains(&own)).map(|line| format!("mount {line}")));
         for pid in processes() {
@@ -153,6 +155,34 @@ impl Drop for Pool {
             _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
         }
     }
+}
+
+/// What the pool of this id has in the machine's control groups and network.
+fn of_pool(id: &str) -> Vec<String> {
+    let entries = |folder: &Path| {
+        let listing = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        listing.map(|entry| entry.path()).collect::<Vec<_>>()
+    };
+    let mut left = Vec::new();
+    // A hierarchy each where there are several, else one.
+    let mut hierarchies = entries(Path::new("/sys/fs/cgroup"));
+    hierarchies.push("/sys/fs/cgroup".into());
+    for folder in hierarchies.iter().map(|hierarchy| hierarchy.join(format!("pond-{id}"))) {
+        if folder.is_dir() {
+            let inside: Vec<_> = entries(&folder).into_iter().filter(|path| path.is_dir()).collect();
+            left.push(format!("control group {} {inside:?}", folder.display()));
+        }
+    }
+    for link in entries(Path::new("/sys/class/net")) {
+        let name = link.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.starts_with(&format!("pd{id}")) {
+            left.push(format!("link {name}"));
+        }
+    }
+    let tables = Command::new("nft").args(["list", "tables"]).output();
+    let tables = tables.map(|done| String::from_utf8_lossy(&done.stdout).into_owned()).unwrap_or_default();
+    left.extend(tables.lines().filter(|line| line.ends_with(&format!("pond_{id}"))).map(str::to_owned));
+    left
 }
 
 /// Ids of all processes but this one.

@@ -265,9 +265,6 @@ fn servers_that_are_killed_at_any_moment_lose_no_part_and_leave_none() {
         assert_eq!(bed.said(name)[2], *memory, "{name}");
     }
     bed.stands(&[]);
-    // What a helper of a killed server held back (docs/gaps.md), the next pool takes away.
-    _ = bed.pool.ok(&["down", "--yes"]);
-    bed.up();
     bed.pool.finish();
 }
 

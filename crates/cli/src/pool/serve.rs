@@ -14,7 +14,7 @@ use pond_core::ids::{NodeName, UserName};
 use pond_core::model::Resources;
 use pond_core::units::{Bytes, MilliCpu};
 use pond_node::agent::{self, Agent};
-use pond_server::{Config, Provider, ServerError, TlsFiles};
+use pond_server::{Access, Config, Provider, ServerError, TlsFiles};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::path::Path;
 use std::sync::Arc;
@@ -50,7 +50,12 @@ pub(super) fn serve(ctx: &Ctx, args: &UpArgs) -> Done {
         send,
     )
     .map_err(|why| CliError::Pool { what: why.to_string(), next: None })?;
-    let server = opened.start(Arc::new(Local(agent)), reports).map_err(|why| failed(&why))?;
+    let agent: Arc<dyn Access> = Arc::new(Local(agent));
+    let server = opened.start(agent.clone(), reports).map_err(|why| {
+        // What runs is left to the next server, and what was made for nobody goes again.
+        agent.shutdown(true);
+        failed(&why)
+    })?;
     if ctx.out.format.is_data() {
         ctx.out.entry(&serde_json::json!({ "address": server.url(), "pid": std::process::id() }))?;
     } else {

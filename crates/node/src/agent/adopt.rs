@@ -125,7 +125,7 @@ impl Inner {
         }
     }
 
-    /// Ends the threads; with [`Shutdown::Stop`] every task first.
+    /// Ends the threads; with [`Shutdown::Stop`] every task first. When nothing runs then, nothing of the pool stays on the machine.
     pub(super) fn close(&self, how: Shutdown) {
         if how == Shutdown::Stop {
             self.stop_all();
@@ -140,7 +140,7 @@ impl Inner {
             tolerate(thread.join());
         }
         self.spawner.close();
-        if how == Shutdown::Stop {
+        if how == Shutdown::Stop || self.state().live.is_empty() {
             if let Some(network) = &self.network {
                 network.close();
             }

@@ -7,8 +7,8 @@
 
 use super::scene::Scene;
 use crate::workload::SimJob;
-use pond_core::model::{DeviceRequest, NodeSpec, Shape};
-use pond_core::snapshot::{NodeRow, NodeState, Snapshot};
+use pond_core::model::{DeviceRequest, NodeSpec, Resources, Shape};
+use pond_core::snapshot::{NodeState, Snapshot};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
@@ -49,6 +49,31 @@ fn may_take(node: &NodeSpec, shape: &Shape) -> bool {
     labels && shape.devices.iter().all(enough)
 }
 
+/// A shape and how often it was asked for.
+struct Weighed<'a> {
+    at: usize,
+    count: u128,
+    request: &'a Resources,
+    /// The part of a device, and how many devices; `None` when it asks for no device.
+    asked: Option<(u64, u64)>,
+}
+
+/// Devices of a node by whether so much of them is free.
+struct Split {
+    part: u64,
+    /// How many have that much.
+    enough: u64,
+    /// What is free on the others.
+    rest: u64,
+}
+
+impl Split {
+    fn of(free: &[u64], part: u64) -> Self {
+        let enough = free.iter().filter(|free| **free >= part).count() as u64;
+        Self { part, enough, rest: free.iter().filter(|free| **free < part).sum() }
+    }
+}
+
 impl Mix {
     pub fn new(scene: &Scene) -> Self {
         let shapes: Vec<Option<Shape>> =
@@ -73,6 +98,14 @@ impl Mix {
         self.counts[job.shape as usize] += u64::from(job.size.min);
     }
 
+    /// A shape of the mix, with what matters of it.
+    fn weigh(&self, count: u64, at: usize) -> Option<Weighed<'_>> {
+        let shape = self.shapes[at].as_ref()?;
+        let devices = shape.devices.iter().map(|asked| u64::from(asked.count)).sum();
+        let asked = shape.devices.first().map(|asked| (asked.compute.0.max(1), devices));
+        Some(Weighed { at, count: u128::from(count), request: &shape.request, asked })
+    }
+
     /// Thousandths of idle devices that a task of the mix could not use.
     pub fn fragmented(&self, snapshot: &Snapshot) -> u64 {
         let mut ranked: Vec<(Reverse<u64>, usize)> = (0..)
@@ -83,35 +116,34 @@ impl Mix {
         ranked.sort_unstable();
         ranked.truncate(MOST);
         let all: u128 = ranked.iter().map(|(Reverse(count), _)| u128::from(*count)).sum();
+        let shapes: Vec<Weighed> = ranked.iter().filter_map(|(count, at)| self.weigh(count.0, *at)).collect();
         let mut sum = 0_u128;
+        let mut free = Vec::new();
         let rows = snapshot.nodes.iter().zip(&self.kinds).filter(|(row, _)| row.state != NodeState::Lost);
         for (row, kind) in rows {
-            let idle: u64 = free(row).sum();
+            free.clear();
+            free.extend(
+                row.devices.iter().filter(|device| device.healthy).map(|device| device.free_compute.0),
+            );
+            let idle: u64 = free.iter().sum();
             if idle == 0 {
                 continue;
             }
-            for (Reverse(count), at) in &ranked {
-                let Some(shape) = &self.shapes[*at] else { continue };
-                let allowed = self.allowed[*kind][*at];
-                let part = if allowed { unusable(row, shape, idle) } else { idle };
-                sum += u128::from(part) * u128::from(*count);
+            let room = (row.state == NodeState::Ready).then(|| row.capacity.minus(row.granted));
+            // Most shapes ask for as much of a device as the one before.
+            let mut split = Split::of(&free, 1000);
+            for shape in &shapes {
+                let fits = room.is_some_and(|room| shape.request.fits(&room));
+                let asked = shape.asked.filter(|_| fits && self.allowed[*kind][shape.at]);
+                let part = asked.map_or(idle, |(part, devices)| {
+                    if split.part != part {
+                        split = Split::of(&free, part);
+                    }
+                    if split.enough >= devices { split.rest } else { idle }
+                });
+                sum += u128::from(part) * shape.count;
             }
         }
         u64::try_from(sum / all.max(1)).unwrap_or(u64::MAX)
     }
-}
-
-fn free(row: &NodeRow) -> impl Iterator<Item = u64> + '_ {
-    row.devices.iter().filter(|device| device.healthy).map(|device| device.free_compute.0)
-}
-
-/// What of the idle devices of a node one more task of this shape would leave no use for.
-fn unusable(row: &NodeRow, shape: &Shape, idle: u64) -> u64 {
-    let Some(asked) = shape.devices.first() else { return idle };
-    let room = row.capacity.minus(row.granted);
-    let fits = shape.request.fits(&room) && row.state == NodeState::Ready;
-    let part = asked.compute.0.max(1);
-    let count: u64 = shape.devices.iter().map(|asked| u64::from(asked.count)).sum();
-    let enough = free(row).filter(|free| *free >= part).count() as u64 >= count;
-    if fits && enough { free(row).filter(|free| *free < part).sum() } else { idle }
 }

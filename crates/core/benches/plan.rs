@@ -156,8 +156,15 @@ fn steady(c: &mut Criterion) {
         }
         (total, worst, used)
     };
-    let (total, worst, used) = churn(20);
-    println!("steady: {:?} a tick ({:?} of CPU), worst {worst:?}, {}", total / 20, used / 20, peak_rss());
+    // A pool that runs for long must not get slower.
+    for ticks in [20, 480] {
+        let (total, worst, used) = churn(ticks);
+        let (total, used) = (total / ticks as u32, used / ticks as u32);
+        println!(
+            "steady, {ticks} ticks: {total:?} a tick ({used:?} of CPU), worst {worst:?}, {}",
+            peak_rss()
+        );
+    }
     c.bench_function("steady tick, full pool, 1 % churn", |b| b.iter_custom(|ticks| churn(ticks).0));
 }
 

@@ -59,6 +59,7 @@ pub struct Violation {
 }
 
 /// What the plan takes from a node.
+#[derive(Default)]
 struct Taken {
     cpu: u64,
     lent: u64,
@@ -264,14 +265,7 @@ impl<'a> Check<'a> {
     }
 
     fn take(&mut self, row: &GangRow, node: NodeOrd, request: &crate::model::Resources) {
-        let taken = self.taken.entry(node).or_insert(Taken {
-            cpu: 0,
-            lent: 0,
-            memory: 0,
-            disk: 0,
-            devices: Vec::new(),
-            parts: Vec::new(),
-        });
+        let taken = self.taken.entry(node).or_default();
         match row.class {
             Class::Spare => taken.lent += request.cpu.0,
             _ => taken.cpu += request.cpu.0,
@@ -289,6 +283,8 @@ impl<'a> Check<'a> {
         amounts: &mut Amounts,
     ) {
         let node_row = self.snapshot.node(node);
+        let taken = self.taken.entry(node).or_default();
+        taken.devices.reserve(grants.len());
         let slots = requests.iter().flat_map(|request| std::iter::repeat_n(request, request.count as usize));
         let again = |at: usize| grants[..at].iter().any(|grant| grant.device == grants[at].device);
         let mut fine = slots.clone().count() == grants.len() && !(0..grants.len()).any(again);
@@ -300,7 +296,6 @@ impl<'a> Check<'a> {
             };
             fine &= pleases(request, device, grant);
             amounts.add_grant(request.kind, grant, device.spec.memory);
-            let Some(taken) = self.taken.get_mut(&node) else { continue };
             let known = taken.devices.iter().position(|(device, ..)| *device == grant.device);
             let at = known.unwrap_or_else(|| {
                 taken.devices.push((grant.device, request.mode, 0, 0));

@@ -130,6 +130,7 @@ fn turn(
             effects.append(&mut outcome.effects);
         }
         observer.handled(&record, &result);
+        result.into_iter().for_each(|outcome| engine.reuse(outcome));
     }
     if !engine.wants_plan() {
         return (effects, Ok(()));

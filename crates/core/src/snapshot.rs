@@ -11,7 +11,7 @@ use crate::model::speed::{done_in, takes};
 use crate::model::{Class, Device, GangSize, QueueSpec, Resources, Shape, ShareMode, Speed};
 use crate::partition::Occupied;
 use crate::units::{Bytes, MilliCpu, Millis, Thousandths, Timestamp};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Place of a node in [`Snapshot::nodes`].
@@ -313,6 +313,8 @@ pub struct Touched {
     pub all: bool,
     /// Nodes whose row changed.
     pub nodes: Vec<NodeOrd>,
+    /// Those of them of which more changed than who is there and what is free.
+    pub reshaped: BTreeSet<NodeOrd>,
     /// Gangs whose row changed, appeared or was vacated.
     pub gangs: Vec<GangOrd>,
     /// Demands whose ordinal was given to other alternatives than before: what was kept of them is void.

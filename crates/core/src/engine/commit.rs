@@ -25,7 +25,8 @@ impl Engine {
         }
         self.wants_plan = !seen;
         self.plan_again = plan.again.unwrap_or(Timestamp::NEVER);
-        let mut out = Out::default();
+        let (effects, changes) = (Vec::new(), Vec::with_capacity(plan.decisions.len().min(64)));
+        let mut out = Out { effects, changes };
         let mut stale = Vec::new();
         for decision in &plan.decisions {
             if let Err(why) = self.decide(decision, &mut out) {

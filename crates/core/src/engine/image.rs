@@ -91,6 +91,7 @@ impl Engine {
             plan_again: Timestamp::NEVER,
             configured,
             choice,
+            used: Vec::new(),
         };
         engine.meter.ledger_mut().turn(engine.settings.ledger);
         for (timer, at) in image.timers {

@@ -92,7 +92,12 @@ pub struct Engine {
     configured: snapshot::Settings,
     /// What an administrator chose; [`Settings::plan`] follows it.
     choice: Option<Choice>,
+    /// The changes of an event that was told, for the memory of the next: empty.
+    used: Vec<Change>,
 }
+
+/// Changes of one event whose memory is kept at most.
+const MOST_USED: usize = 64;
 
 impl Engine {
     /// An empty pool with the queues root and `default`.
@@ -118,6 +123,7 @@ impl Engine {
             plan_again: Timestamp::NEVER,
             configured,
             choice: None,
+            used: Vec::new(),
         };
         let root = engine.rows.add_queue(crate::model::QueueSpec::new(""), None);
         engine.rows.add_queue(crate::model::QueueSpec::new("default"), Some(root));
@@ -132,7 +138,7 @@ impl Engine {
     /// A request that cannot be: nothing of it was done. Reports are never refused, but for a node that cannot be.
     pub fn handle(&mut self, now: Timestamp, actor: &Actor, event: Event) -> Result<Outcome, Refusal> {
         self.pass_time(now);
-        let mut out = Out::default();
+        let mut out = Out { changes: std::mem::take(&mut self.used), ..Out::default() };
         if let Actor::Node(name) = actor {
             self.hear(name, &mut out);
         }
@@ -156,6 +162,14 @@ impl Engine {
                 self.counters.refused = self.counters.refused.saturating_add(1);
                 Err(refusal)
             }
+        }
+    }
+
+    /// Takes back what was told of an event, for its memory.
+    pub fn reuse(&mut self, mut outcome: Outcome) {
+        if outcome.changes.capacity() <= MOST_USED {
+            outcome.changes.clear();
+            self.used = outcome.changes;
         }
     }
 

@@ -33,7 +33,6 @@ pub(super) fn seats(
     tasks: &[Placement],
     new_gang: bool,
 ) -> Result<Seats, StaleReason> {
-    let mut nodes: Vec<NodeOrd> = Vec::with_capacity(tasks.len());
     let mut granted: Vec<Granted> = Vec::with_capacity(tasks.iter().map(|task| task.devices.len()).sum());
     let mut parts: BTreeMap<(NodeOrd, u32), Occupied> = BTreeMap::new();
     let mut seats: Seats = Vec::with_capacity(tasks.len());
@@ -46,7 +45,6 @@ pub(super) fn seats(
         if row.state != NodeState::Ready || wrong_label {
             return Err(StaleReason::Node);
         }
-        nodes.push(ord);
         let held = match_devices(shape, &row.devices, &task.devices).ok_or(StaleReason::Device)?;
         for (grant, held) in task.devices.iter().zip(&held) {
             total.add_device(held.kind, held.share);
@@ -64,9 +62,14 @@ pub(super) fn seats(
         }
         seats.push((ord, held));
     }
-    nodes.sort_unstable();
-    for own in nodes.chunk_by(|one, next| one == next) {
-        has_room(engine, own[0], shape.request.times(own.len() as u64), class)?;
+    if let [(node, _)] = &seats[..] {
+        has_room(engine, *node, shape.request, class)?;
+    } else {
+        let mut nodes: Vec<NodeOrd> = seats.iter().map(|(node, _)| *node).collect();
+        nodes.sort_unstable();
+        for own in nodes.chunk_by(|one, next| one == next) {
+            has_room(engine, own[0], shape.request.times(own.len() as u64), class)?;
+        }
     }
     granted.sort_unstable_by_key(|grant| grant.at);
     for own in granted.chunk_by(|one, next| one.at == next.at) {

@@ -100,6 +100,12 @@ impl Rows {
 
     /// A node's row, to be changed.
     pub fn node_mut(&mut self, ord: NodeOrd) -> &mut NodeRow {
+        self.snapshot.touched.reshaped.insert(ord);
+        self.room_mut(ord)
+    }
+
+    /// A node's row, of which nothing is to be changed but who is there and what is free.
+    fn room_mut(&mut self, ord: NodeOrd) -> &mut NodeRow {
         self.touch_node(ord);
         &mut self.snapshot.nodes[index(ord.0)]
     }
@@ -246,7 +252,7 @@ impl Rows {
 
     /// Takes (`true`) or gives back the place of one task on its node and in its queues.
     pub fn account(&mut self, task: &Task, class: Class, queue: QueueOrd, take: bool) {
-        let row = self.node_mut(task.node);
+        let row = self.room_mut(task.node);
         let mut granted = task.limits.request;
         if class == Class::Spare {
             granted.cpu = MilliCpu::ZERO;
@@ -291,7 +297,7 @@ impl Rows {
         if before == now {
             return false;
         }
-        let row = self.node_mut(node);
+        let row = self.room_mut(node);
         row.spare_cpu = row.spare_cpu.minus(before.spare_cpu).plus(now.spare_cpu);
         row.busy_p95 = row.busy_p95.minus(before.busy_p95).plus(now.busy_p95);
         row.busy_now = row.busy_now.minus(before.busy_now).plus(now.busy_now);
@@ -300,7 +306,7 @@ impl Rows {
 
     /// Notes that a gang has, or no longer has, a task on a node.
     pub fn seat(&mut self, node: NodeOrd, gang: GangOrd, seated: bool) {
-        let gangs = &mut self.node_mut(node).gangs;
+        let gangs = &mut self.room_mut(node).gangs;
         match (gangs.binary_search(&gang), seated) {
             (Err(at), true) => gangs.insert(at, gang),
             (Ok(at), false) => {
@@ -346,6 +352,7 @@ impl Rows {
         touched.since = self.snapshot.epoch;
         touched.all = false;
         touched.nodes.clear();
+        touched.reshaped.clear();
         touched.gangs.clear();
         touched.demands.clear();
         self.round += 1;

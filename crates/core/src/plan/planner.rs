@@ -48,6 +48,12 @@ impl Planner {
         solve::solve(problem, snapshot, &self.settings, now)
     }
 
+    /// How much of everything that could pile up is kept between plans.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> Vec<(&'static str, usize)> {
+        self.problem.as_ref().map_or_else(Vec::new, Problem::kept)
+    }
+
     /// Why a gang is where it is; `None` when there is no such gang.
     ///
     /// Costs a plan: nothing of it is kept.

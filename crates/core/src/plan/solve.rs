@@ -14,7 +14,7 @@ use super::problem::pool::{KeptFor, Seat, Want};
 use super::problem::{Problem, Scratch};
 use super::reserve::Promise;
 use super::runs::{Run, Runs};
-use super::turns::Turns;
+use super::turns::{Memory, Turns};
 use super::{Decision, Plan, WhatIf};
 use crate::ids::GangId;
 use crate::model::{Class, ShareMode};
@@ -81,6 +81,8 @@ pub(super) struct Solver<'a> {
     pub runs: Runs,
     /// Variants that somebody waits with and that have a node left, and maybe some that have none any more.
     pub fitting: Vec<usize>,
+    /// For the turns of the next class.
+    memory: Memory,
     /// Tasks and ends, by variant, for which there was no room.
     pub failed: BTreeMap<usize, Vec<(u32, Timestamp)>>,
     /// Somebody starts who may have more ranks.
@@ -144,10 +146,11 @@ pub(super) fn solve(problem: &mut Problem, snapshot: &Snapshot, settings: &Setti
     solver.extras();
     let decisions = solver.decisions();
     let again = (solver.again != Timestamp::NEVER).then_some(solver.again);
-    let Solver { problem, tree, mut runs, .. } = solver;
+    let Solver { problem, tree, mut runs, mut fitting, memory, .. } = solver;
     problem.reset();
     runs.clear();
-    problem.scratch = Scratch { tree, runs };
+    fitting.clear();
+    problem.scratch = Scratch { tree, runs, fitting, turns: memory };
     Plan { epoch: snapshot.epoch, at: now, decisions, again }
 }
 
@@ -174,7 +177,7 @@ impl<'a> Solver<'a> {
         settings: &'a Settings,
         now: Timestamp,
     ) -> Self {
-        let Scratch { mut tree, runs } = std::mem::take(&mut problem.scratch);
+        let Scratch { mut tree, runs, fitting, turns } = std::mem::take(&mut problem.scratch);
         tree.renew(&snapshot.queues, &problem.total, problem.ranker.shares(settings));
         Self {
             snapshot,
@@ -183,7 +186,8 @@ impl<'a> Solver<'a> {
             problem,
             tree,
             runs,
-            fitting: Vec::new(),
+            fitting,
+            memory: turns,
             failed: BTreeMap::new(),
             owed: Vec::new(),
             grows: false,
@@ -260,10 +264,11 @@ impl Solver<'_> {
         if !self.problem.pending.waits(class) {
             return;
         }
-        let mut turns = Turns::new(self, class);
+        let memory = std::mem::take(&mut self.memory);
+        let mut turns = Turns::new(self, class, memory);
         let one_line = self.problem.ranker.one_line;
         while self.may_anybody_start() || turns.evicts() || self.is_explaining() || self.may_grow(class) {
-            let Some(line) = turns.line(&self.tree, one_line) else { return };
+            let Some(line) = turns.line(&self.tree, one_line) else { break };
             let Some(head) = self.next_head(&mut turns, line) else {
                 turns.close(&self.tree, line);
                 continue;
@@ -278,6 +283,7 @@ impl Solver<'_> {
                 turns.push(line, next);
             }
         }
+        self.memory = turns.leave();
     }
 
     /// Whether somebody starts who may have extra ranks, and reservations are left to give that those must heed.

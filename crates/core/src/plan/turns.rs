@@ -17,7 +17,7 @@ use std::collections::BinaryHeap;
 use std::ops::Bound;
 
 /// One line of one class.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Lane {
     /// Who stands up to here had a turn.
     cursor: Option<Head>,
@@ -41,6 +41,13 @@ pub(super) struct Turns {
     evicting: usize,
 }
 
+/// What the turns of one class leave to those of the next. Nothing is read from it.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    lanes: Vec<(usize, Lane)>,
+    live: Vec<u32>,
+}
+
 fn after(cursor: Option<Head>) -> (Bound<Head>, Bound<Head>) {
     (cursor.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded)
 }
@@ -58,11 +65,11 @@ impl Lane {
 
 impl Turns {
     /// Nobody had a turn.
-    pub fn new(solver: &Solver<'_>, class: Class) -> Self {
-        let queues = solver.snapshot.queues.len();
+    pub fn new(solver: &Solver<'_>, class: Class, memory: Memory) -> Self {
         let lines = solver.problem.pending.lines.range((class, 0)..=(class, usize::MAX));
-        let lanes = Vec::with_capacity(lines.clone().count());
-        let mut turns = Self { class, lanes, live: vec![0; queues], evicting: 0 };
+        let Memory { lanes, mut live } = memory;
+        live.resize(solver.snapshot.queues.len(), 0);
+        let mut turns = Self { class, lanes, live, evicting: 0 };
         for ((_, line), heads) in lines {
             let evicts_above = solver.evicts_above(class, *line, heads);
             turns.evicting += usize::from(evicts_above.is_some());
@@ -72,6 +79,13 @@ impl Turns {
             }
         }
         turns
+    }
+
+    /// They are over.
+    pub fn leave(mut self) -> Memory {
+        self.lanes.clear();
+        self.live.clear();
+        Memory { lanes: self.lanes, live: self.live }
     }
 
     /// Where a line stands that is not over.

@@ -309,6 +309,7 @@ impl World {
         edit(&mut self.snapshot.nodes[ord.0 as usize]);
         self.snapshot.epoch += 1;
         self.snapshot.touched.nodes.push(ord);
+        self.snapshot.touched.reshaped.insert(ord);
     }
 
     /// Takes (`true`) or frees what one task holds.

@@ -52,7 +52,7 @@ impl Bits {
 
     /// The numbers, ascending.
     pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
-        ones(&self.summary).flat_map(|w| word_ones(self.words[w]).map(move |b| w * 64 + b))
+        ones(&self.summary).flat_map(|w| word_ones(self.words[w]).map(move |b| w * 64 + b as usize))
     }
 
     /// The first number not below `from` that is in this set, in `other` and, when given, in `third`.
@@ -85,9 +85,10 @@ impl Bits {
     }
 }
 
-fn word_ones(mut word: u64) -> impl Iterator<Item = usize> {
+/// The bits of a word that are set, ascending.
+pub fn word_ones(mut word: u64) -> impl Iterator<Item = u32> {
     std::iter::from_fn(move || {
-        let at = word.trailing_zeros() as usize;
+        let at = word.trailing_zeros();
         (word != 0).then(|| {
             word &= word - 1;
             at
@@ -96,7 +97,7 @@ fn word_ones(mut word: u64) -> impl Iterator<Item = usize> {
 }
 
 fn ones(words: &[u64]) -> impl Iterator<Item = usize> + '_ {
-    words.iter().enumerate().flat_map(|(w, word)| word_ones(*word).map(move |b| w * 64 + b))
+    words.iter().enumerate().flat_map(|(w, word)| word_ones(*word).map(move |b| w * 64 + b as usize))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! alone. Each variant that had a reservation keeps all nodes in the order of that moment; a node is looked at again when
 //! somebody came to it or left it, or is expected to end otherwise. What a plan itself changes is seen aside, in [`Aside`].
 
+use super::log::Log;
 use super::pool::Pool;
 use super::profile::copies;
 use super::room::NodeFree;
@@ -52,7 +53,8 @@ pub struct Leaver {
 struct Forecast {
     first: Vec<When>,
     order: BTreeSet<(When, usize)>,
-    seen: u64,
+    /// How much of the log of changes it has read; `None`: it has read no node yet.
+    seen: Option<u64>,
     asked: u64,
 }
 
@@ -60,8 +62,8 @@ struct Forecast {
 #[derive(Debug, Default)]
 pub struct Forecasts {
     by_variant: BTreeMap<usize, Forecast>,
-    changed: Vec<u32>,
-    changed_before: u64,
+    /// Nodes on which somebody came, left or ends otherwise.
+    changed: Log,
     asked: u64,
     leavers: BTreeMap<usize, Arc<[Leaver]>>,
     /// Nodes that were read while a plan had changed them: to be read again when it is over.
@@ -103,17 +105,18 @@ impl Forecasts {
             return;
         }
         self.leavers.remove(&node);
-        // Beyond this a variant reads all nodes faster than the log.
-        if self.changed.len() > nodes + 64 {
-            self.changed_before += self.changed.len() as u64;
-            self.changed.clear();
-        }
-        self.changed.push(u32::try_from(node).unwrap_or(u32::MAX));
+        self.changed.push(node, nodes);
     }
 
     /// The nodes of a variant in the order of the moment at which they take one task; brought up by [`Problem::foresee`].
     pub fn order(&self, variant: usize) -> impl Iterator<Item = (When, usize)> + '_ {
         self.by_variant.get(&variant).into_iter().flat_map(|forecast| forecast.order.iter().copied())
+    }
+
+    /// Variants, changes and leavers that are kept.
+    #[cfg(test)]
+    pub fn kept(&self) -> usize {
+        self.by_variant.len() + self.changed.len() + self.leavers.len()
     }
 
     fn forget_some(&mut self, nodes: usize) {
@@ -131,21 +134,17 @@ impl Problem {
         let mut forecasts = std::mem::take(&mut self.forecasts);
         forecasts.asked += 1;
         let mut leavers = std::mem::take(&mut forecasts.leavers);
-        let end = forecasts.changed_before + forecasts.changed.len() as u64;
+        let end = forecasts.changed.end();
         let nodes = self.pool.len();
-        let known =
-            forecasts.by_variant.get(&variant).is_some_and(|old| old.seen >= forecasts.changed_before);
         let forecast = forecasts.by_variant.entry(variant).or_insert_with(|| Forecast {
             first: vec![When::Never; nodes],
             order: BTreeSet::new(),
-            seen: 0,
+            seen: None,
             asked: 0,
         });
-        let mut again: Vec<usize> = if known {
-            let from = usize::try_from(forecast.seen - forecasts.changed_before).unwrap_or(usize::MAX);
-            forecasts.changed[from..].iter().map(|node| *node as usize).collect()
-        } else {
-            (0..nodes).collect()
+        let mut again: Vec<usize> = match forecast.seen.and_then(|seen| forecasts.changed.since(seen)) {
+            Some(changed) => changed.iter().map(|node| *node as usize).collect(),
+            None => (0..nodes).collect(),
         };
         again.sort_unstable();
         again.dedup();
@@ -167,7 +166,7 @@ impl Problem {
                 }
             }
         }
-        (forecast.seen, forecast.asked) = (end, forecasts.asked);
+        (forecast.seen, forecast.asked) = (Some(end), forecasts.asked);
         forecasts.forget_some(nodes);
         forecasts.leavers = leavers;
         self.forecasts = forecasts;

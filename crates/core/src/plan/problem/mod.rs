@@ -4,6 +4,7 @@ pub mod bits;
 pub mod claims;
 pub mod forecast;
 pub mod lodgers;
+pub mod log;
 pub mod pending;
 pub mod pool;
 pub mod profile;
@@ -17,8 +18,11 @@ use super::HoldReason;
 use super::policy::order::{Facts, Ranker, asked};
 use crate::model::{Class, Shape, Speed};
 use crate::plan::runs::Runs;
+use crate::plan::turns::Memory;
 use crate::queue::{Amounts, RUNNING, Tree};
-use crate::snapshot::{GangOrd, GangPhase, GangRow, NodeRow, NodeState, PlacedGang, Settings, Snapshot};
+use crate::snapshot::{
+    GangOrd, GangPhase, GangRow, NodeOrd, NodeRow, NodeState, PlacedGang, Settings, Snapshot,
+};
 use crate::units::Timestamp;
 use forecast::Forecasts;
 use pending::{Pending, Place};
@@ -28,8 +32,8 @@ use shape::compile;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Variants that nobody waits with and that may pile up before everything is built anew.
-const MOST_STALE_VARIANTS: usize = 1000;
+/// Variants that nobody waits with, and profiles that no node is of, that may pile up before everything is built anew.
+const MOST_STALE: usize = 1000;
 
 /// Where a gang was put.
 #[derive(Clone, Debug)]
@@ -49,6 +53,10 @@ pub struct Scratch {
     pub tree: Tree,
     /// How far buckets have come: empty.
     pub runs: Runs,
+    /// Of [`Solver::fitting`](crate::plan::solve::Solver): empty.
+    pub fitting: Vec<usize>,
+    /// Of a class's turns: empty.
+    pub turns: Memory,
 }
 
 /// The problem.
@@ -79,6 +87,8 @@ pub struct Problem {
     parts: Vec<Amounts>,
     label_keys: BTreeSet<String>,
     epoch: u64,
+    /// Nodes that an update goes over, for the memory of the next: empty.
+    to_read: Vec<NodeOrd>,
 }
 
 fn part(row: &NodeRow) -> Amounts {
@@ -143,12 +153,31 @@ impl Problem {
             parts,
             label_keys,
             epoch: snapshot.epoch,
+            to_read: Vec::new(),
         };
         for gang in 0..snapshot.gangs.len() {
             problem.read_gang(snapshot, GangOrd(u32::try_from(gang).unwrap_or(u32::MAX)));
         }
         problem.pool.expect(&snapshot.mix);
         problem
+    }
+
+    /// How much of everything that could pile up is kept.
+    #[cfg(test)]
+    pub fn kept(&self) -> Vec<(&'static str, usize)> {
+        vec![
+            ("variants", self.pool.variants.len()),
+            ("profiles", self.pool.profiles()),
+            ("log of grown nodes", self.pool.grown()),
+            ("buckets", self.pending.buckets.len()),
+            ("reasons apart", self.pending.apart.len()),
+            ("users of variants", self.pending.users.len()),
+            ("levels that change", self.running.levels()),
+            ("forecasts", self.forecasts.kept()),
+            ("rows seen", self.seen.len()),
+            ("demands", self.demands.len()),
+            ("shapes", self.shapes.len()),
+        ]
     }
 
     /// Whether it holds this very snapshot.
@@ -205,25 +234,26 @@ impl Problem {
 
     fn try_update(&mut self, snapshot: &Snapshot) -> bool {
         if snapshot.nodes.len() != self.pool.len()
-            || self.pool.variants.len() > 2 * self.pending.users.len() + MOST_STALE_VARIANTS
+            || self.pool.variants.len() > 2 * self.pending.users.len() + MOST_STALE
+            || self.pool.profiles() > self.pool.len() + MOST_STALE
         {
             return false;
         }
-        let mut nodes = snapshot.touched.nodes.to_vec();
+        let mut nodes = std::mem::take(&mut self.to_read);
+        nodes.extend(&snapshot.touched.nodes);
         nodes.sort_unstable();
         nodes.dedup();
-        for node in nodes {
+        for node in nodes.drain(..) {
             let (at, row) = (node.0 as usize, snapshot.node(node));
-            if !self.pool.same_devices(at, row) || !is_at(row, &self.places[at]) {
+            if !snapshot.touched.reshaped.contains(&node) {
+                self.pool.load_free(at, row);
+            } else if !self.read_node(at, row) {
                 return false;
             }
-            let part = part(row);
-            self.total = self.total.minus(&self.parts[at]).plus(&part);
-            self.parts[at] = part;
-            self.pool.load(at, row);
             self.forecasts.touch(at, self.pool.len());
             self.running.lodgers.touch(at);
         }
+        self.to_read = nodes;
         // A demand that was given to others has no gang of before any more when they are read.
         for gang in &snapshot.touched.gangs {
             self.forget_gang(*gang);
@@ -233,6 +263,18 @@ impl Problem {
                 return false;
             }
         }
+        true
+    }
+
+    /// Reads a node that may be another than it was; whether its row could be read into what is there.
+    fn read_node(&mut self, at: usize, row: &NodeRow) -> bool {
+        if !self.pool.same_devices(at, row) || !is_at(row, &self.places[at]) {
+            return false;
+        }
+        let part = part(row);
+        self.total = self.total.minus(&self.parts[at]).plus(&part);
+        self.parts[at] = part;
+        self.pool.load(at, row);
         true
     }
 

@@ -107,6 +107,8 @@ pub struct Pending {
     pub apart: BTreeMap<GangOrd, Option<HoldReason>>,
     /// Whoever waits, by class and line; none of them is empty.
     pub lines: BTreeMap<(Class, usize), Heads>,
+    /// Lines of each class.
+    waiting: [usize; 3],
     /// Limits of queues as the last reasons were given: which, used, limit.
     pub limits: Vec<(usize, Amounts, Amounts)>,
     /// [`super::pool::Pool::reshaped`] then.
@@ -193,7 +195,7 @@ impl Pending {
 
     /// Whether anybody of the class waits.
     pub fn waits(&self, class: Class) -> bool {
-        self.lines.range((class, 0)..=(class, usize::MAX)).next().is_some()
+        self.waiting[class as usize] > 0
     }
 
     /// Every gang.
@@ -235,6 +237,7 @@ impl Pending {
             return;
         }
         let at = (bucket.key.class, bucket.line);
+        let lines = self.lines.len();
         let heads = self.lines.entry(at).or_default();
         if let Some(before) = &before {
             heads.all.remove(before);
@@ -253,5 +256,7 @@ impl Pending {
         if heads.all.is_empty() {
             self.lines.remove(&at);
         }
+        let of_class = &mut self.waiting[at.0 as usize];
+        *of_class = *of_class + self.lines.len() - lines;
     }
 }

@@ -47,6 +47,9 @@ pub struct Match {
     pub fails: Option<Constraint>,
     /// Tasks that an empty node takes, were it open.
     pub copies: u32,
+    /// Where the shape asks for whole devices that are all alike: the devices that will do, a bit for each; `None` where
+    /// it asks for something else, or a node has more devices than there are bits.
+    pub able: Option<u64>,
 }
 
 /// Tries a shape on an empty node.
@@ -60,7 +63,21 @@ pub fn matches(profile: &Profile, shape: &Compiled, spare: bool) -> Match {
         }
     };
     let closed = (profile.state != Standing::Ready).then_some(Constraint::NotReady);
-    Match { fails: closed.or(hard), copies: if profile.state == Standing::Lost { 0 } else { copies } }
+    Match {
+        fails: closed.or(hard),
+        copies: if profile.state == Standing::Lost { 0 } else { copies },
+        able: able(&profile.facts, shape),
+    }
+}
+
+/// As [`Match::able`].
+fn able(facts: &[DeviceFacts], shape: &Compiled) -> Option<u64> {
+    let slot = shape.slots.first()?;
+    if slot.mode != ShareMode::Exclusive || !alike(&shape.slots) || facts.len() > 64 {
+        return None;
+    }
+    let able = facts.iter().enumerate().filter(|(_, facts)| facts.pleases(slot));
+    Some(able.fold(0, |able, (at, _)| able | 1 << at))
 }
 
 fn first_failure(profile: &Profile, shape: &Compiled, spare: bool) -> Option<Constraint> {
@@ -108,14 +125,8 @@ fn device_failure(profile: &Profile, shape: &Compiled) -> Option<Constraint> {
     }
 }
 
-/// Tasks of a shape that fit into a free state, at most `cap`.
-pub fn copies(
-    (free, devices): (&Free, &[DeviceFree]),
-    facts: &[DeviceFacts],
-    shape: &Compiled,
-    spare: bool,
-    cap: u32,
-) -> u32 {
+/// Tasks of a shape whose CPU, memory and disk fit into a free state, at most `cap`.
+pub fn copies_beside_devices(free: &Free, shape: &Compiled, spare: bool, cap: u32) -> u32 {
     let cpu = if spare { free.lend } else { free.cpu };
     let parts = [(cpu, shape.cpu), (free.memory, shape.memory), (free.disk, shape.disk)];
     let mut most = cap;
@@ -126,6 +137,21 @@ pub fn copies(
         if asked > 0 {
             most = most.min(u32::try_from(there / asked).unwrap_or(u32::MAX));
         }
+    }
+    most
+}
+
+/// Tasks of a shape that fit into a free state, at most `cap`.
+pub fn copies(
+    (free, devices): (&Free, &[DeviceFree]),
+    facts: &[DeviceFacts],
+    shape: &Compiled,
+    spare: bool,
+    cap: u32,
+) -> u32 {
+    let most = copies_beside_devices(free, shape, spare, cap);
+    if most == 0 {
+        return 0;
     }
     let Some(first) = shape.slots.first() else { return most };
     if first.mode == ShareMode::Exclusive && alike(&shape.slots) {

@@ -3,6 +3,7 @@
 //! Amounts are signed because reservations and releases are added to one state in any order; a
 //! negative part means "promised more than is there now" and fits nothing.
 
+use super::bits::word_ones;
 use super::shape::{Compiled, Slot, signed};
 use crate::event::DeviceGrant;
 use crate::model::ShareMode;
@@ -298,6 +299,33 @@ fn pick_alike(
     Some(picked)
 }
 
+/// What [`pick_devices`] picks of devices that are whole and will do, a bit for each, when slots are alike.
+pub fn pick_whole(
+    mut able: u64,
+    facts: &[DeviceFacts],
+    slots: &[Slot],
+    first: Option<u32>,
+) -> Option<Picked> {
+    if (able.count_ones() as usize) < slots.len() {
+        return None;
+    }
+    let mut picked: Picked = Vec::with_capacity(slots.len());
+    let mut numa = None;
+    for slot in slots {
+        let place = |d: &u32| {
+            let facts = &facts[*d as usize];
+            (first != Some(*d), facts.memory, numa != Some(facts.numa), *d)
+        };
+        let device = word_ones(able).min_by_key(place)?;
+        able &= !(1 << device);
+        let facts = &facts[device as usize];
+        numa = Some(facts.numa);
+        picked.push((slot.request, grant(device, &DeviceFree::whole(facts), facts, slot), slot.mode));
+    }
+    picked.sort_unstable_by_key(|(_, grant, _)| grant.device);
+    Some(picked)
+}
+
 fn augment(
     at: usize,
     order: &[usize],
@@ -347,12 +375,11 @@ impl Free {
         self.disk -= sign * disk;
     }
 
-    /// What a node has free now; nothing unless it takes tasks.
-    pub fn of(row: &NodeRow, lend_margin: u64) -> Self {
+    /// What a node has free now that has this much when empty; nothing unless it takes tasks.
+    pub fn of(row: &NodeRow, empty: &Self) -> Self {
         if row.state != NodeState::Ready {
             return Self::default();
         }
-        let empty = Self::empty(row, lend_margin);
         Self {
             cpu: empty.cpu - signed(row.granted.cpu.0),
             memory: empty.memory - signed(row.granted.memory.0),

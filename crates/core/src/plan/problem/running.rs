@@ -152,13 +152,16 @@ impl Running {
     /// everybody, those above the lowest that runs, or nobody.
     pub fn least_evictable(&self, class: Class, line: usize, by_level: bool) -> Option<Bound<u16>> {
         let at = |class, line| Evictable { class, line, priority: 0, level: 0, gang: GangOrd(0) };
-        let lower = self.evictable.range(..at(class, 0)).next();
-        let own = self.evictable.range(at(class, line)..at(class, line + 1)).next();
-        match (lower, own) {
-            (Some(_), _) => Some(Bound::Unbounded),
-            (None, Some(_)) if by_level => Some(Bound::Unbounded),
-            (None, own) => own.map(|least| Bound::Excluded(least.priority)),
+        let first = self.evictable.first()?;
+        if first.class < class {
+            return Some(Bound::Unbounded);
         }
+        let own = if (first.class, first.line) == (class, line) {
+            first
+        } else {
+            self.evictable.range(at(class, line)..at(class, line + 1)).next()?
+        };
+        Some(if by_level { Bound::Unbounded } else { Bound::Excluded(own.priority) })
     }
 
     /// Those who have not ended though they were expected to, and those whose level has changed by now.
@@ -168,6 +171,12 @@ impl Running {
             changes.range(..=(now, GangOrd(u32::MAX))).map(|(_, gang)| *gang).collect()
         };
         late.chain(self.changes.values().flat_map(due)).collect()
+    }
+
+    /// Levels at which somebody's level changes or changed.
+    #[cfg(test)]
+    pub fn levels(&self) -> usize {
+        self.changes.len()
     }
 
     /// When the next of those at this level or above changes it; [`Timestamp::NEVER`] when none does.

@@ -2,6 +2,7 @@
 
 mod drain;
 mod explanations;
+mod long;
 mod orders;
 mod partitions;
 mod places;

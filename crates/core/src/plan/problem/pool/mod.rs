@@ -15,6 +15,7 @@ pub use search::{KeptFor, Seat, Want};
 
 use super::bits::Bits;
 use super::claims::Claims;
+use super::log::Log;
 use super::profile::{Profile, Standing, matches};
 use super::room::{DeviceFacts, DeviceFree, Free, NodeFree, can_pick};
 use super::shape::{Models, signed};
@@ -47,6 +48,8 @@ pub struct Pool {
     devices: Vec<DeviceFree>,
     facts: Vec<DeviceFacts>,
     devices_free: Vec<i64>,
+    /// Devices that nobody uses, a bit for each of the first 64.
+    whole: Vec<u64>,
     devices_empty: Vec<i64>,
     profile: Vec<u32>,
     /// Nodes per profile.
@@ -58,13 +61,15 @@ pub struct Pool {
     level_sizes: [u32; LEVELS],
     /// The variants known so far.
     pub variants: Vec<Variant>,
-    grown: Vec<u32>,
-    grown_before: u64,
+    /// Nodes that grew.
+    grown: Log,
     /// Where each node stands in the log of grown nodes, counted from the very first entry, from 1.
     grown_at: Vec<u64>,
     /// Nobody has read the log from here on.
     unread_from: u64,
     log: Vec<Undo>,
+    /// Nodes that a reset goes over, for the memory of the next: empty.
+    undone: Vec<u32>,
     /// Models of devices.
     pub models: Models,
     label_keys: BTreeSet<String>,
@@ -130,6 +135,7 @@ impl Pool {
             devices: Vec::new(),
             facts: Vec::new(),
             devices_free: vec![0; n],
+            whole: vec![0; n],
             devices_empty: vec![0; n],
             profile: vec![u32::MAX; n],
             profile_sizes: Vec::new(),
@@ -139,11 +145,11 @@ impl Pool {
             levels: vec![Bits::new(n); LEVELS],
             level_sizes: [0; LEVELS],
             variants: Vec::new(),
-            grown: Vec::new(),
-            grown_before: 0,
+            grown: Log::default(),
             grown_at: vec![0; n],
             unread_from: u64::MAX,
             log: Vec::new(),
+            undone: Vec::new(),
             models: Models::default(),
             label_keys,
             domains,
@@ -175,6 +181,17 @@ impl Pool {
         self.free.len()
     }
 
+    /// Number of profiles, those included that no node is of any more.
+    pub fn profiles(&self) -> usize {
+        self.profiles.len()
+    }
+
+    /// Length of the log of grown nodes.
+    #[cfg(test)]
+    pub fn grown(&self) -> usize {
+        self.grown.len()
+    }
+
     fn device_range(&self, node: usize) -> std::ops::Range<usize> {
         self.device_start[node] as usize..self.device_start[node + 1] as usize
     }
@@ -197,20 +214,28 @@ impl Pool {
         for (at, device) in range.clone().zip(&row.devices) {
             let model = self.facts[at].model;
             self.facts[at] = DeviceFacts::new(device, model, self.models.reach(model));
-            self.devices[at] = DeviceFree {
-                compute: signed(device.free_compute.0),
-                memory: signed(device.free_memory.0),
-                mode: device.mode,
-                parts: device.parts,
-            };
         }
-        self.free[node] = Free::of(row, self.lend_margin);
         let ready = row.state == NodeState::Ready;
         self.devices_empty[node] =
             self.facts[range].iter().map(|facts| if facts.healthy && ready { 1000 } else { 0 }).sum();
         if !self.keeps_profile(node, row) {
             self.change_profile(node, row);
         }
+        self.load_free(node, row);
+    }
+
+    /// Reads again what is free on a node that is otherwise as it was.
+    pub fn load_free(&mut self, node: usize, row: &NodeRow) {
+        let range = self.device_range(node);
+        for (free, device) in self.devices[range].iter_mut().zip(&row.devices) {
+            *free = DeviceFree {
+                compute: signed(device.free_compute.0),
+                memory: signed(device.free_memory.0),
+                mode: device.mode,
+                parts: device.parts,
+            };
+        }
+        self.free[node] = Free::of(row, &self.profiles[self.profile[node] as usize].empty);
         self.rescore(node);
         self.grow(node);
     }
@@ -253,14 +278,18 @@ impl Pool {
     fn rescore(&mut self, node: usize) {
         self.clock += 1;
         self.changed_at[node] = self.clock;
+        let (mut compute, mut whole) = (0, 0);
         if self.devices_empty[node] > 0 {
             let range = self.device_range(node);
-            let healthy =
-                self.devices[range.clone()].iter().zip(&self.facts[range]).filter(|(_, facts)| facts.healthy);
-            self.devices_free[node] = healthy.map(|(free, _)| free.compute.max(0)).sum();
-        } else {
-            self.devices_free[node] = 0;
+            for (at, (free, facts)) in self.devices[range.clone()].iter().zip(&self.facts[range]).enumerate()
+            {
+                if facts.healthy {
+                    compute += free.compute.max(0);
+                    whole |= u64::from(at < 64 && free.is_whole(facts)) << (at % 64);
+                }
+            }
         }
+        (self.devices_free[node], self.whole[node]) = (compute, whole);
         let view = View {
             free: &self.free[node],
             empty: &self.profiles[self.profile[node] as usize].empty,
@@ -276,6 +305,12 @@ impl Pool {
             self.levels[to].set(node);
             self.level_sizes[to] += 1;
         }
+    }
+
+    /// Where a shape asks for whole devices that are all alike: those of the node that it may have now, a bit for each.
+    fn able(&self, variant: usize, node: usize) -> Option<u64> {
+        let able = self.variants[variant].matches[self.profile[node] as usize].able?;
+        Some(able & self.whole[node])
     }
 
     /// The free state of a node, copied out.

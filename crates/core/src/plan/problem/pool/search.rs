@@ -3,8 +3,8 @@
 use super::{LEVELS, Pool};
 use crate::ids::GangId;
 use crate::plan::policy::place::rates;
-use crate::plan::problem::profile::copies;
-use crate::plan::problem::room::{NodeFree, Picked, can_pick, pick_devices_from};
+use crate::plan::problem::profile::{copies, copies_beside_devices};
+use crate::plan::problem::room::{NodeFree, Picked, can_pick, pick_devices_from, pick_whole};
 use crate::snapshot::NodeOrd;
 use crate::units::Timestamp;
 
@@ -44,6 +44,10 @@ impl Pool {
     /// Tasks of the variant that fit on the node, at most `cap`, reservations left aside.
     pub fn copies(&self, variant: usize, node: usize, cap: u32) -> u32 {
         let v = &self.variants[variant];
+        if let Some(able) = self.able(variant, node) {
+            let devices = able.count_ones() / v.shape.slots.len() as u32;
+            return copies_beside_devices(&self.free[node], &v.shape, v.spare, cap).min(devices);
+        }
         let devices = &self.devices[self.device_range(node)];
         copies((&self.free[node], devices), self.facts(node), &v.shape, v.spare, cap)
     }
@@ -134,6 +138,9 @@ impl Pool {
             None => {
                 let range = self.device_range(node);
                 let slots = &variant.shape.slots;
+                if let Some(able) = self.able(want.variant, node) {
+                    return pick_whole(able, facts, slots, first);
+                }
                 pick_devices_from(&self.devices[range.clone()], &self.facts[range], slots, first)
             }
             Some(state) => {

@@ -17,16 +17,12 @@ pub(super) enum Undo {
 impl Pool {
     /// Where a trial starts, for [`Self::forget_trial`].
     pub const fn trial(&self) -> u64 {
-        self.grown_end()
+        self.grown.end()
     }
 
     /// Drops what grew since a trial began, for those who did not take part: all that grew has shrunk again.
     pub fn forget_trial(&mut self, since: u64, variants: &[usize]) {
-        if since < self.grown_before {
-            return;
-        }
-        let keep = usize::try_from(since - self.grown_before).unwrap_or(usize::MAX);
-        for node in self.grown.split_off(keep.min(self.grown.len())) {
+        for node in self.grown.take_back(since).unwrap_or_default() {
             for variant in variants {
                 self.read(*variant, node as usize);
             }
@@ -127,8 +123,8 @@ impl Pool {
 
     /// Undoes everything and forgets all reservations.
     pub fn reset(&mut self) {
-        self.unread_from = self.grown_end();
-        let mut nodes: Vec<u32> = Vec::new();
+        self.unread_from = self.grown.end();
+        let mut nodes = std::mem::take(&mut self.undone);
         while let Some(entry) = self.log.pop() {
             match entry {
                 Undo::Node { node, free } => {
@@ -141,10 +137,11 @@ impl Pool {
         }
         nodes.sort_unstable();
         nodes.dedup();
-        for node in nodes {
+        for node in nodes.drain(..) {
             self.rescore(node as usize);
             self.grow(node as usize);
         }
+        self.undone = nodes;
         self.claims.wipe();
         self.is_moved.wipe();
         self.moved.clear();

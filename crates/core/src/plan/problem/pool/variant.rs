@@ -50,17 +50,8 @@ impl Pool {
         if self.grown_at[node] > self.unread_from {
             return;
         }
-        // Beyond this a variant reads all nodes faster than the log.
-        if self.grown.len() > self.len() + 64 {
-            self.grown_before += self.grown.len() as u64;
-            self.grown.clear();
-        }
-        self.grown.push(u32::try_from(node).unwrap_or(u32::MAX));
-        self.grown_at[node] = self.grown_end();
-    }
-
-    pub(super) const fn grown_end(&self) -> u64 {
-        self.grown_before + self.grown.len() as u64
+        self.grown.push(node, self.len());
+        self.grown_at[node] = self.grown.end();
     }
 
     /// Adds a variant; its number.
@@ -86,7 +77,7 @@ impl Pool {
         for node in 0..self.len() {
             self.read(variant, node);
         }
-        self.variants[variant].seen = self.grown_before + self.grown.len() as u64;
+        self.variants[variant].seen = self.grown.end();
     }
 
     pub(super) fn read(&mut self, variant: usize, node: usize) {
@@ -95,8 +86,8 @@ impl Pool {
     }
 
     /// Why the variant does not fit on the node now; 0 when it does.
-    fn code(&self, variant: usize, node: usize) -> u8 {
-        let variant = &self.variants[variant];
+    fn code(&self, number: usize, node: usize) -> u8 {
+        let variant = &self.variants[number];
         if variant.matches[self.profile[node] as usize].fails.is_some() {
             return NEVER;
         }
@@ -112,6 +103,8 @@ impl Pool {
             0
         } else if shape.compute > self.devices_free[node] {
             4
+        } else if let Some(able) = self.able(number, node) {
+            u8::from((able.count_ones() as usize) < shape.slots.len()) * 4
         } else {
             let range = self.device_range(node);
             u8::from(!can_pick(&self.devices[range.clone()], &self.facts[range], &shape.slots)) * 4
@@ -121,16 +114,13 @@ impl Pool {
     /// Brings a variant's set up to date with nodes that grew.
     pub fn sync(&mut self, variant: usize) {
         let seen = self.variants[variant].seen;
-        let end = self.grown_end();
+        let end = self.grown.end();
         self.unread_from = u64::MAX;
-        if seen == end {
-            return;
-        }
-        if seen < self.grown_before {
+        if self.grown.since(seen).is_none_or(|new| new.len() > self.len()) {
             return self.read_all(variant);
         }
-        for at in usize::try_from(seen - self.grown_before).unwrap_or(usize::MAX)..self.grown.len() {
-            self.read(variant, self.grown[at] as usize);
+        for at in seen..end {
+            self.read(variant, self.grown.at(at));
         }
         self.variants[variant].seen = end;
     }

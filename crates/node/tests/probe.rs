@@ -2,9 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
-use pond_core::model::{DeviceKind, Resources, ShareMode};
+use pond_core::model::{DeviceKind, Link, Resources, ShareMode};
 use pond_core::units::{Bytes, MilliCpu};
-use pond_node::probe::{Doctor, MachineConfig, State, doctor, node, scan_pci};
+use pond_node::probe::{Doctor, MachineConfig, State, bus_link, doctor, node, scan_pci};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
@@ -154,4 +154,34 @@ fn accelerators_are_told_from_display_adapters() {
     assert!(nvidia.model.starts_with("NVIDIA") && nvidia.model.contains("H100"), "{}", nvidia.model);
     assert!(nvidia.modes.is_empty(), "without a driver it is shown and never granted");
     assert!(scan_pci(&root.path().join("no-such"), &dev).is_empty());
+}
+
+/// A tree of buses as the kernel shows it: two sockets, two root complexes in the first, a switch with a switch below it.
+#[test]
+fn the_way_between_two_devices_is_read_off_the_tree_of_buses() {
+    let root = tempfile::tempdir().unwrap();
+    let sys = root.path();
+    fs::create_dir_all(sys.join("bus/pci/devices")).unwrap();
+    let switch = "pci0000:15/0000:15:01.0/0000:16:00.0";
+    let devices = [
+        ("0000:19:00.0", format!("{switch}/0000:17:00.0/0000:19:00.0"), "0"),
+        ("0000:1a:00.0", format!("{switch}/0000:17:01.0/0000:1a:00.0"), "0"),
+        ("0000:1e:00.0", format!("{switch}/0000:17:02.0/0000:1b:00.0/0000:1c:00.0/0000:1e:00.0"), "0"),
+        ("0000:20:00.0", "pci0000:15/0000:15:02.0/0000:20:00.0".to_owned(), "0"),
+        ("0000:41:00.0", "pci0000:40/0000:40:01.0/0000:41:00.0".to_owned(), "0"),
+        ("0000:81:00.0", "pci0000:80/0000:80:01.0/0000:81:00.0".to_owned(), "1"),
+        ("0000:91:00.0", "pci0000:90/0000:90:01.0/0000:91:00.0".to_owned(), "-1"),
+    ];
+    for (address, path, numa) in &devices {
+        let folder = sys.join("devices").join(path);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("numa_node"), format!("{numa}\n")).unwrap();
+        std::os::unix::fs::symlink(folder, sys.join("bus/pci/devices").join(address)).unwrap();
+    }
+    let from_first: Vec<Option<Link>> =
+        devices[1..].iter().map(|(address, ..)| bus_link(sys, devices[0].0, address)).collect();
+    let ways = [Link::SWITCH, Link::SWITCHES, Link::BRIDGE, Link::NUMA, Link::SYSTEM, Link::SYSTEM];
+    assert_eq!(from_first, ways.map(Some));
+    assert_eq!(bus_link(sys, "0000:91:00.0", "0000:91:00.0"), Some(Link::SWITCH));
+    assert_eq!(bus_link(sys, "0000:19:00.0", "0000:99:00.0"), None);
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Most devices.
-pub const DEVICES: usize = 4;
+pub const DEVICES: usize = 8;
 /// Most processes that use a device at a time.
 pub const PROCESSES: usize = 64;
 /// Most instances that a device is cut into.
@@ -88,6 +88,16 @@ pub struct Cut {
     pub parts: [(AtomicU64, Device); PARTS],
 }
 
+/// How two devices are joined.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Join {
+    /// `nvmlGpuTopologyLevel_t`: 10 one PCIe switch, 20 several, 30 a host bridge, 40 one NUMA node; 0: the system.
+    pub way: AtomicU64,
+    /// Links of NVLink between them.
+    pub lanes: AtomicU64,
+}
+
 /// The file.
 #[derive(Debug)]
 #[repr(C)]
@@ -100,6 +110,12 @@ pub struct Machine {
     pub devices: [Device; DEVICES],
     /// How each of them is cut.
     pub cuts: [Cut; DEVICES],
+    /// How devices are joined: the lower number first.
+    pub joins: [[Join; DEVICES]; DEVICES],
+    /// Links of each device to a switch of NVLink.
+    pub to_switch: [AtomicU64; DEVICES],
+    /// Not 0: nobody manages the switch, and links to it lead nowhere.
+    pub fabric_down: AtomicU64,
 }
 
 /// The file, mapped until the process ends.

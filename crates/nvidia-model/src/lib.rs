@@ -8,6 +8,8 @@
 //! Without a file named by `POND_NVIDIA_MODEL` a process has one device of its own. Faults are words of the file:
 //! refused allocations, an error that sticks, a device that is slow, hot, lost, errors of memory, XIDs (`vitals`).
 //!
+//! Devices are joined as words of the file say: over PCIe, by NVLink to each other or to a switch (`joins`).
+//!
 //! A device may be an A100 or an H100 that can be cut (`mig`); CUDA sees what `CUDA_VISIBLE_DEVICES` names.
 //!
 //! It does what clients in the tests ask for, and says `NOT_SUPPORTED` to the rest. It has no private export
@@ -17,6 +19,7 @@ mod api;
 pub mod device;
 mod events;
 mod graph;
+mod joins;
 mod memory;
 mod mig;
 mod nvml;

@@ -95,11 +95,13 @@ pub fn text(out: *mut c_char, room: u32, text: &str) -> Done {
     Ok(())
 }
 
-fn bus_id(handle: usize) -> [u8; 32] {
-    let mut bytes = [0; 32];
-    let text = format!("00000000:{:02X}:00.0", 0x10 + handle - 1);
-    bytes[..text.len()].copy_from_slice(text.as_bytes());
-    bytes
+/// Where on the bus the device with this handle is.
+pub fn pci(handle: usize) -> Pci {
+    let (mut legacy, mut bus_id, bus) = ([0; 16], [0; 32], 0x10 + handle as u32 - 1);
+    let text = format!("00000000:{bus:02X}:00.0");
+    bus_id[..text.len()].copy_from_slice(text.as_bytes());
+    legacy[..12].copy_from_slice(&bus_id[4..16]);
+    Pci { legacy, domain: 0, bus, device: 0, product: 0x2330_10de, subsystem: 0, bus_id }
 }
 
 fn processes(handle: usize, count: *mut u32, out: *mut Process) -> Done {
@@ -145,11 +147,7 @@ api! {
     [nvmlSystemGetCudaDriverVersion_v2, nvmlSystemGetCudaDriverVersion](out: *mut i32) { put(out, 13_050) }
     [nvmlDeviceGetPciInfo_v3, nvmlDeviceGetPciInfo_v2](handle: usize, out: *mut Pci) {
         device(handle)?;
-        let handle = mig::number(handle) + 1;
-        let (mut legacy, bus_id) = ([0; 16], bus_id(handle));
-        legacy[..12].copy_from_slice(&bus_id[4..16]);
-        let bus = 0x10 + handle as u32 - 1;
-        put(out, Pci { legacy, domain: 0, bus, device: 0, product: 0x2330_10de, subsystem: 0, bus_id })
+        put(out, pci(mig::number(handle) + 1))
     }
     [nvmlDeviceGetMemoryInfo](handle: usize, out: *mut Memory) {
         let device = device(handle)?;

@@ -1,4 +1,4 @@
-//! MIG of the model by clients that know nothing of it: `nvidia-ml-py`, `cuda-bindings`, `nvml-wrapper`.
+//! MIG of the model, and how its devices are joined, by clients that know nothing of it: `nvidia-ml-py`, `cuda-bindings`, `nvml-wrapper`.
 
 use nvml_wrapper::Nvml;
 use nvml_wrapper::error::NvmlError;
@@ -6,6 +6,8 @@ use pond_nvidia_model::device::Mapped;
 use pond_nvidia_model::{become_model, instances, reset};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Release;
 
 /// The library that was built with this program.
 fn library() -> PathBuf {
@@ -73,25 +75,52 @@ free 0 0
 gone 6 6
 ";
 
-#[test]
-fn modes_profiles_instances_and_their_memory_by_nvidias_packages() {
+/// The Python with NVIDIA's packages.
+fn python() -> Option<PathBuf> {
     let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/nvidia-python/bin/python");
     let asked = std::env::var_os("POND_NVIDIA_PYTHON").map(PathBuf::from);
-    let Some(python) = asked.or(Some(made)).filter(|path| path.exists()) else {
-        eprintln!("skipped: MIG by NVIDIA's packages: `cargo xtask test` makes the Python for it");
-        return;
-    };
-    if !is_root() {
-        return;
+    let python = asked.or(Some(made)).filter(|path| path.exists());
+    if python.is_none() {
+        eprintln!("skipped: the model by NVIDIA's packages: `cargo xtask test` makes the Python for it");
     }
-    let (folder, machine) = machine("H100");
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mig.py");
+    python
+}
+
+/// What a script says of a machine.
+fn say(python: &Path, script: &str, folder: &Path) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(script);
     let mut command = Command::new(python);
-    command.arg(script).env("LD_LIBRARY_PATH", folder.path());
-    let done = command.env("POND_NVIDIA_MODEL", folder.path().join("machine")).output().expect("runs");
+    command.arg(script).env("LD_LIBRARY_PATH", folder);
+    let done = command.env("POND_NVIDIA_MODEL", folder.join("machine")).output().expect("runs");
     let said = String::from_utf8_lossy(&done.stdout).into_owned();
     assert!(done.status.success(), "{said}\n{}", String::from_utf8_lossy(&done.stderr));
-    assert_eq!(said, H100);
+    said
+}
+
+#[test]
+fn ways_between_devices_by_nvidias_packages() {
+    let Some(python) = python() else { return };
+    let (folder, _) = machine("H100");
+    let machine = Mapped::create(&folder.path().join("machine"), &[(1 << 30, 8); 3]).expect("made");
+    let set = |word: &AtomicU64, value| word.store(value, Release);
+    set(&machine.joins[0][1].way, 10);
+    set(&machine.joins[0][1].lanes, 2);
+    set(&machine.joins[0][2].way, 30);
+    set(&machine.to_switch[1], 1);
+    set(&machine.to_switch[2], 3);
+    let links = "0 00000000:11:00.0 00000000:11:00.0\n1 00000000:10:00.0 00000000:10:00.0 00000000:4F:00.0\n\
+                 2 00000000:4F:00.0 00000000:4F:00.0 00000000:4F:00.0\n";
+    let said = |by_switch| format!("0 1 10 True\n0 2 30 False\n1 2 50 {by_switch}\n{links}");
+    assert_eq!(say(&python, "joins.py", folder.path()), said("True"));
+    set(&machine.fabric_down, 1);
+    assert_eq!(say(&python, "joins.py", folder.path()), said("False"));
+}
+
+#[test]
+fn modes_profiles_instances_and_their_memory_by_nvidias_packages() {
+    let Some(python) = python().filter(|_| is_root()) else { return };
+    let (folder, machine) = machine("H100");
+    assert_eq!(say(&python, "mig.py", folder.path()), H100);
     assert_eq!(instances(&machine, 0), [("MIG 3g.40gb", 4, true)], "what it left stands");
     reset(&machine, 0);
     assert_eq!(instances(&machine, 0), []);

@@ -96,6 +96,9 @@ pub enum NodeVerb {
 /// `pond gpu`.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct GpuArgs {
+    /// How the devices of each node are joined
+    #[arg(long)]
+    pub topology: bool,
     /// Again and again.
     #[command(flatten)]
     pub watch: Watch,

@@ -1,12 +1,13 @@
 //! Columns for people. Cells hold text of others, so every cell is made harmless on its way in.
 
 use super::{Style, clean};
+use std::borrow::Cow;
 use unicode_width::UnicodeWidthStr;
 
 /// One column.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Column {
-    title: &'static str,
+    title: Cow<'static, str>,
     right: bool,
     wide: bool,
 }
@@ -15,16 +16,21 @@ impl Column {
     /// Text, flush left.
     #[must_use]
     pub const fn left(title: &'static str) -> Self {
-        Self { title, right: false, wide: false }
+        Self { title: Cow::Borrowed(title), right: false, wide: false }
     }
     /// Numbers, flush right.
     #[must_use]
     pub const fn right(title: &'static str) -> Self {
-        Self { title, right: true, wide: false }
+        Self { title: Cow::Borrowed(title), right: true, wide: false }
+    }
+    /// Text, flush left, under a number.
+    #[must_use]
+    pub fn numbered(number: u32) -> Self {
+        Self { title: Cow::Owned(number.to_string()), right: false, wide: false }
     }
     /// Only with `-o wide`.
     #[must_use]
-    pub const fn wide(self) -> Self {
+    pub fn wide(self) -> Self {
         Self { wide: true, ..self }
     }
 }
@@ -117,7 +123,7 @@ impl Table {
             })
             .collect();
         let titles: Vec<Cell> =
-            self.columns.iter().map(|column| Cell::styled(Style::Bold, column.title)).collect();
+            self.columns.iter().map(|column| Cell::styled(Style::Bold, &column.title)).collect();
         let mut out = String::new();
         for row in std::iter::once(&titles).chain(&self.rows) {
             let mut used = 0;

@@ -151,8 +151,32 @@ pub fn gpu(ctx: &Ctx, args: GpuArgs) -> Done {
         if views.is_empty() {
             ctx.out.note("no node of this pool has devices (`pond doctor` says what was looked for)");
         }
-        ctx.out.table(&devices(&views))
+        if args.topology { topology(ctx, &views) } else { ctx.out.table(&devices(&views)) }
     })
+}
+
+/// A matrix for each node, as `nvidia-smi topo -m` has it.
+fn topology(ctx: &Ctx, views: &[DeviceView]) -> Result<(), CliError> {
+    for node in views.chunk_by(|a, b| a.node == b.node) {
+        let known = !node[0].links.is_empty();
+        let heads = node.iter().filter(|_| known).map(|view| Column::numbered(view.device));
+        let ends = [Column::left("NUMA"), Column::left("MODEL")];
+        let head = [Column::left("NODE"), Column::right("DEVICE")];
+        let mut table = Table::new(head.into_iter().chain(heads).chain(ends).collect());
+        for view in node {
+            let numa = view.numa.map_or_else(|| "?".to_owned(), |node| node.to_string());
+            let mut row = vec![(&view.node).into(), view.device.into()];
+            row.extend(view.links.iter().map(Cell::from));
+            row.extend([numa.into(), (&view.model).into()]);
+            table.row(row);
+        }
+        ctx.out.table(&table)?;
+    }
+    let note = "NV#: links of NVLink; PIX: one PCIe switch; PXB: several; PHB: a host bridge; NODE: a NUMA node; SYS: the system";
+    if views.iter().any(|view| !view.links.is_empty()) {
+        ctx.out.note(note);
+    }
+    Ok(())
 }
 
 /// In which sizes it can be had: `whole, or shares`, `0.7 of its time and 5GB`, `nothing`.

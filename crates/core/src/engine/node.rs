@@ -113,6 +113,13 @@ fn check_spec(spec: &NodeSpec) -> Handled<()> {
             "check what its probe reports with `pond gpu`",
         );
     }
+    let joined = |(at, device): (usize, &Device)| {
+        let links = &device.traits.links;
+        links.is_empty() || links.len() == at && links.iter().all(|link| link.is_known())
+    };
+    if !spec.devices.iter().enumerate().all(joined) {
+        return bad("has devices joined in a way that is none", "check its probe: `pond gpu --topology`");
+    }
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! The nouns of the pool: what a machine offers, what a user asks for, how the two are shared out.
 
 pub mod job;
+pub mod link;
 pub mod node;
 pub mod notify;
 pub mod queue;
@@ -11,6 +12,7 @@ pub mod speed;
 pub use job::{
     Checkpoint, Class, Dependency, GangSize, IdleAction, IdlePolicy, JobKind, JobSpec, Retry, RetryOn,
 };
+pub use link::Link;
 pub use node::{Device, DeviceKind, NodeSpec, Traits};
 pub use notify::{Moment, NotifySpec, Recipient};
 pub use queue::{QueueLimits, QueueSpec};

@@ -1,7 +1,7 @@
 //! Machines and the devices on them.
 
 use crate::ids::NodeName;
-use crate::model::{Resources, ShareMode};
+use crate::model::{Link, Resources, ShareMode};
 use crate::partition::Layout;
 use crate::units::Bytes;
 use serde::{Deserialize, Serialize};
@@ -53,6 +53,18 @@ pub struct Traits {
     /// How its hardware can be cut, where [`ShareMode::Space`] is among its modes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layout: Option<Arc<Layout>>,
+    /// How it is joined to each device before it on its node, by ordinal. Empty: not known; then NUMA nodes say what is near.
+    #[serde(skip_serializing_if = "<[Link]>::is_empty")]
+    pub links: Arc<[Link]>,
+}
+
+impl Device {
+    /// How two devices of a node are joined, each given with its ordinal.
+    #[must_use]
+    pub fn link(one: (&Self, usize), other: (&Self, usize)) -> Link {
+        let (before, (device, _)) = if one.1 < other.1 { (one.1, other) } else { (other.1, one) };
+        device.traits.links.get(before).copied().unwrap_or(Link::UNKNOWN)
+    }
 }
 
 /// A machine as its substrate describes it.

@@ -226,7 +226,7 @@ impl Solver<'_> {
         if grower.ranks >= grower.most || self.tree.hit(grower.queue, &asked).is_some() {
             return None;
         }
-        let want = Want { variant: grower.variant, end: grower.end, avoid: &[] };
+        let want = Want::one(grower.variant, grower.end, &[]);
         let Some(seat) = self.problem.pool.find(&want, None, &mut None) else { return Some(false) };
         self.problem.pool.seat(&want, &seat);
         let taken = self.taken(grower.variant, std::slice::from_ref(&seat), 0);
@@ -290,7 +290,7 @@ impl Solver<'_> {
         let mark = self.problem.pool.mark();
         let rank = from.left - 1;
         self.move_tasks(from.gang, |task| task.rank == rank, -1);
-        let want = Want { variant: to.variant, end: to.end, avoid: &[] };
+        let want = Want::one(to.variant, to.end, &[]);
         let Some(seat) = self.problem.pool.find(&want, None, &mut None) else {
             self.problem.pool.undo(mark);
             return false;
@@ -321,7 +321,7 @@ impl Solver<'_> {
         }
         if enough {
             self.return_ranks(variant, need, &mut lenders);
-            let want = Want { variant, end: self.end(key), avoid: &[] };
+            let want = Want::one(variant, self.end(key), &[]);
             self.forget_domains(bucket);
             if let Some(seats) = self.seat_gang(bucket, &want, need, &mut None) {
                 self.charge_fit(key, &Fit { alternative: 0, variant, seats });

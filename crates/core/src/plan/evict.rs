@@ -215,7 +215,7 @@ impl Solver<'_> {
         if self.future.is_empty() {
             return None;
         }
-        let want = Want { variant, end: self.end(key), avoid: &[] };
+        let want = Want::one(variant, self.end(key), &[]);
         let seats = self.seat_gang(bucket, &want, key.size.min, &mut None)?;
         self.charge_fit(key, &Fit { alternative: 0, variant, seats });
         Some(0)
@@ -246,7 +246,7 @@ impl Solver<'_> {
         }
         if enough {
             self.spare_some(variant, need, &mut chosen);
-            let want = Want { variant, end: self.end(key), avoid: &[] };
+            let want = Want::one(variant, self.end(key), &[]);
             self.run(bucket).forget_domains();
             if let Some(seats) = self.seat_gang(bucket, &want, need, &mut None) {
                 self.go(taker.id, key, Fit { alternative: 0, variant, seats }, &chosen);

@@ -74,7 +74,7 @@ impl Places {
 
     /// The best place for one task that is on none of these nodes; it is not taken yet.
     pub fn find(&mut self, want: WantOrd, avoid: &[NodeOrd]) -> Option<Place> {
-        let wanted = Want { variant: want.0 as usize, end: Timestamp::NEVER, avoid };
+        let wanted = Want::one(want.0 as usize, Timestamp::NEVER, avoid);
         self.pool.find(&wanted, None, &mut None).map(|seat| Place { want, seat })
     }
 

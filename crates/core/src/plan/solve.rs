@@ -382,7 +382,7 @@ impl Solver<'_> {
         let least = self.problem.pending.users.get(&variant).map(Users::least);
         let Some((1, span)) = least else { return };
         let end = span.map_or(Timestamp::NEVER, |span| self.now.after(span));
-        let want = Want { variant, end, avoid: &[] };
+        let want = Want::one(variant, end, &[]);
         if self.problem.pool.find(&want, None, &mut None).is_none() {
             self.failed.insert(variant, vec![(1, end)]);
         }
@@ -504,7 +504,7 @@ impl Solver<'_> {
             let mut kept = None;
             let end = self.end(key);
             for avoid in [&key.avoid[..], &[]] {
-                let want = Want { variant, end, avoid };
+                let want = Want::one(variant, end, avoid);
                 if let Some(seats) = self.seat_gang(bucket, &want, needed, &mut kept) {
                     return Ok(seats);
                 }

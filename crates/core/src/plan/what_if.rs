@@ -59,7 +59,7 @@ impl Solver<'_> {
         let end = change.span.map_or(Timestamp::NEVER, |span| self.now.after(span));
         let mark = self.problem.pool.mark();
         self.forget_domains(bucket);
-        let seats = self.seat_gang(bucket, &Want { variant, end, avoid: &[] }, need, &mut None);
+        let seats = self.seat_gang(bucket, &Want::one(variant, end, &[]), need, &mut None);
         self.problem.pool.undo(mark);
         self.forget_domains(bucket);
         if seats.is_some() {

@@ -213,6 +213,7 @@ impl Agent {
         let mut node = order::node_spec(&config);
         node.devices.extend(listed.iter().map(|listed| listed.device.clone()));
         let boot = boot_id();
+        crate::probe::join(&mut node.devices, &listed);
         let partitions = partition::Partitions::open(&state, &boot, &mut node.devices);
         let inner = Arc::new(Inner {
             network: if pool.version() == Version::None { None } else { Network::open(&state, &id).ok() },

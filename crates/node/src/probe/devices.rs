@@ -173,7 +173,7 @@ fn is_cut(card: &nvml_wrapper::Device<'_>) -> bool {
 }
 
 /// The library writes eight digits of domain where sysfs has four, and capitals.
-fn pci_address(text: &str) -> String {
+pub(super) fn pci_address(text: &str) -> String {
     let text = text.to_ascii_lowercase();
     match text.split_once(':') {
         Some((domain, rest)) if domain.len() == 8 && domain.starts_with("0000") => {

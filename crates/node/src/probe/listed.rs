@@ -8,6 +8,7 @@
 //! memory = "16GB"                      # default: none
 //! files = ["/dev/acme0"]               # granted to who gets it
 //! numa = 0                             # default: not known
+//! pci = "0000:17:00.0"                 # where it hangs on the bus, so that its distance to others is known; default: not known
 //! probe = ["/usr/bin/acme-check", "0"] # 0: well, 1: trouble, else it cannot work; default: its files are there
 //! ```
 
@@ -26,6 +27,8 @@ pub struct Listed {
     pub device: Device,
     /// The program that says how it is, with its arguments; empty: its files say it.
     pub probe: Vec<String>,
+    /// Its address on the PCI bus.
+    pub pci: Option<String>,
 }
 
 /// Why the file is not taken.
@@ -79,6 +82,8 @@ struct Entry {
     #[serde(default)]
     numa: Option<u32>,
     #[serde(default)]
+    pci: Option<String>,
+    #[serde(default)]
     probe: Vec<String>,
 }
 
@@ -113,7 +118,7 @@ pub fn listed(state_dir: &Path) -> Result<Vec<Listed>, ListedError> {
             files: entry.files,
             traits: Traits::default(),
         };
-        Ok(Listed { device, probe: entry.probe })
+        Ok(Listed { device, probe: entry.probe, pci: entry.pci })
     };
     file.device.into_iter().map(device).collect()
 }
@@ -130,9 +135,10 @@ mod tests {
 
     #[test]
     fn what_is_listed_is_a_device_and_what_is_wrong_is_said_with_its_place() {
-        let one = "[[device]]\nname = 'a'\nkind = 'npu'\nmodel = 'Acme'\nmemory = '16GB'\nnuma = 1\n";
+        let one = "[[device]]\nname = 'a'\nkind = 'npu'\nmodel = 'Acme'\nmemory = '16GB'\nnuma = 1\npci = '0000:17:00.0'\n";
         let all = read(one).expect("sound");
         assert_eq!((all[0].device.uuid.as_str(), all[0].device.memory), ("listed:a", Bytes(16_000_000_000)));
+        assert_eq!(all[0].pci.as_deref(), Some("0000:17:00.0"));
         assert_eq!((all[0].device.kind, all[0].device.numa), (DeviceKind::Npu, Some(1)));
         assert!(read(&format!("{one}{one}")).expect_err("twice").to_string().contains("name of its own"));
         assert!(read(&one.replace("16GB", "big")).expect_err("no size").to_string().contains("no size"));

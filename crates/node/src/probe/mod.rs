@@ -7,6 +7,7 @@ mod capability;
 mod devices;
 mod doctor;
 mod isolation;
+mod joined;
 mod limits;
 mod listed;
 mod machine;
@@ -18,5 +19,6 @@ pub(crate) mod vitals;
 
 pub use devices::{Found, devices, scan_pci};
 pub use doctor::{Doctor, Row, State, doctor};
+pub use joined::{bus_link, join};
 pub use listed::{Listed, ListedError, listed};
 pub use machine::{MachineConfig, node};

@@ -16,18 +16,19 @@ pub(crate) fn signs(all: &[Device], listed: &[Listed]) -> Vec<(u32, Sign, String
     let numbers = all.iter().any(|device| opencl::number(device).is_some()).then(opencl::present);
     let mut found = Vec::new();
     for (device, at) in all.iter().zip(0_u32..) {
-        let (sign, words) = match (opencl::number(device), listed.iter().find(|it| it.device == *device)) {
-            (Some(number), _) => match &numbers {
-                Some(Some(present)) if present.contains(&number) => (Sign::Well, String::new()),
-                Some(Some(_)) => (Sign::Trouble, "its OpenCL driver does not list it".to_owned()),
-                _ => (Sign::Trouble, "the OpenCL drivers do not answer".to_owned()),
-            },
-            (None, Some(listed)) => of_listed(listed),
-            (None, None) => match on_bus(&device.uuid, devices::SYS.as_ref()) {
-                Some(sign) => sign,
-                None => continue,
-            },
-        };
+        let (sign, words) =
+            match (opencl::number(device), listed.iter().find(|it| it.device.uuid == device.uuid)) {
+                (Some(number), _) => match &numbers {
+                    Some(Some(present)) if present.contains(&number) => (Sign::Well, String::new()),
+                    Some(Some(_)) => (Sign::Trouble, "its OpenCL driver does not list it".to_owned()),
+                    _ => (Sign::Trouble, "the OpenCL drivers do not answer".to_owned()),
+                },
+                (None, Some(listed)) => of_listed(listed),
+                (None, None) => match on_bus(&device.uuid, devices::SYS.as_ref()) {
+                    Some(sign) => sign,
+                    None => continue,
+                },
+            };
         found.push((at, sign, words));
     }
     found
@@ -35,8 +36,7 @@ pub(crate) fn signs(all: &[Device], listed: &[Listed]) -> Vec<(u32, Sign, String
 
 /// A device that the bus scan named by its address; `None` for other names.
 fn on_bus(address: &str, sys: &Path) -> Option<(Sign, String)> {
-    let address_like = address.len() == 12 && address.as_bytes()[4] == b':' && address.as_bytes()[10] == b'.';
-    let folder = address_like.then(|| sys.join("bus/pci/devices").join(address))?;
+    let folder = super::joined::is_address(address).then(|| sys.join("bus/pci/devices").join(address))?;
     let vendor = std::fs::read_to_string(folder.join("vendor")).unwrap_or_default();
     Some(match vendor.trim() {
         // What a device that does not answer reads as.

@@ -42,6 +42,7 @@ fn device(uuid: u8) -> Device {
         traits: Traits {
             measured: uuid.is_multiple_of(2),
             layout: known::layout("A100", Bytes(40_000_000_000)).map(Arc::new),
+            ..Traits::default()
         },
     }
 }

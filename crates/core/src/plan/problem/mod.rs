@@ -2,6 +2,7 @@
 
 pub mod bits;
 pub mod claims;
+pub mod close;
 pub mod forecast;
 pub mod lodgers;
 pub mod log;

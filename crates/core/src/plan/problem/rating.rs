@@ -61,7 +61,7 @@ impl Pool {
         }
         let (_, node) = best?;
         let device = self.variants[want.variant].ratings.nodes[node].cost.device;
-        self.pick(want, node, device).map(|picked| Seat { node, picked })
+        self.pick_well(want, node, device).map(|picked| Seat { node, picked })
     }
 
     /// What the node would cost; `None` when the variant does not fit there.

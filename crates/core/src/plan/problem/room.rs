@@ -4,9 +4,10 @@
 //! negative part means "promised more than is there now" and fits nothing.
 
 use super::bits::word_ones;
+use super::close::{closest, is_joined};
 use super::shape::{Compiled, Slot, signed};
 use crate::event::DeviceGrant;
-use crate::model::ShareMode;
+use crate::model::{Link, ShareMode};
 use crate::partition::{Occupied, Reach};
 use crate::snapshot::{NodeRow, NodeState};
 use crate::units::{Bytes, Thousandths, scaled};
@@ -53,6 +54,8 @@ pub struct DeviceFacts {
     pub numa: u32,
     /// How it can be cut.
     pub reach: Option<Arc<Reach>>,
+    /// How it is joined to each device before it on its node; empty: not known.
+    pub links: Arc<[Link]>,
 }
 
 const fn mode_at(mode: ShareMode) -> usize {
@@ -78,6 +81,7 @@ impl DeviceFacts {
             modes,
             numa: row.spec.numa.unwrap_or(u32::MAX),
             reach: reach.cloned(),
+            links: Arc::clone(&row.spec.traits.links),
         }
     }
 
@@ -123,6 +127,10 @@ impl DeviceFacts {
 }
 
 impl DeviceFree {
+    /// A device with nothing to give.
+    const NOTHING: Self =
+        Self { compute: -1, memory: -1, mode: Some(ShareMode::Exclusive), parts: Occupied::NOTHING };
+
     /// A device nobody uses.
     pub const fn whole(facts: &DeviceFacts) -> Self {
         Self { compute: 1000, memory: facts.memory, mode: None, parts: Occupied::NOTHING }
@@ -207,29 +215,53 @@ pub fn can_pick(free: &[DeviceFree], facts: &[DeviceFacts], slots: &[Slot]) -> b
 /// Devices picked for one task, in the order of the shape's slots.
 pub type Picked = Vec<(u32, DeviceGrant, ShareMode)>;
 
+/// What is wished of a choice of devices beside that it fits.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wish<'a> {
+    /// A device that is preferred to all others: the only one of the task, or of a node that does not say how its devices are joined.
+    pub first: Option<u32>,
+    /// Devices of the node that the gang has already.
+    pub mates: &'a [u32],
+    /// So many tasks of the gang that come after this one will find room on the node too.
+    pub coming: u32,
+}
+
+impl Wish<'_> {
+    /// Whether the nearest devices are looked for.
+    pub fn looks_near(&self, facts: &[DeviceFacts]) -> bool {
+        self.first.is_none() && is_joined(facts)
+    }
+}
+
 /// Picks a device for each slot, each on a different device, or `None`.
 ///
-/// Greedy in order of preference with augmenting paths (Kuhn): finds a choice whenever one exists.
+/// The ones [nearest](super::close) to each other where the node says how they are joined. Else greedy in order of
+/// preference with augmenting paths (Kuhn): finds a choice whenever one exists.
 /// Preference: the device with least free compute, then memory; then the NUMA node of the device
 /// chosen before; then the ordinal.
 pub fn pick_devices(free: &[DeviceFree], facts: &[DeviceFacts], slots: &[Slot]) -> Option<Picked> {
-    pick_devices_from(free, facts, slots, None)
+    pick_devices_for(free, facts, slots, &Wish::default())
 }
 
-/// The same, with a device that is preferred to all others.
-pub fn pick_devices_from(
+/// The same, with more that is wished.
+pub fn pick_devices_for(
     free: &[DeviceFree],
     facts: &[DeviceFacts],
     slots: &[Slot],
-    first: Option<u32>,
+    wish: &Wish<'_>,
 ) -> Option<Picked> {
-    let first = first.map(|device| device as usize);
     if slots.is_empty() {
         return Some(Vec::new());
     }
     if slots.len() > free.len() {
         return None;
     }
+    if wish.looks_near(facts)
+        && let Some(devices) = pick_near(free, facts, slots, wish)
+    {
+        return Some(granted(free, facts, slots, devices.into_iter().zip(0..)));
+    }
+    let first = wish.first.map(|device| device as usize);
     if alike(slots) {
         return pick_alike(free, facts, slots, first);
     }
@@ -248,14 +280,43 @@ pub fn pick_devices_from(
         }
         numa = holder.iter().position(|slot| *slot == Some(at)).map(|d| facts[d].numa);
     }
-    let mut picked: Picked = Vec::with_capacity(slots.len());
-    for (d, slot) in (0_u32..).zip(&holder) {
-        if let Some(slot) = slot.map(|at| &slots[at]) {
-            picked.push((slot.request, grant(d, &free[d as usize], &facts[d as usize], slot), slot.mode));
+    let held = holder.into_iter().enumerate().filter_map(|(d, slot)| Some((d, slot?)));
+    Some(granted(free, facts, slots, held))
+}
+
+/// The nearest devices. Who has others of the gang behind it takes its own from what is nearest for them all.
+fn pick_near(
+    free: &[DeviceFree],
+    facts: &[DeviceFacts],
+    slots: &[Slot],
+    wish: &Wish<'_>,
+) -> Option<Vec<usize>> {
+    if wish.coming > 0 && alike(slots) {
+        let all = vec![slots[0].clone(); slots.len() * (wish.coming as usize + 1)];
+        if let Some((_, devices)) = closest(free, facts, &all, wish.mates) {
+            let mut left = free.to_vec();
+            let others = left.iter_mut().enumerate().filter(|(d, _)| !devices.contains(d));
+            others.for_each(|(_, free)| *free = DeviceFree::NOTHING);
+            return closest(&left, facts, slots, wish.mates).map(|(_, devices)| devices);
         }
     }
+    closest(free, facts, slots, wish.mates).map(|(_, devices)| devices)
+}
+
+/// What slots get of the devices that are theirs.
+fn granted(
+    free: &[DeviceFree],
+    facts: &[DeviceFacts],
+    slots: &[Slot],
+    held: impl Iterator<Item = (usize, usize)>,
+) -> Picked {
+    let pick = |(d, at): (usize, usize)| {
+        let (device, slot) = (u32::try_from(d).unwrap_or(u32::MAX), &slots[at]);
+        (slot.request, grant(device, &free[d], &facts[d], slot), slot.mode)
+    };
+    let mut picked: Picked = held.map(pick).collect();
     picked.sort_by_key(|(request, grant, _)| (*request, grant.device));
-    Some(picked)
+    picked
 }
 
 /// What a slot is granted of a device that takes it. A partition stands where it is least in others' way.

@@ -2,8 +2,9 @@
 //!
 //! The closest domain that holds the whole gang, of equally close ones the tightest, so that large ones stay whole. When none
 //! does, domain after domain, the roomiest first, so that the gang is cut into the fewest parts. Which of the smallest sets
-//! of domains is best is bin covering, which is NP-hard; roomiest first is its usual greedy. Inside a node the same holds for the
-//! devices of one task: the NUMA node that has enough of them with the fewest to spare.
+//! of domains is best is bin covering, which is NP-hard; roomiest first is its usual greedy. Inside a node that does
+//! not say how its devices are joined the same holds for those of one task: the NUMA node that has enough of them with the fewest to
+//! spare.
 
 use super::pool::{KeptFor, Pool, Seat, Want};
 use crate::snapshot::PlacementPolicy;
@@ -47,8 +48,10 @@ impl Pool {
         let mut seats = Vec::with_capacity(count as usize);
         for domain in within {
             while seats.len() < count as usize {
-                let Some(seat) = self.find(want, domain, kept) else { break };
-                self.seat(want, &seat);
+                let coming = count - 1 - u32::try_from(seats.len()).unwrap_or(count);
+                let want = Want { mates: &seats, coming, ..*want };
+                let Some(seat) = self.find(&want, domain, kept) else { break };
+                self.seat(&want, &seat);
                 seats.push(seat);
             }
         }

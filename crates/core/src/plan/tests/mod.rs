@@ -3,6 +3,7 @@
 mod drain;
 mod explanations;
 mod long;
+mod near;
 mod orders;
 mod partitions;
 mod places;

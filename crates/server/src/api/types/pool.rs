@@ -57,6 +57,14 @@ pub struct DeviceView {
     /// How those who are on it share it; absent: nobody is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shared_as: Option<String>,
+    /// The NUMA node it hangs on, when known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub numa: Option<u32>,
+    /// How it is joined to each device of its node, by ordinal, in the words of `nvidia-smi topo -m`: `NV18` (so many links of
+    /// NVLink), `PIX`, `PXB`, `PHB`, `NODE`, `SYS`, from near to far; `X` for itself, `?` where nobody knows. Empty: of none is it
+    /// known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<String>,
     /// What it can give right now.
     #[serde(default)]
     pub free: Vec<FreeSize>,

@@ -9,7 +9,7 @@ use crate::api::types::{
 use crate::pool::inbox::{Condition, Conditions, Sight};
 use pond_core::engine::{self, Engine};
 use pond_core::ids::QueuePath;
-use pond_core::model::{DeviceKind, QueueLimits, QueueSpec, Resources, ShareMode};
+use pond_core::model::{Device, DeviceKind, QueueLimits, QueueSpec, Resources, ShareMode};
 use pond_core::snapshot::{DeviceRow, GangPhase, NodeOrd, NodeRow, NodeState, QueueOrd, QueueRow, Usage};
 use std::collections::BTreeMap;
 
@@ -98,9 +98,23 @@ fn device(sight: &Sight<'_>, place: usize, node: &NodeRow, row: &DeviceRow, ordi
         free_memory_bytes: row.free_memory.0,
         free_compute_thousandths: row.free_compute.0,
         shared_as: row.mode.as_ref().map(word),
+        numa: row.spec.numa,
+        links: links(node, row, ordinal as usize),
         free: free(row),
         holders,
     }
+}
+
+/// How a device is joined to each of its node's.
+fn links(node: &NodeRow, row: &DeviceRow, at: usize) -> Vec<String> {
+    if node.devices.iter().all(|row| row.spec.traits.links.is_empty()) {
+        return Vec::new();
+    }
+    let word = |(other, to): (&DeviceRow, usize)| match to == at {
+        true => "X".to_owned(),
+        false => Device::link((&row.spec, at), (&other.spec, to)).to_string(),
+    };
+    node.devices.iter().zip(0..).map(word).collect()
 }
 
 /// How a device is, in a word.

@@ -3,8 +3,9 @@
 use super::{LEVELS, Pool};
 use crate::ids::GangId;
 use crate::plan::policy::place::rates;
+use crate::plan::problem::close::is_joined;
 use crate::plan::problem::profile::{copies, copies_beside_devices};
-use crate::plan::problem::room::{NodeFree, Picked, can_pick, pick_devices_from, pick_whole};
+use crate::plan::problem::room::{NodeFree, Picked, Wish, can_pick, pick_devices_for, pick_whole};
 use crate::snapshot::NodeOrd;
 use crate::units::Timestamp;
 
@@ -20,6 +21,17 @@ pub struct Want<'a> {
     pub end: Timestamp,
     /// Nodes to leave out.
     pub avoid: &'a [NodeOrd],
+    /// Places that the gang has already.
+    pub mates: &'a [Seat],
+    /// Tasks of the gang that need a place after this one.
+    pub coming: u32,
+}
+
+impl<'a> Want<'a> {
+    /// One task, as if it were alone.
+    pub const fn one(variant: usize, end: Timestamp, avoid: &'a [NodeOrd]) -> Self {
+        Self { variant, end, avoid, mates: &[], coming: 0 }
+    }
 }
 
 /// For whom a place that was free is kept.
@@ -89,8 +101,7 @@ impl Pool {
                 }
             }
             if let Some((_, node)) = best {
-                let first = self.close_device(want.variant, node);
-                return self.pick(want, node, first).map(|picked| Seat { node, picked });
+                return self.pick_well(want, node, None).map(|picked| Seat { node, picked });
             }
         }
         None
@@ -108,19 +119,42 @@ impl Pool {
         if want.avoid.iter().any(|avoided| avoided.0 as usize == node) {
             return false;
         }
-        if self.claims.any(node) && self.pick(want, node, None).is_none() {
+        if self.claims.any(node) && self.pick(want, node, &Wish::default()).is_none() {
             *kept = kept.or_else(|| self.claims.first(node, want.end));
             return false;
         }
         true
     }
 
-    /// Devices for one task on this node such that no reservation is delayed, a certain one first.
+    /// Devices for one task on this node, close to each other and to those of its gang. A policy's own `choice` is
+    /// its first, and where it is the only one, the one.
+    pub(in crate::plan::problem) fn pick_well(
+        &self,
+        want: &Want<'_>,
+        node: usize,
+        choice: Option<u32>,
+    ) -> Option<Picked> {
+        let alone = self.variants[want.variant].shape.slots.len() == 1;
+        if alone && choice.is_some() || !is_joined(self.facts(node)) {
+            let first = choice.or_else(|| self.close_device(want.variant, node));
+            return self.pick(want, node, &Wish { first, ..Wish::default() });
+        }
+        let here = want.mates.iter().filter(|seat| seat.node == node).flat_map(|seat| &seat.picked);
+        let mates: Vec<u32> = here.map(|(_, grant, _)| grant.device).collect();
+        let coming = if want.coming == 0 {
+            0
+        } else {
+            self.copies(want.variant, node, want.coming.saturating_add(1)).saturating_sub(1)
+        };
+        self.pick(want, node, &Wish { first: None, mates: &mates, coming })
+    }
+
+    /// Devices for one task on this node such that no reservation is delayed.
     pub(in crate::plan::problem) fn pick(
         &self,
         want: &Want<'_>,
         node: usize,
-        first: Option<u32>,
+        wish: &Wish<'_>,
     ) -> Option<Picked> {
         let variant = &self.variants[want.variant];
         let facts = self.facts(node);
@@ -138,15 +172,15 @@ impl Pool {
             None => {
                 let range = self.device_range(node);
                 let slots = &variant.shape.slots;
-                if let Some(able) = self.able(want.variant, node) {
-                    return pick_whole(able, facts, slots, first);
+                if let Some(able) = self.able(want.variant, node).filter(|_| !wish.looks_near(facts)) {
+                    return pick_whole(able, facts, slots, wish.first);
                 }
-                pick_devices_from(&self.devices[range.clone()], &self.facts[range], slots, first)
+                pick_devices_for(&self.devices[range.clone()], &self.facts[range], slots, wish)
             }
             Some(state) => {
                 let takes = state.free.takes(&variant.shape, variant.spare);
                 let slots = &variant.shape.slots;
-                takes.then(|| pick_devices_from(&state.devices, self.facts(node), slots, first)).flatten()
+                takes.then(|| pick_devices_for(&state.devices, self.facts(node), slots, wish)).flatten()
             }
         }
     }
@@ -182,7 +216,8 @@ impl Pool {
         let (mark, trial) = (self.mark(), self.trial());
         let mut seats = Vec::with_capacity(count as usize);
         while seats.len() < count as usize {
-            let Some(seat) = self.find(want, domain, kept) else {
+            let coming = count - 1 - u32::try_from(seats.len()).unwrap_or(count);
+            let Some(seat) = self.find(&Want { mates: &seats, coming, ..*want }, domain, kept) else {
                 self.undo(mark);
                 self.forget_trial(trial, &[want.variant]);
                 return None;

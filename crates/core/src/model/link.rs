@@ -1,0 +1,79 @@
+//! How two devices of a machine are joined, as a distance: the table that a node reports and the planner adds up.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The way from one device to another, in the classes of `nvidia-smi topo -m`, as a number from 2 to 80 that is larger the farther
+/// they are. The numbers are ours; they only order the ways, and are far enough apart for sums over a few devices: of more
+/// lanes of NVLink the shorter, and any NVLink shorter than any way over PCIe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Link(u8);
+
+/// Lanes of NVLink that make a difference: an H100 has as many.
+const LANES: u8 = 18;
+
+impl Link {
+    /// At most one PCIe switch.
+    pub const SWITCH: Self = Self(30);
+    /// Several PCIe switches, and no host bridge.
+    pub const SWITCHES: Self = Self(40);
+    /// A host bridge.
+    pub const BRIDGE: Self = Self(50);
+    /// Host bridges of one NUMA node.
+    pub const NUMA: Self = Self(60);
+    /// NUMA nodes of the machine.
+    pub const SYSTEM: Self = Self(70);
+    /// Nobody knows: taken as the farthest.
+    pub const UNKNOWN: Self = Self(80);
+
+    /// NVLink of so many lanes, from 1.
+    #[must_use]
+    pub const fn nvlink(lanes: u8) -> Self {
+        let lanes = if lanes > LANES { LANES } else { lanes };
+        Self(LANES + 2 - lanes)
+    }
+
+    /// As a number to add up.
+    #[must_use]
+    pub const fn distance(self) -> u8 {
+        self.0
+    }
+
+    /// Whether it is one of the ways above.
+    #[must_use]
+    pub const fn is_known(self) -> bool {
+        matches!(self.0, 2..=19 | 30 | 40 | 50 | 60 | 70 | 80)
+    }
+}
+
+/// The word of `nvidia-smi topo -m` where it has one.
+impl fmt::Display for Link {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(match *self {
+            Self::SWITCH => "PIX",
+            Self::SWITCHES => "PXB",
+            Self::BRIDGE => "PHB",
+            Self::NUMA => "NODE",
+            Self::SYSTEM => "SYS",
+            Self(distance @ 2..20) => return write!(out, "NV{}", LANES + 2 - distance),
+            _ => "?",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_lanes_are_nearer_and_any_of_them_nearer_than_the_bus() {
+        let ways: Vec<Link> = (1..=18).rev().map(Link::nvlink).collect();
+        let slower = [Link::SWITCH, Link::SWITCHES, Link::BRIDGE, Link::NUMA, Link::SYSTEM, Link::UNKNOWN];
+        let all: Vec<Link> = ways.into_iter().chain(slower).collect();
+        assert!(all.windows(2).all(|two| two[0] < two[1]) && all.iter().all(|link| link.is_known()));
+        let words: Vec<String> = all.iter().map(Link::to_string).collect();
+        assert_eq!((words[0].as_str(), words[17].as_str(), Link::nvlink(36)), ("NV18", "NV1", all[0]));
+        assert_eq!(words[18..], ["PIX", "PXB", "PHB", "NODE", "SYS", "?"]);
+    }
+}

@@ -24,15 +24,16 @@ fn state(pool: &Pool, job: &str) -> String {
     pool.json(&["status", job])["state"].as_str().expect("a word").to_owned()
 }
 
-#[test]
-fn what_a_driver_tells_of_a_gpu_decides_whether_it_is_granted() {
+/// A pool with two modelled GPUs.
+fn two_gpus(name: &str) -> Option<(Pool, Mapped)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the repository");
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let model = target.join("debug/libpond_nvidia_model.so");
     if !is_root() || !model.exists() {
-        return skip("health of GPUs in a pool", "it needs root and `cargo build -p pond-nvidia-model`");
+        skip("health of GPUs in a pool", "it needs root and `cargo build -p pond-nvidia-model`");
+        return None;
     }
-    let pool = Pool::new("sick");
+    let pool = Pool::new(name);
     let driver = pool.work().join("driver");
     std::fs::create_dir(&driver).expect("made");
     for name in ["libcuda.so.1", "libnvidia-ml.so.1"] {
@@ -42,6 +43,12 @@ fn what_a_driver_tells_of_a_gpu_decides_whether_it_is_granted() {
     let mut up = pool.pond(&["up", "-d"]);
     up.env("POND_NVIDIA_DRIVER", &driver).env("POND_NVIDIA_MODEL", driver.join("machine"));
     assert!(up.output().expect("pond runs").status.success());
+    Some((pool, machine))
+}
+
+#[test]
+fn what_a_driver_tells_of_a_gpu_decides_whether_it_is_granted() {
+    let Some((pool, machine)) = two_gpus("sick") else { return };
     let is = |device: u64, wanted: &str| {
         let right = wait_until(PATIENCE, || health(&pool, device) == wanted);
         assert!(right, "{device} is {}, not {wanted}: {}", health(&pool, device), pool.ok(&["events"]));
@@ -75,5 +82,65 @@ fn what_a_driver_tells_of_a_gpu_decides_whether_it_is_granted() {
     assert!(told.contains("it is at 93 °C, and slows itself down from 90 °C on"), "{told}");
     assert!(told.contains("device 0 of") && told.contains("it fell off the bus"), "{told}");
     assert_eq!((state(&pool, "first"), state(&pool, "second")), ("running".to_owned(), "running".to_owned()));
+    pool.finish();
+}
+
+/// A file of a job that uses its whole GPU until that fails.
+fn training(pool: &Pool, name: &str) -> String {
+    let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/hold.py").canonicalize().expect("there");
+    let text = format!(
+        "type: task\nname: {name}\nresources: {{gpu: 1, cpu: 0.2, memory: 200MB}}\n\
+         retry: {{on: [failed], max: 1}}\nvolumes: ['{}:/driver', '{}:/client.py:ro']\n\
+         run: POND_NVIDIA_MODEL=/driver/machine python3 /client.py /driver/libcuda.so.1 64\n",
+        pool.work().join("driver").display(),
+        client.display(),
+    );
+    let path = pool.work().join(format!("{name}.yaml"));
+    std::fs::write(&path, text).expect("written");
+    path.display().to_string()
+}
+
+#[test]
+fn a_job_whose_gpu_falls_off_the_bus_goes_on_on_another() {
+    let Some((pool, machine)) = two_gpus("lost") else { return };
+    _ = pool.ok(&["run", "-d", &training(&pool, "train")]);
+    let on = |job: &str| -> Option<(u64, u64)> {
+        let status = pool.json(&["status", job]);
+        let held = &status["gangs"][0]["tasks"][0]["devices"][0];
+        let holds = status["state"] == "running" && pool.ok(&["logs", job]).contains("holds 64");
+        Some((status["gangs"][0]["attempt"].as_u64()?, held["device"].as_u64()?)).filter(|_| holds)
+    };
+    let is_on = |job: &str, attempt: u64, device: u64| {
+        let right = wait_until(PATIENCE, || on(job) == Some((attempt, device)));
+        assert!(right, "{:?} {}{}", on(job), pool.ok(&["events"]), pool.ok(&["why", job]));
+    };
+    is_on("train", 1, 0);
+    // The device is gone for who uses it, and the driver says so.
+    machine.devices[0].lost.store(1, Release);
+    machine.devices[0].sick.store(999, Release);
+    xid(&machine, 0, 79);
+    is_on("train", 2, 1);
+    let fell = "XID 79: it fell off the bus";
+    let told = pool.ok(&["events", "--kind", "device."]);
+    assert!(told.contains("device 0 of") && told.contains(fell), "{told}");
+    assert!(pool.ok(&["events"]).contains("ended with code 3"), "by itself, when its device failed");
+    // Both the one that moved and the one that waits are told what is the matter, and with which device.
+    _ = pool.ok(&["run", "-d", &training(&pool, "next")]);
+    for job in ["train", "next"] {
+        let why = pool.ok(&["why", job]);
+        assert!(why.contains(&format!("is sick: {fell}")) && why.contains("device 0 of"), "{why}");
+        let unwell = pool.json(&["why", job])["unwell"][0].clone();
+        assert_eq!((&unwell["device"], &unwell["because"]), (&0.into(), &fell.into()), "{unwell}");
+    }
+    assert_eq!(pool.json(&["gpu"])[0]["because"], fell);
+    assert_eq!(state(&pool, "next"), "waiting");
+    // Somebody resets it: it proves itself, and is granted.
+    machine.devices[0].lost.store(0, Release);
+    machine.devices[0].sick.store(0, Release);
+    is_on("next", 1, 0);
+    let told = pool.ok(&["events", "--kind", "device."]);
+    assert!(told.contains("works again and has to prove it") && told.contains("healthy again"), "{told}");
+    assert!(!pool.ok(&["why", "next"]).contains("unwell"));
+    assert_eq!(on("train"), Some((2, 1)), "it stays where it is");
     pool.finish();
 }

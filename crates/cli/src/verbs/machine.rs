@@ -213,6 +213,7 @@ fn devices(views: &[DeviceView]) -> Table {
         Column::right("FREE MEMORY"),
         Column::left("SHARED").wide(),
         Column::left("UUID").wide(),
+        Column::left("BECAUSE").wide(),
         Column::left("ON IT"),
     ]);
     for view in views {
@@ -241,6 +242,7 @@ fn devices(views: &[DeviceView]) -> Table {
             format!("{}/{}", Bytes(view.free_memory_bytes), Bytes(view.memory_bytes)).into(),
             if view.modes.is_empty() { "never granted".into() } else { view.modes.join(",").into() },
             (&view.uuid).into(),
+            view.because.as_ref().into(),
             holders.join(", ").into(),
         ]);
     }

@@ -55,6 +55,14 @@ pub fn render(ctx: &Ctx, view: &WhyView) -> String {
     let mut field = |name: &str, value: &str| {
         text.push_str(&format!("{} {value}\n", out.paint(Style::Dim, &format!("{name:<11}"))));
     };
+    for device in &view.unwell {
+        let because =
+            device.because.as_ref().map_or_else(String::new, |because| format!(": {}", clean(because)));
+        field(
+            "unwell",
+            &format!("device {} of {} is {}{because}", device.device, clean(&device.node), device.health),
+        );
+    }
     if matches!(view.verdict.as_str(), "placed" | "over") {
         return text;
     }

@@ -37,7 +37,7 @@ pub enum Condition {
 }
 
 /// The condition of a device, and what led there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
     /// How it is.
     pub condition: Condition,
@@ -45,11 +45,14 @@ pub struct Health {
     pub good: u32,
     /// Times it fell sick since it was last described anew.
     pub falls: u32,
+    /// What was told of it when it was last found to be worse, for people; empty while it is healthy.
+    #[serde(default)]
+    pub because: String,
 }
 
 impl Health {
-    /// Takes in a sign; `in_use`: tasks are on the device. Tells whether its condition changed.
-    pub fn sign(&mut self, sign: Sign, in_use: bool) -> bool {
+    /// Takes in a sign and what was told with it; `in_use`: tasks are on the device. Tells whether its condition changed.
+    pub fn sign(&mut self, sign: Sign, because: &str, in_use: bool) -> bool {
         let before = self.condition;
         self.good = if sign == Sign::Well { self.good.saturating_add(1) } else { 0 };
         let broken = if in_use { Condition::Draining } else { Condition::Sick };
@@ -66,6 +69,11 @@ impl Health {
         let fell = |condition| matches!(condition, Condition::Sick | Condition::Draining);
         if fell(self.condition) && !fell(before) {
             self.falls = self.falls.saturating_add(1);
+        }
+        if self.condition == Condition::Healthy {
+            self.because.clear();
+        } else if self.condition != before && !fell(before) && sign != Sign::Well {
+            because.clone_into(&mut self.because);
         }
         if self.condition != before {
             self.good = 0;
@@ -88,7 +96,7 @@ mod tests {
     fn walk(signs: &[(Sign, bool)]) -> Vec<Condition> {
         let mut health = Health::default();
         let step = |(sign, in_use): &(Sign, bool)| {
-            health.sign(*sign, *in_use);
+            health.sign(*sign, "", *in_use);
             health.condition
         };
         signs.iter().map(step).collect()
@@ -107,14 +115,34 @@ mod tests {
     fn each_fall_doubles_the_way_back() {
         let mut health = Health::default();
         for falls in 0..10 {
-            assert!(health.sign(Fatal, false));
-            health.sign(Well, false);
+            assert!(health.sign(Fatal, "", false));
+            health.sign(Well, "", false);
             let mut good = 1;
-            while !health.sign(Well, false) {
+            while !health.sign(Well, "", false) {
                 good += 1;
             }
             assert_eq!((health.condition, good), (Healthy, 3 << falls.min(6)));
         }
+    }
+
+    #[test]
+    fn what_made_it_worse_is_kept_until_it_is_healthy() {
+        let mut health = Health::default();
+        let steps = [
+            (Trouble, "hot", true, "hot"),
+            (Fatal, "XID 79", true, "XID 79"),
+            (Fatal, "gone", false, "XID 79"),
+            (Well, "", false, "XID 79"),
+            (Trouble, "hot", false, "hot"),
+        ];
+        for (sign, told, in_use, kept) in steps {
+            health.sign(sign, told, in_use);
+            assert_eq!(health.because, kept);
+        }
+        while health.condition != Healthy {
+            health.sign(Well, "", false);
+        }
+        assert_eq!(health.because, "");
     }
 
     #[test]

@@ -414,7 +414,7 @@ impl Engine {
         }
         let health = node.health.entry(device).or_default();
         let was_healthy = health.condition == Condition::Healthy;
-        if !health.sign(sign, in_use) {
+        if !health.sign(sign, message, in_use) {
             return;
         }
         let condition = health.condition;

@@ -41,7 +41,7 @@ pub use pool::{
 pub use queue::{Affected, Effected, QueueAmounts, QueueBody, QueueTrial, QueueView};
 pub use usage::{NodeUsage, SampleSeries, TaskSamples, UsageQuery, UsageReport, UsageRow};
 pub use why::{
-    ForecastView, FunnelStep, PassedView, PastView, PredictionView, WhatIfView, WhyQuery, WhyView,
+    ForecastView, FunnelStep, PassedView, PastView, PredictionView, UnwellView, WhatIfView, WhyQuery, WhyView,
 };
 
 use serde::{Deserialize, Serialize};

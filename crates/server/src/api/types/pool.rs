@@ -46,6 +46,9 @@ pub struct DeviceView {
     /// `healthy`, `suspect`, `sick`, `draining` (sick, with tasks on it), `back` (well again, and proving it).
     #[serde(default)]
     pub health: String,
+    /// What was told of it when it was found not to be healthy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
     /// Ways it can be divided.
     pub modes: Vec<String>,
     /// Memory in all.

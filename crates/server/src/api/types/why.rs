@@ -40,6 +40,9 @@ pub struct WhyView {
     pub position: u32,
     /// Who is right before it, nearest first.
     pub ahead: Vec<String>,
+    /// Devices of the sorts it asks for that are not granted now, for how they are; at most eight.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unwell: Vec<UnwellView>,
     /// When it is predicted to start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predicted_start_ms: Option<u64>,
@@ -60,6 +63,20 @@ pub struct WhyView {
     pub what_ifs: Vec<WhatIfView>,
     /// What each task asks for.
     pub asked: Amounts,
+}
+
+/// A device that is not granted for how it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UnwellView {
+    /// Its node.
+    pub node: String,
+    /// Its ordinal there.
+    pub device: u32,
+    /// How it is, as `DeviceView::health` says it.
+    pub health: String,
+    /// What was told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
 }
 
 /// A decision that was carried out.

@@ -324,6 +324,9 @@ pub fn why(sight: &Sight<'_>, job: JobId, index: Option<u32>) -> Option<WhyView>
     let mut view =
         explained.map_or_else(|| plain_why(job, gang), |explanation| explanation_view(&explanation));
     view.past = super::past::decided(sight, gang);
+    if !state(gang).is_over() {
+        view.unwell = super::machine::unwell(sight, &job.spec.shapes);
+    }
     view.passed_by = super::past::passed_by(sight, job, gang);
     if let (Some(start), Some((early, late))) = (view.predicted_start_ms, sight.forecasts.band()) {
         // What is past cannot be foretold any more.
@@ -367,6 +370,7 @@ fn bare_why(gang: String, state: State, reason: Option<String>) -> WhyView {
         needed: 0,
         position: 0,
         ahead: Vec::new(),
+        unwell: Vec::new(),
         predicted_start_ms: None,
         predicted_earliest_ms: None,
         predicted_latest_ms: None,
@@ -406,6 +410,7 @@ pub fn explanation_view(explanation: &Explanation) -> WhyView {
         needed: explanation.funnel.needed,
         position: explanation.position,
         ahead: explanation.ahead.iter().map(ToString::to_string).collect(),
+        unwell: Vec::new(),
         predicted_start_ms: explanation.predicted_start.map(|at| at.0),
         predicted_earliest_ms: None,
         predicted_latest_ms: None,

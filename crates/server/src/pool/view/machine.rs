@@ -4,14 +4,17 @@ use super::job::state;
 use super::{amounts, word, words};
 use crate::api::types::{
     Amounts, DeviceView, FreeSize, Health, HolderView, NodeView, QueueAmounts, QueueBody, QueueView, State,
-    StatusView,
+    StatusView, UnwellView,
 };
 use crate::pool::inbox::{Condition, Conditions, Sight};
 use pond_core::engine::{self, Engine};
 use pond_core::ids::QueuePath;
-use pond_core::model::{Device, DeviceKind, QueueLimits, QueueSpec, Resources, ShareMode};
+use pond_core::model::{Device, DeviceKind, QueueLimits, QueueSpec, Resources, Shape, ShareMode};
 use pond_core::snapshot::{DeviceRow, GangPhase, NodeOrd, NodeRow, NodeState, QueueOrd, QueueRow, Usage};
 use std::collections::BTreeMap;
+
+/// Devices that are named to somebody who waits for one.
+const UNWELL: usize = 8;
 
 /// Every node.
 #[must_use]
@@ -93,6 +96,7 @@ fn device(sight: &Sight<'_>, place: usize, node: &NodeRow, row: &DeviceRow, ordi
         model: row.spec.model.clone(),
         healthy: row.healthy,
         health: health_of(sight, place, row, ordinal),
+        because: because(sight, place, ordinal),
         modes: row.spec.modes.iter().map(word).collect(),
         memory_bytes: row.spec.memory.0,
         free_memory_bytes: row.free_memory.0,
@@ -125,6 +129,32 @@ fn health_of(sight: &Sight<'_>, place: usize, row: &DeviceRow, ordinal: u32) -> 
         _ if row.healthy => "healthy".to_owned(),
         _ => "sick".to_owned(),
     }
+}
+
+/// What was told of a device that is not healthy.
+fn because(sight: &Sight<'_>, place: usize, ordinal: u32) -> Option<String> {
+    let health = sight.engine.nodes().get(place)?.health.get(&ordinal)?;
+    Some(health.because.clone()).filter(|because| !because.is_empty())
+}
+
+/// Devices of the sorts that shapes ask for which are not granted for how they are.
+#[must_use]
+pub fn unwell(sight: &Sight<'_>, shapes: &[Shape]) -> Vec<UnwellView> {
+    let asked = |row: &DeviceRow| {
+        shapes.iter().flat_map(|shape| &shape.devices).any(|request| request.kind == row.spec.kind)
+    };
+    let nodes = sight.engine.snapshot().nodes.iter().enumerate();
+    let rows = nodes.flat_map(|(place, node)| {
+        node.devices.iter().zip(0..).map(move |(row, ordinal)| (place, node, row, ordinal))
+    });
+    let unwell = rows.filter(|(_, _, row, _)| !row.healthy && asked(row)).take(UNWELL);
+    let view = |(place, node, row, device): (usize, &NodeRow, &DeviceRow, u32)| UnwellView {
+        node: node.name.to_string(),
+        device,
+        health: health_of(sight, place, row, device),
+        because: because(sight, place, device),
+    };
+    unwell.map(view).collect()
 }
 
 /// What a device can give now, a piece a way: all of it while nobody is on it, else what is left in the way it is shared.

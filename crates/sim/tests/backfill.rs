@@ -1,5 +1,5 @@
 //! FIFO, EASY and conservative backfill against a second, independent implementation of each by its paper, on a machine that is
-//! a number of processors. Under FIFO and EASY every job has to start at the same millisecond.
+//! a number of processors. Every job has to start at the same millisecond.
 
 use pond_core::model::{Class, GangSize, NodeSpec, Resources, Shape};
 use pond_core::snapshot::{Backfill, QueuePolicy};
@@ -213,21 +213,20 @@ fn easy_backfill_is_that_of_the_textbook() {
     compare(Backfill::Easy, 4);
 }
 
-/// With estimates that are right, nobody starts later than if nobody passed anybody: what EASY does not promise. That gaps
-/// before a place that is kept are not kept for others costs little.
+#[test]
+fn conservative_backfill_is_that_of_the_textbook() {
+    compare(Backfill::Conservative, 0);
+    compare(Backfill::Conservative, 4);
+}
+
+/// With estimates that are right, nobody starts later than if nobody passed anybody: what EASY does not promise.
 #[test]
 fn conservative_backfill_delays_nobody() {
-    let (mut ours, mut theirs) = (0, 0);
-    for seed in 0..6 {
+    for seed in 0..10 {
         let jobs = jobs(seed, 0);
         let starts = pool(&jobs, 20, Backfill::Conservative);
         let unpassed = textbook(&jobs, 20, Backfill::None);
         let late: Vec<usize> = (0..jobs.len()).filter(|at| starts[*at] > unpassed[*at]).collect();
         assert!(late.is_empty(), "seed {seed}: {late:?}");
-        ours += starts.iter().sum::<u64>();
-        theirs += textbook(&jobs, 20, Backfill::Conservative).iter().sum::<u64>();
-        let submits: u64 = jobs.iter().map(|job| job.submit).sum();
-        (ours, theirs) = (ours - submits, theirs - submits);
     }
-    assert!(ours.abs_diff(theirs) * 20 < theirs, "{ours} ms of waiting, the textbook's {theirs}");
 }

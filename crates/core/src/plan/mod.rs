@@ -7,6 +7,7 @@ mod emit;
 mod evict;
 mod explain;
 mod lend;
+mod outlook;
 mod places;
 mod planner;
 mod policy;

@@ -2,9 +2,9 @@
 //!
 //! Conservative backfill (Mu'alem and Feitelson, IEEE TPDS 2001) for the first
 //! [`Settings::reservations`](crate::snapshot::Settings::reservations) blocked gangs: the earliest moment at which the tasks that nodes
-//! then take add up to the gang, with everything reserved before taken out until it ends again. Nodes stand in the order
-//! of the moment at which they take their first task ([`forecast`](super::problem::forecast)), so a reservation looks at the nodes it gets and
-//! at those that the plan itself changed.
+//! then take add up to the gang, with everything reserved before taken out from its start to its end: a gap before it is used
+//! ([`outlook`](super::outlook)). Nodes stand in the order of the moment at which they take their first task
+//! ([`forecast`](super::problem::forecast)), so a reservation looks at the nodes it gets and at those that the plan itself changed.
 //!
 //! Where ends are unknown the order is "oldest first" after all known ones, and the gang must have waited for
 //! [`Settings::patience`](crate::snapshot::Settings::patience). No starvation: let `d` be the number of running gangs in
@@ -13,11 +13,12 @@
 //! eighth of the patience may still start there: they delay it by no more than that, since from the last
 //! unknown end on all ends are known and within it.
 
+use super::outlook::{Outlook, Promise, SOON, Stay};
 use super::problem::claims::Claim;
-use super::problem::forecast::{Leaver, When, first_fit, state_at, steps};
+use super::problem::forecast::{Leaver, When, first_fit, steps};
 use super::problem::pending::Key;
 use super::problem::pool::KeptFor;
-use super::problem::room::{NodeFree, Picked, pick_devices};
+use super::problem::room::{NodeFree, pick_devices};
 use super::solve::Solver;
 use crate::ids::GangId;
 use crate::model::{Class, ShareMode};
@@ -25,27 +26,17 @@ use crate::snapshot::GangOrd;
 use crate::units::{Millis, Timestamp};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
-use std::sync::Arc;
 
 /// Part of the patience for which short gangs may still use drained nodes.
 const SHORT: u64 = 8;
-/// Who is stopping is taken to be gone after this.
-const SOON: Millis = Millis(1000);
-
-/// What is kept for somebody on a node, to be taken out of later reservations.
-#[derive(Clone, Debug)]
-pub(super) struct Promise {
-    amounts: [i64; 3],
-    picked: Picked,
-    /// When it is free again.
-    until: When,
-}
-
 /// A moment, and nodes with the tasks they take then.
 struct Spot {
     when: When,
     nodes: Vec<(usize, u32)>,
 }
+
+/// A moment, a node and how many tasks it takes from then on, soonest first.
+type Steps = BinaryHeap<Reverse<(When, usize, u32)>>;
 
 impl Solver<'_> {
     /// Whether a blocked gang is one of those for whom a place is kept. The place itself is found when somebody might take it:
@@ -88,7 +79,7 @@ impl Solver<'_> {
             {
                 continue;
             }
-            if let Some(spot) = self.find_spot(variant, need)
+            if let Some(spot) = self.find_spot(variant, need, key.span)
                 && let Some(start) = self.start_at(spot.when, gang)
             {
                 self.keep(variant, need, spot, (id, start, key.span));
@@ -99,8 +90,14 @@ impl Solver<'_> {
     }
 
     /// When a gang of that variant would fit, without keeping the place.
-    pub fn sweep_only(&mut self, variant: usize, need: u32, gang: GangOrd) -> Option<Timestamp> {
-        let spot = self.find_spot(variant, need)?;
+    pub fn sweep_only(
+        &mut self,
+        variant: usize,
+        need: u32,
+        span: Option<Millis>,
+        gang: GangOrd,
+    ) -> Option<Timestamp> {
+        let spot = self.find_spot(variant, need, span)?;
         self.start_at(spot.when, gang)
     }
 
@@ -119,43 +116,72 @@ impl Solver<'_> {
         }
     }
 
-    /// The earliest moment at which so many tasks fit.
+    /// The earliest moment from which so many tasks fit for the whole span.
     ///
     /// Ends: each turn of the loop takes a node, or one of the finitely many steps of one.
-    fn find_spot(&mut self, variant: usize, need: u32) -> Option<Spot> {
+    fn find_spot(&mut self, variant: usize, need: u32, span: Option<Millis>) -> Option<Spot> {
         self.problem.foresee(self.snapshot, variant);
+        self.draw_lines();
         self.look_aside(variant);
+        let stay = Stay { now: self.now, span };
         let is_moved = &self.problem.pool.is_moved;
         let kept = self.problem.forecasts.order(variant).filter(|(_, node)| !is_moved.has(*node));
         let moved = self.asides.get(&variant)?.order.iter().copied();
         let mut firsts = merge(kept, moved).peekable();
         if need == 1 {
-            return firsts.next().map(|(when, node)| Spot { when, nodes: vec![(node, 1)] });
+            return self.first_of(firsts, variant, stay);
         }
-        let mut later: BinaryHeap<Reverse<(When, usize, u32)>> = BinaryHeap::new();
+        let (mut more, mut fewer) = (Steps::new(), Steps::new());
         let mut counts: BTreeMap<usize, u32> = BTreeMap::new();
         let mut total = 0_u32;
         loop {
-            let step = later.peek().map(|step| (step.0.0, step.0.1));
+            let step = more.peek().map(|step| (step.0.0, step.0.1));
             let is_step = step.is_some_and(|step| firsts.peek().is_none_or(|first| step < *first));
             let (when, node, count) = if is_step {
-                later.pop()?.0
+                more.pop()?.0
             } else {
                 let (when, node) = firsts.next()?;
-                let steps = self.steps_of(variant, node, need);
-                let count =
-                    steps.iter().take_while(|(at, _)| *at <= when).last().map_or(0, |(_, count)| *count);
-                later.extend(
-                    steps.into_iter().filter(|(at, _)| *at > when).map(|(at, n)| Reverse((at, node, n))),
-                );
+                let mut count = 0;
+                let mut last = 0;
+                for (at, now) in self.steps_of(variant, node, stay, need) {
+                    match at <= when {
+                        true => count = now,
+                        false if now < last => fewer.push(Reverse((at, node, now))),
+                        false => more.push(Reverse((at, node, now))),
+                    }
+                    last = now;
+                }
                 (when, node, count)
             };
-            let before = counts.insert(node, count).unwrap_or(0);
-            total = total.saturating_add(count.saturating_sub(before));
+            // Where there is less by then, there is before somebody has more.
+            while fewer.peek().is_some_and(|step| step.0.0 <= when) {
+                let (_, node, count) = fewer.pop()?.0;
+                total = total.saturating_sub(counts.insert(node, count).unwrap_or(0)).saturating_add(count);
+            }
+            total = total.saturating_sub(counts.insert(node, count).unwrap_or(0)).saturating_add(count);
             if total >= need {
                 return Some(Spot { when, nodes: counts.into_iter().collect() });
             }
         }
+    }
+
+    /// Where a single task fits first, of nodes in the order of the moment before which it does not.
+    fn first_of(
+        &self,
+        firsts: impl Iterator<Item = (When, usize)>,
+        variant: usize,
+        stay: Stay,
+    ) -> Option<Spot> {
+        let mut best: Option<(When, usize)> = None;
+        for (least, node) in firsts {
+            if best.is_some_and(|best| best < (least, node)) {
+                break;
+            }
+            let kept = self.lines.get(&node);
+            let when = kept.map_or(least, |line| line.first_stay(&self.problem.pool, variant, stay));
+            best = best.into_iter().chain((when != When::Never).then_some((when, node))).min();
+        }
+        best.map(|(when, node)| Spot { when, nodes: vec![(node, 1)] })
     }
 
     /// Looks again at nodes that the plan changed since the last time.
@@ -165,27 +191,49 @@ impl Solver<'_> {
         let again: BTreeSet<u32> = pool.moved[aside.read..].iter().copied().collect();
         aside.read = pool.moved.len();
         for node in again.into_iter().map(|node| node as usize).filter(|node| pool.suits(variant, *node)) {
-            let (state, leavers) = self.future_of(node);
-            aside.set(node, first_fit(pool, variant, state, node, &leavers));
+            let first = self.lines.get(&node).map(|line| line.first(pool, variant));
+            aside.set(
+                node,
+                first.unwrap_or_else(|| {
+                    let Outlook { state, leavers, .. } = self.outlook(node);
+                    first_fit(pool, variant, state, node, &leavers)
+                }),
+            );
         }
         self.asides.insert(variant, aside);
     }
 
-    /// What is free on a node, what is reserved taken out, and who will leave it.
-    fn future_of(&self, node: usize) -> (NodeFree, Arc<[Leaver]>) {
+    /// Looks again at nodes with promises that the plan changed since the last time.
+    fn draw_lines(&mut self) {
+        let moved = &self.problem.pool.moved;
+        let again: BTreeSet<usize> = moved[self.drawn..].iter().map(|node| *node as usize).collect();
+        self.drawn = moved.len();
+        for node in again.into_iter().filter(|node| self.promises.contains_key(node)) {
+            let line = self.outlook(node).line();
+            self.lines.insert(node, line);
+        }
+    }
+
+    fn steps_of(&self, variant: usize, node: usize, stay: Stay, cap: u32) -> Vec<(When, u32)> {
         let pool = &self.problem.pool;
-        let mut state = pool.state(node);
-        let running = self.problem.leavers(self.snapshot, node);
-        if !pool.is_moved.has(node) {
-            return (state, running);
+        if let Some(line) = self.lines.get(&node) {
+            return line.steps(pool, variant, stay, cap);
+        }
+        let Outlook { state, leavers, .. } = self.outlook(node);
+        steps(pool, variant, state, node, &leavers, cap)
+    }
+
+    /// A node as it will be with what the plan starts and keeps there.
+    fn outlook(&self, node: usize) -> Outlook<'_> {
+        let pool = &self.problem.pool;
+        let (state, running) = (pool.state(node), self.problem.leavers(self.snapshot, node));
+        let starting = self.placed_on.get(&node).map_or(&[][..], Vec::as_slice);
+        let promises = self.promises.get(&node).map_or(&[][..], Vec::as_slice);
+        if !pool.is_moved.has(node) || starting.is_empty() {
+            return Outlook { pool, node, state, leavers: running, promises };
         }
         let mut leavers = running.to_vec();
-        for promise in self.promises.get(&node).into_iter().flatten() {
-            state.take(promise.amounts, false, &promise.picked, pool.facts(node));
-            let grants = promise.picked.iter().map(|(_, grant, _)| *grant).collect();
-            leavers.push(Leaver { when: promise.until, amounts: promise.amounts, spare: false, grants });
-        }
-        for (at, seat) in self.placed_on.get(&node).into_iter().flatten() {
+        for (at, seat) in starting {
             let started = &self.started[*at];
             let (shape, spare) =
                 (&pool.variants[started.variant].shape, pool.variants[started.variant].spare);
@@ -195,12 +243,7 @@ impl Solver<'_> {
             leavers.push(Leaver { when, amounts: [shape.cpu, shape.memory, shape.disk], spare, grants });
         }
         leavers.sort_by_key(|leaver| leaver.when);
-        (state, leavers.into())
-    }
-
-    fn steps_of(&self, variant: usize, node: usize, need: u32) -> Vec<(When, u32)> {
-        let (state, leavers) = self.future_of(node);
-        steps(&self.problem.pool, variant, state, node, &leavers, need)
+        Outlook { pool, node, state, leavers: leavers.into(), promises }
     }
 
     /// Writes the reservation down, on the nodes that take most tasks first.
@@ -213,25 +256,28 @@ impl Solver<'_> {
     ) {
         let known = start != Timestamp::NEVER;
         let kept = KeptFor { gang, until: known.then_some(start) };
-        let until = match span {
-            Some(span) if known => When::At(start.after(span)),
-            _ => When::Never,
-        };
-        let start = if known { start } else { self.now.after(Millis(self.settings.patience.0 / SHORT)) };
         let Spot { when, mut nodes } = spot;
+        let stay = Stay { now: self.now, span };
+        let (from, until) = if known { (when, stay.end(when)) } else { (When::Now, When::Never) };
+        let start = if known { start } else { self.now.after(Millis(self.settings.patience.0 / SHORT)) };
         nodes.sort_by_key(|(node, count)| (Reverse(*count), *node));
         let shape = self.problem.pool.variants[variant].shape.clone();
         let amounts = [shape.cpu, shape.memory, shape.disk];
         for (node, count) in nodes.into_iter().filter(|(_, count)| *count > 0) {
-            let (state, leavers) = self.future_of(node);
-            let mut left = state_at(&self.problem.pool, state, node, &leavers, when);
+            let outlook = self.outlook(node);
+            let (mut left, mut through) = (outlook.at(when), outlook.through(when, stay));
             let facts = self.problem.pool.facts(node).to_vec();
             for _ in 0..count.min(need) {
-                let Some(picked) = pick_devices(&left.devices, &facts, &shape.slots) else { break };
+                let Some(picked) = pick_devices(&through.devices, &facts, &shape.slots) else { break };
                 left.take(amounts, false, &picked, &facts);
-                // Whatever was reserved here before leaves less as well.
-                self.problem.pool.claims.charge(node, Timestamp::NEVER, amounts, false, &picked, &facts);
-                self.promises.entry(node).or_default().push(Promise { amounts, picked, until });
+                through.take(amounts, false, &picked, &facts);
+                // Whatever is reserved here for a moment between leaves less as well.
+                let between = |claim: &Claim| {
+                    let start = When::At(claim.start);
+                    claim.kept.until.is_none() || (from <= start && start < until)
+                };
+                self.problem.pool.claims.charge(node, between, amounts, false, &picked, &facts);
+                self.promises.entry(node).or_default().push(Promise { amounts, picked, from, until });
                 need -= 1;
             }
             self.problem.pool.claims.add(node, Claim { kept, start, left });

@@ -7,12 +7,13 @@
 //! ```
 //! Everything is tried on the problem's own state, which is put back at the end: the plan is only a value.
 
+use super::outlook::{Line, Promise};
 use super::policy::order::Head;
 use super::problem::forecast::Aside;
 use super::problem::pending::{Key, Users};
 use super::problem::pool::{KeptFor, Seat, Want};
 use super::problem::{Problem, Scratch};
-use super::reserve::Promise;
+
 use super::runs::{Run, Runs};
 use super::turns::{Memory, Turns};
 use super::{Decision, Plan, WhatIf};
@@ -109,6 +110,10 @@ pub(super) struct Solver<'a> {
     pub starts: BTreeMap<GangOrd, Timestamp>,
     /// What is reserved on each node.
     pub promises: BTreeMap<usize, Vec<Promise>>,
+    /// What will be free on the nodes where something is reserved.
+    pub lines: BTreeMap<usize, Line>,
+    /// How much of what the plan changed is in them.
+    pub drawn: usize,
     /// What starts on each node, where reservations ask: places in `started` and in the seats there.
     pub placed_on: BTreeMap<usize, Vec<(usize, usize)>>,
     /// Nodes that the plan changed, as variants with a reservation see them.
@@ -203,6 +208,8 @@ impl<'a> Solver<'a> {
             no_more: BTreeSet::new(),
             starts: BTreeMap::new(),
             promises: BTreeMap::new(),
+            lines: BTreeMap::new(),
+            drawn: 0,
             placed_on: BTreeMap::new(),
             asides: BTreeMap::new(),
             focus: None,

@@ -65,7 +65,7 @@ impl Solver<'_> {
         if seats.is_some() {
             return Some(self.now);
         }
-        if spare { None } else { self.sweep_only(variant, need, gang) }
+        if spare { None } else { self.sweep_only(variant, need, change.span, gang) }
     }
 }
 

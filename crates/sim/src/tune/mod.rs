@@ -167,7 +167,7 @@ mod tests {
     fn number(value: &Value) -> f64 {
         match value {
             Value::Number(number) => *number as f64,
-            Value::Word(_) => f64::NAN,
+            Value::Span(_) | Value::Word(_) => f64::NAN,
         }
     }
 

@@ -7,8 +7,10 @@ use std::str::FromStr;
 /// A value of a parameter.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Value {
-    /// A whole number; spans of time in milliseconds.
+    /// A whole number.
     Number(u64),
+    /// A span of time.
+    Span(Millis),
     /// A word.
     Word(String),
 }
@@ -17,6 +19,14 @@ impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Number(number) => write!(f, "{number}"),
+            // To be written back: to the millisecond, in the largest unit that has no remainder.
+            Self::Span(Millis(span)) => {
+                let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)];
+                match units.iter().find(|(_, unit)| *span > 0 && span.is_multiple_of(*unit)) {
+                    Some((name, unit)) => write!(f, "{}{name}", span / unit),
+                    None => write!(f, "{span}ms"),
+                }
+            }
             Self::Word(word) => f.write_str(word),
         }
     }
@@ -31,7 +41,13 @@ pub struct Param {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Range {
-    Numbers { low: u64, high: u64, log: bool },
+    /// `unit` of a span: of what its values are multiples, in milliseconds.
+    Numbers {
+        low: u64,
+        high: u64,
+        log: bool,
+        unit: Option<u64>,
+    },
     Words(Vec<String>),
 }
 
@@ -93,10 +109,12 @@ impl Param {
     pub fn value(&self, part: f64) -> Value {
         let part = part.clamp(0.0, 1.0);
         match &self.range {
-            Range::Numbers { low, high, log } => {
+            Range::Numbers { low, high, log, unit } => {
                 let (from, to) = (*low as f64, *high as f64);
                 let value = if *log { from * (to / from).powf(part) } else { from + (to - from) * part };
-                Value::Number((value.round() as u64).clamp(*low, *high))
+                let step = unit.unwrap_or(1);
+                let value = ((value / step as f64).round() as u64).saturating_mul(step).clamp(*low, *high);
+                if unit.is_some() { Value::Span(Millis(value)) } else { Value::Number(value) }
             }
             Range::Words(words) => {
                 let place = (part * words.len() as f64) as usize;
@@ -142,25 +160,27 @@ impl FromStr for Param {
             "log" => true,
             scale => return Err(ParamError::Scale { name, scale: scale.to_owned() }),
         };
-        let (low, high) = (number(&name, low)?, number(&name, high)?);
+        let ((low, is_span), (high, also)) = (number(&name, low)?, number(&name, high)?);
+        let whole = [low, high].iter().all(|end| end.is_multiple_of(1000));
+        let unit = (is_span || also).then_some(if whole { 1000 } else { 1 });
         if low > high {
             return Err(ParamError::Backwards { name, low, high });
         }
         if log && low == 0 {
             return Err(ParamError::LogOfZero(name));
         }
-        Ok(Self { name, range: Range::Numbers { low, high, log } })
+        Ok(Self { name, range: Range::Numbers { low, high, log, unit } })
     }
 }
 
-/// A whole number, or a span of time in milliseconds.
-fn number(name: &str, text: &str) -> Result<u64, ParamError> {
+/// A whole number, or a span of time in milliseconds; and whether it is one.
+fn number(name: &str, text: &str) -> Result<(u64, bool), ParamError> {
     let text = text.trim();
     let wrong = |why| ParamError::NotANumber { name: name.to_owned(), text: text.to_owned(), why };
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return text.parse().map_err(|_why| wrong(None));
+        return text.parse().map(|number| (number, false)).map_err(|_why| wrong(None));
     }
-    text.parse::<Millis>().map(|span| span.0).map_err(|why| wrong(Some(why)))
+    text.parse::<Millis>().map(|span| (span.0, true)).map_err(|why| wrong(Some(why)))
 }
 
 #[cfg(test)]
@@ -173,8 +193,11 @@ mod tests {
         assert_eq!(base.name(), "plan.ranking.base");
         assert_eq!([0.0, 0.5, 1.0].map(|part| base.value(part)), [2, 8, 32].map(Value::Number));
         let calm: Param = "calm = 10s..1min".parse().unwrap();
-        assert_eq!(calm.steps(3), [10_000, 35_000, 60_000].map(Value::Number));
-        assert_eq!(calm.steps(1), [Value::Number(10_000)]);
+        assert_eq!(calm.steps(3).iter().map(Value::to_string).collect::<Vec<_>>(), ["10s", "35s", "1m"]);
+        assert_eq!(calm.steps(1), [Value::Span(Millis(10_000))]);
+        assert_eq!(calm.value(0.333).to_string(), "27s");
+        let short: Param = "freeze=0..5ms".parse().unwrap();
+        assert_eq!([0.0, 0.5, 1.0].map(|part| short.value(part).to_string()), ["0ms", "3ms", "5ms"]);
         let order: Param = "order=fifo|las".parse().unwrap();
         assert_eq!(
             [0.0, 0.49, 0.5, 1.0].map(|part| order.value(part).to_string()),

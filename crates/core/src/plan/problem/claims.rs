@@ -28,7 +28,7 @@ pub struct Claims {
 }
 
 /// What is free in both states.
-fn meet(mut a: NodeFree, b: &NodeFree) -> NodeFree {
+pub fn meet(mut a: NodeFree, b: &NodeFree) -> NodeFree {
     a.free.cpu = a.free.cpu.min(b.free.cpu);
     a.free.memory = a.free.memory.min(b.free.memory);
     a.free.disk = a.free.disk.min(b.free.disk);
@@ -101,17 +101,17 @@ impl Claims {
         Some(state)
     }
 
-    /// Takes a task that ends then out of what is left.
+    /// Takes a task out of what the reservations leave that it concerns.
     pub fn charge(
         &mut self,
         node: usize,
-        end: Timestamp,
+        concerned: impl Fn(&Claim) -> bool,
         amounts: [i64; 3],
         spare: bool,
         picked: &Picked,
         facts: &[DeviceFacts],
     ) {
-        for claim in self.by_node.entry(node).or_default().iter_mut().filter(|claim| claim.start < end) {
+        for claim in self.by_node.entry(node).or_default().iter_mut().filter(|claim| concerned(claim)) {
             claim.left.take(amounts, spare, picked, facts);
         }
     }

@@ -212,7 +212,8 @@ impl Problem {
     }
 }
 
-fn give(pool: &Pool, state: &mut NodeFree, node: usize, leaver: &Leaver) {
+/// Gives back what somebody holds who leaves.
+pub fn give(pool: &Pool, state: &mut NodeFree, node: usize, leaver: &Leaver) {
     state.give(leaver.amounts, leaver.spare, leaver.grants.iter().copied(), pool.facts(node));
 }
 

@@ -361,6 +361,42 @@ fn short_gangs_fill_the_gap_and_long_ones_do_not_delay_a_reservation() {
     assert!(pool.runs(large) && !pool.runs(running));
 }
 
+/// A gap before a place that is kept is kept for who fits into it, device by device, and for nobody else.
+#[test]
+fn a_place_is_kept_in_a_gap_before_another() {
+    let mut world = World::new();
+    world.node(32, 64, &vec![World::gpu("L4", 24); 4], &[]);
+    let mut pool = Pool::new(world);
+    let gang = |pool: &mut Pool, count: u32, seconds: u64| {
+        let mut shape = shape(1, 1);
+        shape.devices.push(gpus(count));
+        pool.submit(ROOT, Ask::new(shape).limit(seconds))
+    };
+    let began = pool.now;
+    gang(&mut pool, 2, 10);
+    let last = gang(&mut pool, 2, 30);
+    pool.run();
+    let wide = gang(&mut pool, 4, 100);
+    let fits = gang(&mut pool, 2, 15);
+    let too_long = gang(&mut pool, 2, 25);
+    let too_late = gang(&mut pool, 2, 15);
+    let starts = [wide, fits, too_long, too_late].map(|gang| {
+        let start = pool.why(gang).predicted_start.expect("it will start");
+        (start.0 - began) / SECOND
+    });
+    assert_eq!(starts, [30, 10, 130, 130]);
+    pool.run();
+    pool.pass(10);
+    pool.run();
+    assert!(pool.runs(fits) && !pool.runs(too_long) && !pool.runs(too_late));
+    pool.pass(15);
+    pool.run();
+    assert!(!pool.runs(too_late) && pool.runs(last));
+    pool.pass(5);
+    pool.run();
+    assert!(pool.runs(wide));
+}
+
 #[test]
 fn unknown_ends_do_not_starve_a_large_gang() {
     let mut pool = one_node(8, 32);

@@ -50,7 +50,7 @@ impl Pool {
             let range = self.device_start[seat.node] as usize..self.device_start[seat.node + 1] as usize;
             self.claims.charge(
                 seat.node,
-                want.end,
+                |claim| claim.start < want.end,
                 [cpu, memory, disk],
                 spare,
                 &seat.picked,

@@ -3,10 +3,11 @@
 use axum::Router;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use std::net::SocketAddr;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -18,6 +19,9 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// Connections at once; more wait in the kernel's queue.
 const CONNECTIONS: usize = 512;
+/// What one is told that is too many for its address; whoever speaks TLS sees the connection closed.
+const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\nretry-after: 1\r\n\
+    connection: close\r\ncontent-length: 57\r\n\r\nyour address has as many connections as one address may.\n";
 /// How long open connections may go on after the end was asked for.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -80,11 +84,52 @@ pub struct Terms {
     pub tls: Option<TlsAcceptor>,
     /// How long a TLS handshake, or the head of a request from the moment it is waited for, may take.
     pub head_time: Duration,
+    /// Connections at once from one address, so that a single client cannot keep everybody else out.
+    pub per_address: usize,
+}
+
+/// How many connections each address has; of IPv6, each network of 64 bits, since a machine has all of one.
+#[derive(Debug, Default)]
+struct Addresses(Mutex<HashMap<IpAddr, usize>>);
+
+/// One connection's place among those of its address.
+struct Place {
+    all: Arc<Addresses>,
+    address: IpAddr,
+}
+
+impl Addresses {
+    /// A place for one more, or `None` when the address has that many.
+    fn place(self: &Arc<Self>, peer: IpAddr, most: usize) -> Option<Place> {
+        let address = match peer.to_canonical() {
+            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from(u128::from(address) >> 64 << 64)),
+            address @ IpAddr::V4(_) => address,
+        };
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(address).or_default();
+        (*count < most).then(|| {
+            *count += 1;
+            Place { all: Arc::clone(self), address }
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.all.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.address);
+            }
+        }
+    }
 }
 
 /// Accepts and serves connections until `stop` turns true, then gives the open ones a short while.
 pub async fn serve(listener: TcpListener, terms: Terms, routes: Router, mut stop: watch::Receiver<bool>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let addresses = Arc::new(Addresses::default());
     loop {
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else { break };
         let accepted = tokio::select! {
@@ -96,10 +141,17 @@ pub async fn serve(listener: TcpListener, terms: Terms, routes: Router, mut stop
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
         };
+        let Some(place) = addresses.place(peer.ip(), terms.per_address) else {
+            if terms.tls.is_none() {
+                // Whoever has closed already, or does not read, needs no answer.
+                stream.try_write(TOO_MANY).map(drop).unwrap_or_default();
+            }
+            continue;
+        };
         let (terms, routes, stop) = (terms.clone(), routes.clone(), stop.clone());
         tokio::spawn(async move {
             connection(stream, peer, terms, routes, stop).await;
-            drop(permit);
+            drop((place, permit));
         });
     }
     drop(listener);
@@ -115,7 +167,7 @@ async fn asked_to_stop(stop: &mut watch::Receiver<bool>) {
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
-    Terms { tls, head_time }: Terms,
+    Terms { tls, head_time, .. }: Terms,
     routes: Router,
     stop: watch::Receiver<bool>,
 ) {

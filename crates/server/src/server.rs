@@ -75,6 +75,8 @@ pub struct Config {
     pub head_time: Duration,
     /// How long the body of a request may take to come. Default 30 s.
     pub body_time: Duration,
+    /// Connections at once from one address, of 512 in all. Default 384.
+    pub per_address: usize,
     /// How fast notifications are.
     pub notify: NotifyPace,
 }
@@ -96,6 +98,7 @@ impl Config {
             provider: None,
             head_time: Duration::from_secs(10),
             body_time: Duration::from_secs(30),
+            per_address: 384,
             notify: NotifyPace::default(),
         }
     }
@@ -259,7 +262,11 @@ impl Opened {
             stop: stopped.clone(),
             started_ms: clock::wall_ms(),
         });
-        let terms = Terms { tls: self.tls.clone(), head_time: self.config.head_time };
+        let terms = Terms {
+            tls: self.tls.clone(),
+            head_time: self.config.head_time,
+            per_address: self.config.per_address,
+        };
         let (serving, address) = listen(self.config.listen, terms, shared.clone(), stopped)?;
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         let url = format!("{scheme}://{address}");

@@ -86,3 +86,53 @@ fn slow_clients_are_let_go_and_hold_up_nobody() {
     }
     assert!(beside >= 10, "asked {beside} times while all of them were there");
 }
+
+/// A connection from another address of this machine.
+fn from(address: [u8; 4], server: &str) -> TcpStream {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let connecting = async {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind((address, 0).into()).unwrap();
+        socket.connect(server.parse().unwrap()).await.unwrap().into_std().unwrap()
+    };
+    let stream = runtime.block_on(connecting);
+    stream.set_nonblocking(false).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream
+}
+
+#[test]
+fn one_address_has_so_many_connections_and_others_have_theirs() {
+    const MOST: usize = 24;
+    let folder = Folder::new();
+    let pool = Pool::start_with(folder.path(), |config| config.per_address = MOST);
+    let server = pool.client.address.clone();
+    let ask = |mut stream: TcpStream| {
+        let head = format!("GET /api/v1/health HTTP/1.1\r\nhost: {server}\r\nconnection: close\r\n\r\n");
+        let mut said = String::new();
+        // One that is refused may be closed before it has written or read.
+        let done = stream.write_all(head.as_bytes()).and_then(|()| stream.read_to_string(&mut said));
+        done.map_or(String::new(), |_| said)
+    };
+    until("the connection of the start is closed", || {
+        ask(from([127, 0, 0, 3], &server)).starts_with("HTTP/1.1 200")
+    });
+    let held: Vec<TcpStream> = (0..MOST)
+        .map(|_| {
+            let mut stream = from([127, 0, 0, 3], &server);
+            stream.write_all(b"GET").unwrap();
+            stream
+        })
+        .collect();
+    // As many as there are is known once they were accepted, in the order in which they came.
+    for _ in 0..3 {
+        let said = ask(from([127, 0, 0, 3], &server));
+        assert!(said.is_empty() || said.starts_with("HTTP/1.1 503"), "{said}");
+    }
+    for address in [[127, 0, 0, 2], [127, 0, 0, 4]] {
+        let said = ask(from(address, &server));
+        assert!(said.starts_with("HTTP/1.1 200"), "{said}");
+    }
+    drop(held);
+    until("its connections are closed", || ask(from([127, 0, 0, 3], &server)).starts_with("HTTP/1.1 200"));
+}

@@ -206,6 +206,108 @@ fn files_go_in_and_out_of_running_and_ended_tasks_and_never_past_their_root() {
     assert!(pool.agent.copy_out(task, "/etc/shadow").is_err());
 }
 
+#[test]
+fn archives_into_a_task_reach_nothing_outside_and_say_what_is_refused() {
+    if !root() {
+        return;
+    }
+    use tar::EntryType::{Block, Char, Directory, Fifo, Link, Regular, Symlink};
+    let mut pool = Pool::open("copy-hostile");
+    let outside = pool.dir.join("outside");
+    std::fs::create_dir(&outside).unwrap();
+    let victim = outside.join("victim");
+    std::fs::write(&victim, "as it was").unwrap();
+    let (away, victim_path) = (outside.display().to_string(), victim.display().to_string());
+    let task = pool.start(script(1, "mkdir /data; echo made; exec sleep 1000"));
+    pool.started(task);
+    pool.wait_output(task, "made");
+    let up = "../../../../../../../../";
+    let file = |name: &str| (Regular, name.to_owned(), String::new());
+    let link = |kind, name: &str, to: &str| (kind, name.to_owned(), to.to_owned());
+    // What is sent, and what the refusal names; nothing where it is taken as it should be.
+    let sent = [
+        (vec![file("../evil-pond-test")], "`../evil-pond-test` in the archive leads out"),
+        (vec![file(&format!("{up}evil-pond-test"))], "leads out"),
+        (vec![file("/evil-pond-test")], "`/evil-pond-test` in the archive leads out"),
+        (vec![file("a/../../../evil-pond-test")], "leads out"),
+        (vec![link(Directory, "../evil-pond-test", "")], "leads out"),
+        (vec![link(Link, "hard", &victim_path)], "`hard` in the archive is a hard link to something outside"),
+        (vec![link(Link, "hard", &format!("{up}etc/shadow"))], "is a hard link"),
+        (vec![link(Char, "zero", "")], "`zero` in the archive is a device"),
+        (vec![link(Block, "disk", "")], "`disk` in the archive is a device"),
+        (vec![link(Fifo, "pipe", "")], "`pipe` in the archive is a device"),
+        (vec![link(Symlink, "way", &away), file("way/evil")], "way/evil"),
+        (vec![link(Symlink, "up", up), file("up/evil-pond-test")], "up/evil-pond-test"),
+        // A link in the place of a file is replaced, not followed.
+        (vec![link(Symlink, "twice", &victim_path), file("twice")], ""),
+        (
+            vec![link(Symlink, "twice", &victim_path), link(Link, "hard", "twice")],
+            "`hard` in the archive: failed to unpack",
+        ),
+        (vec![file("same"), file("same")], ""),
+    ];
+    for (entries, refusal) in &sent {
+        let mut tar = tar::Builder::new(Vec::new());
+        for (kind, name, to) in entries {
+            let header = header(*kind, name, to, 4, 4);
+            let bytes: &[u8] = if *kind == Regular { b"evil" } else { b"" };
+            tar.append(&header, bytes).unwrap();
+        }
+        let copied = pool.agent.copy_in(task, "/data", tar.into_inner().unwrap().as_slice());
+        match copied {
+            Ok(()) => assert!(refusal.is_empty(), "{entries:?} was taken"),
+            Err(why) => {
+                let why = why.to_string();
+                assert!(!refusal.is_empty() && why.contains(refusal), "{entries:?}: {why}");
+            }
+        }
+    }
+    // One that says it is longer than it is, one cut off in its head, one that is none.
+    let mut short = archive("long", b"short");
+    short[..512].copy_from_slice(header(Regular, "long", "", 1 << 40, 5).as_bytes());
+    let torn = archive("torn", b"x")[..300].to_vec();
+    for bytes in [short, torn, vec![b'x'; 4096]] {
+        assert!(pool.agent.copy_in(task, "/data", bytes.as_slice()).is_err());
+    }
+    assert_eq!(std::fs::read_to_string(&victim).unwrap(), "as it was");
+    assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 1);
+    assert_eq!(std::os::unix::fs::MetadataExt::nlink(&std::fs::metadata(&victim).unwrap()), 1);
+    assert!(!std::path::Path::new("/evil-pond-test").exists());
+    pool.agent.copy_in(task, "/data", archive("good", b"x").as_slice()).unwrap();
+    let mut tar = tar::Archive::new(pool.agent.copy_out(task, "/data").unwrap());
+    let kinds: std::collections::BTreeMap<String, tar::EntryType> = tar
+        .entries()
+        .unwrap()
+        .map(|entry| {
+            let entry = entry.unwrap();
+            (entry.path().unwrap().display().to_string(), entry.header().entry_type())
+        })
+        .collect();
+    for (name, kind) in [("good", Regular), ("same", Regular), ("twice", Symlink)] {
+        assert_eq!(kinds.get(&format!("data/{name}")), Some(&kind), "{kinds:?}");
+    }
+    assert!(
+        !["data/zero", "data/disk", "data/pipe", "data/hard"].iter().any(|name| kinds.contains_key(*name)),
+        "{kinds:?}"
+    );
+}
+
+/// A head of an archive as no well-behaved program writes it.
+fn header(kind: tar::EntryType, name: &str, to: &str, size: u64, regular: u64) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+    header.as_old_mut().linkname[..to.len()].copy_from_slice(to.as_bytes());
+    header.set_entry_type(kind);
+    header.set_size(if kind == tar::EntryType::Regular { size.max(regular) } else { 0 });
+    header.set_mode(0o644);
+    if matches!(kind, tar::EntryType::Char | tar::EntryType::Block) {
+        header.set_device_major(1).unwrap();
+        header.set_device_minor(5).unwrap();
+    }
+    header.set_cksum();
+    header
+}
+
 fn archive(name: &str, bytes: &[u8]) -> Vec<u8> {
     let mut header = tar::Header::new_gnu();
     header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());

@@ -10,10 +10,11 @@ use crate::folder::Folder;
 use crate::tolerate;
 use rustix::thread::ThreadNameSpaceType;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
+use tar::EntryType;
 
 /// Writes what is at `path` inside to standard output.
 pub(crate) fn out(folder: &Folder, path: &str) -> ExitCode {
@@ -85,10 +86,62 @@ fn archive(path: &Path) -> io::Result<()> {
     tar.into_inner()?.flush()
 }
 
+/// Files, folders and links alone, and none that leads out of the folder: the first that does ends it, with what came before in place.
 fn unpack(path: &Path) -> io::Result<()> {
     fs::create_dir_all(path)?;
     let mut tar = tar::Archive::new(io::stdin().lock());
     tar.set_preserve_permissions(true);
     tar.set_overwrite(true);
-    tar.unpack(path)
+    let mut folders = Vec::new();
+    for entry in tar.entries()? {
+        let mut entry = entry?;
+        check(&entry)?;
+        if entry.header().entry_type().is_dir() {
+            folders.push(entry);
+        } else {
+            land(&mut entry, path)?;
+        }
+    }
+    // Last, since one that may not be written to would take no files; those inside before those around them.
+    folders.sort_by(|a, b| b.path_bytes().cmp(&a.path_bytes()));
+    for mut folder in folders {
+        land(&mut folder, path)?;
+    }
+    Ok(())
+}
+
+fn land(entry: &mut tar::Entry<'_, impl Read>, folder: &Path) -> io::Result<()> {
+    let name = String::from_utf8_lossy(&entry.path_bytes()).escape_debug().to_string();
+    let landed = entry.unpack_in(folder);
+    landed.map(drop).map_err(|why| {
+        // The library's own message says where, its source what.
+        let cause = why.get_ref().and_then(std::error::Error::source).map(|cause| format!(": {cause}"));
+        let text = format!("`{name}` in the archive: {why}{}", cause.unwrap_or_default());
+        io::Error::new(why.kind(), text)
+    })
+}
+
+fn check(entry: &tar::Entry<'_, impl Read>) -> io::Result<()> {
+    let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+    let refuse = |why: &str| Err(io::Error::other(format!("`{}` in the archive {why}", name.escape_debug())));
+    let leaves =
+        |path: &Path| path.components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir));
+    match entry.header().entry_type() {
+        EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {}
+        EntryType::Directory | EntryType::Symlink | EntryType::XGlobalHeader => {}
+        EntryType::Link => match entry.link_name()? {
+            Some(to) if !leaves(&to) => {}
+            _ => return refuse("is a hard link to something outside of it"),
+        },
+        _ => {
+            return refuse(
+                "is a device, a pipe or of a kind that is not known; only files, folders and links are copied",
+            );
+        }
+    }
+    if leaves(&entry.path()?) {
+        refuse("leads out of the folder it is copied to; names are relative, without `..`")
+    } else {
+        Ok(())
+    }
 }

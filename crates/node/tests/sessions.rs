@@ -211,7 +211,7 @@ fn archives_into_a_task_reach_nothing_outside_and_say_what_is_refused() {
     if !root() {
         return;
     }
-    use tar::EntryType::{Block, Char, Directory, Fifo, Link, Regular, Symlink};
+    use tar::EntryType::{Regular, Symlink};
     let mut pool = Pool::open("copy-hostile");
     let outside = pool.dir.join("outside");
     std::fs::create_dir(&outside).unwrap();
@@ -221,31 +221,7 @@ fn archives_into_a_task_reach_nothing_outside_and_say_what_is_refused() {
     let task = pool.start(script(1, "mkdir /data; echo made; exec sleep 1000"));
     pool.started(task);
     pool.wait_output(task, "made");
-    let up = "../../../../../../../../";
-    let file = |name: &str| (Regular, name.to_owned(), String::new());
-    let link = |kind, name: &str, to: &str| (kind, name.to_owned(), to.to_owned());
-    // What is sent, and what the refusal names; nothing where it is taken as it should be.
-    let sent = [
-        (vec![file("../evil-pond-test")], "`../evil-pond-test` in the archive leads out"),
-        (vec![file(&format!("{up}evil-pond-test"))], "leads out"),
-        (vec![file("/evil-pond-test")], "`/evil-pond-test` in the archive leads out"),
-        (vec![file("a/../../../evil-pond-test")], "leads out"),
-        (vec![link(Directory, "../evil-pond-test", "")], "leads out"),
-        (vec![link(Link, "hard", &victim_path)], "`hard` in the archive is a hard link to something outside"),
-        (vec![link(Link, "hard", &format!("{up}etc/shadow"))], "is a hard link"),
-        (vec![link(Char, "zero", "")], "`zero` in the archive is a device"),
-        (vec![link(Block, "disk", "")], "`disk` in the archive is a device"),
-        (vec![link(Fifo, "pipe", "")], "`pipe` in the archive is a device"),
-        (vec![link(Symlink, "way", &away), file("way/evil")], "way/evil"),
-        (vec![link(Symlink, "up", up), file("up/evil-pond-test")], "up/evil-pond-test"),
-        // A link in the place of a file is replaced, not followed.
-        (vec![link(Symlink, "twice", &victim_path), file("twice")], ""),
-        (
-            vec![link(Symlink, "twice", &victim_path), link(Link, "hard", "twice")],
-            "`hard` in the archive: failed to unpack",
-        ),
-        (vec![file("same"), file("same")], ""),
-    ];
+    let sent = hostile(&away, &victim_path);
     for (entries, refusal) in &sent {
         let mut tar = tar::Builder::new(Vec::new());
         for (kind, name, to) in entries {
@@ -290,6 +266,38 @@ fn archives_into_a_task_reach_nothing_outside_and_say_what_is_refused() {
         !["data/zero", "data/disk", "data/pipe", "data/hard"].iter().any(|name| kinds.contains_key(*name)),
         "{kinds:?}"
     );
+}
+
+/// Entries of an archive: kind, name, where a link leads.
+type Entries = Vec<(tar::EntryType, String, String)>;
+
+/// What is sent, and what the refusal says; nothing where it is taken as it should be.
+fn hostile(away: &str, victim: &str) -> Vec<(Entries, &'static str)> {
+    use tar::EntryType::{Block, Char, Directory, Fifo, Link, Regular, Symlink};
+    let up = "../../../../../../../../";
+    let file = |name: &str| (Regular, name.to_owned(), String::new());
+    let link = |kind, name: &str, to: &str| (kind, name.to_owned(), to.to_owned());
+    vec![
+        (vec![file("../evil-pond-test")], "`../evil-pond-test` in the archive leads out"),
+        (vec![file(&format!("{up}evil-pond-test"))], "leads out"),
+        (vec![file("/evil-pond-test")], "`/evil-pond-test` in the archive leads out"),
+        (vec![file("a/../../../evil-pond-test")], "leads out"),
+        (vec![link(Directory, "../evil-pond-test", "")], "leads out"),
+        (vec![link(Link, "hard", victim)], "`hard` in the archive is a hard link to something outside"),
+        (vec![link(Link, "hard", &format!("{up}etc/shadow"))], "is a hard link"),
+        (vec![link(Char, "zero", "")], "`zero` in the archive is a device"),
+        (vec![link(Block, "disk", "")], "`disk` in the archive is a device"),
+        (vec![link(Fifo, "pipe", "")], "`pipe` in the archive is a device"),
+        (vec![link(Symlink, "way", away), file("way/evil")], "way/evil"),
+        (vec![link(Symlink, "up", up), file("up/evil-pond-test")], "up/evil-pond-test"),
+        // A link in the place of a file is replaced, not followed.
+        (vec![link(Symlink, "twice", victim), file("twice")], ""),
+        (
+            vec![link(Symlink, "twice", victim), link(Link, "hard", "twice")],
+            "`hard` in the archive: failed to unpack",
+        ),
+        (vec![file("same"), file("same")], ""),
+    ]
 }
 
 /// A head of an archive as no well-behaved program writes it.

@@ -218,6 +218,9 @@ pub struct DeviceUse {
     pub refused: u64,
     /// Memory held now.
     pub memory: Bytes,
+    /// Memory that its processes hold by the driver's own count, where the driver tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub real_memory: Option<Bytes>,
     /// The part of the device's time it may have now: its promise, and what others leave.
     pub allowed: Thousandths,
 }

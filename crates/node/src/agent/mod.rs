@@ -6,6 +6,7 @@
 
 mod adopt;
 mod health;
+mod held;
 mod order;
 mod partition;
 mod past;
@@ -245,6 +246,9 @@ impl Agent {
         spawn("pond-sample", sample::run)?;
         if !inner.node.devices.is_empty() {
             spawn("pond-health", health::run)?;
+        }
+        if inner.node.devices.iter().any(|device| crate::probe::nvidia::number(device).is_some()) {
+            spawn("pond-held", held::run)?;
         }
         if inner.partitions.any() {
             spawn("pond-parts", partition::run)?;

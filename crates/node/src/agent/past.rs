@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | a ledger that is none | it cannot be read, or has another head | 3 s |
 //! | going around the library | a process has a driver of the share mapped, and the library not | 3 s |
+//! | more than its ledger says | what the device's driver counts for the task's processes, against the ledger | 10 s |
 //! | more memory than it may | what the ledger holds against the terms, also after they became smaller | 10 s |
 //! | more time than it may | measured time ahead of the allowance, and launches go on | 10 s |
 //!
@@ -13,8 +14,9 @@
 //!     ▲                 │                                   │
 //!     └──── not seen ───┴──────────── not seen ─────────────┘  told again
 //! ```
-//! A driver that says itself how much each program uses would be one more row; OpenCL's do not.
+//! NVIDIA's driver says itself how much each program [holds](super::held); OpenCL's do not.
 
+use super::held::Real;
 use super::share::{Past, Share};
 use super::{Inner, Live};
 use crate::cgroup::Limits;
@@ -29,11 +31,16 @@ const EVERY: Duration = Duration::from_secs(1);
 /// How much measured time may be ahead of what is allowed, ns: a kernel or two that nobody knew, and the burst.
 const AHEAD_NS: u64 = 2_000_000_000;
 
+/// What a process may hold on a device beyond what its ledger counts, bytes: modules, what is rounded up, a context that takes
+/// more than was reckoned. Ours; not measured on a real driver.
+const UNCOUNTED: u64 = 512 << 20;
+
 /// In which way a task goes past a share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
     Ledger,
     Around,
+    Driver { real: u64, ledger: u64, most: u64 },
     Memory { held: u64, most: u64 },
     Time { ahead_ns: u64 },
 }
@@ -45,13 +52,14 @@ impl Way {
             Self::Around => 1,
             Self::Memory { .. } => 2,
             Self::Time { .. } => 3,
+            Self::Driver { .. } => 4,
         }
     }
 
     const fn patience(self) -> Duration {
         match self {
             Self::Ledger | Self::Around => Duration::from_secs(3),
-            Self::Memory { .. } | Self::Time { .. } => Duration::from_secs(10),
+            Self::Driver { .. } | Self::Memory { .. } | Self::Time { .. } => Duration::from_secs(10),
         }
     }
 
@@ -62,6 +70,13 @@ impl Way {
             Self::Around => {
                 "a process of it uses the device's driver past the library that keeps shares".to_owned()
             }
+            Self::Driver { real, ledger, most } => format!(
+                "its processes hold {} MiB of the device's memory by the driver's count, {} MiB by the ledger of its \
+                 share, and may hold {} MiB",
+                mib(real),
+                mib(ledger),
+                mib(most)
+            ),
             Self::Memory { held, most } => {
                 format!(
                     "it holds {} MiB of the device's memory where it may hold {} MiB",
@@ -129,7 +144,7 @@ fn judge(past: &mut Past, way: Option<Way>, now: Instant) -> Option<(Way, bool)>
 fn way_of(share: &mut Share) -> Option<Way> {
     let Some(used) = share.usage() else { return Some(Way::Ledger) };
     let launches = std::mem::replace(&mut share.past.launches, used.launches);
-    over_memory(share, &used).or_else(|| {
+    over_memory(share, &used).or_else(|| beside_ledger(share, &used)).or_else(|| {
         let ahead_ns = used.busy_ns.saturating_sub(share.allowed_ns());
         (ahead_ns > AHEAD_NS && used.launches > launches).then_some(Way::Time { ahead_ns })
     })
@@ -138,6 +153,14 @@ fn way_of(share: &mut Share) -> Option<Way> {
 fn over_memory(share: &Share, used: &Use) -> Option<Way> {
     let most = share.memory();
     (used.memory > most).then_some(Way::Memory { held: used.memory, most })
+}
+
+/// Whether the driver counts more than the ledger can have missed. Nothing is missed of who never came to the ledger.
+fn beside_ledger(share: &Share, used: &Use) -> Option<Way> {
+    let real = Real::fresh(share.real)?;
+    let missed = if used.memory == 0 { 0 } else { UNCOUNTED.saturating_mul(real.processes) };
+    let way = Way::Driver { real: real.bytes, ledger: used.memory, most: share.memory() };
+    (real.bytes > used.memory.saturating_add(missed)).then_some(way)
 }
 
 /// Whether a process of the task has a driver mapped that only the library should open.

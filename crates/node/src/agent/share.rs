@@ -5,6 +5,7 @@
 //! started inside finds it. A grant of a whole device makes nothing and mounts nothing.
 
 use super::Inner;
+use super::held::Real;
 use super::past::Way;
 use crate::folder::Folder;
 use crate::image::Rootfs;
@@ -36,6 +37,8 @@ pub(crate) struct Share {
     owner: Owner,
     /// Whether its task goes past it.
     pub(super) past: Past,
+    /// What the driver says that its task holds, where it does.
+    pub(super) real: Option<Real>,
 }
 
 /// What was seen of a task that may go past its share.
@@ -205,7 +208,7 @@ impl Inner {
             let owner = Owner::create(&path, &terms)?;
             let ledger = format!("{INSIDE}/{}.ledger", below.display());
             volumes.push(mount(&path.with_extension("ledger"), ledger, false));
-            shares.push(Share { promise: *promise, owner, past: Past::default() });
+            shares.push(Share { promise: *promise, owner, past: Past::default(), real: None });
         }
         write_promises(folder, &shares)?;
         Ok((shares, volumes))
@@ -317,6 +320,11 @@ impl Share {
         self.promise.grant.device
     }
 
+    /// Whether its device is a GPU of NVIDIA's, by NVIDIA's own driver.
+    pub(super) fn is_nvidia(&self) -> bool {
+        self.promise.keeper == Keeper::Nvidia
+    }
+
     /// Thousandths of the device's time that were promised; of a share without, the largest part.
     pub(super) fn promised(&self) -> u64 {
         match self.promise.grant.compute {
@@ -345,6 +353,7 @@ impl Share {
             launches: used.launches,
             refused: used.refused,
             memory: Bytes(used.memory),
+            real_memory: Real::fresh(self.real).map(|real| Bytes(real.bytes)),
             allowed: Thousandths(self.owner.terms().thousandths),
         })
     }
@@ -384,7 +393,7 @@ pub(super) fn take_up(folder: &Folder) -> Vec<Share> {
         if !whole {
             promise.grant.memory = Bytes(owner.terms().memory);
         }
-        Some(Share { promise, owner, past: Past::default() })
+        Some(Share { promise, owner, past: Past::default(), real: None })
     };
     let places = places_of(&promises);
     promises.into_iter().zip(whole).zip(places).filter_map(share).collect()

@@ -41,7 +41,7 @@ pub(crate) fn driver() -> Option<[PathBuf; 2]> {
 }
 
 /// NVIDIA's management library of this machine.
-pub(super) fn management() -> Result<Nvml, NvmlError> {
+pub(crate) fn management() -> Result<Nvml, NvmlError> {
     match asked_folder() {
         Some(folder) => Nvml::builder().lib_path(folder.join(BEHIND[1]).as_os_str()).init(),
         None => Nvml::init(),

@@ -226,49 +226,56 @@ fn meter(text: &mut Text, sight: &Sight<'_>) {
 }
 
 /// One number of a share: what was promised, and its use where that is measured.
-type Share = fn(&GrantView, &DeviceUseView) -> u64;
+type Share = fn(&GrantView, &DeviceUseView) -> Option<u64>;
 
 /// Name, kind, help, how many make one of its unit, and the number.
-const SHARE_COLUMNS: [(&str, &str, &str, u64, Share); 8] = [
+const SHARE_COLUMNS: [(&str, &str, &str, u64, Share); 9] = [
     (
         "pond_share_promised_ratio",
         "gauge",
         "Part of a device's time that a task is guaranteed.",
         1000,
-        |share, _| share.compute_thousandths,
+        |share, _| Some(share.compute_thousandths),
     ),
     ("pond_share_allowed_ratio", "gauge", "Part it may use now, with what others leave.", 1000, |_, used| {
-        used.allowed_thousandths
+        Some(used.allowed_thousandths)
     }),
     ("pond_share_delivered_ratio", "gauge", "Part that it used, over a minute at most.", 1000, |_, used| {
-        used.delivered_thousandths
+        Some(used.delivered_thousandths)
     }),
     (
         "pond_share_memory_promised_bytes",
         "gauge",
         "Memory of the device that it is guaranteed.",
         1,
-        |share, _| share.memory_bytes,
+        |share, _| Some(share.memory_bytes),
     ),
     ("pond_share_memory_bytes", "gauge", "Memory of the device that it holds.", 1, |_, used| {
-        used.memory_bytes
+        Some(used.memory_bytes)
     }),
+    (
+        "pond_share_real_memory_bytes",
+        "gauge",
+        "Memory of the device that its processes hold by the driver's own count, where the driver tells it.",
+        1,
+        |_, used| used.real_memory_bytes,
+    ),
     ("pond_share_busy_seconds_total", "counter", "Time of the device that it used.", 1000, |_, used| {
-        used.busy_ms
+        Some(used.busy_ms)
     }),
     (
         "pond_share_throttled_seconds_total",
         "counter",
         "Time that its launches were held back, added up over threads.",
         1000,
-        |_, used| used.throttled_ms,
+        |_, used| Some(used.throttled_ms),
     ),
     (
         "pond_share_refused_total",
         "counter",
         "Allocations refused because the share was full.",
         1,
-        |_, used| used.refused,
+        |_, used| Some(used.refused),
     ),
 ];
 
@@ -288,7 +295,7 @@ fn shares(text: &mut Text, sight: &Sight<'_>) {
     for (name, kind, help, unit, column) in SHARE_COLUMNS {
         text.head(name, kind, help);
         for (task, node, device, share, used) in &rows {
-            let value = column(share, used);
+            let Some(value) = column(share, used) else { continue };
             let labels = [("task", task.as_str()), ("node", node.as_str()), ("device", device.as_str())];
             match unit {
                 1 => text.value(name, &labels, value),

@@ -316,6 +316,9 @@ pub struct DeviceUseView {
     pub allowed_thousandths: u64,
     /// Memory held.
     pub memory_bytes: u64,
+    /// Memory that its processes hold by the driver's own count, where the driver tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub real_memory_bytes: Option<u64>,
     /// Time of the device used since the task's start.
     pub busy_ms: u64,
     /// Time that launches were held back, added up over threads.

@@ -284,6 +284,7 @@ pub fn device_use(sight: &Sight<'_>, id: TaskId, task: &Task, device: u32) -> Op
         delivered_thousandths: delivered.map_or(0, |rate| rate.0),
         allowed_thousandths: used.allowed.0,
         memory_bytes: used.memory.0,
+        real_memory_bytes: used.real_memory.map(|held| held.0),
         busy_ms: used.busy_us / 1000,
         throttled_ms: used.throttled_us / 1000,
         launches: used.launches,

@@ -7,6 +7,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod by_job;
+pub mod by_name;
 pub mod check;
 pub mod drive;
 pub mod engine;

@@ -4,6 +4,7 @@
 //! thing lives; a vacated gang row is reused, so hold a [`GangId`] across plans, never a [`GangOrd`].
 //! The engine is the only writer; [`Snapshot::touched`] tells an incremental planner what changed.
 
+use crate::by_name::ByName;
 use crate::event::{DeviceGrant, Grants};
 use crate::ids::{GangId, Generation, NodeName, UserName};
 use crate::mix::Mix;
@@ -335,7 +336,7 @@ pub struct Snapshot {
     /// Gangs by ordinal; `None` where vacated.
     pub gangs: Vec<Option<GangRow>>,
     /// Where each node stands.
-    pub node_ords: BTreeMap<NodeName, NodeOrd>,
+    pub node_ords: ByName<NodeOrd>,
     /// Where each gang stands.
     pub gang_ords: BTreeMap<GangId, GangOrd>,
     /// What is expected to come: the first alternative of what was submitted, once a task.
@@ -372,7 +373,7 @@ impl Snapshot {
     /// Where the node of this name stands.
     #[must_use]
     pub fn node_ord(&self, name: &NodeName) -> Option<NodeOrd> {
-        self.node_ords.get(name).copied()
+        self.node_ords.get(name)
     }
     /// Where the gang stands, unless it is over.
     #[must_use]

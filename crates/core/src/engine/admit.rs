@@ -155,7 +155,11 @@ impl Engine {
         for other in &waiting_on {
             self.dependents.entry(*other).or_default().insert(id);
         }
-        self.note(out, What::Job { job: id, over: Some(false) }, format!("submitted by {}", spec.user));
+        self.note(
+            out,
+            What::Job { job: id, over: Some(false) },
+            ["submitted by ", spec.user.as_str()].concat(),
+        );
         let gangs: Vec<Gang> = spec.indices.iter().map(|index| self.new_gang(id.gang(*index))).collect();
         let job = Job {
             id,

@@ -300,6 +300,7 @@ impl Engine {
         if self.rows.snapshot.gangs.iter().flatten().any(|row| row.queue == ord) {
             return bad("has jobs that have not ended", "stop them, or wait for them");
         }
+        self.note_use();
         self.rows.remove_queue(ord);
         self.history.remove(ord);
         // Ordinals behind it moved up; an administrator's rare act may look at every job.

@@ -101,8 +101,28 @@ impl History {
         self.queues.remove(ord.0 as usize);
     }
 
+    /// The use of these queues is from now on what their rows say. `pool` is what there is in all, counted if it is asked for.
+    pub fn note(
+        &mut self,
+        queues: &[QueueOrd],
+        snapshot: &Snapshot,
+        pool: &mut Option<Pool>,
+        now: Timestamp,
+    ) {
+        for ord in queues {
+            let used = &snapshot.queue(*ord).used;
+            // Nothing is no part of any pool: nodes that join an idle pool do not have all others counted again.
+            let share = if used.is_nothing() {
+                0
+            } else {
+                pool.get_or_insert_with(|| Pool::of(snapshot)).dominant_share(used)
+            };
+            self.set_share(*ord, now, share);
+        }
+    }
+
     /// The use of a queue is about to count as this share of the pool.
-    pub fn set_share(&mut self, ord: QueueOrd, now: Timestamp, share: u64) {
+    fn set_share(&mut self, ord: QueueOrd, now: Timestamp, share: u64) {
         if let Some(queue) = self.queues.get_mut(ord.0 as usize) {
             queue.accrue(now);
             queue.share = share;

@@ -52,7 +52,7 @@ impl Engine {
             archive: self.archive.to_owned(),
             nodes: self.nodes.to_vec(),
             queues: self.rows.snapshot.queues.iter().map(|row| row.spec.to_owned()).collect(),
-            history: self.history.to_owned(),
+            history: self.history_now(),
             timers: self.timers.all(),
             meter: self.meter.to_owned(),
             counters: self.counters,

@@ -155,7 +155,6 @@ impl Engine {
                 Ok(Reply::Done)
             }
         };
-        self.note_use();
         match reply {
             Ok(reply) => Ok(Outcome { effects: out.effects, reply, changes: out.changes }),
             Err(refusal) => {
@@ -177,9 +176,7 @@ impl Engine {
     #[must_use]
     pub fn commit(&mut self, now: Timestamp, plan: &Plan) -> Committed {
         self.pass_time(now);
-        let committed = self.carry_out(plan);
-        self.note_use();
-        committed
+        self.carry_out(plan)
     }
 
     /// Takes in a line of history again; its effects were carried out when it was new.
@@ -275,6 +272,9 @@ impl Engine {
 
     /// Time never goes back; histories are brought up once a second.
     fn pass_time(&mut self, now: Timestamp) {
+        if now > self.now {
+            self.note_use();
+        }
         self.now = self.now.max(now);
         self.meter.keep_books(self.now);
         if self.history.is_due(self.now) {
@@ -286,22 +286,22 @@ impl Engine {
         }
     }
 
-    /// Tells the histories of queues whose use has changed.
+    /// Tells the histories of queues whose use has changed at this moment, once it is over: what it was in between lasted for no time.
     fn note_use(&mut self) {
         let mut queues = std::mem::take(&mut self.rows.used_otherwise);
         queues.sort_unstable();
         queues.dedup();
-        for ord in queues.drain(..) {
-            let used = &self.rows.snapshot.queue(ord).used;
-            // Nothing is no part of any pool: nodes that join an idle pool do not have all others counted again.
-            let share = if used.is_nothing() {
-                0
-            } else {
-                self.pool.get_or_insert_with(|| Pool::of(&self.rows.snapshot)).dominant_share(used)
-            };
-            self.history.set_share(ord, self.now, share);
-        }
+        self.history.note(&queues, &self.rows.snapshot, &mut self.pool, self.now);
+        queues.clear();
         self.rows.used_otherwise = queues;
+    }
+
+    /// The histories with what has changed at this moment so far.
+    fn history_now(&self) -> History {
+        let mut history = self.history.to_owned();
+        let mut pool = self.pool.to_owned();
+        history.note(&self.rows.used_otherwise, &self.rows.snapshot, &mut pool, self.now);
+        history
     }
 
     /// What there is in the pool has changed: every share is another one.

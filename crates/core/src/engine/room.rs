@@ -168,11 +168,11 @@ pub(super) fn held_of(
 fn match_devices(shape: &Shape, rows: &[DeviceRow], grants: &[DeviceGrant]) -> Option<Vec<HeldDevice>> {
     let mut held = Vec::with_capacity(grants.len());
     let wanted = shape.devices.iter().flat_map(|request| (0..request.count).map(move |_| request));
-    let mut left = grants.iter();
+    let mut left = grants.iter().enumerate();
     for request in wanted {
-        let grant = left.next()?;
+        let (at, grant) = left.next()?;
         let row = rows.get(grant.device as usize)?;
-        let again = grants.iter().filter(|other| other.device == grant.device).count() > 1;
+        let again = grants[..at].iter().any(|other| other.device == grant.device);
         if again || !answers(request, row, grant) {
             return None;
         }

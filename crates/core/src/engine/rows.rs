@@ -270,11 +270,13 @@ impl Rows {
             let resources = row.used.resources;
             row.used.resources =
                 if take { resources.plus(task.limits.request) } else { resources.minus(task.limits.request) };
-            for held in &task.held {
-                let used = row.used.devices.entry(held.kind).or_default();
-                *used = if take { used.saturating_add(held.share) } else { used.saturating_sub(held.share) };
+            for alike in task.held.chunk_by(|one, next| one.kind == next.kind) {
+                let (kind, shares) = (alike[0].kind, alike.iter().map(|held| held.share));
+                let share = shares.fold(0, u64::saturating_add);
+                let used = row.used.devices.entry(kind).or_default();
+                *used = if take { used.saturating_add(share) } else { used.saturating_sub(share) };
                 if *used == 0 {
-                    row.used.devices.remove(&held.kind);
+                    row.used.devices.remove(&kind);
                 }
             }
             at = row.parent;

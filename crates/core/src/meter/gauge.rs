@@ -83,12 +83,13 @@ impl Gauge {
         let capacity = self.size.max(held);
         let free = over(capacity.saturating_sub(held));
         let (idle, down) = if self.up { (free, 0) } else { (0, free) };
+        // Rates have 64 bits, and so has the time from 0 to now: their products have room in 128 for ever.
         Sums {
-            capacity: self.sum.capacity.saturating_add(over(capacity)),
-            granted: self.sum.granted.saturating_add(over(self.granted)),
-            idle: self.sum.idle.saturating_add(idle),
-            planned: self.sum.planned.saturating_add(over(self.planned)),
-            down: self.sum.down.saturating_add(down),
+            capacity: self.sum.capacity.wrapping_add(over(capacity)),
+            granted: self.sum.granted.wrapping_add(over(self.granted)),
+            idle: self.sum.idle.wrapping_add(idle),
+            planned: self.sum.planned.wrapping_add(over(self.planned)),
+            down: self.sum.down.wrapping_add(down),
         }
     }
 

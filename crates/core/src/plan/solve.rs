@@ -145,6 +145,9 @@ impl Focus {
 
 /// Makes the plan.
 pub(super) fn solve(problem: &mut Problem, snapshot: &Snapshot, settings: &Settings, now: Timestamp) -> Plan {
+    if problem.is_idle() {
+        return Plan { epoch: snapshot.epoch, at: now, decisions: Vec::new(), again: None };
+    }
     let mut solver = Solver::new(problem, snapshot, settings, now);
     solver.serve_all();
     solver.wait_for_levels();

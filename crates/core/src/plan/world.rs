@@ -377,7 +377,7 @@ impl World {
         let request = self.snapshot.demand(row.demand)[alternative as usize].request;
         let placed = |placement: &Placement| Placed {
             rank: placement.rank,
-            node: self.snapshot.node_ords[&placement.node],
+            node: self.snapshot.node_ord(&placement.node).expect("the node is there"),
             request,
             devices: placement.devices.clone(),
             busy_p95: request.cpu,

@@ -2,10 +2,10 @@
 
 use super::{SimError, SimSettings};
 use crate::workload::{Cluster, Profile, SimJob, Workload};
+use pond_core::by_name::ByName;
 use pond_core::ids::NodeName;
 use pond_core::model::{Checkpoint, JobKind, JobSpec, Retry, RetryOn, RunSpec};
 use pond_core::units::Millis;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::settings::Checkpointing;
@@ -15,7 +15,7 @@ pub(super) struct Scene<'a> {
     pub workload: &'a Workload,
     pub cluster: &'a Cluster,
     pub settings: &'a SimSettings,
-    nodes: BTreeMap<&'a NodeName, u32>,
+    nodes: ByName<u32>,
     /// What all jobs run.
     run: Arc<RunSpec>,
     retry: Retry,
@@ -28,9 +28,9 @@ impl<'a> Scene<'a> {
         workload: &'a Workload,
         settings: &'a SimSettings,
     ) -> Result<Self, SimError> {
-        let mut nodes = BTreeMap::new();
+        let mut nodes = ByName::default();
         for (at, node) in (0_u32..).zip(&cluster.nodes) {
-            if nodes.insert(&node.name, at).is_some() {
+            if nodes.insert(node.name.clone(), at).is_some() {
                 return Err(SimError::NodeTwice(node.name.clone()));
             }
         }
@@ -62,7 +62,7 @@ impl<'a> Scene<'a> {
 
     /// The place of a node.
     pub fn node(&self, name: &NodeName) -> Option<u32> {
-        self.nodes.get(name).copied()
+        self.nodes.get(name)
     }
 
     pub fn job(&self, at: u32) -> &'a SimJob {

@@ -43,6 +43,11 @@ impl Lodgers {
         }
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
     /// The node is to be looked at again, if somebody lives there.
     pub fn touch(&mut self, node: usize) {
         if self.gangs.contains_key(&node) {

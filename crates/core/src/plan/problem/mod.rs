@@ -186,6 +186,11 @@ impl Problem {
         self.epoch == snapshot.epoch && !snapshot.touched.all
     }
 
+    /// Whether there is nothing to decide: nobody waits, nobody may have other ranks, and nobody lives on lent CPU.
+    pub fn is_idle(&self) -> bool {
+        self.pending.lines.is_empty() && self.running.elastic.is_empty() && self.running.lodgers.is_empty()
+    }
+
     /// Reads what was touched; everything when that is not enough.
     pub fn update(&mut self, snapshot: &Snapshot, settings: &Settings, now: Timestamp) {
         let before = std::mem::replace(&mut self.now, now);

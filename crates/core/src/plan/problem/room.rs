@@ -367,9 +367,7 @@ pub fn pick_whole(
     slots: &[Slot],
     first: Option<u32>,
 ) -> Option<Picked> {
-    if (able.count_ones() as usize) < slots.len() {
-        return None;
-    }
+    let to_spare = (able.count_ones() as usize).checked_sub(slots.len())?;
     let mut picked: Picked = Vec::with_capacity(slots.len());
     let mut numa = None;
     for slot in slots {
@@ -377,7 +375,8 @@ pub fn pick_whole(
             let facts = &facts[*d as usize];
             (first != Some(*d), facts.memory, numa != Some(facts.numa), *d)
         };
-        let device = word_ones(able).min_by_key(place)?;
+        // Where all are taken it does not matter which comes first.
+        let device = if to_spare == 0 { able.trailing_zeros() } else { word_ones(able).min_by_key(place)? };
         able &= !(1 << device);
         let facts = &facts[device as usize];
         numa = Some(facts.numa);

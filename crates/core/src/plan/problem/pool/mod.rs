@@ -59,6 +59,8 @@ pub struct Pool {
     score: Vec<u32>,
     levels: Vec<Bits>,
     level_sizes: [u32; LEVELS],
+    /// Levels that some node stands in, a bit for each.
+    levels_used: u64,
     /// The variants known so far.
     pub variants: Vec<Variant>,
     /// Nodes that grew.
@@ -144,6 +146,7 @@ impl Pool {
             score: vec![0; n],
             levels: vec![Bits::new(n); LEVELS],
             level_sizes: [0; LEVELS],
+            levels_used: 0,
             variants: Vec::new(),
             grown: Log::default(),
             grown_at: vec![0; n],
@@ -171,6 +174,7 @@ impl Pool {
         for (at, row) in rows.iter().enumerate() {
             pool.levels[0].set(at);
             pool.level_sizes[0] += 1;
+            pool.levels_used |= 1;
             pool.load(at, row);
         }
         pool
@@ -304,6 +308,8 @@ impl Pool {
             self.level_sizes[from] -= 1;
             self.levels[to].set(node);
             self.level_sizes[to] += 1;
+            self.levels_used &= !(u64::from(self.level_sizes[from] == 0) << from);
+            self.levels_used |= 1 << to;
         }
     }
 

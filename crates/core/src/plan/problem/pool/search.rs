@@ -1,8 +1,9 @@
 //! The search for a place: the best node for a task, its devices, and places for a whole gang.
 
-use super::{LEVELS, Pool};
+use super::Pool;
 use crate::ids::GangId;
 use crate::plan::policy::place::rates;
+use crate::plan::problem::bits::word_ones;
 use crate::plan::problem::close::is_joined;
 use crate::plan::problem::profile::{copies, copies_beside_devices};
 use crate::plan::problem::room::{NodeFree, Picked, Wish, can_pick, pick_devices_for, pick_whole};
@@ -78,10 +79,8 @@ impl Pool {
         if rates(self.policy) {
             return self.find_rated(want, domain, kept);
         }
-        for level in 0..LEVELS {
-            if self.level_sizes[level] == 0 {
-                continue;
-            }
+        for level in word_ones(self.levels_used) {
+            let level = level as usize;
             let (mut from, mut compared) = (0, 0);
             let mut best: Option<(u32, usize)> = None;
             while let Some(node) = self.levels[level].common_from(

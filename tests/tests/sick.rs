@@ -73,7 +73,18 @@ fn what_a_driver_tells_of_a_gpu_decides_whether_it_is_granted() {
     // It works again, and proves it: three good looks, the first of which only ends the trouble.
     is(1, "healthy");
     assert!(wait_until(PATIENCE, || state(&pool, "second") == "running"), "{}", pool.ok(&["why", "second"]));
-    // A look finds what no event told: one that is too hot twice in a row, one that fell off the bus. Tasks stay.
+    // A limit that somebody set slows it down (4), and its power supply (0x80): the first is nothing.
+    machine.devices[1].slowed.store(4, Release);
+    xid(&machine, 1, 94);
+    is(1, "suspect");
+    is(1, "healthy");
+    machine.devices[1].slowed.store(0x80, Release);
+    is(1, "suspect");
+    machine.devices[1].slowed.store(0, Release);
+    let told = pool.ok(&["events"]);
+    assert!(told.contains("XID 94: a contained error of memory; it is suspected"), "{told}");
+    assert!(told.contains("its hardware slows it down: its power supply"), "{told}");
+    // A look finds what no event told: one that is too hot on top of it, one that fell off the bus. Tasks stay.
     machine.devices[1].heat.store(93, Release);
     machine.devices[0].lost.store(1, Release);
     is(1, "draining");
@@ -120,6 +131,8 @@ fn a_job_whose_gpu_falls_off_the_bus_goes_on_on_another() {
     machine.devices[0].sick.store(999, Release);
     xid(&machine, 0, 79);
     is_on("train", 2, 1);
+    // Whichever was first, the word of the driver or the end of the program: a look finds that nobody is on it any more.
+    assert!(wait_until(PATIENCE, || health(&pool, 0) == "sick"), "{}", pool.ok(&["events"]));
     let fell = "XID 79: it fell off the bus";
     let told = pool.ok(&["events", "--kind", "device."]);
     assert!(told.contains("device 0 of") && told.contains(fell), "{told}");

@@ -57,6 +57,8 @@ pub struct Device {
     pub uncorrected: AtomicU64,
     /// Whether pages wait for its next reset to be retired.
     pub retiring: AtomicU64,
+    /// `nvmlClocksThrottleReasons`: what slows it down; 0: nothing.
+    pub slowed: AtomicU64,
     /// Whether it fell off the bus.
     pub lost: AtomicU64,
     /// The last XID, and how many there were.

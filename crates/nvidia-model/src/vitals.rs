@@ -88,6 +88,9 @@ api! {
         let uncorrected = device(handle)?.uncorrected.load(Acquire);
         put(out, if kind == 1 { uncorrected } else { 0 })
     }
+    [nvmlDeviceGetCurrentClocksThrottleReasons, nvmlDeviceGetCurrentClocksEventReasons](
+        handle: usize, out: *mut u64
+    ) { put(out, device(handle)?.slowed.load(Acquire)) }
     [nvmlDeviceGetRetiredPagesPendingStatus](handle: usize, out: *mut u32) {
         put(out, device(handle)?.retiring.load(Acquire) as u32)
     }

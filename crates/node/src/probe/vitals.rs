@@ -5,6 +5,7 @@
 //! about by what it does say nothing of the device, and are left to the program's own end.
 
 use super::nvidia::management;
+use nvml_wrapper::bitmasks::device::ThrottleReasons;
 use nvml_wrapper::bitmasks::event::EventTypes;
 use nvml_wrapper::enum_wrappers::device::{EccCounter, MemoryError, TemperatureSensor, TemperatureThreshold};
 use nvml_wrapper::enums::event::XidError;
@@ -13,6 +14,13 @@ use nvml_wrapper::{Device as Gpu, EventSet, Nvml};
 use pond_core::event::Sign;
 use pond_core::model::Device;
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Between two tries, and how many of them before a driver is opened anew.
+const PAUSE: Duration = Duration::from_millis(500);
+const PAUSES: u32 = 60;
+/// Errors in a row after which a driver is left.
+const MOST_ERRORS: u32 = 20;
 
 /// A sign of the device with this ordinal, with words for people.
 pub(crate) type Told = (u32, Sign, String);
@@ -21,22 +29,23 @@ pub(crate) type Told = (u32, Sign, String);
 /// cleaning up, an exception in video, a context switch that took too long.
 const OF_PROGRAMS: [u64; 6] = [13, 31, 43, 45, 68, 109];
 /// XIDs after which the device cannot work, in words.
-const FATAL: [(u64, &str); 9] = [
+const FATAL: [(u64, &str); 8] = [
     (48, "a double-bit error of memory"),
     (62, "its microcontroller halted"),
     (64, "a bad row of memory cannot be remapped"),
     (79, "it fell off the bus"),
-    (94, "a contained error of memory"),
     (95, "an uncontained error of memory"),
     (119, "its firmware does not answer"),
     (120, "its firmware failed"),
     (140, "an unrecovered error of memory"),
 ];
-/// XIDs that may pass, in words; others may as well.
-const TROUBLE: [(u64, &str); 4] = [
+/// XIDs that may pass, in words; others may as well. A contained error ends the program that met it and no other, and NVIDIA's remedy is to
+/// start that again: a device is sick when it meets another.
+const TROUBLE: [(u64, &str); 5] = [
     (63, "a row of memory was remapped"),
     (74, "an error of NVLink"),
     (92, "many errors of memory were corrected"),
+    (94, "a contained error of memory"),
     (110, "a fault of its security"),
 ];
 
@@ -115,11 +124,25 @@ impl Vitals {
         {
             return (Sign::Trouble, format!("it is at {heat} °C, and slows itself down from {slows} °C on"));
         }
+        let slowed = gpu.current_throttle_reasons().ok().and_then(slowed_by);
+        if let Some(by) = slowed {
+            return (Sign::Trouble, format!("its hardware slows it down: {by}"));
+        }
         if gpu.are_pages_pending_retired().unwrap_or(false) {
             return (Sign::Trouble, "pages of its memory wait for its next reset to be retired".to_owned());
         }
         (Sign::Well, String::new())
     }
+}
+
+/// What the hardware slows a device down for, so that it keeps no promise of time; limits that somebody set are none of it.
+fn slowed_by(reasons: ThrottleReasons) -> Option<&'static str> {
+    let all = [
+        (ThrottleReasons::HW_THERMAL_SLOWDOWN, "heat"),
+        (ThrottleReasons::HW_POWER_BRAKE_SLOWDOWN, "its power supply"),
+        (ThrottleReasons::HW_SLOWDOWN, "heat or power"),
+    ];
+    all.into_iter().find(|(reason, _)| reasons.contains(*reason)).map(|(_, words)| words)
 }
 
 /// The GPUs that answer, by UUID, and whether there is one that does not. (Asked for by UUID, the driver may say of any GPU that one is
@@ -145,21 +168,44 @@ fn gone(why: &NvmlError) -> (Sign, String) {
 
 /// Listens to what the driver tells, as long as it is wanted. Whoever listens holds the driver's library.
 ///
-/// Ends at once where there is nothing to listen to: no driver, no GPU, none that tells.
+/// Ends at once where there is no GPU. While the driver is not there, none of its GPUs tells anything, or it answers with errors alone, as
+/// one that is taken out and put in again, it is tried anew twice a minute.
 pub(crate) fn listen(devices: &[Device], wanted: &dyn Fn() -> bool, tell: &dyn Fn(Told)) {
     if gpus(devices).next().is_none() {
         return;
     }
-    let Ok(driver) = management() else { return };
-    let Some(set) = register(&driver, devices) else { return };
     while wanted() {
+        if let Ok(driver) = management()
+            && let Some(set) = register(&driver, devices)
+        {
+            hear(&driver, &set, devices, wanted, tell);
+        }
+        for _ in 0..PAUSES {
+            if wanted() {
+                std::thread::sleep(PAUSE);
+            }
+        }
+    }
+}
+
+/// Hears one driver until it answers with errors alone.
+fn hear(
+    driver: &Nvml,
+    set: &EventSet<'_>,
+    devices: &[Device],
+    wanted: &dyn Fn() -> bool,
+    tell: &dyn Fn(Told),
+) {
+    let mut errors = 0;
+    while wanted() && errors < MOST_ERRORS {
         match set.wait(500) {
             Ok(event) => {
+                errors = 0;
                 // One that is gone has no name any more: it is the one that is lost.
                 let at = match event.device.uuid() {
                     Ok(uuid) => gpus(devices).find(|(_, known)| *known == uuid),
                     Err(_) => {
-                        let (there, _) = present(&driver);
+                        let (there, _) = present(driver);
                         gpus(devices).find(|(_, known)| !there.contains_key(*known))
                     }
                 };
@@ -175,9 +221,12 @@ pub(crate) fn listen(devices: &[Device], wanted: &dyn Fn() -> bool, tell: &dyn F
                     tell((at, sign, words));
                 }
             }
-            Err(NvmlError::Timeout) => {}
+            Err(NvmlError::Timeout) => errors = 0,
             // A driver that is reloaded or a GPU that is gone: looks find what is the matter.
-            Err(_) => std::thread::sleep(std::time::Duration::from_millis(500)),
+            Err(_) => {
+                errors += 1;
+                std::thread::sleep(PAUSE);
+            }
         }
     }
 }
@@ -215,7 +264,9 @@ mod tests {
             assert_eq!(of_xid(xid), None);
         }
         assert_eq!(of_xid(79), Some((Sign::Fatal, "XID 79: it fell off the bus".to_owned())));
-        assert_eq!(of_xid(74).map(|(sign, _)| sign), Some(Sign::Trouble));
+        for passing in [74, 94] {
+            assert_eq!(of_xid(passing).map(|(sign, _)| sign), Some(Sign::Trouble));
+        }
         let unknown = of_xid(4711).unwrap();
         assert!(unknown.0 == Sign::Trouble && unknown.1.contains("4711"));
         let mut all: Vec<u64> =

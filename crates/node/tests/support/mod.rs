@@ -267,8 +267,10 @@ impl Machine {
         let ours = dir.to_string_lossy().into_owned();
         let id = fs::read_to_string(dir.join("state/pool-id")).unwrap_or_default();
         let mut groups = BTreeSet::new();
-        for root in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
-            let group = root.path().join(format!("pond-{id}"));
+        // A hierarchy each where there are several, else one.
+        let several = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|root| root.path());
+        for root in several.chain([PathBuf::from("/sys/fs/cgroup")]) {
+            let group = root.join(format!("pond-{id}"));
             if !id.is_empty() && group.exists() {
                 groups.insert(group);
             }

@@ -202,7 +202,10 @@ impl Desk {
             Write::Notify(change) => self.notices.apply(&change),
             Write::Secret { name, sealed, .. } => self.secrets.put(&name, sealed),
             Write::RemoveSecret(name) => self.secrets.remove(&name),
-            Write::Forget { state, .. } => self.tallies.unarchive(&state),
+            Write::Forget { job, state } => {
+                self.trails.forget(JobId(job));
+                self.tallies.unarchive(&state);
+            }
             _ => {}
         }
         if let Some((kind, text)) = change.line {
@@ -555,7 +558,7 @@ impl Observer for Teller {
         desk.foretell(engine, planner, now);
         desk.retire(engine, planner, now);
         desk.book(engine, now);
-        desk.keep_outcomes(false);
+        desk.keep_figures(false);
     }
 }
 

@@ -116,7 +116,7 @@ fn finish(engine: &Engine, desk: &mut Desk) -> Result<bool, DriveError> {
     let now = desk.clock.last();
     let line = telling::line(now, &Actor::Pool, "server.stopped", format!("the server stops; {what}"));
     desk.ledger.tell(line, 0);
-    desk.keep_outcomes(true);
+    desk.keep_figures(true);
     let body = serde_json::to_vec(&engine.save())?;
     match desk.ledger.image(now, body) {
         Err(why) if !why.is_passing() => Err(why.into()),

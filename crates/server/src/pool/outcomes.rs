@@ -68,10 +68,11 @@ impl Keeper {
 }
 
 impl Desk {
-    /// How predictions came out goes into the database with the next turn.
-    pub fn keep_outcomes(&mut self, last: bool) {
-        let due = self.outcomes.due(&self.forecasts, &self.earlier, self.clock.last(), last);
-        due.into_iter().for_each(|write| self.ledger.add(write));
+    /// How predictions came out, and what tasks used, go into the database with the next turn.
+    pub fn keep_figures(&mut self, last: bool) {
+        let now = self.clock.last();
+        let due = self.outcomes.due(&self.forecasts, &self.earlier, now, last);
+        due.into_iter().chain(self.trails.due(now, last)).for_each(|write| self.ledger.add(write));
     }
 }
 

@@ -9,6 +9,7 @@ use super::ledger::Ledger;
 use super::outcomes::Keeper;
 use super::tally::Tallies;
 use super::telling;
+use super::trail::Trails;
 use crate::access::Access;
 use crate::api::types::JobDetail;
 use crate::auth::people::{People, PeopleChange};
@@ -97,7 +98,7 @@ pub fn start(found: Found, parts: Parts) -> Drive {
         node: None,
         launches: Default::default(),
         samples: BTreeMap::new(),
-        trails: Default::default(),
+        trails: Trails::recall(found.trails),
         forecasts,
         earlier,
         outcomes,

@@ -1,22 +1,46 @@
-//! What tasks used over time, for charts: the whole of an attempt in a fixed room. It is not kept across restarts.
+//! What tasks used over time, for charts: the whole of an attempt in a fixed room.
+//!
+//! It is kept over restarts: once a minute the trails that grew go into the database, so many at a time in turn, and all of them at the
+//! end. A kill loses a task its last minute, or of more than [`BATCH`] running tasks as many minutes as there are batches.
 
 use crate::api::types::TaskSamples;
+use crate::store::Write;
 use pond_core::event::TaskSample;
 use pond_core::ids::{Generation, JobId, TaskId};
-use std::collections::BTreeMap;
+use pond_core::units::{Millis, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 /// Points a task has at most; then two neighbours become one, and new ones span as long as those.
 const POINTS: usize = 256;
 /// Tasks followed at most, 8 KiB each; the one unheard of for longest makes room.
 const TASKS: usize = 2048;
+/// How often trails are written.
+const EVERY: Millis = Millis(60_000);
+/// Trails written at once, 5 KiB each at most.
+const BATCH: usize = 128;
 
 /// One stretch of time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "[u64; 4]", into = "[u64; 4]")]
 struct Point {
     from_ms: u64,
     to_ms: u64,
     cpu_us: u64,
     memory: u64,
+}
+
+impl From<[u64; 4]> for Point {
+    fn from([from_ms, to_ms, cpu_us, memory]: [u64; 4]) -> Self {
+        Self { from_ms, to_ms, cpu_us, memory }
+    }
+}
+
+impl From<Point> for [u64; 4] {
+    fn from(point: Point) -> Self {
+        [point.from_ms, point.to_ms, point.cpu_us, point.memory]
+    }
 }
 
 impl Point {
@@ -34,7 +58,7 @@ impl Point {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Trail {
     generation: Generation,
     /// When the counter was read last, and what it said.
@@ -66,15 +90,67 @@ impl Trail {
 }
 
 /// The trails of all tasks that were sampled lately.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Trails {
     tasks: BTreeMap<TaskId, Trail>,
+    /// Those that are not written as they are.
+    unwritten: BTreeSet<TaskId>,
+    /// Those in the database that made room for others.
+    dropped: Vec<TaskId>,
+    /// When some were written last, and the last of them: the next go on behind it.
+    written: (Timestamp, TaskId),
+}
+
+impl Default for Trails {
+    fn default() -> Self {
+        let written = (Timestamp(0), JobId(0).gang(0).task(0));
+        Self { tasks: BTreeMap::new(), unwritten: BTreeSet::new(), dropped: Vec::new(), written }
+    }
 }
 
 impl Trails {
+    /// What was written before is known again; what another version wrote and this one cannot read is left out.
+    pub fn recall(rows: Vec<(TaskId, Vec<u8>)>) -> Self {
+        let read = |(task, body): (TaskId, Vec<u8>)| Some((task, serde_json::from_slice(&body).ok()?));
+        Self { tasks: rows.into_iter().filter_map(read).collect(), ..Self::default() }
+    }
+
+    /// What is to be written now; `last`: there is no later.
+    pub fn due(&mut self, now: Timestamp, last: bool) -> Vec<Write> {
+        if !last && now.since(self.written.0) < EVERY {
+            return Vec::new();
+        }
+        let most = if last { usize::MAX } else { BATCH };
+        let cursor = self.written.1;
+        let behind = self.unwritten.range((Bound::Excluded(cursor), Bound::Unbounded));
+        let batch: Vec<TaskId> = behind.chain(self.unwritten.range(..=cursor)).take(most).copied().collect();
+        self.written = (now, batch.last().copied().unwrap_or(cursor));
+        let mut writes: Vec<Write> =
+            self.dropped.drain(..).map(|task| Write::Trail { task, body: None }).collect();
+        for task in batch {
+            self.unwritten.remove(&task);
+            // Plain numbers: serde_json cannot fail on them.
+            let body = self.tasks.get(&task).and_then(|trail| serde_json::to_vec(trail).ok());
+            writes.push(Write::Trail { task, body });
+        }
+        writes
+    }
+
+    /// A job is forgotten, and its rows with it.
+    pub fn forget(&mut self, job: JobId) {
+        let from = job.gang(0).task(0);
+        let tasks = self.tasks.range(from..).take_while(|(task, _)| task.gang.job == job);
+        let gone: Vec<TaskId> = tasks.map(|(task, _)| *task).collect();
+        for task in gone {
+            self.tasks.remove(&task);
+            self.unwritten.remove(&task);
+        }
+    }
+
     /// Takes in the samples of a node.
     pub fn read(&mut self, at_ms: u64, samples: &[TaskSample]) {
         for sample in samples {
+            self.unwritten.insert(sample.task);
             if let Some(trail) = self.tasks.get_mut(&sample.task)
                 && trail.generation == sample.generation
             {
@@ -90,6 +166,8 @@ impl Trails {
                 self.tasks.iter().min_by_key(|(_, trail)| trail.counter.0).map(|(task, _)| *task)
         {
             self.tasks.remove(&oldest);
+            self.unwritten.remove(&oldest);
+            self.dropped.push(oldest);
         }
     }
 
@@ -163,5 +241,53 @@ mod tests {
         assert_eq!((of_seven[0].task.as_str(), &of_seven[0].cpu_milli[..]), ("7", &[500, 500][..]));
         trails.read(9_000, &[sample(tasks[1], 2, 0)]);
         assert_eq!(trails.of_job(JobId(7))[0].cpu_milli, [0_u64; 0]);
+    }
+
+    /// What a database would hold after these writes.
+    fn write(rows: &mut BTreeMap<TaskId, Vec<u8>>, writes: Vec<Write>) -> usize {
+        let count = writes.len();
+        for write in writes {
+            match write {
+                Write::Trail { task, body: Some(body) } => drop(rows.insert(task, body)),
+                Write::Trail { task, body: None } => drop(rows.remove(&task)),
+                other => panic!("{other:?}"),
+            }
+        }
+        count
+    }
+
+    #[test]
+    fn every_trail_is_written_in_its_turn_and_known_again() {
+        let tasks: Vec<TaskId> = (1..=300).map(|job| JobId(job).gang(0).task(0)).collect();
+        let (mut trails, mut rows) = (Trails::default(), BTreeMap::new());
+        let mut written = Vec::new();
+        for minute in 1..=6 {
+            let at = minute * EVERY.0;
+            let samples: Vec<TaskSample> = tasks.iter().map(|&task| sample(task, 1, at)).collect();
+            trails.read(at, &samples);
+            written.push(write(&mut rows, trails.due(Timestamp(at), false)));
+            assert!(trails.due(Timestamp(at + 1), false).is_empty(), "once a minute");
+            if minute == 3 {
+                assert_eq!(rows.len(), tasks.len(), "three batches");
+            }
+        }
+        assert_eq!(written, [BATCH; 6]);
+        assert!(write(&mut rows, trails.due(Timestamp(6 * EVERY.0 + 1), true)) > BATCH, "all that is left");
+        let mut again = Trails::recall(rows.clone().into_iter().collect());
+        assert_eq!(again.tasks, trails.tasks);
+        assert!(again.due(Timestamp(u64::MAX), true).is_empty());
+        // What is read on goes on where it was, and who makes room or is forgotten goes.
+        again.read(7 * EVERY.0, &[sample(tasks[0], 1, 7 * EVERY.0)]);
+        assert_eq!(again.of_job(JobId(1))[0].at_ms.len(), 6);
+        again.forget(JobId(2));
+        assert!(again.of_job(JobId(2)).is_empty());
+        let many: Vec<TaskSample> =
+            (1000..).take(TASKS).map(|job| sample(JobId(job).gang(0).task(0), 1, 1)).collect();
+        again.read(8 * EVERY.0, &many);
+        write(&mut rows, again.due(Timestamp(8 * EVERY.0), true));
+        // The forgotten one's row goes with its job.
+        rows.remove(&tasks[1]);
+        assert_eq!(rows.keys().collect::<Vec<_>>(), again.tasks.keys().collect::<Vec<_>>());
+        assert!(Trails::recall(vec![(tasks[0], b"{".to_vec())]).tasks.is_empty());
     }
 }

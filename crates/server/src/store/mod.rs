@@ -25,6 +25,7 @@ use crate::auth::TokenHash;
 use crate::auth::people::{FoundPeople, PeopleChange};
 use crate::notify::{FoundNotices, NotifyChange};
 use pond_core::engine::EngineImage;
+use pond_core::ids::TaskId;
 use pond_core::money::Period;
 use pond_core::substrate::Record;
 use pond_core::units::Timestamp;
@@ -125,6 +126,13 @@ pub enum Write {
     Period(Box<Period>),
     /// How predictions came out, in JSON.
     Outcomes(String),
+    /// What a task used over time.
+    Trail {
+        /// The task.
+        task: TaskId,
+        /// Its trail in JSON; `None`: it made room for others.
+        body: Option<Vec<u8>>,
+    },
     /// A job that is to be forgotten.
     Forget {
         /// Which.
@@ -212,6 +220,8 @@ pub struct Found {
     pub archived: BTreeMap<String, u64>,
     /// How predictions came out, as [`Write::Outcomes`] has it.
     pub outcomes: Option<String>,
+    /// What tasks used over time, as [`Write::Trail`] has it.
+    pub trails: Vec<(TaskId, Vec<u8>)>,
 }
 
 /// The one writer.
@@ -274,6 +284,7 @@ impl Store {
                 .query_row("SELECT value FROM meta WHERE key = 'outcomes'", [], |row| row.get(0))
                 .optional()
                 .map_err(self.failed("read how predictions came out"))?,
+            trails: self.trails()?,
         })
     }
 
@@ -310,6 +321,14 @@ impl Store {
         let mut rows = self.db.prepare("SELECT name, sealed FROM secrets").map_err(failed)?;
         let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed)?;
         rows.collect::<Result<_, _>>().map_err(failed)
+    }
+
+    fn trails(&self) -> Result<Vec<(TaskId, Vec<u8>)>, StoreError> {
+        let failed = |source| self.failed("read what tasks used")(source);
+        let mut rows = self.db.prepare("SELECT task, body FROM trails").map_err(failed)?;
+        let rows = rows.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?))).map_err(failed)?;
+        let rows: Vec<(String, Vec<u8>)> = rows.collect::<Result<_, _>>().map_err(failed)?;
+        Ok(rows.into_iter().filter_map(|(task, body)| Some((task.parse().ok()?, body))).collect())
     }
 
     fn archived(&self) -> Result<BTreeMap<String, u64>, StoreError> {
@@ -400,7 +419,16 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> rusqlite::Result<u64> {
             tx.prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES ('outcomes', ?1)")?
                 .execute([text])?;
         }
+        Write::Trail { task, body: Some(body) } => {
+            tx.prepare_cached("INSERT OR REPLACE INTO trails (job, task, body) VALUES (?1, ?2, ?3)")?
+                .execute(params![whole(task.gang.job.0), task.to_string(), body])?;
+        }
+        Write::Trail { task, body: None } => {
+            tx.prepare_cached("DELETE FROM trails WHERE job = ?1 AND task = ?2")?
+                .execute(params![whole(task.gang.job.0), task.to_string()])?;
+        }
         Write::Forget { job, .. } => {
+            tx.prepare_cached("DELETE FROM trails WHERE job = ?1")?.execute([whole(*job)])?;
             tx.prepare_cached("DELETE FROM jobs WHERE id = ?1")?.execute([whole(*job)])?;
         }
         Write::Key { key, hash, record, at } => {

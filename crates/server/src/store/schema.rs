@@ -6,11 +6,11 @@ use std::path::Path;
 use std::time::Duration;
 
 /// The format this version writes. How formats follow each other: docs/decisions/0061-what-is-stored-is-read-by-later-builds.md.
-pub(super) const FORMAT: i64 = 5;
+pub(super) const FORMAT: i64 = 6;
 
 /// What makes of each format the next one: the first makes format 2 of format 1.
-const STEPS: [&str; 4] =
-    ["CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);", TO_3, BOOKS, NOTICES];
+const STEPS: [&str; 5] =
+    ["CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);", TO_3, BOOKS, NOTICES, TRAILS];
 
 /// Users and roles. Whoever had a token becomes a user with what that token could do, in the whole pool.
 const TO_3: &str = "
@@ -39,6 +39,11 @@ CREATE TABLE subscriptions (name TEXT PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE deliveries (id TEXT PRIMARY KEY, user TEXT NOT NULL, subscription TEXT, lane TEXT NOT NULL, job INTEGER, state TEXT NOT NULL, due INTEGER NOT NULL, made INTEGER NOT NULL, body BLOB NOT NULL);
 CREATE INDEX deliveries_due ON deliveries (due) WHERE state = 'waiting';
 CREATE INDEX deliveries_by_user ON deliveries (user);
+";
+
+/// What tasks used over time.
+const TRAILS: &str = "
+CREATE TABLE trails (job INTEGER NOT NULL, task TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (job, task)) WITHOUT ROWID;
 ";
 
 /// The tables of a new database.
@@ -81,7 +86,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     db.pragma_update(None, "journal_size_limit", 16 << 20).map_err(failed)?;
     let found: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
     let steps = match usize::try_from(found) {
-        Ok(0) => vec![TABLES, BOOKS, NOTICES],
+        Ok(0) => vec![TABLES, BOOKS, NOTICES, TRAILS],
         Ok(found) if found <= STEPS.len() + 1 => STEPS[found - 1..].to_vec(),
         _ => {
             let writer = writer(&db).map_err(failed)?;

@@ -382,6 +382,19 @@ const KEY_LIFE_MS: u64 = 86_400_000;
 /// Entries of the event log that are kept at least; the oldest beyond go when the journal is compacted.
 const EVENTS_KEPT: i64 = 1_000_000;
 
+fn apply_trail(tx: &Transaction<'_>, task: TaskId, body: Option<&[u8]>) -> rusqlite::Result<()> {
+    let (job, task) = (whole(task.gang.job.0), task.to_string());
+    let changed = match body {
+        Some(body) => tx
+            .prepare_cached("INSERT OR REPLACE INTO trails (job, task, body) VALUES (?1, ?2, ?3)")?
+            .execute(params![job, task, body]),
+        None => {
+            tx.prepare_cached("DELETE FROM trails WHERE job = ?1 AND task = ?2")?.execute(params![job, task])
+        }
+    };
+    changed.map(drop)
+}
+
 fn apply(tx: &Transaction<'_>, write: &Write) -> rusqlite::Result<u64> {
     let mut grown = 0;
     match write {
@@ -419,14 +432,7 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> rusqlite::Result<u64> {
             tx.prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES ('outcomes', ?1)")?
                 .execute([text])?;
         }
-        Write::Trail { task, body: Some(body) } => {
-            tx.prepare_cached("INSERT OR REPLACE INTO trails (job, task, body) VALUES (?1, ?2, ?3)")?
-                .execute(params![whole(task.gang.job.0), task.to_string(), body])?;
-        }
-        Write::Trail { task, body: None } => {
-            tx.prepare_cached("DELETE FROM trails WHERE job = ?1 AND task = ?2")?
-                .execute(params![whole(task.gang.job.0), task.to_string()])?;
-        }
+        Write::Trail { task, body } => apply_trail(tx, *task, body.as_deref())?,
         Write::Forget { job, .. } => {
             tx.prepare_cached("DELETE FROM trails WHERE job = ?1")?.execute([whole(*job)])?;
             tx.prepare_cached("DELETE FROM jobs WHERE id = ?1")?.execute([whole(*job)])?;

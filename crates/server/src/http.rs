@@ -4,6 +4,7 @@ use axum::Router;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::collections::HashMap;
+use std::io::Write;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -143,8 +144,8 @@ pub async fn serve(listener: TcpListener, terms: Terms, routes: Router, mut stop
         };
         let Some(place) = addresses.place(peer.ip(), terms.per_address) else {
             if terms.tls.is_none() {
-                // Whoever has closed already, or does not read, needs no answer.
-                stream.try_write(TOO_MANY).map(drop).unwrap_or_default();
+                // It never waits; whoever has closed already, or does not read, needs no answer.
+                stream.into_std().and_then(|mut stream| stream.write(TOO_MANY)).map(drop).unwrap_or_default();
             }
             continue;
         };

@@ -47,7 +47,12 @@ fn address(device: &Device, cards: &BTreeMap<String, Card<'_>>, listed: &[Listed
 
 /// Whether it is like `0000:17:00.0`.
 pub(super) fn is_address(text: &str) -> bool {
-    text.len() == 12 && text.as_bytes()[4] == b':' && text.as_bytes()[10] == b'.'
+    let is_right = |(at, byte): (usize, u8)| match at {
+        4 | 7 => byte == b':',
+        10 => byte == b'.',
+        _ => byte.is_ascii_hexdigit(),
+    };
+    text.len() == 12 && text.bytes().enumerate().all(is_right)
 }
 
 /// One of NVIDIA's GPUs, with what its driver says of its links.

@@ -108,6 +108,11 @@ pub fn listed(state_dir: &Path) -> Result<Vec<Listed>, ListedError> {
         }
         let memory = entry.memory.as_deref().map_or(Ok(Bytes::ZERO), str::parse);
         let memory: Bytes = memory.map_err(|_why| bad("has a memory that is no size; write 16GB"))?;
+        // As the kernel writes it; others print it in capitals.
+        let pci = entry.pci.map(|address| address.to_lowercase());
+        if pci.as_deref().is_some_and(|address| !super::joined::is_address(address)) {
+            return Err(ListedError::Device { path: path.clone(), name: entry.name, what: NO_ADDRESS });
+        }
         let device = Device {
             uuid: format!("listed:{}", entry.name),
             kind: entry.kind,
@@ -118,10 +123,12 @@ pub fn listed(state_dir: &Path) -> Result<Vec<Listed>, ListedError> {
             files: entry.files,
             traits: Traits::default(),
         };
-        Ok(Listed { device, probe: entry.probe, pci: entry.pci })
+        Ok(Listed { device, probe: entry.probe, pci })
     };
     file.device.into_iter().map(device).collect()
 }
+
+const NO_ADDRESS: &str = "has a pci that is no address; write 0000:17:00.0, as `lspci -D` shows it";
 
 #[cfg(test)]
 mod tests {
@@ -141,6 +148,12 @@ mod tests {
         assert_eq!(all[0].pci.as_deref(), Some("0000:17:00.0"));
         assert_eq!((all[0].device.kind, all[0].device.numa), (DeviceKind::Npu, Some(1)));
         assert!(read(&format!("{one}{one}")).expect_err("twice").to_string().contains("name of its own"));
+        let capitals = read(&one.replace("17:00", "C1:00")).expect("sound");
+        assert_eq!(capitals[0].pci.as_deref(), Some("0000:c1:00.0"));
+        for wrong in ["", "17:00.0", "0000:17:00/0", "../../../etc"] {
+            let refusal = read(&one.replace("0000:17:00.0", wrong)).expect_err("no address").to_string();
+            assert!(refusal.contains("`lspci -D`"), "{refusal}");
+        }
         assert!(read(&one.replace("16GB", "big")).expect_err("no size").to_string().contains("no size"));
         assert!(read(&one.replace("npu", "tpu")).expect_err("no kind").to_string().contains("line 3"));
         assert_eq!(listed(Path::new("/nowhere")).expect("no file"), []);

@@ -16,9 +16,11 @@ use std::ops::Bound;
 const POINTS: usize = 256;
 /// Tasks followed at most, 8 KiB each; the one unheard of for longest makes room.
 const TASKS: usize = 2048;
+/// Who was heard of so long ago makes room for another; where all were heard of since, there is none.
+const SILENT_MS: u64 = 10_000;
 /// How often trails are written.
 const EVERY: Millis = Millis(60_000);
-/// Trails written at once, 5 KiB each at most.
+/// Trails written at once, 13 KB each at most.
 const BATCH: usize = 128;
 
 /// One stretch of time.
@@ -71,9 +73,14 @@ struct Trail {
 impl Trail {
     fn read(&mut self, at_ms: u64, cpu_us: u64, memory: u64) {
         let (before_ms, before_us) = std::mem::replace(&mut self.counter, (at_ms, cpu_us));
-        // A clock or a counter that went back begins anew.
+        if at_ms < before_ms {
+            // A clock that went back begins anew: what was before would lie ahead of what comes.
+            (self.step_ms, self.points) = (0, Vec::new());
+            return;
+        }
+        // So does a counter, from nothing.
         let used = cpu_us.saturating_sub(before_us);
-        let point = Point { from_ms: before_ms.min(at_ms), to_ms: at_ms, cpu_us: used, memory };
+        let point = Point { from_ms: before_ms, to_ms: at_ms, cpu_us: used, memory };
         match self.points.last_mut() {
             Some(last) if last.span_ms() < self.step_ms || point.span_ms() == 0 => *last = last.and(point),
             _ if point.span_ms() == 0 => {}
@@ -82,8 +89,8 @@ impl Trail {
         if self.points.len() > POINTS {
             let merge = |pair: &[Point]| pair.iter().copied().reduce(Point::and);
             self.points = self.points.chunks(2).filter_map(merge).collect();
-            let whole = self.points.last().map_or(0, |last| last.to_ms)
-                - self.points.first().map_or(0, |first| first.from_ms);
+            let ends = self.points.first().zip(self.points.last());
+            let whole = ends.map_or(0, |(first, last)| last.to_ms.saturating_sub(first.from_ms));
             self.step_ms = whole / (POINTS as u64 / 2);
         }
     }
@@ -95,6 +102,8 @@ pub struct Trails {
     tasks: BTreeMap<TaskId, Trail>,
     /// Those that are not written as they are.
     unwritten: BTreeSet<TaskId>,
+    /// Those in the database.
+    stored: BTreeSet<TaskId>,
     /// Those in the database that made room for others.
     dropped: Vec<TaskId>,
     /// When some were written last, and the last of them: the next go on behind it.
@@ -104,7 +113,8 @@ pub struct Trails {
 impl Default for Trails {
     fn default() -> Self {
         let written = (Timestamp(0), JobId(0).gang(0).task(0));
-        Self { tasks: BTreeMap::new(), unwritten: BTreeSet::new(), dropped: Vec::new(), written }
+        let (unwritten, stored) = (BTreeSet::new(), BTreeSet::new());
+        Self { tasks: BTreeMap::new(), unwritten, stored, dropped: Vec::new(), written }
     }
 }
 
@@ -112,7 +122,8 @@ impl Trails {
     /// What was written before is known again; what another version wrote and this one cannot read is left out.
     pub fn recall(rows: Vec<(TaskId, Vec<u8>)>) -> Self {
         let read = |(task, body): (TaskId, Vec<u8>)| Some((task, serde_json::from_slice(&body).ok()?));
-        Self { tasks: rows.into_iter().filter_map(read).collect(), ..Self::default() }
+        let stored = rows.iter().map(|(task, _)| *task).collect();
+        Self { tasks: rows.into_iter().filter_map(read).collect(), stored, ..Self::default() }
     }
 
     /// What is to be written now; `last`: there is no later.
@@ -129,6 +140,7 @@ impl Trails {
             self.dropped.drain(..).map(|task| Write::Trail { task, body: None }).collect();
         for task in batch {
             self.unwritten.remove(&task);
+            self.stored.insert(task);
             // Plain numbers: serde_json cannot fail on them.
             let body = self.tasks.get(&task).and_then(|trail| serde_json::to_vec(trail).ok());
             writes.push(Write::Trail { task, body });
@@ -144,31 +156,56 @@ impl Trails {
         for task in gone {
             self.tasks.remove(&task);
             self.unwritten.remove(&task);
+            self.stored.remove(&task);
         }
     }
 
     /// Takes in the samples of a node.
     pub fn read(&mut self, at_ms: u64, samples: &[TaskSample]) {
+        let mut is_full = false;
         for sample in samples {
-            self.unwritten.insert(sample.task);
-            if let Some(trail) = self.tasks.get_mut(&sample.task)
-                && trail.generation == sample.generation
-            {
-                trail.read(at_ms, sample.cpu_us, sample.memory.0);
+            let known = self.tasks.get(&sample.task).map(|trail| trail.generation);
+            // Of an attempt that is over, by a node that was away.
+            if known.is_some_and(|known| known > sample.generation) {
                 continue;
             }
-            let counter = (at_ms, sample.cpu_us);
-            let trail = Trail { generation: sample.generation, counter, step_ms: 0, points: Vec::new() };
-            self.tasks.insert(sample.task, trail);
+            if known.is_none() {
+                is_full = is_full || self.tasks.len() >= TASKS && !self.make_room(at_ms);
+                if is_full {
+                    continue;
+                }
+            }
+            let begin = || Trail {
+                generation: sample.generation,
+                counter: (at_ms, sample.cpu_us),
+                step_ms: 0,
+                points: Vec::new(),
+            };
+            let trail = self.tasks.entry(sample.task).or_insert_with(begin);
+            if trail.generation < sample.generation {
+                *trail = begin();
+            } else if known.is_some() {
+                trail.read(at_ms, sample.cpu_us, sample.memory.0);
+            }
+            self.unwritten.insert(sample.task);
         }
-        while self.tasks.len() > TASKS
-            && let Some(oldest) =
-                self.tasks.iter().min_by_key(|(_, trail)| trail.counter.0).map(|(task, _)| *task)
-        {
-            self.tasks.remove(&oldest);
-            self.unwritten.remove(&oldest);
+    }
+
+    /// Drops the one unheard of for longest; whether that was long enough.
+    fn make_room(&mut self, now_ms: u64) -> bool {
+        let oldest = self.tasks.iter().min_by_key(|(_, trail)| trail.counter.0);
+        let Some((oldest, heard_ms)) = oldest.map(|(task, trail)| (*task, trail.counter.0)) else {
+            return true;
+        };
+        if now_ms.saturating_sub(heard_ms) < SILENT_MS {
+            return false;
+        }
+        self.tasks.remove(&oldest);
+        self.unwritten.remove(&oldest);
+        if self.stored.remove(&oldest) {
             self.dropped.push(oldest);
         }
+        true
     }
 
     /// The trails of a job's tasks.
@@ -241,6 +278,43 @@ mod tests {
         assert_eq!((of_seven[0].task.as_str(), &of_seven[0].cpu_milli[..]), ("7", &[500, 500][..]));
         trails.read(9_000, &[sample(tasks[1], 2, 0)]);
         assert_eq!(trails.of_job(JobId(7))[0].cpu_milli, [0_u64; 0]);
+        // What is still said of the attempt before changes nothing.
+        trails.read(10_000, &[sample(tasks[1], 2, 500_000)]);
+        trails.read(10_500, &[sample(tasks[1], 1, 9_000_000)]);
+        assert_eq!(trails.of_job(JobId(7))[0].cpu_milli, [500]);
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_begins_anew() {
+        let task = JobId(7).gang(0).task(0);
+        let mut trails = Trails::default();
+        for at in (3_600_000..3_700_000).chain(1_000_000..1_400_000).step_by(1000) {
+            trails.read(at, &[sample(task, 1, at)]);
+        }
+        let trail = &trails.tasks[&task];
+        assert_eq!(trail.points[0].from_ms, 1_000_000);
+        assert!(
+            trail.points.len() > POINTS / 2
+                && trail.points.windows(2).all(|two| two[0].to_ms == two[1].from_ms)
+        );
+    }
+
+    #[test]
+    fn more_tasks_than_are_followed_take_no_turns() {
+        let mut trails = Trails::default();
+        let samples: Vec<TaskSample> =
+            (1..).take(TASKS * 2).map(|job| sample(JobId(job).gang(0).task(0), 1, 1)).collect();
+        for at in 1..100 {
+            trails.read(at * 1000, &samples);
+            if at % 60 == 0 {
+                assert_eq!(trails.due(Timestamp(at * 1000), false).len(), BATCH);
+            }
+        }
+        assert!(trails.dropped.is_empty());
+        assert_eq!(trails.tasks.len(), TASKS);
+        // The first half is heard of no more.
+        trails.read(200_000, &samples[TASKS..]);
+        assert_eq!((trails.tasks.len(), trails.dropped.len()), (TASKS, BATCH));
     }
 
     /// What a database would hold after these writes.

@@ -129,6 +129,10 @@ fn one_address_has_so_many_connections_and_others_have_theirs() {
         let said = ask(from([127, 0, 0, 3], &server));
         assert!(said.is_empty() || said.starts_with("HTTP/1.1 503"), "{said}");
     }
+    // Who has sent nothing yet is told why.
+    let mut said = String::new();
+    from([127, 0, 0, 3], &server).read_to_string(&mut said).unwrap();
+    assert!(said.starts_with("HTTP/1.1 503") && said.ends_with("as one address may.\n"), "{said}");
     for address in [[127, 0, 0, 2], [127, 0, 0, 4]] {
         let said = ask(from(address, &server));
         assert!(said.starts_with("HTTP/1.1 200"), "{said}");

@@ -3,14 +3,14 @@
 //! Of all choices the one with the least sum of distances between its devices, and to those that the same gang has on the node
 //! already; then the least largest distance; then on the fullest devices; then the farthest from what stays free, so that what
 //! is joined well stays together for the next; then the lowest ordinals. The choice is a k-cluster of least weight, which is
-//! NP-hard in general, and nodes are small: branch and bound finds the best of up to 16 devices. The sum, and not the
+//! NP-hard in general, and nodes are small: branch and bound finds the best of up to 16 devices where all that is asked for is alike. The sum, and not the
 //! largest distance, comes first, for what a gang sends goes round by the short ways where there are some.
 
 use super::room::{DeviceFacts, DeviceFree};
 use super::shape::Slot;
 use crate::model::Link;
 
-/// Branches looked at; every choice from 16 devices is fewer. Beyond it stands the best so far. Ours.
+/// Branches looked at; every choice of like devices from 16 is fewer. Beyond it stands the best so far. Ours.
 const STEPS: u32 = 1 << 16;
 
 /// Whether a node says how its devices are joined.
@@ -18,8 +18,11 @@ pub fn is_joined(facts: &[DeviceFacts]) -> bool {
     facts.last().is_some_and(|last| !last.links.is_empty())
 }
 
-/// The distance of two devices of a node.
+/// The distance of two devices of a node; none of a device that two tasks share.
 fn distance(facts: &[DeviceFacts], one: usize, other: usize) -> u8 {
+    if one == other {
+        return 0;
+    }
     let (before, behind) = (one.min(other), one.max(other));
     facts[behind].links.get(before).copied().unwrap_or(Link::UNKNOWN).distance()
 }
@@ -91,6 +94,9 @@ pub fn closest(
         .map(|device| Candidate { device, own: [0; 3], takes: takes(device) })
         .filter(|candidate| candidate.takes.contains(&true))
         .collect();
+    if slots.len() > candidates.len() {
+        return None;
+    }
     let all: Vec<usize> = candidates.iter().map(|candidate| candidate.device).collect();
     let mut nearest = u32::from(u8::MAX);
     for candidate in &mut candidates {

@@ -209,7 +209,7 @@ pub fn can_pick(free: &[DeviceFree], facts: &[DeviceFacts], slots: &[Slot]) -> b
         return free.iter().zip(facts).filter(|(free, facts)| free.takes(facts, first)).count()
             >= slots.len();
     }
-    pick_devices(free, facts, slots).is_some()
+    slots.len() <= free.len() && matched(free, facts, slots, None).is_some()
 }
 
 /// Devices picked for one task, in the order of the shape's slots.
@@ -262,9 +262,16 @@ pub fn pick_devices_for(
         return Some(granted(free, facts, slots, devices.into_iter().zip(0..)));
     }
     let first = wish.first.map(|device| device as usize);
-    if alike(slots) {
-        return pick_alike(free, facts, slots, first);
-    }
+    if alike(slots) { pick_alike(free, facts, slots, first) } else { matched(free, facts, slots, first) }
+}
+
+/// A choice wherever there is one, however the devices are joined.
+fn matched(
+    free: &[DeviceFree],
+    facts: &[DeviceFacts],
+    slots: &[Slot],
+    first: Option<usize>,
+) -> Option<Picked> {
     let mut holder: Vec<Option<usize>> = vec![None; free.len()];
     let mut numa = None;
     for at in 0..slots.len() {
@@ -291,7 +298,8 @@ fn pick_near(
     slots: &[Slot],
     wish: &Wish<'_>,
 ) -> Option<Vec<usize>> {
-    if wish.coming > 0 && alike(slots) {
+    // Tasks with parts of devices may have theirs on the same.
+    if wish.coming > 0 && alike(slots) && slots[0].mode == ShareMode::Exclusive {
         let all = vec![slots[0].clone(); slots.len() * (wish.coming as usize + 1)];
         if let Some((_, devices)) = closest(free, facts, &all, wish.mates) {
             let mut left = free.to_vec();

@@ -84,6 +84,19 @@ fn two_shares_are_near_each_other_before_they_fill_devices() {
 }
 
 #[test]
+fn ranks_with_parts_of_devices_fill_one_before_the_next() {
+    let mut pool = Pool::new(islands());
+    let part = |compute: u64| {
+        let mut part = shape(1, 1);
+        part.devices.push(gpu_share(compute, 0));
+        part
+    };
+    assert_eq!(enter(&mut pool, part(500), 2), BTreeSet::from([0]));
+    let many = enter(&mut pool, part(10), 50);
+    assert!(many.len() == 1 && !many.contains(&0), "{many:?}");
+}
+
+#[test]
 fn a_gpu_and_what_feeds_it_are_under_one_switch() {
     let mut world = World::new();
     // Four GPUs, and two others: 4 under a switch with 2 and 3, 5 with 0 and 1.

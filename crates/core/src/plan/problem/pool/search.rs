@@ -2,6 +2,7 @@
 
 use super::Pool;
 use crate::ids::GangId;
+use crate::model::ShareMode;
 use crate::plan::policy::place::rates;
 use crate::plan::problem::bits::word_ones;
 use crate::plan::problem::close::is_joined;
@@ -133,14 +134,15 @@ impl Pool {
         node: usize,
         choice: Option<u32>,
     ) -> Option<Picked> {
-        let alone = self.variants[want.variant].shape.slots.len() == 1;
+        let slots = &self.variants[want.variant].shape.slots;
+        let alone = slots.len() == 1;
         if alone && choice.is_some() || !is_joined(self.facts(node)) {
             let first = choice.or_else(|| self.close_device(want.variant, node));
             return self.pick(want, node, &Wish { first, ..Wish::default() });
         }
         let here = want.mates.iter().filter(|seat| seat.node == node).flat_map(|seat| &seat.picked);
         let mates: Vec<u32> = here.map(|(_, grant, _)| grant.device).collect();
-        let coming = if want.coming == 0 {
+        let coming = if want.coming == 0 || slots.iter().any(|slot| slot.mode != ShareMode::Exclusive) {
             0
         } else {
             self.copies(want.variant, node, want.coming.saturating_add(1)).saturating_sub(1)

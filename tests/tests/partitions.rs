@@ -64,7 +64,7 @@ impl Bed {
     /// The same in so many ranks, for so many seconds.
     fn run_for(&self, name: &str, profile: &str, ranks: u32, seconds: f32) {
         let text = format!(
-            "type: task\nname: {name}\nnodes: {ranks}\nresources: {{gpu: {profile}, cpu: 0.2, memory: 500MB}}\n\
+            "type: task\nname: {name}\nnodes: {ranks}\nresources: {{gpu: {profile}, cpu: 0.2, memory: 500MB, disk: 100MB}}\n\
              volumes: ['{}:/driver', '{}:/clients:ro']\n\
              env: {{LD_LIBRARY_PATH: /driver}}\n\
              run: exec env POND_NVIDIA_MODEL=/driver/machine python3 /clients/part.py {seconds}\n",

@@ -267,6 +267,8 @@ class DeviceUseView(TypedDict):
     """Launches."""
     memory_bytes: int
     """Memory held."""
+    real_memory_bytes: NotRequired[int | None]
+    """Memory that its processes hold by the driver's own count, where the driver tells it."""
     refused: int
     """Allocations that were refused because the share was full."""
     throttled_ms: int
@@ -275,6 +277,8 @@ class DeviceUseView(TypedDict):
 
 class DeviceView(TypedDict):
     """A device."""
+    because: NotRequired[str | None]
+    """What was told of it when it was found not to be healthy."""
     device: int
     """Ordinal on its node."""
     free: NotRequired[list[FreeSize]]
@@ -291,6 +295,10 @@ class DeviceView(TypedDict):
     """Who is on it: tasks and their shares."""
     kind: str
     """`gpu`, `fpga`, `npu`, `opencl`."""
+    links: NotRequired[list[str]]
+    """How it is joined to each device of its node, by ordinal, in the words of `nvidia-smi topo -m`: `NV18` (so many links of
+    NVLink), `PIX`, `PXB`, `PHB`, `NODE`, `SYS`, from near to far; `X` for itself, `?` where nobody knows. Empty: of none is it
+    known."""
     memory_bytes: int
     """Memory in all."""
     model: str
@@ -299,6 +307,8 @@ class DeviceView(TypedDict):
     """Ways it can be divided."""
     node: str
     """The node it is on."""
+    numa: NotRequired[int | None]
+    """The NUMA node it hangs on, when known."""
     shared_as: NotRequired[str | None]
     """How those who are on it share it; absent: nobody is."""
     uuid: str
@@ -1148,6 +1158,18 @@ class TokenBody(TypedDict):
     """How long it lasts; absent: until it is revoked."""
 
 
+class UnwellView(TypedDict):
+    """A device that is not granted for how it is."""
+    because: NotRequired[str | None]
+    """What was told of it."""
+    device: int
+    """Its ordinal there."""
+    health: str
+    """How it is, as `DeviceView::health` says it."""
+    node: str
+    """Its node."""
+
+
 class UsageReport(TypedDict):
     """The meter."""
     at_ms: int
@@ -1273,6 +1295,8 @@ class WhyView(TypedDict):
     """The typed reason as `pond_core::plan::HoldReason` writes it: a word, or an object with one key."""
     sentence: str
     """One sentence with arithmetic and advice."""
+    unwell: NotRequired[list[UnwellView]]
+    """Devices of the sorts it asks for that are not granted now, for how they are; at most eight."""
     verdict: str
     """`placed`, `waiting`, `needs_you`, `needs_admin` or `over`."""
     what_ifs: list[WhatIfView]

@@ -118,6 +118,10 @@ fn most(snapshot: &Snapshot, funnel: &Funnel) -> Option<String> {
 fn asks(shape: Option<&Shape>, tasks: u32) -> String {
     let Some(shape) = shape else { return "It asks for nothing".to_owned() };
     let mut parts = vec![cores(shape.request.cpu), format!("{} of memory", shape.request.memory)];
+    // The little that nobody asked for by name adds up.
+    if tasks > 1 && shape.request.disk > Bytes::ZERO {
+        parts.push(format!("{} of disk", shape.request.disk));
+    }
     for device in &shape.devices {
         let model = device.model.as_deref().unwrap_or("");
         let share = if device.mode == ShareMode::Space {

@@ -75,6 +75,17 @@ fn infeasible_needs_you_and_says_what_would_do() {
 }
 
 #[test]
+fn what_many_tasks_take_of_the_disk_is_said() {
+    let mut pool = node(8, 32);
+    let mut each = shape(1, 1);
+    each.request.disk = crate::units::Bytes(4_000_000_000);
+    let id = pool.ask(Ask::new(each).tasks(3, 3));
+    pool.plan();
+    let why = pool.why(id);
+    assert!(why.sentence.contains("3 × (1 core, 1GB of memory, 4GB of disk)"), "{}", why.sentence);
+}
+
+#[test]
 fn labels_devices_nodes_and_classes_are_tried() {
     let mut world = World::new();
     world.node(8, 32, &[World::gpu("L4", 24)], &[]);

@@ -3,6 +3,7 @@
 use pond_e2e::{Pool, is_root, skip, wait_until};
 use pond_nvidia_model::device::Mapped;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::atomic::Ordering::{AcqRel, Release};
 use std::time::Duration;
 
@@ -96,12 +97,12 @@ fn what_a_driver_tells_of_a_gpu_decides_whether_it_is_granted() {
     pool.finish();
 }
 
-/// A file of a job that uses its whole GPU until that fails.
+/// A file of a job that uses its whole GPU until that fails; it says nothing of being tried again.
 fn training(pool: &Pool, name: &str) -> String {
     let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/hold.py").canonicalize().expect("there");
     let text = format!(
         "type: task\nname: {name}\nresources: {{gpu: 1, cpu: 0.2, memory: 200MB}}\n\
-         retry: {{on: [failed], max: 1}}\nvolumes: ['{}:/driver', '{}:/client.py:ro']\n\
+         volumes: ['{}:/driver', '{}:/client.py:ro']\n\
          run: POND_NVIDIA_MODEL=/driver/machine python3 /client.py /driver/libcuda.so.1 64\n",
         pool.work().join("driver").display(),
         client.display(),
@@ -136,7 +137,14 @@ fn a_job_whose_gpu_falls_off_the_bus_goes_on_on_another() {
     let fell = "XID 79: it fell off the bus";
     let told = pool.ok(&["events", "--kind", "device."]);
     assert!(told.contains("device 0 of") && told.contains(fell), "{told}");
-    assert!(pool.ok(&["events"]).contains("ended with code 3"), "by itself, when its device failed");
+    // It ended by itself, when its device failed, and that is on the pool's account.
+    for said in [pool.ok(&["events"]), pool.ok(&["why", "train"])] {
+        assert!(said.contains("back in the queue, with its place in line: device 0 of"), "{said}");
+        assert!(
+            said.contains("XID 79: it fell off the bus; rank 0 was on it; the first end: ended with code 3"),
+            "{said}"
+        );
+    }
     // Both the one that moved and the one that waits are told what is the matter, and with which device.
     _ = pool.ok(&["run", "-d", &training(&pool, "next")]);
     for job in ["train", "next"] {
@@ -155,5 +163,79 @@ fn a_job_whose_gpu_falls_off_the_bus_goes_on_on_another() {
     assert!(told.contains("works again and has to prove it") && told.contains("healthy again"), "{told}");
     assert!(!pool.ok(&["why", "next"]).contains("unwell"));
     assert_eq!(on("train"), Some((2, 1)), "it stays where it is");
+    pool.finish();
+}
+
+#[test]
+fn a_driver_may_tell_of_a_lost_gpu_after_the_program_has_failed() {
+    let Some((pool, machine)) = two_gpus("late") else { return };
+    _ = pool.ok(&["run", "-d", &training(&pool, "train")]);
+    let status = || pool.json(&["status", "train"]);
+    let ran = || {
+        let status = status();
+        let began = status["started_ms"].as_u64().unwrap_or(u64::MAX);
+        let now =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock").as_millis();
+        u64::try_from(now).expect("a moment").saturating_sub(began)
+    };
+    // A failure is judged after as long as the program ran at most, so it runs for longer than that takes at its longest.
+    let holds = || pool.ok(&["logs", "train"]).contains("holds 64") && ran() > 6000;
+    assert!(wait_until(PATIENCE, holds), "{}{}", status(), pool.ok(&["events"]));
+    machine.devices[0].sick.store(999, Release);
+    let failed = || pool.ok(&["events"]).contains("rank 0: ended with code 3");
+    assert!(wait_until(PATIENCE, failed), "{}", pool.ok(&["events"]));
+    machine.devices[0].lost.store(1, Release);
+    xid(&machine, 0, 79);
+    let again = || {
+        let status = status();
+        status["state"] == "running" && status["gangs"][0]["attempt"] == 2
+    };
+    assert!(wait_until(PATIENCE, again), "{}{}", status(), pool.ok(&["events"]));
+    assert_eq!(status()["gangs"][0]["tasks"][0]["devices"][0]["device"], 1);
+    // The other one is well as far as anybody knows, and so a failure on it is the program's own.
+    machine.devices[1].sick.store(999, Release);
+    assert!(wait_until(PATIENCE, || status()["state"] == "failed"), "{}{}", status(), pool.ok(&["events"]));
+    assert_eq!(status()["exit_code"], 3, "{}", status());
+    pool.finish();
+}
+
+#[test]
+fn who_needs_gpus_that_are_all_sick_waits_for_them() {
+    let Some((pool, machine)) = two_gpus("all") else { return };
+    let job = training(&pool, "train");
+    // Gone for good as far as a look can tell: nothing brings them back before the test does.
+    for device in 0..2 {
+        machine.devices[device].lost.store(1, Release);
+        xid(&machine, device, 79);
+    }
+    let sick = || (0..2).all(|device| health(&pool, device) == "sick");
+    assert!(wait_until(PATIENCE, sick), "{}", pool.ok(&["events"]));
+    let plan = pool.pond(&["plan", &job]).output().expect("pond runs");
+    let said = String::from_utf8_lossy(&plan.stdout).into_owned();
+    assert!(plan.status.success() && said.contains("once devices that are not well work again"), "{said}");
+    // Who runs it and waits for its start goes on waiting: it is not told that it can never start.
+    let mut run =
+        pool.pond(&["run", &job]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("pond runs");
+    assert!(wait_until(PATIENCE, || pool.ok(&["ps"]).contains("train")), "{}", pool.ok(&["events"]));
+    let told =
+        || pool.json(&["why", "train"])["reason"]["unwell"]["devices"].as_array().map(Vec::len) == Some(2);
+    assert!(wait_until(PATIENCE, told), "{}", pool.ok(&["why", "train"]));
+    let why = pool.json(&["why", "train"]);
+    assert_eq!((&why["infeasible"], &why["verdict"]), (&false.into(), &"waiting".into()), "{why}");
+    assert_eq!((state(&pool, "train").as_str(), run.try_wait().expect("a child")), ("waiting", None));
+    assert!(
+        pool.ok(&["ps"]).contains("waits for devices that are not well: device 0 of"),
+        "{}",
+        pool.ok(&["ps"])
+    );
+    // One that could not have its GPUs though all were well is told so as before.
+    let three = pool.pond(&["run", "--gpu", "3", "--", "true"]).output().expect("pond runs");
+    assert_eq!(three.status.code(), Some(75), "{}", String::from_utf8_lossy(&three.stderr));
+    for device in 0..2 {
+        machine.devices[device].lost.store(0, Release);
+    }
+    assert!(wait_until(PATIENCE, || state(&pool, "train") == "running"), "{}", pool.ok(&["why", "train"]));
+    _ = pool.ok(&["stop", "train"]);
+    _ = run.wait().expect("it ends");
     pool.finish();
 }

@@ -27,6 +27,7 @@ use crate::web::{Gateway, Web};
 use pond_core::engine::Settings;
 use pond_core::event::Report;
 use pond_core::ids::UserName;
+use pond_core::units::Millis;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -92,7 +93,7 @@ impl Config {
             allow_plain: false,
             hosts: Vec::new(),
             user: UserName::from("local"),
-            settings: Settings { ledger: true, ..Settings::default() },
+            settings: Settings { ledger: true, device_verdict: Millis::from_secs(5), ..Settings::default() },
             keep_finished: 200,
             user_rate: 100,
             provider: None,

@@ -12,6 +12,7 @@
 //! trouble has hit, nobody knows better than they.
 
 use crate::event::Sign;
+use crate::units::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// Good signs in a row that make a device healthy again.
@@ -45,15 +46,21 @@ pub struct Health {
     pub good: u32,
     /// Times it fell sick since it was last described anew.
     pub falls: u32,
+    /// When it was told last that it cannot work.
+    #[serde(default)]
+    pub fatal: Option<Timestamp>,
     /// What was told of it when it was last found to be worse, for people; empty while it is healthy.
     #[serde(default)]
     pub because: String,
 }
 
 impl Health {
-    /// Takes in a sign and what was told with it; `in_use`: tasks are on the device. Tells whether its condition changed.
-    pub fn sign(&mut self, sign: Sign, because: &str, in_use: bool) -> bool {
+    /// Takes in a sign and what was told with it, now; `in_use`: tasks are on the device. Tells whether its condition changed.
+    pub fn sign(&mut self, sign: Sign, because: &str, in_use: bool, now: Timestamp) -> bool {
         let before = self.condition;
+        if sign == Sign::Fatal {
+            self.fatal = Some(now);
+        }
         self.good = if sign == Sign::Well { self.good.saturating_add(1) } else { 0 };
         let broken = if in_use { Condition::Draining } else { Condition::Sick };
         self.condition = match (self.condition, sign) {
@@ -72,6 +79,7 @@ impl Health {
         }
         if self.condition == Condition::Healthy {
             self.because.clear();
+            self.fatal = None;
         } else if self.condition != before && !fell(before) && sign != Sign::Well {
             because.clone_into(&mut self.because);
         }
@@ -96,7 +104,7 @@ mod tests {
     fn walk(signs: &[(Sign, bool)]) -> Vec<Condition> {
         let mut health = Health::default();
         let step = |(sign, in_use): &(Sign, bool)| {
-            health.sign(*sign, "", *in_use);
+            health.sign(*sign, "", *in_use, Timestamp(0));
             health.condition
         };
         signs.iter().map(step).collect()
@@ -115,10 +123,10 @@ mod tests {
     fn each_fall_doubles_the_way_back() {
         let mut health = Health::default();
         for falls in 0..10 {
-            assert!(health.sign(Fatal, "", false));
-            health.sign(Well, "", false);
+            assert!(health.sign(Fatal, "", false, Timestamp(0)));
+            health.sign(Well, "", false, Timestamp(0));
             let mut good = 1;
-            while !health.sign(Well, "", false) {
+            while !health.sign(Well, "", false, Timestamp(0)) {
                 good += 1;
             }
             assert_eq!((health.condition, good), (Healthy, 3 << falls.min(6)));
@@ -136,11 +144,11 @@ mod tests {
             (Trouble, "hot", false, "hot"),
         ];
         for (sign, told, in_use, kept) in steps {
-            health.sign(sign, told, in_use);
+            health.sign(sign, told, in_use, Timestamp(0));
             assert_eq!(health.because, kept);
         }
         while health.condition != Healthy {
-            health.sign(Well, "", false);
+            health.sign(Well, "", false, Timestamp(0));
         }
         assert_eq!(health.because, "");
     }

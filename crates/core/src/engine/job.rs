@@ -220,6 +220,9 @@ pub struct Ending {
     pub grace: Millis,
     /// When it began.
     pub since: Timestamp,
+    /// Until then a device may turn out to be to blame; `None`: none can.
+    #[serde(default)]
+    pub verdict: Option<Timestamp>,
     /// Times the kill was repeated.
     pub repeats: u32,
 }
@@ -243,6 +246,15 @@ pub enum Then {
         rank: u32,
         /// How.
         exit: Exit,
+    },
+    /// As `Failed`, and a device under a rank of it could not work any more: over, or once more on the pool's account.
+    DeviceFailed {
+        /// The rank on the device.
+        rank: u32,
+        /// How the rank that ended first did.
+        exit: Exit,
+        /// Which device, and what was told of it.
+        message: String,
     },
     /// A rank could not be started, by the node's fault or not.
     StartFailed {
@@ -273,6 +285,15 @@ pub enum End {
         rank: u32,
         /// How.
         exit: Exit,
+    },
+    /// A device failed under a rank, and no attempt is left.
+    DeviceFailed {
+        /// The rank on the device.
+        rank: u32,
+        /// How the rank that ended first did.
+        exit: Exit,
+        /// Which device, and what was told of it.
+        message: String,
     },
     /// A rank went over its memory and no attempt is left.
     OutOfMemory {
@@ -325,7 +346,7 @@ impl End {
     pub const fn exit_code(&self) -> i32 {
         match self {
             Self::Succeeded => 0,
-            Self::Failed { exit, .. } => match exit {
+            Self::Failed { exit, .. } | Self::DeviceFailed { exit, .. } => match exit {
                 Exit::Code(code) => *code,
                 Exit::Signal(signal) => 128_i32.saturating_add(*signal),
                 _ => 1,

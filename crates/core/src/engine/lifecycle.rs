@@ -2,18 +2,15 @@
 
 use super::change::{Out, What};
 use super::job::{Attempt, End, Ending, Gang, Phase, RankEnd, State, Task, TaskState, Then};
-use super::manner::{Next, SIGTERM, describe, describe_end, is_retried, reason_of, stop_manner, strength};
+use super::manner::{SIGTERM, describe, describe_end, reason_of, stop_manner, strength};
 use super::rows::{Counted, GangRows, placed_row};
 use super::{Engine, Timer};
 use crate::event::{DeviceGrant, Effect, Exit};
 use crate::ids::{GangId, JobId};
-use crate::model::{Class, IdleAction, JobSpec, RetryOn, ShareTerms};
+use crate::model::{Class, IdleAction, JobSpec, ShareTerms};
 use crate::snapshot::{GangPhase, Held, NodeOrd, Placed};
 use crate::units::{Millis, Timestamp};
 use std::borrow::Cow;
-
-/// Nodes a gang avoids at most.
-const AVOID: usize = 8;
 
 impl Engine {
     /// Puts a gang without a place where its flags say: held, and why, or pending. Array places are given out here.
@@ -147,19 +144,21 @@ impl Engine {
     /// As [`Self::end_gang`], with this first signal and grace.
     pub(super) fn end_gang_so(&mut self, id: GangId, then: Then, manner: (i32, Millis), out: &mut Out) {
         let (signal, grace) = manner;
+        let since = self.now;
+        let verdict = self.verdict_due(id, &then);
         let Some(job) = self.jobs.get_mut(&id.job) else { return };
         let Some(gang) = job.gang_mut(id.index) else { return };
         let from = gang.state();
         let Some(live) = gang.live_mut() else { return };
         let reason = describe(&then);
-        let since = self.now;
         let running = live.ending.as_ref();
         if let Some(ending) = running {
             let gentler = ending.grace <= grace;
             if strength(&then) > strength(&ending.then) {
                 let (signal, grace) = if gentler { (ending.signal, ending.grace) } else { (signal, grace) };
-                let ending = Ending { then, signal, grace, since, repeats: ending.repeats };
+                let ending = Ending { then, signal, grace, since, verdict, repeats: ending.repeats };
                 live.ending = Some(ending);
+                self.await_verdict(id, verdict);
                 self.sync_row(id);
             }
             if gentler {
@@ -167,9 +166,10 @@ impl Engine {
                 return;
             }
         } else {
-            live.ending = Some(Ending { then, signal, grace, since, repeats: 0 });
+            live.ending = Some(Ending { then, signal, grace, since, verdict, repeats: 0 });
             live.shrinking = None;
             self.timers.cancel_gang(id);
+            self.await_verdict(id, verdict);
             self.sync_row(id);
             self.note_gang(id, from, reason, out);
         }
@@ -285,7 +285,8 @@ impl Engine {
     /// Once every rank has ended, frees the place and decides what becomes of the gang.
     pub(super) fn conclude(&mut self, id: GangId, out: &mut Out) {
         let now = self.now;
-        if !self.gang(id).and_then(Gang::live).is_some_and(|live| live.tasks.iter().all(Task::has_ended)) {
+        let all_ended = |live: &super::Live| live.tasks.iter().all(Task::has_ended);
+        if !self.gang(id).and_then(Gang::live).is_some_and(all_ended) || self.awaits_verdict(id) {
             return;
         }
         self.bank(id);
@@ -311,7 +312,9 @@ impl Engine {
         gang.hold = None;
         let lost = match &then {
             Then::Evicted(_) => !saves,
-            Then::NodeLost(_) | Then::StartFailed { node_fault: true, .. } => true,
+            Then::NodeLost(_) | Then::DeviceFailed { .. } | Then::StartFailed { node_fault: true, .. } => {
+                true
+            }
             Then::Failed { exit, .. } => matches!(exit, Exit::DeviceError | Exit::Lost),
             _ => false,
         };
@@ -326,103 +329,6 @@ impl Engine {
         self.rows.count_running(rows.queue, false);
         self.timers.cancel_gang(id);
         self.become_what(id, then, ran, from, out);
-    }
-
-    /// A gang that left its place: over, once more, or held.
-    fn become_what(&mut self, id: GangId, then: Then, ran: Millis, from: State, out: &mut Out) {
-        let nodes = self.nodes_of_last(id, &then);
-        let settings = (self.settings.steady, self.settings.max_faults, self.settings.max_backoff);
-        let Some(job) = self.jobs.get_mut(&id.job) else { return };
-        let retry = &job.spec.retry;
-        let Ok(at) = job.gangs.binary_search_by_key(&id.index, |gang| gang.id.index) else { return };
-        let gang = &mut job.gangs[at];
-        if ran >= settings.0 {
-            gang.faults = 0;
-        }
-        let next = match then {
-            Then::Finish(end) => Next::Over(end),
-            Then::Pause => {
-                gang.paused = true;
-                gang.keep_layer = true;
-                Next::Again(Millis::ZERO)
-            }
-            Then::Evicted(_) if retry.on.contains(&RetryOn::Preempted) => Next::Again(Millis::ZERO),
-            Then::Evicted(_) => Next::Over(End::Evicted),
-            Then::NodeLost(_) if retry.on.contains(&RetryOn::NodeFailure) => Next::Again(Millis::ZERO),
-            Then::NodeLost(_) => Next::Over(End::NodeLost),
-            Then::StartFailed { rank, message, node_fault } => {
-                let again = node_fault && gang.faults < settings.1;
-                gang.faults = gang.faults.saturating_add(1);
-                if again {
-                    Next::fault(gang, retry.backoff)
-                } else {
-                    Next::Over(End::StartFailed { rank, message })
-                }
-            }
-            Then::Failed { rank, exit } => {
-                let end = match exit {
-                    Exit::OutOfMemory => End::OutOfMemory { rank },
-                    exit => End::Failed { rank, exit },
-                };
-                let pool_fault = matches!(exit, Exit::DeviceError | Exit::Lost);
-                if !is_retried(&retry.on, exit) {
-                    Next::Over(end)
-                } else if pool_fault {
-                    gang.faults = gang.faults.saturating_add(1);
-                    if gang.faults > settings.1 { Next::Over(end) } else { Next::fault(gang, retry.backoff) }
-                } else {
-                    gang.failures = gang.failures.saturating_add(1);
-                    if gang.failures > retry.max {
-                        Next::Over(end)
-                    } else {
-                        Next::failure(gang, retry.backoff)
-                    }
-                }
-            }
-        };
-        for node in nodes {
-            gang.avoid.retain(|known| *known != node);
-            gang.avoid.push(node);
-            if gang.avoid.len() > AVOID {
-                gang.avoid.remove(0);
-            }
-        }
-        match next {
-            Next::Over(end) => self.finish(id, end, from, out),
-            Next::Again(wait) => self.queue_again(id, wait.0.min(settings.2.0), from, out),
-        }
-    }
-
-    /// The nodes that a failure counts against.
-    fn nodes_of_last(&self, id: GangId, then: &Then) -> Vec<NodeOrd> {
-        let blamed = match then {
-            Then::StartFailed { rank, node_fault: true, .. } => *rank,
-            Then::Failed { rank, exit: Exit::DeviceError | Exit::Lost } => *rank,
-            Then::NodeLost(node) => return vec![*node],
-            _ => return Vec::new(),
-        };
-        let last = self.gang(id).and_then(|gang| gang.last.as_ref());
-        let ranks = last.into_iter().flat_map(|last| &last.ranks);
-        ranks.filter(|end| end.rank == blamed).map(|end| end.node).collect()
-    }
-
-    /// Back to the queue, its place in line kept.
-    fn queue_again(&mut self, id: GangId, wait_ms: u64, from: State, out: &mut Out) {
-        let until = self.now.after(Millis(wait_ms));
-        let Some(job) = self.jobs.get_mut(&id.job) else { return };
-        // It leaves its array place and asks for one again like any other.
-        job.active = job.active.saturating_sub(1);
-        let Some(gang) = job.gang_mut(id.index) else { return };
-        gang.backoff = (wait_ms > 0).then_some(until);
-        gang.phase = Phase::Held(Held::Backoff(until));
-        if wait_ms > 0 {
-            self.timers.set(Timer::Backoff(id), until);
-        }
-        let mut quiet = Out::default();
-        self.settle(id, "", &mut quiet);
-        self.note_gang(id, from, "back in the queue, with its place in line", out);
-        out.effects.append(&mut quiet.effects);
-        self.next_element(id.job, out);
     }
 
     /// A gang is over.

@@ -2,7 +2,7 @@
 
 use super::job::{End, Gang, Then};
 use crate::event::Exit;
-use crate::model::{JobSpec, RetryOn};
+use crate::model::{JobSpec, Retry, RetryOn};
 use crate::money::Spent;
 use crate::plan::{HoldReason, PreemptCause};
 use crate::snapshot::Held;
@@ -23,6 +23,19 @@ impl Next {
         Self::Again(doubled(backoff, gang.failures))
     }
 
+    /// After a rank ended in this way: once more while the budget that it counts against lasts, the pool's or the job's own.
+    pub fn after(gang: &mut Gang, retry: &Retry, exit: Exit, max_faults: u32, end: End) -> Self {
+        if !is_retried(&retry.on, exit) {
+            return Self::Over(end);
+        }
+        if matches!(exit, Exit::DeviceError | Exit::Lost) {
+            gang.faults = gang.faults.saturating_add(1);
+            return if gang.faults > max_faults { Self::Over(end) } else { Self::fault(gang, retry.backoff) };
+        }
+        gang.failures = gang.failures.saturating_add(1);
+        if gang.failures > retry.max { Self::Over(end) } else { Self::failure(gang, retry.backoff) }
+    }
+
     pub fn fault(gang: &Gang, backoff: Millis) -> Self {
         Self::Again(doubled(backoff, gang.faults))
     }
@@ -37,7 +50,7 @@ fn doubled(backoff: Millis, nth: u32) -> Millis {
 pub const fn strength(then: &Then) -> u8 {
     match then {
         Then::Evicted(_) | Then::NodeLost(_) => 0,
-        Then::StartFailed { .. } | Then::Failed { .. } => 1,
+        Then::StartFailed { .. } | Then::Failed { .. } | Then::DeviceFailed { .. } => 1,
         Then::Pause => 2,
         Then::Finish(_) => 3,
     }
@@ -70,7 +83,7 @@ pub fn reason_of(held: &Held) -> HoldReason {
 
 pub fn is_retried(on: &[RetryOn], exit: Exit) -> bool {
     on.iter().any(|wish| match (wish, exit) {
-        (RetryOn::NodeFailure, Exit::Lost)
+        (RetryOn::NodeFailure, Exit::Lost | Exit::DeviceError)
         | (RetryOn::DeviceError, Exit::DeviceError)
         | (RetryOn::OutOfMemory, Exit::OutOfMemory) => true,
         (RetryOn::Failed, Exit::Code(code)) => code != 0,
@@ -84,6 +97,7 @@ pub fn describe(then: &Then) -> Cow<'static, str> {
     match then {
         Then::Finish(end) => describe_end(end),
         Then::Failed { rank, exit } => format!("rank {rank}: {}", describe_exit(*exit)).into(),
+        Then::DeviceFailed { rank, exit, message } => device_failed(*rank, *exit, message).into(),
         Then::StartFailed { rank, message, .. } => format!("rank {rank} did not start: {message}").into(),
         Then::Evicted(PreemptCause::Priority { beneficiary }) => {
             format!("gives way to job {beneficiary}").into()
@@ -106,6 +120,7 @@ pub fn describe_end(end: &End) -> Cow<'static, str> {
     match end {
         End::Succeeded => "succeeded".into(),
         End::Failed { rank, exit } => format!("rank {rank}: {}", describe_exit(*exit)).into(),
+        End::DeviceFailed { rank, exit, message } => device_failed(*rank, *exit, message).into(),
         End::OutOfMemory { rank } => format!("rank {rank} went over its memory").into(),
         End::StartFailed { rank, message } => format!("rank {rank} did not start: {message}").into(),
         End::TimedOut => "ran for as long as its time limit allows".into(),
@@ -119,6 +134,10 @@ pub fn describe_end(end: &End) -> Cow<'static, str> {
         End::PastShare { rank, message } => format!("rank {rank} went past its share: {message}").into(),
         End::OutOfBudget(spent) => spent.to_string().into(),
     }
+}
+
+fn device_failed(rank: u32, exit: Exit, message: &str) -> String {
+    format!("{message}; rank {rank} was on it; the first end: {}", describe_exit(exit))
 }
 
 fn describe_exit(exit: Exit) -> Cow<'static, str> {

@@ -9,7 +9,9 @@
 //! in hot paths.
 
 mod admit;
+mod again;
 mod archive;
+mod blame;
 mod budget;
 mod change;
 mod check;
@@ -323,6 +325,7 @@ impl Engine {
                 Timer::Limit(gang) => self.time_is_up(gang, out),
                 Timer::Enforce(gang) => self.enforce_stop(gang, out),
                 Timer::Idle(gang) => self.idle_for_long(gang, out),
+                Timer::Verdict(gang) => self.conclude(gang, out),
                 Timer::Budgets => self.look_at_budgets(out),
             }
         }

@@ -414,9 +414,19 @@ impl Engine {
         }
         let health = node.health.entry(device).or_default();
         let was_healthy = health.condition == Condition::Healthy;
-        if !health.sign(sign, message, in_use) {
-            return;
+        let changed = health.sign(sign, message, in_use, self.now);
+        if changed {
+            self.tell_condition(ord, device, was_healthy, message, out);
         }
+        if sign == Sign::Fatal {
+            self.judge_on(ord, device, out);
+        }
+    }
+
+    /// A device is in another condition than it was.
+    fn tell_condition(&mut self, ord: NodeOrd, device: u32, was_healthy: bool, message: &str, out: &mut Out) {
+        let node = &self.nodes[ord.0 as usize];
+        let (name, Some(health)) = (node.spec.name.to_owned(), node.health.get(&device)) else { return };
         let condition = health.condition;
         let healthy = condition == Condition::Healthy;
         let words = match condition {

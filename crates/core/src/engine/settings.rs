@@ -19,6 +19,13 @@ pub struct Settings {
     pub stop_again: Millis,
     /// A gang whose attempts fail through no fault of its own this many times in a row is given up. Default 10.
     pub max_faults: u32,
+    /// How long the failure of a gang with devices waits to be judged, for a device may be to blame and its driver tell of it later, in
+    /// milliseconds; never longer than the attempt ran. Zero: what is not known by then is not waited for. Default no wait; a server
+    /// sets it.
+    pub device_verdict: Millis,
+    /// A device that was told to be beyond work at most this long before a gang on it failed is to blame, in milliseconds. Default 15
+    /// minutes: longer than collective libraries wait for a rank that is cut off.
+    pub device_blame: Millis,
     /// An attempt that ran this long shows that the faults before it are over, in milliseconds. Default one minute.
     pub steady: Millis,
     /// The longest wait between two attempts, in milliseconds. Default one hour.
@@ -43,6 +50,8 @@ impl Default for Settings {
             start_timeout: Millis(3_600_000),
             stop_again: Millis(10_000),
             max_faults: 10,
+            device_verdict: Millis::ZERO,
+            device_blame: Millis(900_000),
             steady: Millis(60_000),
             max_backoff: Millis(3_600_000),
             spare_grace: Millis(300),

@@ -21,6 +21,8 @@ pub enum Timer {
     Enforce(GangId),
     /// Nobody uses an environment.
     Idle(GangId),
+    /// A gang's failure is judged: its own, or that of a device.
+    Verdict(GangId),
     /// Budgets are to be looked at.
     Budgets,
 }
@@ -33,6 +35,7 @@ impl Timer {
             | Self::Start(gang)
             | Self::Limit(gang)
             | Self::Enforce(gang)
+            | Self::Verdict(gang)
             | Self::Idle(gang) => (Some(gang), self),
             Self::Lease(_) | Self::Budgets => (None, self),
         }

@@ -6,12 +6,15 @@
 use super::problem::pending::Key;
 use super::problem::pool::Seat;
 use super::solve::{Fate, Solver};
-use super::{Decision, Funnel, HoldReason, Placement};
+use super::{Decision, DeviceAt, Funnel, HoldReason, Placement};
 use crate::model::Class;
-use crate::queue::dimension;
+use crate::queue::{Hit, dimension};
 use crate::snapshot::{GangOrd, Held, NodeOrd};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// Devices that are named in one reason.
+const UNWELL: usize = 8;
 
 /// The reason of a gang that is not offered.
 pub(super) fn held_reason(held: &Held) -> HoldReason {
@@ -111,18 +114,25 @@ impl Solver<'_> {
         let mut nearest: Option<Fate> = None;
         for alternative in 0..self.problem.alternatives(demand) {
             let variant = self.problem.variant(demand, alternative, class == Class::Spare);
-            let fate = if self.problem.pool.capacity(variant, true, size.min) < size.min {
-                Fate::Infeasible(variant)
-            } else {
-                self.tree
-                    .hit(queue, &self.asked(variant, size.min, 1))
-                    .map_or(Fate::Room(variant), Fate::Limit)
-            };
+            let hit = self.tree.hit(queue, &self.asked(variant, size.min, 1));
+            let fate = self.fate_without_seats(variant, size.min, hit);
             if nearest.as_ref().is_none_or(|nearest| fate.distance() < nearest.distance()) {
                 nearest = Some(fate);
             }
         }
         nearest.unwrap_or(Fate::Infeasible(0))
+    }
+
+    /// Why a gang that has no seats now has none.
+    pub fn fate_without_seats(&self, variant: usize, needed: u32, hit: Option<Hit>) -> Fate {
+        let pool = &self.problem.pool;
+        if pool.capacity(variant, true, needed) >= needed {
+            return hit.map_or(Fate::Room(variant), Fate::Limit);
+        }
+        if pool.capacity_if_well(variant, needed) < needed {
+            return Fate::Infeasible(variant);
+        }
+        hit.filter(Hit::never).map_or(Fate::Unwell(variant), Fate::Limit)
     }
 
     /// New reasons of gangs that are told something else than their bucket, or nothing yet.
@@ -191,6 +201,15 @@ impl Solver<'_> {
                 let funnel =
                     made.or_insert_with(|| Arc::new(self.problem.pool.empty_funnel(*variant, needed)));
                 HoldReason::Infeasible(Arc::clone(funnel))
+            }
+            Fate::Unwell(variant) => {
+                let all = self.problem.pool.unwell(*variant);
+                let name = |(node, device): &(usize, u32)| DeviceAt {
+                    node: self.snapshot.nodes[*node].name.clone(),
+                    device: *device,
+                };
+                let more = u32::try_from(all.len().saturating_sub(UNWELL)).unwrap_or(u32::MAX);
+                HoldReason::Unwell { devices: all.iter().take(UNWELL).map(name).collect(), more }
             }
             Fate::Evicting(victims) => HoldReason::AwaitingEviction { victims: *victims },
             Fate::Limit(hit) => {

@@ -28,6 +28,7 @@ pub use places::{Place, Places, WantOrd};
 pub use planner::Planner;
 pub use policy::named;
 pub(crate) use problem::shape::model_matches;
+pub use sentence::unwell;
 pub(crate) use sentence::{amount, kind_name};
 
 use crate::event::Grants;
@@ -211,6 +212,14 @@ pub enum HoldReason {
     /// Would not fit if the pool were empty: never without a change of the request or of the pool. The funnel is
     /// that of the empty pool.
     Infeasible(Arc<Funnel>),
+    /// Would fit if the pool were empty and these devices were granted, which they are not for how they are: sick, suspected, or
+    /// proving that they are well again.
+    Unwell {
+        /// Which, in the order of nodes; at most eight.
+        devices: Vec<DeviceAt>,
+        /// So many others.
+        more: u32,
+    },
     /// Would fit if the pool were empty; now it is too full, or what is free is kept for others.
     NoRoom,
     /// Its queue, or one above, is at its limit.
@@ -258,6 +267,21 @@ pub enum HoldReason {
     Backoff(Timestamp),
     /// A budget is spent.
     Budget(Box<crate::money::Spent>),
+}
+
+/// A device by its place.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DeviceAt {
+    /// Its node.
+    pub node: NodeName,
+    /// Its ordinal there.
+    pub device: u32,
+}
+
+impl std::fmt::Display for DeviceAt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "device {} of {}", self.device, self.node)
+    }
 }
 
 /// What the planner wants, in the order it must be committed.

@@ -1,7 +1,7 @@
 //! One sentence for people: what is short by how much, and what to do.
 
 use super::problem::shape::{model_matches, wanted};
-use super::{Constraint, Dimension, Explanation, Funnel, HoldReason};
+use super::{Constraint, DeviceAt, Dimension, Explanation, Funnel, HoldReason};
 use crate::model::{DeviceKind, Resources, Shape, ShareMode};
 use crate::snapshot::{DeviceRow, GangRow, PlacedGang, Snapshot};
 use crate::units::{Bytes, MilliCpu, Thousandths, Timestamp};
@@ -207,6 +207,19 @@ fn unkept(snapshot: &Snapshot, funnel: &Funnel) -> Option<String> {
     })
 }
 
+fn names(all: &[impl ToString]) -> Vec<String> {
+    all.iter().map(ToString::to_string).collect()
+}
+
+/// Devices by name, and how many others.
+pub fn unwell(devices: &[DeviceAt], more: u32) -> String {
+    let mut all = names(devices);
+    if more > 0 {
+        all.push(format!("{more} others"));
+    }
+    all.join(", ")
+}
+
 fn advice(explanation: &Explanation, otherwise: &str) -> String {
     match explanation.what_ifs.first() {
         Some(first) => format!("it would start {}", first.change),
@@ -237,6 +250,10 @@ pub(super) fn waiting_sentence(
                 .unwrap_or_else(|| "ask for less, or add a node".to_owned());
             format!("{asks}, which this pool can never give: {lost}; {}.", advice(explanation, &otherwise))
         }
+        Some(HoldReason::Unwell { devices, more }) => format!(
+            "{asks}, which this pool can give once devices that are not well work again: {}; it starts when they do.",
+            unwell(devices, *more)
+        ),
         Some(HoldReason::NoRoom) => {
             let free = free_shares(snapshot, snapshot.demand(row.demand).first());
             format!(
@@ -266,10 +283,7 @@ pub(super) fn waiting_sentence(
             format!("Its place is being made free: {victims} others are stopping.")
         }
         Some(HoldReason::Paused) => "It is paused; resume it to let it run.".to_owned(),
-        Some(HoldReason::Dependency(jobs)) => {
-            let jobs: Vec<String> = jobs.iter().map(ToString::to_string).collect();
-            format!("It waits for {} to end.", jobs.join(", "))
-        }
+        Some(HoldReason::Dependency(jobs)) => format!("It waits for {} to end.", names(jobs).join(", ")),
         Some(HoldReason::ArrayLimit(limit)) => {
             format!("Its array runs {limit} elements at a time, as it asked.")
         }

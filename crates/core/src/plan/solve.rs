@@ -34,6 +34,8 @@ pub enum Fate {
     Room(usize),
     /// A limit.
     Limit(Hit),
+    /// Too small even when empty, and large enough if all devices were well.
+    Unwell(usize),
     /// Too small even when empty.
     Infeasible(usize),
     /// Others are on their way out.
@@ -47,9 +49,10 @@ impl Fate {
             Self::Evicting(_) => 0,
             Self::Kept(_) => 1,
             Self::Room(_) => 2,
-            Self::Limit(hit) if !hit.never() => 3,
-            Self::Limit(_) => 4,
-            Self::Infeasible(_) => 5,
+            Self::Unwell(_) => 3,
+            Self::Limit(hit) if !hit.never() => 4,
+            Self::Limit(_) => 5,
+            Self::Infeasible(_) => 6,
         }
     }
 }
@@ -528,10 +531,7 @@ impl Solver<'_> {
                 return Err(Fate::Kept(kept));
             }
         }
-        if self.problem.pool.capacity(variant, true, needed) < needed {
-            return Err(Fate::Infeasible(variant));
-        }
-        Err(hit.map_or(Fate::Room(variant), Fate::Limit))
+        Err(self.fate_without_seats(variant, needed, hit))
     }
 
     /// Seats `count` tasks, all or none, as close together as there is room.

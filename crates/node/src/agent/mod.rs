@@ -152,6 +152,8 @@ pub(crate) struct Inner {
     spawner: spawn::Spawner,
     grounds: Grounds,
     closing: AtomicBool,
+    /// A task that had devices failed: how are they?
+    doubted: AtomicBool,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Held until the agent has closed: one agent a state folder.
     lock: Mutex<Option<fs::File>>,
@@ -230,6 +232,7 @@ impl Agent {
             spawner: spawn::Spawner::new(config.launcher.clone(), state.clone()),
             grounds: Grounds::new(state),
             closing: AtomicBool::new(false),
+            doubted: AtomicBool::new(false),
             config,
             threads: Mutex::default(),
             lock: Mutex::new(Some(lock)),

@@ -104,6 +104,7 @@ impl Inner {
             }
         }
         let ended = self.settle(task, generation, &folder);
+        self.doubt_devices(&folder, ended.exit);
         self.state().forget(task, generation);
         if let Some(network) = &self.network {
             network.release(task, generation);

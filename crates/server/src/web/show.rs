@@ -123,9 +123,10 @@ pub const fn class(class: &Class) -> &'static str {
 }
 
 /// Reasons and verdicts of the API, and what people read for them.
-const WORDS: [(&str, &str); 16] = [
+const WORDS: [(&str, &str); 17] = [
     ("infeasible", "can never fit this pool"),
     ("over_queue_limit", "asks for more than its queue may have"),
+    ("unwell", "wait for devices that are not well"),
     ("no_room", "wait for room"),
     ("queue_limit", "their queue is at its limit"),
     ("reserved", "room is kept for a larger job ahead"),

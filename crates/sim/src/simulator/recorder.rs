@@ -263,6 +263,7 @@ const fn fate(end: &End, known: Fate) -> Fate {
         End::Stopped { .. } if matches!(known, Fate::Infeasible) => Fate::Infeasible,
         End::Stopped { .. } | End::Cancelled { .. } => Fate::Ended(Ending::Cancelled),
         End::Failed { .. }
+        | End::DeviceFailed { .. }
         | End::OutOfMemory { .. }
         | End::StartFailed { .. }
         | End::Evicted

@@ -47,6 +47,8 @@ pub struct Match {
     pub fails: Option<Constraint>,
     /// Tasks that an empty node takes, were it open.
     pub copies: u32,
+    /// The same, were all of its devices well too.
+    pub well: u32,
     /// Where the shape asks for whole devices that are all alike: the devices that will do, a bit for each; `None` where
     /// it asks for something else, or a node has more devices than there are bits.
     pub able: Option<u64>,
@@ -55,19 +57,23 @@ pub struct Match {
 /// Tries a shape on an empty node.
 pub fn matches(profile: &Profile, shape: &Compiled, spare: bool) -> Match {
     let hard = first_failure(profile, shape, spare);
-    let copies = match hard {
-        Some(_) => 0,
-        None => {
-            let devices: Vec<DeviceFree> = profile.facts.iter().map(DeviceFree::whole).collect();
-            copies((&profile.empty, &devices), &profile.facts, shape, spare, u32::MAX)
+    let all = |profile: &Profile, hard: &Option<Constraint>| {
+        if hard.is_some() || profile.state == Standing::Lost {
+            return 0;
         }
+        let devices: Vec<DeviceFree> = profile.facts.iter().map(DeviceFree::whole).collect();
+        copies((&profile.empty, &devices), &profile.facts, shape, spare, u32::MAX)
+    };
+    let copies = all(profile, &hard);
+    let well = if shape.slots.is_empty() || profile.facts.iter().all(|facts| facts.healthy) {
+        copies
+    } else {
+        let mut well = profile.clone();
+        well.facts.iter_mut().for_each(|facts| facts.healthy = true);
+        all(&well, &first_failure(&well, shape, spare))
     };
     let closed = (profile.state != Standing::Ready).then_some(Constraint::NotReady);
-    Match {
-        fails: closed.or(hard),
-        copies: if profile.state == Standing::Lost { 0 } else { copies },
-        able: able(&profile.facts, shape),
-    }
+    Match { fails: closed.or(hard), copies, well, able: able(&profile.facts, shape) }
 }
 
 /// As [`Match::able`].

@@ -155,3 +155,62 @@ fn drained_nodes_and_quotas_need_the_administrator() {
     pool.plan();
     assert_eq!(pool.why(drained).verdict, Verdict::NeedsAdmin);
 }
+
+#[test]
+fn who_waits_for_sick_devices_is_told_which_and_may_still_start() {
+    let mut world = World::new();
+    world.node(8, 32, &[World::gpu("A100", 40), World::gpu("A100", 40)], &[]);
+    world.node(8, 32, &[World::gpu("V100", 16)], &[]);
+    let mut pool = Pool::new(world);
+    let sick = |pool: &mut Pool, node: u32, device: usize, healthy: bool| {
+        pool.world.edit_node(NodeOrd(node), |row| row.devices[device].healthy = healthy);
+    };
+    sick(&mut pool, 0, 1, false);
+    sick(&mut pool, 1, 0, false);
+    let mut two = shape(1, 1);
+    two.devices.push(gpus(2));
+    let both = pool.ask(Ask::new(two.clone()));
+    let mut of_a_model = shape(1, 1);
+    of_a_model.devices.push(crate::model::DeviceRequest { model: Some("V100".to_owned()), ..gpus(1) });
+    let one = pool.ask(Ask::new(of_a_model));
+    let mut three = shape(1, 1);
+    three.devices.push(gpus(3));
+    let never = pool.ask(Ask::new(three));
+    pool.run();
+    let words = |pool: &Pool, id: GangId| pool.world.reasons.get(&id).map(|reason| format!("{reason:?}"));
+    let named = |node: &str, device: u32| crate::plan::DeviceAt { node: node.into(), device };
+    for (id, devices) in [(both, vec![named("n0", 1)]), (one, vec![named("n1", 0)])] {
+        let reason = HoldReason::Unwell { devices, more: 0 };
+        assert_eq!(pool.world.reasons.get(&id), Some(&reason), "{:?}", words(&pool, id));
+        let why = pool.why(id);
+        assert_eq!((why.verdict, why.reason.as_ref()), (Verdict::Waiting, Some(&reason)));
+    }
+    let sentence = pool.why(both).sentence;
+    assert!(sentence.contains("once devices that are not well work again: device 1 of n0;"), "{sentence}");
+    assert_eq!(pool.why(never).verdict, Verdict::NeedsYou, "no device that comes back is enough for three");
+    // The list is that of now, a closed node's devices count, and they start when the devices are back.
+    sick(&mut pool, 0, 0, false);
+    pool.run();
+    let all = HoldReason::Unwell { devices: vec![named("n0", 0), named("n0", 1)], more: 0 };
+    assert_eq!(pool.world.reasons.get(&both), Some(&all));
+    sick(&mut pool, 0, 0, true);
+    sick(&mut pool, 0, 1, true);
+    pool.run();
+    assert!(pool.runs(both) && !pool.runs(one));
+}
+
+#[test]
+fn what_a_limit_never_allows_is_said_before_what_is_sick() {
+    let mut world = World::new();
+    let node = world.node(8, 32, &[World::gpu("A100", 40)], &[]);
+    let mut spec = QueueSpec::new("q");
+    spec.limit.cpu = Some(2000);
+    let queue = world.queue(spec);
+    world.edit_node(node, |row| row.devices[0].healthy = false);
+    let mut pool = Pool::new(world);
+    let mut large = shape(4, 1);
+    large.devices.push(gpus(1));
+    let over = pool.world.submit(queue, Ask::new(large), pool.at());
+    pool.plan();
+    assert_eq!(pool.why(over).verdict, Verdict::NeedsAdmin);
+}

@@ -2,7 +2,7 @@
 
 use pond_core::engine::{End, Gang, Phase};
 use pond_core::event::Exit;
-use pond_core::plan::{Constraint, Dimension, HoldReason};
+use pond_core::plan::{Constraint, Dimension, HoldReason, unwell};
 use pond_core::snapshot::Held;
 use pond_core::units::Bytes;
 
@@ -12,6 +12,9 @@ pub fn hold(reason: &HoldReason) -> String {
     match reason {
         HoldReason::Infeasible(funnel) if funnel.nodes == 0 => "the pool has no node yet".to_owned(),
         HoldReason::Infeasible(_) => "fits no node of this pool, even empty".to_owned(),
+        HoldReason::Unwell { devices, more } => {
+            format!("waits for devices that are not well: {}", unwell(devices, *more))
+        }
         HoldReason::NoRoom => "waits for room".to_owned(),
         HoldReason::QueueLimit { queue, dimension: what, .. } => {
             format!("queue {queue} is at its {} limit", dimension(what))
@@ -75,6 +78,9 @@ pub fn outcome(outcome: &End, disk: Option<Bytes>) -> Option<String> {
             None => format!("rank {rank}: {}", exit(Exit::OutOfDisk)),
         },
         End::Failed { rank, exit: how } => format!("rank {rank}: {}", exit(*how)),
+        End::DeviceFailed { rank, exit: how, message } => {
+            format!("{message}; rank {rank} was on it; the first end: {}", exit(*how))
+        }
         End::OutOfMemory { rank } => format!("rank {rank} went over its memory"),
         End::StartFailed { message, .. } => message.clone(),
         End::TimedOut => "its time limit was over".to_owned(),

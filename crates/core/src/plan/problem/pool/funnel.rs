@@ -2,7 +2,8 @@
 
 use super::Pool;
 use crate::model::ShareMode;
-use crate::plan::problem::profile::Standing;
+use crate::plan::problem::profile::{Match, Standing};
+use crate::plan::problem::room::DeviceFacts;
 use crate::plan::{Constraint, Dimension, Funnel};
 use std::collections::BTreeMap;
 
@@ -12,10 +13,40 @@ const FULL: [Dimension; 3] = [Dimension::Cpu, Dimension::Memory, Dimension::Disk
 impl Pool {
     /// Tasks that empty nodes would take, closed nodes included when `closed`; at most `cap`.
     pub fn capacity(&self, variant: usize, closed: bool, cap: u32) -> u32 {
+        self.sum(variant, closed, cap, |matching| matching.copies)
+    }
+
+    /// Tasks that empty nodes would take if all of their devices were well, closed nodes included; at most `cap`.
+    pub fn capacity_if_well(&self, variant: usize, cap: u32) -> u32 {
+        self.sum(variant, true, cap, |matching| matching.well)
+    }
+
+    fn sum(&self, variant: usize, closed: bool, cap: u32, of: impl Fn(&Match) -> u32) -> u32 {
         let matches = self.variants[variant].matches.iter().zip(&self.profiles).zip(&self.profile_sizes);
         let there = matches.filter(|((_, profile), _)| closed || profile.state == Standing::Ready);
-        let copies = there.map(|((matching, _), nodes)| u64::from(matching.copies) * u64::from(*nodes));
+        let copies = there.map(|((matching, _), nodes)| u64::from(of(matching)) * u64::from(*nodes));
         copies.fold(0_u64, u64::saturating_add).min(u64::from(cap)) as u32
+    }
+
+    /// Devices that would do for the variant and are not granted for how they are: node and ordinal, in their order.
+    pub fn unwell(&self, variant: usize) -> Vec<(usize, u32)> {
+        let shape = &self.variants[variant].shape;
+        let mut found = Vec::new();
+        for node in 0..self.len() {
+            let profile = self.profile[node] as usize;
+            if self.profiles[profile].state == Standing::Lost
+                || self.variants[variant].matches[profile].well == 0
+            {
+                continue;
+            }
+            let would_do = |facts: &DeviceFacts| {
+                !facts.healthy
+                    && shape.slots.iter().any(|slot| facts.right_model(slot) && facts.divides(slot))
+            };
+            let unwell = self.facts(node).iter().zip(0_u32..).filter(|(facts, _)| would_do(facts));
+            found.extend(unwell.map(|(_, at)| (node, at)));
+        }
+        found
     }
 
     /// Where the variant's nodes are lost, and how many tasks would fit now (at most `needed`).

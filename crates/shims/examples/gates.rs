@@ -1,7 +1,8 @@
 //! Shares of an OpenCL device, measured: the rows of `cargo xtask gates devices`.
 //!
-//! `gates [--quick]`: the share of time that a busy client gets by its own measurement, alone and in pairs (ten seconds,
-//! median of five; quick: five seconds, one run), and how soon a launch that waits feels a larger share.
+//! `gates [--quick] [DRIVER]`: the share of time that a busy client gets by its own measurement, alone and in pairs (ten seconds,
+//! median of five; quick: five seconds, one run), and how soon a launch that waits feels a larger share. Of the machine's first
+//! device, or of the first of this driver's library.
 
 #![expect(clippy::print_stdout, reason = "its rows are what it is for")]
 
@@ -13,6 +14,14 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 const MEMORY: u64 = 64 << 20;
+
+/// A share of the device that is measured, and what clients do on it: interpreted kernels are to be small.
+fn bed(thousandths: u64) -> (Bed, &'static str) {
+    match std::env::args().skip(1).find(|word| !word.starts_with("--")) {
+        Some(driver) => (Bed::before(&driver, MEMORY, thousandths), "turn"),
+        None => (Bed::new(MEMORY, thousandths), "spin"),
+    }
+}
 
 /// Prints a row, and says whether it holds.
 fn row(what: &str, measured: &str, wanted: &str, holds: bool) -> bool {
@@ -27,8 +36,9 @@ fn median(mut values: Vec<u64>) -> u64 {
 
 /// What clients with these shares get side by side, in thousandths of a percent.
 fn shares(thousandths: &[u64], span_ms: u64) -> Vec<u64> {
-    let beds: Vec<Bed> = thousandths.iter().map(|&share| Bed::new(MEMORY, share)).collect();
-    let mut clients: Vec<Client> = beds.iter().map(|bed| bed.rust(&format!("spin {span_ms}"))).collect();
+    let beds: Vec<_> = thousandths.iter().map(|&share| bed(share)).collect();
+    let client = |(bed, role): &(Bed, &str)| bed.rust(&format!("{role} {span_ms}"));
+    let mut clients: Vec<Client> = beds.iter().map(client).collect();
     clients.iter_mut().for_each(|client| assert_eq!(client.hear(), "ready"));
     clients.iter_mut().for_each(Client::go);
     let said: Vec<String> = clients.iter_mut().map(Client::hear).collect();
@@ -39,8 +49,8 @@ fn shares(thousandths: &[u64], span_ms: u64) -> Vec<u64> {
 
 /// From a larger share to the next launch of a client that waits, microseconds.
 fn felt_after_us() -> u64 {
-    let bed = Bed::new(MEMORY, 1000);
-    let mut client = bed.rust("spin 3600000");
+    let (bed, role) = bed(1000);
+    let mut client = bed.rust(&format!("{role} 3600000"));
     assert_eq!(client.hear(), "ready");
     client.go();
     let launches = || bed.owner.usage().expect("read").launches;

@@ -54,6 +54,8 @@ pub const QUEUE_PROPERTIES: Ulong = 0x1093;
 pub const PROFILING: Ulong = 1 << 1;
 /// `CL_QUEUE_ON_DEVICE`.
 pub const ON_DEVICE: Ulong = 1 << 2;
+/// `CL_EVENT_COMMAND_EXECUTION_STATUS`: how far a command has come; 0 or less: ended.
+pub const COME_TO: Uint = 0x11D3;
 /// `CL_PROFILING_COMMAND_START`.
 pub const STARTED: Uint = 0x1282;
 /// `CL_PROFILING_COMMAND_END`.

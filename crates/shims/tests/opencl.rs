@@ -2,6 +2,8 @@
 //! and programs run as they do without it. Each row by clients that know nothing of each other.
 
 mod bed;
+#[path = "opencl/oclgrind.rs"]
+mod oclgrind;
 
 use bed::{Bed, Client, PIECE, has_opencl, skipped};
 use std::collections::BTreeMap;
@@ -207,29 +209,28 @@ fn every_command_that_moves_data_still_moves_it() {
     assert!(ledger.launches >= 15 && ledger.memory == 0, "{ledger:?}");
 }
 
+/// What a training in tinygrad prints of so many steps.
+fn losses(mut command: std::process::Command, steps: usize) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bed/train.py");
+    let cache = tempfile::tempdir().expect("a folder");
+    command
+        .arg(&script)
+        .env("STEPS", steps.to_string())
+        .env("DEV", "CL")
+        .env("TRAINING", "1")
+        .env("CACHEDB", cache.path().join("cache.db"));
+    let done = command.output().expect("runs");
+    let text = String::from_utf8_lossy(&done.stdout).into_owned();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success() && text.matches("loss").count() == steps, "{text}{said}");
+    text
+}
+
 #[test]
 fn training_gives_the_same_losses_under_a_share_as_without() {
     let Some(python) = python().filter(|_| has_opencl()) else { return };
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bed/train.py");
-    let losses = |mut command: std::process::Command| {
-        let cache = tempfile::tempdir().expect("a folder");
-        let done = command
-            .arg(&script)
-            .env("DEV", "CL")
-            .env("TRAINING", "1")
-            .env("CACHEDB", cache.path().join("cache.db"))
-            .output();
-        let done = done.expect("runs");
-        let text = String::from_utf8_lossy(&done.stdout).into_owned();
-        assert!(
-            done.status.success() && text.matches("loss").count() == 12,
-            "{text}{}",
-            String::from_utf8_lossy(&done.stderr)
-        );
-        text
-    };
     let bed = Bed::new(256 * MIB, 300);
-    let under = losses(bed.command(&python));
-    assert_eq!(under, losses(std::process::Command::new(&python)));
+    let under = losses(bed.command(&python), 12);
+    assert_eq!(under, losses(std::process::Command::new(&python), 12));
     assert!(bed.owner.usage().expect("read").launches > 12);
 }

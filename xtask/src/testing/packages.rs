@@ -10,7 +10,7 @@ struct Need {
     untested: &'static str,
 }
 
-const NEEDS: [Need; 10] = [
+const NEEDS: [Need; 11] = [
     Need { program: "nft", package: "nftables", untested: "container networks: names, ports, isolation" },
     Need { program: "ip", package: "iproute2", untested: "container networks" },
     Need { program: "mkfs.ext4", package: "e2fsprogs", untested: "disk limits of containers" },
@@ -20,6 +20,11 @@ const NEEDS: [Need; 10] = [
         program: "clinfo",
         package: "clinfo pocl-opencl-icd ocl-icd-libopencl1 opencl-headers",
         untested: "shares of OpenCL devices",
+    },
+    Need {
+        program: "oclgrind",
+        package: "oclgrind",
+        untested: "shares of OpenCL devices on a second driver",
     },
     Need { program: "chromium", package: "chromium", untested: "the web page in a browser" },
     Need { program: "promtool", package: "prometheus", untested: "alert rules and names of metrics" },

@@ -36,7 +36,7 @@ def fill(context, piece):
     sys.stdin.readline()
 
 
-def rows(context):
+def rows(context, most):
     read_write = cl.mem_flags.READ_WRITE
     rgba = cl.ImageFormat(cl.channel_order.RGBA, cl.channel_type.UNSIGNED_INT8)
     ways = {
@@ -44,7 +44,7 @@ def rows(context):
         "image": lambda size: cl.create_image(context, read_write, rgba, shape=(1024, size // 4096)),
         "shared": lambda size: cl.SVMAllocation(context, size, 0, cl.svm_mem_flags.READ_WRITE),
     }
-    for name, make in ways.items():
+    for name, make in list(ways.items())[: most or None]:
         one = make(PIECE)
         say(name)
         sys.stdin.readline()
@@ -97,7 +97,7 @@ def main():
     context = cl.Context([device])
     {
         "fill": lambda: fill(context, int(number)),
-        "rows": lambda: rows(context),
+        "rows": lambda: rows(context, int(number or 0)),
         "sizes": lambda: sizes(context),
         "copies": lambda: copies(context),
     }[name]()

@@ -49,8 +49,24 @@ pub fn has_opencl() -> bool {
 }
 
 impl Bed {
-    /// A share of so much memory and time.
+    /// A share of so much memory and time of the first device that the machine's own drivers have.
     pub fn new(memory: u64, thousandths: u64) -> Self {
+        let bed = Self::empty(memory, thousandths);
+        for driver in std::fs::read_dir("/etc/OpenCL/vendors").expect("drivers").flatten() {
+            std::fs::copy(driver.path(), bed.folder().join("drivers").join(driver.file_name()))
+                .expect("copied");
+        }
+        bed
+    }
+
+    /// The same of this driver's first device.
+    pub fn before(driver: &str, memory: u64, thousandths: u64) -> Self {
+        let bed = Self::empty(memory, thousandths);
+        std::fs::write(bed.folder().join("drivers/one.icd"), format!("{driver}\n")).expect("written");
+        bed
+    }
+
+    fn empty(memory: u64, thousandths: u64) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let place = folder.path();
         std::fs::create_dir(place.join("vendors")).expect("made");
@@ -58,9 +74,6 @@ impl Bed {
         let ours = place.join("libpond_opencl.so");
         std::fs::copy(library(), &ours).expect("copied");
         std::fs::write(place.join("vendors/pond.icd"), format!("{}\n", ours.display())).expect("written");
-        for driver in std::fs::read_dir("/etc/OpenCL/vendors").expect("drivers").flatten() {
-            std::fs::copy(driver.path(), place.join("drivers").join(driver.file_name())).expect("copied");
-        }
         let terms = Terms { device: 0, memory, thousandths };
         let owner = Owner::create(&place.join("0"), &terms).expect("made");
         Self { folder, owner }
@@ -98,9 +111,10 @@ pub fn client() -> bool {
     let place = Place::open();
     match name {
         "fill" => place.fill(number as usize),
-        "rows" => place.rows(),
+        "rows" => place.rows(number),
         "sizes" => place.sizes(),
         "spin" => place.spin(Duration::from_millis(number), 300),
+        "turn" => place.spin(Duration::from_millis(number), 3),
         "held" => place.held(),
         "types" => place.types(),
         name => panic!("{name}"),
@@ -120,9 +134,17 @@ impl Place {
         let platform = platform::get_platform_ids().expect("platforms")[0];
         let device = device::get_device_ids(platform, device::CL_DEVICE_TYPE_ALL).expect("devices")[0];
         let context = context::create_context(&[device], null(), None, null_mut()).expect("a context");
+        let version = device::get_device_data(device, device::CL_DEVICE_VERSION).expect("told");
         // SAFETY: live handles, and no properties.
-        let queue =
-            unsafe { queue::create_command_queue_with_properties(context, device, null()) }.expect("a queue");
+        let queue = unsafe {
+            // What the name ends in came with OpenCL 2.
+            if version.starts_with(b"OpenCL 1") {
+                queue::create_command_queue(context, device, 0)
+            } else {
+                queue::create_command_queue_with_properties(context, device, null())
+            }
+        };
+        let queue = queue.expect("a queue");
         Self { device, context, queue }
     }
 
@@ -152,8 +174,8 @@ impl Place {
         wait();
     }
 
-    /// Every way to allocate: takes a piece, gives it back, asks for too much.
-    fn rows(&self) {
+    /// Every way to allocate, or those two that OpenCL 1.2 has: takes a piece, gives it back, asks for too much.
+    fn rows(&self, ways: u64) {
         let object = |make: &dyn Fn(usize) -> Result<cl_mem, i32>, name: &str| {
             let held = make(PIECE).expect(name);
             say(name);
@@ -163,6 +185,10 @@ impl Place {
             wait();
         };
         object(&|bytes| self.buffer(bytes), "buffer");
+        object(&|bytes| self.image(bytes), "image");
+        if ways == 2 {
+            return;
+        }
         // SAFETY: a live context, no properties, the driver's own memory.
         let with = |bytes| unsafe {
             memory::create_buffer_with_properties(
@@ -174,7 +200,6 @@ impl Place {
             )
         };
         object(&with, "buffer with properties");
-        object(&|bytes| self.image(bytes), "image");
         // SAFETY: a live context.
         let shared = |bytes| unsafe { memory::svm_alloc(self.context, memory::CL_MEM_READ_WRITE, bytes, 0) };
         let at = shared(PIECE).expect("shared");

@@ -17,8 +17,9 @@ use super::policy::order::asked;
 use super::problem::pending::Key;
 use super::problem::pool::{Seat, Want};
 use super::solve::{Fate, Fit, Solver};
+use crate::event::DeviceGrant;
 use crate::ids::GangId;
-use crate::model::{Class, Speed};
+use crate::model::{Class, ShareMode, Speed};
 use crate::snapshot::{GangOrd, OrderPolicy};
 use crate::units::Timestamp;
 use std::cmp::Reverse;
@@ -48,6 +49,8 @@ struct Grower {
     variant: usize,
     end: Timestamp,
     seats: Vec<Seat>,
+    /// Places that it has already, as far as devices go; `None`: not looked up yet.
+    mates: Option<Vec<Seat>>,
 }
 
 /// What ranks are worth to a gang.
@@ -164,6 +167,7 @@ impl Solver<'_> {
                     variant: started.variant,
                     end: started.end,
                     seats: Vec::new(),
+                    mates: None,
                 });
             }
         }
@@ -188,6 +192,7 @@ impl Solver<'_> {
                 end: placed.expected_end.unwrap_or(Timestamp::NEVER),
                 variant: self.variant_of(gang, alternative),
                 seats: Vec::new(),
+                mates: None,
             });
         }
         growers
@@ -226,14 +231,42 @@ impl Solver<'_> {
         if grower.ranks >= grower.most || self.tree.hit(grower.queue, &asked).is_some() {
             return None;
         }
-        let want = Want::one(grower.variant, grower.end, &[]);
+        self.problem.pool.sync(grower.variant);
+        if !self.problem.pool.may_fit(grower.variant) {
+            return Some(false);
+        }
+        let mates = grower.mates.get_or_insert_with(|| self.mates(grower.who, grower.variant));
+        let want = Want { mates, ..Want::one(grower.variant, grower.end, &[]) };
         let Some(seat) = self.problem.pool.find(&want, None, &mut None) else { return Some(false) };
         self.problem.pool.seat(&want, &seat);
         let taken = self.taken(grower.variant, std::slice::from_ref(&seat), 0);
         self.tree.charge(grower.queue, &taken);
+        if !seat.picked.is_empty() {
+            mates.push(seat.to_owned());
+        }
         grower.seats.push(seat);
         grower.ranks += 1;
         Some(true)
+    }
+
+    /// Where the ranks of a gang have devices already, which those of its next rank are to be near to.
+    fn mates(&self, who: Who, variant: usize) -> Vec<Seat> {
+        if self.problem.pool.variants[variant].shape.slots.is_empty() {
+            return Vec::new();
+        }
+        match who {
+            Who::Started(at) => self.started[at].seats.to_vec(),
+            Who::Running(gang) => {
+                let tasks = self.placed(gang).into_iter().flat_map(|(_, placed)| &placed.tasks);
+                let picked = |grant: &DeviceGrant| (0, *grant, ShareMode::Exclusive);
+                tasks
+                    .map(|task| Seat {
+                        node: task.node.0 as usize,
+                        picked: task.devices.iter().map(picked).collect(),
+                    })
+                    .collect()
+            }
+        }
     }
 
     fn grow_running(&mut self, gang: GangOrd, seats: &[Seat]) {
@@ -290,7 +323,8 @@ impl Solver<'_> {
         let mark = self.problem.pool.mark();
         let rank = from.left - 1;
         self.move_tasks(from.gang, |task| task.rank == rank, -1);
-        let want = Want::one(to.variant, to.end, &[]);
+        let mates = self.mates(to.who, to.variant);
+        let want = Want { mates: &mates, ..Want::one(to.variant, to.end, &[]) };
         let Some(seat) = self.problem.pool.find(&want, None, &mut None) else {
             self.problem.pool.undo(mark);
             return false;

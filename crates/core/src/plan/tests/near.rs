@@ -60,6 +60,51 @@ fn ranks_of_one_gang_stand_together_as_the_devices_of_one_task_do() {
     }
 }
 
+/// The devices of an elastic gang's ranks, as far as it has grown.
+fn of_gang(pool: &Pool, id: GangId) -> BTreeSet<u32> {
+    let tasks = pool.world.placed(id).into_iter().flat_map(|placed| &placed.tasks);
+    tasks.flat_map(|task| task.devices.iter()).map(|grant| grant.device).collect()
+}
+
+#[test]
+fn ranks_that_come_later_stand_near_those_that_are_there() {
+    // One pair of eight is joined, and which its other half is the first rank alone can tell.
+    for (first, other) in [(0, 6), (2, 7), (5, 3)] {
+        let joins = |a: usize, b: usize| (a, b) == (first.min(other), first.max(other));
+        let link = |a: usize, b: usize| if joins(a, b) { Link::nvlink(4) } else { Link::SYSTEM };
+        let mut world = World::new();
+        let node = world.node(64, 256, &joined(8, link), &[]);
+        let mut pool = Pool::new(world);
+        let well = |pool: &mut Pool, is: &dyn Fn(usize) -> bool| {
+            let set = |row: &mut crate::snapshot::NodeRow| {
+                row.devices.iter_mut().enumerate().for_each(|(at, device)| device.healthy = is(at));
+            };
+            pool.world.edit_node(node, set);
+        };
+        well(&mut pool, &|at| at == first);
+        let at = pool.at();
+        let id = pool.world.submit(QueueOrd(0), Ask::new(ask(1)).tasks(1, 2), at);
+        pool.run();
+        assert_eq!(of_gang(&pool, id), BTreeSet::from([first as u32]));
+        well(&mut pool, &|_| true);
+        pool.run();
+        assert_eq!(of_gang(&pool, id), BTreeSet::from([first as u32, other as u32]));
+    }
+}
+
+#[test]
+fn extra_ranks_of_a_gang_that_starts_stand_near_its_first_ones() {
+    // 0 is the farthest from all, so the first rank has it; only 3 is near to it.
+    let link = |a: usize, b: usize| if a > 0 || b == 3 { Link::SWITCH } else { Link::SYSTEM };
+    let mut world = World::new();
+    world.node(64, 256, &joined(8, link), &[]);
+    let mut pool = Pool::new(world);
+    let at = pool.at();
+    let id = pool.world.submit(QueueOrd(0), Ask::new(ask(1)).tasks(1, 2), at);
+    pool.plan();
+    assert_eq!(of_gang(&pool, id), BTreeSet::from([0, 3]));
+}
+
 #[test]
 fn small_tasks_fill_a_broken_island_before_they_break_a_whole_one() {
     let mut pool = Pool::new(islands());

@@ -4,7 +4,7 @@
 
 use pond_core::model::{DeviceKind, Link, Resources, ShareMode};
 use pond_core::units::{Bytes, MilliCpu};
-use pond_node::probe::{Doctor, MachineConfig, State, bus_link, doctor, node, scan_pci};
+use pond_node::probe::{Doctor, MachineConfig, State, bus_link, doctor, node, scan_pci, xgmi_links};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
@@ -184,4 +184,55 @@ fn the_way_between_two_devices_is_read_off_the_tree_of_buses() {
     assert_eq!(from_first, ways.map(Some));
     assert_eq!(bus_link(sys, "0000:91:00.0", "0000:91:00.0"), Some(Link::SWITCH));
     assert_eq!(bus_link(sys, "0000:19:00.0", "0000:99:00.0"), None);
+}
+
+/// A tree as the kernel's driver for compute shows it (`kfd_topology.c`): a processor and four GPUs, the last of which is in two parts.
+/// Made up: nobody who wrote this had such GPUs.
+#[test]
+fn the_fabric_between_amds_gpus_is_read_off_the_kernels_topology() {
+    let root = tempfile::tempdir().unwrap();
+    let nodes = root.path().join("class/kfd/kfd/topology/nodes");
+    let node = |number: u32, simds: u32, domain: u32, location: u32| {
+        let folder = nodes.join(number.to_string());
+        fs::create_dir_all(folder.join("io_links")).unwrap();
+        let text = format!(
+            "cpu_cores_count {}\nsimd_count {simds}\nvendor_id 4098\nlocation_id {location}\ndomain {domain}\n\
+             hive_id 17429683492716396372\n",
+            if simds == 0 { 64 } else { 0 }
+        );
+        fs::write(folder.join("properties"), text).unwrap();
+    };
+    let link = |from: u32, number: u32, to: u32, kind: u32, weight: u32| {
+        let folder = nodes.join(from.to_string()).join("io_links").join(number.to_string());
+        fs::create_dir_all(&folder).unwrap();
+        let text = format!(
+            "type {kind}\nversion_major 0\nversion_minor 0\nnode_from {from}\nnode_to {to}\nweight {weight}\n\
+             min_latency 0\nmax_latency 0\nmin_bandwidth 0\nmax_bandwidth 64000\nflags 1\n"
+        );
+        fs::write(folder.join("properties"), text).unwrap();
+    };
+    node(0, 0, 0, 0);
+    // 0000:0c:00.0, 0000:22:00.0, 0001:2d:00.0 and twice 0000:83:00.1.
+    for (number, domain, location) in
+        [(1, 0, 0x0c00), (2, 0, 0x2200), (3, 1, 0x2d00), (4, 0, 0x8301), (5, 0, 0x8301)]
+    {
+        node(number, 1216, domain, location);
+    }
+    link(1, 0, 0, 2, 20); // over PCIe to the processor
+    link(1, 1, 2, 11, 15);
+    link(2, 1, 1, 11, 15);
+    link(3, 1, 2, 11, 30);
+    link(4, 0, 5, 11, 13); // parts of one GPU
+    link(4, 1, 1, 11, 45);
+    link(5, 1, 1, 11, 30);
+    link(5, 2, 3, 2, 40); // over PCIe to another
+    link(5, 3, 9, 11, 15); // to nobody
+    let pair = |one: &str, other: &str, hops| ((one.to_owned(), other.to_owned()), Link::xgmi(hops));
+    let expected = BTreeMap::from([
+        pair("0000:0c:00.0", "0000:22:00.0", 1),
+        pair("0000:22:00.0", "0001:2d:00.0", 2),
+        pair("0000:0c:00.0", "0000:83:00.1", 2),
+    ]);
+    assert_eq!(xgmi_links(root.path()), expected);
+    assert_eq!(xgmi_links(&root.path().join("no-such")), BTreeMap::new());
 }

@@ -172,7 +172,7 @@ fn topology(ctx: &Ctx, views: &[DeviceView]) -> Result<(), CliError> {
         }
         ctx.out.table(&table)?;
     }
-    let note = "NV#: links of NVLink; PIX: one PCIe switch; PXB: several; PHB: a host bridge; NODE: a NUMA node; SYS: the system";
+    let note = "NV#: links of NVLink; XGMI#: hops of XGMI; PIX: one PCIe switch; PXB: several; PHB: a host bridge; NODE: a NUMA node; SYS: the system";
     if views.iter().any(|view| !view.links.is_empty()) {
         ctx.out.note(note);
     }

@@ -5,13 +5,17 @@ use std::fmt;
 
 /// The way from one device to another, in the classes of `nvidia-smi topo -m`, as a number from 2 to 80 that is larger the farther
 /// they are. The numbers are ours; they only order the ways, and are far enough apart for sums over a few devices: of more
-/// lanes of NVLink the shorter, and any NVLink shorter than any way over PCIe.
+/// lanes of NVLink the shorter, of more hops of XGMI the longer, and any of both shorter than any way over PCIe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Link(u8);
 
 /// Lanes of NVLink that make a difference: an H100 has as many.
 const LANES: u8 = 18;
+/// Hops of XGMI that make a difference.
+const HOPS: u8 = 9;
+/// XGMI of no hop, which is none.
+const XGMI: u8 = 20;
 
 impl Link {
     /// At most one PCIe switch.
@@ -34,6 +38,12 @@ impl Link {
         Self(LANES + 2 - lanes)
     }
 
+    /// AMD's XGMI (Infinity Fabric) over so many hops, from 1.
+    #[must_use]
+    pub const fn xgmi(hops: u8) -> Self {
+        Self(XGMI + if hops > HOPS { HOPS } else { hops })
+    }
+
     /// As a number to add up.
     #[must_use]
     pub const fn distance(self) -> u8 {
@@ -43,7 +53,7 @@ impl Link {
     /// Whether it is one of the ways above.
     #[must_use]
     pub const fn is_known(self) -> bool {
-        matches!(self.0, 2..=19 | 30 | 40 | 50 | 60 | 70 | 80)
+        matches!(self.0, 2..=19 | 21..=29 | 30 | 40 | 50 | 60 | 70 | 80)
     }
 }
 
@@ -56,7 +66,8 @@ impl fmt::Display for Link {
             Self::BRIDGE => "PHB",
             Self::NUMA => "NODE",
             Self::SYSTEM => "SYS",
-            Self(distance @ 2..20) => return write!(out, "NV{}", LANES + 2 - distance),
+            Self(distance @ 21..=29) => return write!(out, "XGMI{}", distance - XGMI),
+            Self(distance @ 2..=19) => return write!(out, "NV{}", LANES + 2 - distance),
             _ => "?",
         })
     }
@@ -67,13 +78,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn more_lanes_are_nearer_and_any_of_them_nearer_than_the_bus() {
-        let ways: Vec<Link> = (1..=18).rev().map(Link::nvlink).collect();
+    fn more_lanes_and_fewer_hops_are_nearer_and_any_of_them_nearer_than_the_bus() {
+        let ways: Vec<Link> = (1..=18).rev().map(Link::nvlink).chain((1..=9).map(Link::xgmi)).collect();
         let slower = [Link::SWITCH, Link::SWITCHES, Link::BRIDGE, Link::NUMA, Link::SYSTEM, Link::UNKNOWN];
         let all: Vec<Link> = ways.into_iter().chain(slower).collect();
         assert!(all.windows(2).all(|two| two[0] < two[1]) && all.iter().all(|link| link.is_known()));
         let words: Vec<String> = all.iter().map(Link::to_string).collect();
         assert_eq!((words[0].as_str(), words[17].as_str(), Link::nvlink(36)), ("NV18", "NV1", all[0]));
-        assert_eq!(words[18..], ["PIX", "PXB", "PHB", "NODE", "SYS", "?"]);
+        assert_eq!((words[18].as_str(), words[26].as_str(), Link::xgmi(20)), ("XGMI1", "XGMI9", all[26]));
+        assert_eq!(words[27..], ["PIX", "PXB", "PHB", "NODE", "SYS", "?"]);
     }
 }

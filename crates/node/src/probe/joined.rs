@@ -1,4 +1,5 @@
-//! How the devices of this machine are joined: NVIDIA's driver says it of its GPUs, the kernel's tree of buses of all that hang on one.
+//! How the devices of this machine are joined: NVIDIA's driver says it of its GPUs, the kernel of AMD's, and its tree of buses of all
+//! that hang on one.
 
 use super::devices::{SYS, pci_address};
 use super::listed::Listed;
@@ -20,13 +21,18 @@ pub fn join(devices: &mut [Device], listed: &[Listed]) {
     let nvml = devices.iter().any(|device| device.uuid.starts_with("GPU-")).then(management);
     let cards = nvml.as_ref().and_then(|nvml| nvml.as_ref().ok()).map(cards).unwrap_or_default();
     let places: Vec<Option<String>> = devices.iter().map(|device| address(device, &cards, listed)).collect();
+    let fabric = xgmi_links(SYS.as_ref());
     let link = |one: usize, other: usize| {
         let gpus = cards.get(&devices[one].uuid).zip(cards.get(&devices[other].uuid));
         let of_driver = gpus.and_then(|(one, other)| one.link(other));
+        let by_fabric = || {
+            let (one, other) = (places[one].to_owned()?, places[other].to_owned()?);
+            fabric.get(&if one < other { (one, other) } else { (other, one) }).copied()
+        };
         let on_bus = || bus_link(SYS.as_ref(), places[one].as_deref()?, places[other].as_deref()?);
         let numa = || devices[one].numa.zip(devices[other].numa);
         let by_numa = || numa().map(|(a, b)| if a == b { Link::NUMA } else { Link::SYSTEM });
-        of_driver.or_else(on_bus).or_else(by_numa).unwrap_or(Link::UNKNOWN)
+        of_driver.or_else(by_fabric).or_else(on_bus).or_else(by_numa).unwrap_or(Link::UNKNOWN)
     };
     let links: Vec<Vec<Link>> =
         (0..devices.len()).map(|at| (0..at).map(|before| link(before, at)).collect()).collect();
@@ -109,6 +115,66 @@ impl Card<'_> {
     fn lanes_in_all(&self) -> u8 {
         self.lanes.values().fold(0, |sum, lanes| sum.saturating_add(*lanes))
     }
+}
+
+/// `CRAT_IOLINK_TYPE_XGMI` of the kernel, and what it counts for one hop in `weight`; what its driver does not know is 0.
+const XGMI: u64 = 11;
+const XGMI_HOP: u64 = 15;
+
+/// Pairs of AMD's GPUs that XGMI joins, by their addresses, the lower first, in the kernel's tree below a sysfs folder.
+///
+/// The nodes of the compute driver are processors and GPUs, of a GPU that is in parts each part; a link is written down at either end.
+#[must_use]
+pub fn xgmi_links(sys: &Path) -> BTreeMap<(String, String), Link> {
+    let nodes = sys.join("class/kfd/kfd/topology/nodes");
+    let numbers: Vec<String> = names(&nodes);
+    let place = |node: &String| {
+        let facts = properties(&nodes.join(node).join("properties"));
+        let fact = |name: &str| facts.get(name).copied().unwrap_or(0);
+        let (domain, at) = (fact("domain"), fact("location_id"));
+        // A processor has no SIMD units, and no place on the bus.
+        let address = format!("{domain:04x}:{:02x}:{:02x}.{}", at >> 8 & 0xff, at >> 3 & 0x1f, at & 7);
+        Some((node.parse().ok()?, (fact("simd_count") > 0).then_some(address)?))
+    };
+    let places: BTreeMap<u64, String> = numbers.iter().filter_map(place).collect();
+    let mut found: BTreeMap<(String, String), Link> = BTreeMap::new();
+    for node in &numbers {
+        let links = nodes.join(node).join("io_links");
+        for link in names(&links) {
+            let facts = properties(&links.join(link).join("properties"));
+            let end = |name: &str| facts.get(name).and_then(|node| places.get(node));
+            let (Some(one), Some(other)) = (end("node_from"), end("node_to")) else { continue };
+            if facts.get("type") != Some(&XGMI) || one == other {
+                continue;
+            }
+            let weight = facts.get("weight").copied().unwrap_or(0);
+            let hops = u8::try_from(weight.div_ceil(XGMI_HOP)).unwrap_or(u8::MAX);
+            let pair = if one < other { (one, other) } else { (other, one) };
+            let link = Link::xgmi(hops.max(1));
+            let known = found.entry((pair.0.to_owned(), pair.1.to_owned())).or_insert(link);
+            *known = link.min(*known);
+        }
+    }
+    found
+}
+
+/// What is in a folder, in order; nothing where it cannot be read.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// Lines of a name and a number.
+fn properties(file: &Path) -> BTreeMap<String, u64> {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let fact = |line: &str| {
+        let (name, value) = line.split_once(' ')?;
+        Some((name.to_owned(), value.trim().parse().ok()?))
+    };
+    text.lines().filter_map(fact).collect()
 }
 
 /// The way between two devices by their addresses, in the kernel's tree below a sysfs folder; `None` where one is not in it.

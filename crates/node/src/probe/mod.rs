@@ -19,6 +19,6 @@ pub(crate) mod vitals;
 
 pub use devices::{Found, devices, scan_pci};
 pub use doctor::{Doctor, Row, State, doctor};
-pub use joined::{bus_link, join};
+pub use joined::{bus_link, join, xgmi_links};
 pub use listed::{Listed, ListedError, listed};
 pub use machine::{MachineConfig, node};

@@ -1,6 +1,6 @@
 //! A GPU that its driver calls sick is left alone until it is well again, on a modelled driver.
 
-use pond_e2e::{Pool, is_root, skip, wait_until};
+use pond_e2e::{Api, Pool, is_root, skip, wait_until};
 use pond_nvidia_model::device::Mapped;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -237,5 +237,40 @@ fn who_needs_gpus_that_are_all_sick_waits_for_them() {
     assert!(wait_until(PATIENCE, || state(&pool, "train") == "running"), "{}", pool.ok(&["why", "train"]));
     _ = pool.ok(&["stop", "train"]);
     _ = run.wait().expect("it ends");
+    pool.finish();
+}
+
+#[test]
+fn memory_that_goes_bad_slowly_is_told_and_a_row_that_cannot_be_replaced_is_the_end() {
+    let Some((pool, machine)) = two_gpus("worn") else { return };
+    let rows = |device: usize, values: [u64; 4]| {
+        machine.devices[device].rows.iter().zip(values).for_each(|(word, value)| word.store(value, Release));
+    };
+    machine.devices[0].corrected.store(41, Release);
+    rows(0, [2, 1, 1, 0]);
+    xid(&machine, 0, 63);
+    let told = || pool.ok(&["events"]).contains("rows of its memory wait for its next reset to be remapped");
+    assert!(wait_until(PATIENCE, told), "{}", pool.ok(&["events"]));
+    let worn = |device: usize| {
+        let view = &pool.json(&["gpu"])[device];
+        (view["corrected_errors"].as_u64(), view["remapped_rows"].as_u64(), view["remap_pending"].as_bool())
+    };
+    assert_eq!((worn(0), worn(1)), ((Some(41), Some(3), Some(true)), (Some(0), Some(0), Some(false))));
+    // What waits is no trouble: it comes back from what its XID told.
+    assert!(wait_until(PATIENCE, || health(&pool, 0) == "healthy"), "{}", pool.ok(&["events"]));
+    machine.devices[0].corrected.store(50, Release);
+    rows(1, [0, 9, 0, 1]);
+    xid(&machine, 1, 63);
+    assert!(wait_until(PATIENCE, || health(&pool, 1) == "sick"), "{}", pool.ok(&["events"]));
+    assert!(pool.ok(&["events"]).contains("a bad row of its memory could not be remapped"));
+    assert!(wait_until(PATIENCE, || worn(0).0 == Some(50)), "{:?}", worn(0));
+    let metrics = Api::of(&pool).and_then(|api| api.text("/metrics")).expect("metrics");
+    for line in [
+        "pond_device_corrected_errors_total{",
+        "pond_device_remapped_rows_total{",
+        "pond_device_remap_pending{",
+    ] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
     pool.finish();
 }

@@ -141,6 +141,17 @@ pub enum Request {
     RemoveBudget(QueuePath),
 }
 
+/// What the memory of a device has been through, by its driver; nothing of it keeps the device from being granted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wear {
+    /// Errors that were corrected, in its whole life.
+    pub corrected: u64,
+    /// Rows that were remapped.
+    pub remapped: u32,
+    /// Whether rows wait for its next reset to be remapped.
+    pub pending: bool,
+}
+
 /// How a task ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -361,6 +372,15 @@ pub enum Report {
         sign: Sign,
         /// In words, for people.
         message: String,
+    },
+    /// What a device's memory has been through is other than it was.
+    DeviceWear {
+        /// Which node.
+        node: NodeName,
+        /// Ordinal in [`NodeSpec::devices`].
+        device: u32,
+        /// Now.
+        wear: Wear,
     },
     /// A device is known to be usable or unusable.
     DeviceHealth {

@@ -91,6 +91,17 @@ pub struct Instance {
     pub devices: Vec<(u32, String)>,
 }
 
+/// What a GPU's remapper of memory rows did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rows {
+    /// Rows that were remapped, for whatever errors.
+    pub remapped: u32,
+    /// Whether some wait for the device's next reset.
+    pub pending: bool,
+    /// Whether remapping failed at any time in its life.
+    pub failed: bool,
+}
+
 /// NVML, for MIG.
 pub struct Mig {
     lib: NvmlLib,
@@ -157,6 +168,26 @@ impl Mig {
         let mut minor = 0;
         call!(self, nvmlDeviceGetMinorNumber(self.device(uuid)?, &raw mut minor))?;
         Ok(minor)
+    }
+
+    /// What became of bad rows of a device's memory. Beside MIG, and here for `nvml-wrapper` (0.13) does not ask for it.
+    ///
+    /// # Errors
+    /// NVML refuses, as it does for devices that remap none and for those in MIG mode.
+    pub fn rows(&self, uuid: &str) -> Result<Rows, MigError> {
+        let [mut corrected, mut uncorrected, mut pending, mut failed] = [0; 4];
+        call!(
+            self,
+            nvmlDeviceGetRemappedRows(
+                self.device(uuid)?,
+                &raw mut corrected,
+                &raw mut uncorrected,
+                &raw mut pending,
+                &raw mut failed
+            )
+        )?;
+        let remapped = corrected.saturating_add(uncorrected);
+        Ok(Rows { remapped, pending: pending != 0, failed: failed != 0 })
     }
 
     /// What a device in MIG mode can be cut into, profiles of graphics (`+gfx`) among it.

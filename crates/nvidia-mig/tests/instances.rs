@@ -1,7 +1,7 @@
 //! Every instance there can be, and every refusal, on the model of a driver.
 
 use nvml_wrapper::error::NvmlError;
-use pond_nvidia_mig::{Mig, MigError, Profile};
+use pond_nvidia_mig::{Mig, MigError, Profile, Rows};
 use pond_nvidia_model::device::Mapped;
 use pond_nvidia_model::{become_model, instances};
 use std::path::{Path, PathBuf};
@@ -50,9 +50,14 @@ fn client() {
     become_model(&machine, 0, "H100");
     let mig = Mig::open(&library()).expect("NVML");
     assert!(matches!(refused(mig.profiles(GPU)), NvmlError::NotSupported), "MIG is off");
+    for (word, value) in machine.devices[0].rows.iter().zip([3, 1, 0, 1]) {
+        word.store(value, Release);
+    }
+    assert_eq!(mig.rows(GPU).expect("said"), Rows { remapped: 4, pending: false, failed: true });
     for mode in [&machine.cuts[0].pending, &machine.cuts[0].current] {
         mode.store(1, Release);
     }
+    assert!(matches!(refused(mig.rows(GPU)), NvmlError::NotSupported), "MIG is on");
     let profiles = mig.profiles(GPU).expect("said");
     assert_eq!((profiles.len(), mig.minor(GPU).expect("said")), (7, 0));
     let named = |name: &str| profiles.iter().find(|profile| profile.name == name).expect("there");

@@ -55,6 +55,11 @@ pub struct Device {
     pub heat: AtomicU64,
     /// Errors of memory that nobody corrected, since its driver was loaded.
     pub uncorrected: AtomicU64,
+    /// Errors of memory that were corrected, in its whole life.
+    pub corrected: AtomicU64,
+    /// Rows of memory that were remapped for corrected errors and for others, whether some wait for its next reset, and
+    /// whether remapping ever failed.
+    pub rows: [AtomicU64; 4],
     /// Whether pages wait for its next reset to be retired.
     pub retiring: AtomicU64,
     /// `nvmlClocksThrottleReasons`: what slows it down; 0: nothing.

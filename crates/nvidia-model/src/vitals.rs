@@ -1,6 +1,6 @@
 //! How devices are, by NVML: heat, errors of memory, events.
 
-use crate::device::Device;
+use crate::device::{DEVICES, Device};
 use crate::nvml::{INVALID_ARGUMENT, device};
 use crate::world::{Done, api, put};
 use std::collections::BTreeMap;
@@ -85,8 +85,21 @@ api! {
         put(out, *THRESHOLDS.get(which as usize).ok_or(NOT_SUPPORTED)?)
     }
     [nvmlDeviceGetTotalEccErrors](handle: usize, kind: u32, _counter: u32, out: *mut u64) {
-        let uncorrected = device(handle)?.uncorrected.load(Acquire);
-        put(out, if kind == 1 { uncorrected } else { 0 })
+        let device = device(handle)?;
+        put(out, if kind == 1 { &device.uncorrected } else { &device.corrected }.load(Acquire))
+    }
+    [nvmlDeviceGetRemappedRows](
+        handle: usize, corrected: *mut u32, uncorrected: *mut u32, pending: *mut u32, failed: *mut u32
+    ) {
+        let device = device(handle)?;
+        // As NVIDIA's header says: not while it is in MIG mode.
+        if handle > DEVICES || crate::mig::is_cut(crate::nvml::machine()?.get(), handle - 1) {
+            return Err(NOT_SUPPORTED);
+        }
+        for (out, word) in [corrected, uncorrected, pending, failed].into_iter().zip(&device.rows) {
+            put(out, word.load(Acquire) as u32)?;
+        }
+        Ok(())
     }
     [nvmlDeviceGetCurrentClocksThrottleReasons, nvmlDeviceGetCurrentClocksEventReasons](
         handle: usize, out: *mut u64

@@ -117,6 +117,22 @@ fn ways_between_devices_by_nvidias_packages() {
 }
 
 #[test]
+fn wear_of_memory_by_nvidias_packages() {
+    let Some(python) = python() else { return };
+    let (folder, _) = machine("H100");
+    let machine = Mapped::create(&folder.path().join("machine"), &[(1 << 30, 8); 2]).expect("made");
+    let set = |word: &AtomicU64, value| word.store(value, Release);
+    set(&machine.devices[0].corrected, 7);
+    set(&machine.devices[0].uncorrected, 2);
+    for (word, value) in machine.devices[0].rows.iter().zip([3, 1, 1, 0]) {
+        set(word, value);
+    }
+    set(&machine.cuts[1].current, 1);
+    let said = "0 [7, 2] (3, 1, 1, 0)\n1 [0, 0] 3\n";
+    assert_eq!(say(&python, "wear.py", folder.path()), said, "none are told of one in MIG mode");
+}
+
+#[test]
 fn modes_profiles_instances_and_their_memory_by_nvidias_packages() {
     let Some(python) = python().filter(|_| is_root()) else { return };
     let (folder, machine) = machine("H100");

@@ -279,6 +279,8 @@ class DeviceView(TypedDict):
     """A device."""
     because: NotRequired[str | None]
     """What was told of it when it was found not to be healthy."""
+    corrected_errors: NotRequired[int | None]
+    """Errors of memory that were corrected in its life, where its driver says."""
     device: int
     """Ordinal on its node."""
     free: NotRequired[list[FreeSize]]
@@ -297,7 +299,7 @@ class DeviceView(TypedDict):
     """`gpu`, `fpga`, `npu`, `opencl`."""
     links: NotRequired[list[str]]
     """How it is joined to each device of its node, by ordinal, in the words of `nvidia-smi topo -m`: `NV18` (so many links of
-    NVLink), `PIX`, `PXB`, `PHB`, `NODE`, `SYS`, from near to far; `X` for itself, `?` where nobody knows. Empty: of none is it
+    NVLink), `XGMI1` (so many hops of XGMI), `PIX`, `PXB`, `PHB`, `NODE`, `SYS`, from near to far; `X` for itself, `?` where nobody knows. Empty: of none is it
     known."""
     memory_bytes: int
     """Memory in all."""
@@ -309,6 +311,10 @@ class DeviceView(TypedDict):
     """The node it is on."""
     numa: NotRequired[int | None]
     """The NUMA node it hangs on, when known."""
+    remap_pending: NotRequired[bool]
+    """Whether rows of its memory wait for its next reset to be remapped."""
+    remapped_rows: NotRequired[int | None]
+    """Rows of its memory that were remapped in its life, where its driver says."""
     shared_as: NotRequired[str | None]
     """How those who are on it share it; absent: nobody is."""
     uuid: str

@@ -13,7 +13,7 @@ use super::change::{Handled, Out, What};
 use super::job::{RankEnd, TaskState, Then};
 use super::refusal::Refusal;
 use super::{Condition, Engine, Health, Timer};
-use crate::event::{Effect, Exit, Sign};
+use crate::event::{Effect, Exit, Sign, Wear};
 use crate::ids::{GangId, Generation, NodeName, TaskId};
 use crate::model::{Device, NodeSpec, Resources};
 use crate::snapshot::{DeviceRow, NodeOrd, NodeRow, NodeState};
@@ -46,6 +46,9 @@ pub struct Node {
     /// How each is, as far as there were signs.
     #[serde(default)]
     pub health: BTreeMap<u32, Health>,
+    /// What the memory of each has been through, as far as its driver says.
+    #[serde(default)]
+    pub wear: BTreeMap<u32, Wear>,
     /// Devices that are gone or other than described and still granted, by ordinal.
     pub replaced: BTreeMap<u32, Device>,
     /// Tasks that have a place on it.
@@ -157,6 +160,7 @@ impl Engine {
             seen: self.now,
             healthy: vec![true; spec.devices.len()],
             health: BTreeMap::new(),
+            wear: BTreeMap::new(),
             replaced: BTreeMap::new(),
             tasks: BTreeSet::new(),
             fences: BTreeMap::new(),
@@ -186,6 +190,7 @@ impl Engine {
             .map(|at| !kept(at) || node.healthy.get(at).copied().unwrap_or(true))
             .collect();
         node.health.retain(|at, _| kept(*at as usize));
+        node.wear.retain(|at, _| kept(*at as usize));
         node.healthy = healthy;
         let labels = node.merged_labels();
         let row = self.rows.node_mut(ord);
@@ -441,6 +446,22 @@ impl Engine {
             self.note(out, What::Device { node: name, device, healthy }, message);
         } else {
             self.device_health(name, device, healthy, &message, out);
+        }
+    }
+
+    /// What a device's memory has been through is other than it was: kept, and told when rows begin to wait for a reset.
+    pub(super) fn device_wear(&mut self, name: NodeName, device: u32, wear: Wear, out: &mut Out) {
+        let Some(ord) = self.rows.node_ord(&name) else {
+            self.counters.unknown_node = self.counters.unknown_node.saturating_add(1);
+            return;
+        };
+        let node = &mut self.nodes[ord.0 as usize];
+        let Some(healthy) = node.healthy.get(device as usize).copied() else { return };
+        let before = node.wear.insert(device, wear).unwrap_or_default();
+        if wear.pending && !before.pending {
+            let words =
+                "rows of its memory wait for its next reset to be remapped; work on it is not affected";
+            self.note(out, What::Device { node: name, device, healthy }, words);
         }
     }
 

@@ -65,6 +65,7 @@ impl Engine {
             Report::DeviceSign { node, device, sign, message } => {
                 self.device_sign(node, device, sign, &message, out);
             }
+            Report::DeviceWear { node, device, wear } => self.device_wear(node, device, wear, out),
             Report::DeviceHealth { node, device, healthy, message } => {
                 self.device_health(node, device, healthy, &message, out);
             }

@@ -69,6 +69,10 @@ fn look(inner: &Inner, told: &Receiver<Told>) {
             }
             report(inner, said);
         }
+        for (device, wear) in gpus.worn() {
+            let node = inner.config.node.clone();
+            inner.report(Report::DeviceWear { node, device, wear });
+        }
         for device in inner.partitions.signs() {
             report(inner, (device, Sign::Well, String::new()));
         }

@@ -4,15 +4,16 @@
 //! Which XID means what is from NVIDIA's "XID Errors" catalogue (docs.nvidia.com/deploy/xid-errors). Those that a program brings
 //! about by what it does say nothing of the device, and are left to the program's own end.
 
-use super::nvidia::management;
+use super::nvidia::{instances, management};
 use nvml_wrapper::bitmasks::device::ThrottleReasons;
 use nvml_wrapper::bitmasks::event::EventTypes;
 use nvml_wrapper::enum_wrappers::device::{EccCounter, MemoryError, TemperatureSensor, TemperatureThreshold};
 use nvml_wrapper::enums::event::XidError;
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Device as Gpu, EventSet, Nvml};
-use pond_core::event::Sign;
+use pond_core::event::{Sign, Wear};
 use pond_core::model::Device;
+use pond_nvidia_mig::Rows;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -21,6 +22,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 const PAUSES: u32 = 60;
 /// Errors in a row after which a driver is left.
 const MOST_ERRORS: u32 = 20;
+
+/// What the memory of the device with this ordinal has been through.
+pub(crate) type Worn = (u32, Wear);
 
 /// A sign of the device with this ordinal, with words for people.
 pub(crate) type Told = (u32, Sign, String);
@@ -78,6 +82,9 @@ fn gpus(devices: &[Device]) -> impl Iterator<Item = (u32, &str)> {
 pub(crate) struct Vitals {
     /// Errors of memory that nobody corrected, as counted last.
     uncorrected: BTreeMap<u32, u64>,
+    /// What is known of memory, and not told yet.
+    wear: BTreeMap<u32, Wear>,
+    news: Vec<Worn>,
 }
 
 impl Vitals {
@@ -95,9 +102,11 @@ impl Vitals {
             }
         };
         let (there, lost) = present(&driver);
+        let other = instances().ok();
         gpus.map(|(at, uuid)| {
+            let rows = || other.as_ref()?.rows(uuid).ok();
             let (sign, words) = match there.get(uuid) {
-                Some(gpu) => self.of(at, gpu),
+                Some(gpu) => self.of(at, gpu, rows()),
                 None if lost => gone(&NvmlError::GpuLost),
                 None => gone(&NvmlError::NotFound),
             };
@@ -106,7 +115,29 @@ impl Vitals {
         .collect()
     }
 
-    fn of(&mut self, at: u32, gpu: &Gpu<'_>) -> (Sign, String) {
+    /// What memory has been through, of those of which it is other than it was when this was asked last.
+    pub(crate) fn worn(&mut self) -> Vec<Worn> {
+        std::mem::take(&mut self.news)
+    }
+
+    /// Takes down what tells of memory that goes bad slowly.
+    ///
+    /// Rows that wait to be remapped change nothing for new work (NVIDIA's "GPU Memory Error Management" and NVML's header say so), so
+    /// they are told and the device is granted on; its administrator resets it when that suits.
+    fn note_wear(&mut self, at: u32, gpu: &Gpu<'_>, rows: Option<Rows>) {
+        let corrected = gpu.total_ecc_errors(MemoryError::Corrected, EccCounter::Aggregate).ok();
+        if corrected.is_none() && rows.is_none() {
+            return;
+        }
+        let rows = rows.unwrap_or_default();
+        let wear = Wear { corrected: corrected.unwrap_or(0), remapped: rows.remapped, pending: rows.pending };
+        if self.wear.insert(at, wear) != Some(wear) {
+            self.news.push((at, wear));
+        }
+    }
+
+    fn of(&mut self, at: u32, gpu: &Gpu<'_>, rows: Option<Rows>) -> (Sign, String) {
+        self.note_wear(at, gpu, rows);
         // What it cannot tell, as cards without ECC, tells nothing; that it is gone does.
         let counted = gpu.total_ecc_errors(MemoryError::Uncorrected, EccCounter::Volatile);
         if let Err(why @ NvmlError::GpuLost) = &counted {
@@ -116,6 +147,12 @@ impl Vitals {
             && let Some(before) = self.uncorrected.insert(at, now).filter(|before| now > *before)
         {
             return (Sign::Fatal, format!("{} errors of memory that nobody corrected", now - before));
+        }
+        if rows.is_some_and(|rows| rows.failed) {
+            return (
+                Sign::Fatal,
+                "a bad row of its memory could not be remapped: its maker takes it back".to_owned(),
+            );
         }
         let heat = gpu.temperature(TemperatureSensor::Gpu);
         let slows = gpu.temperature_threshold(TemperatureThreshold::Slowdown);

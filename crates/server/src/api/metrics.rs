@@ -22,6 +22,8 @@ type Column = fn(&NodeRow) -> u64;
 type OfQueue = fn(&QueueView) -> u64;
 /// One number of a device.
 type OfDevice = fn(&DeviceView) -> u64;
+/// The same of those of which it is known.
+type Worn = fn(&DeviceView) -> Option<u64>;
 /// One sum of the meter.
 type Part = fn(&Totals) -> u128;
 
@@ -185,6 +187,36 @@ fn devices(text: &mut Text, sight: &Sight<'_>) {
             let labels = labels(device);
             let labels = labels.each_ref().map(|(name, value)| (*name, value.as_str()));
             text.value(name, &labels, column(device));
+        }
+    }
+    let worn: [(&str, &str, &str, Worn); 3] = [
+        (
+            "pond_device_corrected_errors_total",
+            "counter",
+            "Errors of the device's memory that were corrected.",
+            |it| it.corrected_errors,
+        ),
+        (
+            "pond_device_remapped_rows_total",
+            "counter",
+            "Rows of the device's memory that were remapped.",
+            |it| it.remapped_rows.map(u64::from),
+        ),
+        (
+            "pond_device_remap_pending",
+            "gauge",
+            "1 while rows wait for the device's next reset to be remapped.",
+            |it| it.remapped_rows.map(|_| u64::from(it.remap_pending)),
+        ),
+    ];
+    for (name, kind, help, value) in worn {
+        text.head(name, kind, help);
+        for device in &devices {
+            let labels = labels(device);
+            let labels = labels.each_ref().map(|(name, value)| (*name, value.as_str()));
+            if let Some(value) = value(device) {
+                text.value(name, &labels, value);
+            }
         }
     }
     text.head("pond_device_free_compute_ratio", "gauge", "Part of the device's compute that is not granted.");

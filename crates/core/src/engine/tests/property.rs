@@ -5,6 +5,7 @@ use crate::check::Violation;
 use crate::engine::{Engine, Settings, check_snapshot};
 use crate::event::{
     Actor, DeviceGrant, DeviceUse, Effect, Event, Exit, Found, Report, Request, Sign, Target, TaskSample,
+    Wear,
 };
 use crate::ids::{Generation, JobId, NodeName, QueuePath, TaskId};
 use crate::model::{
@@ -173,6 +174,7 @@ fn report(engine: &Engine, what: u8, about: u8, how: u8) -> Report {
             sign: [Sign::Well, Sign::Trouble, Sign::Fatal][usize::from(how % 5 % 3)],
             message: String::new(),
         },
+        _ if how.is_multiple_of(5) => worn(node(about), how),
         _ => Report::DeviceHealth {
             node: node(about),
             device: u32::from(how % 3),
@@ -180,6 +182,11 @@ fn report(engine: &Engine, what: u8, about: u8, how: u8) -> Report {
             message: String::new(),
         },
     }
+}
+
+fn worn(node: crate::ids::NodeName, how: u8) -> Report {
+    let wear = Wear { corrected: how.into(), remapped: how.into(), pending: how.is_multiple_of(2) };
+    Report::DeviceWear { node, device: u32::from(how % 3), wear }
 }
 
 fn request(engine: &Engine, what: u8, about: u8, how: u8) -> Request {

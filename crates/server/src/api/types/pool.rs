@@ -49,6 +49,15 @@ pub struct DeviceView {
     /// What was told of it when it was found not to be healthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub because: Option<String>,
+    /// Errors of memory that were corrected in its life, where its driver says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corrected_errors: Option<u64>,
+    /// Rows of its memory that were remapped in its life, where its driver says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remapped_rows: Option<u32>,
+    /// Whether rows of its memory wait for its next reset to be remapped.
+    #[serde(default)]
+    pub remap_pending: bool,
     /// Ways it can be divided.
     pub modes: Vec<String>,
     /// Memory in all.
@@ -64,7 +73,7 @@ pub struct DeviceView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub numa: Option<u32>,
     /// How it is joined to each device of its node, by ordinal, in the words of `nvidia-smi topo -m`: `NV18` (so many links of
-    /// NVLink), `PIX`, `PXB`, `PHB`, `NODE`, `SYS`, from near to far; `X` for itself, `?` where nobody knows. Empty: of none is it
+    /// NVLink), `XGMI1` (so many hops of XGMI), `PIX`, `PXB`, `PHB`, `NODE`, `SYS`, from near to far; `X` for itself, `?` where nobody knows. Empty: of none is it
     /// known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<String>,

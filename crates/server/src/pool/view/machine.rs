@@ -88,6 +88,8 @@ fn device(sight: &Sight<'_>, place: usize, node: &NodeRow, row: &DeviceRow, ordi
             }
         }
     }
+    let known = sight.engine.nodes().get(place);
+    let wear = known.and_then(|node| node.wear.get(&ordinal));
     DeviceView {
         node: node.name.to_string(),
         device: ordinal,
@@ -97,6 +99,9 @@ fn device(sight: &Sight<'_>, place: usize, node: &NodeRow, row: &DeviceRow, ordi
         healthy: row.healthy,
         health: health_of(sight, place, row, ordinal),
         because: because(sight, place, ordinal),
+        corrected_errors: wear.map(|wear| wear.corrected),
+        remapped_rows: wear.map(|wear| wear.remapped),
+        remap_pending: wear.is_some_and(|wear| wear.pending),
         modes: row.spec.modes.iter().map(word).collect(),
         memory_bytes: row.spec.memory.0,
         free_memory_bytes: row.free_memory.0,

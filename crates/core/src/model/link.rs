@@ -44,6 +44,14 @@ impl Link {
         Self(XGMI + if hops > HOPS { HOPS } else { hops })
     }
 
+    /// How two devices of a node are joined, each given with what it has to those before it
+    /// ([`links`](super::Traits::links)) and its ordinal.
+    #[must_use]
+    pub fn between(one: (&[Self], usize), other: (&[Self], usize)) -> Self {
+        let (before, (row, _)) = if one.1 < other.1 { (one.1, other) } else { (other.1, one) };
+        row.get(before).copied().unwrap_or(Self::UNKNOWN)
+    }
+
     /// As a number to add up.
     #[must_use]
     pub const fn distance(self) -> u8 {

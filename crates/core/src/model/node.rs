@@ -58,15 +58,6 @@ pub struct Traits {
     pub links: Arc<[Link]>,
 }
 
-impl Device {
-    /// How two devices of a node are joined, each given with its ordinal.
-    #[must_use]
-    pub fn link(one: (&Self, usize), other: (&Self, usize)) -> Link {
-        let (before, (device, _)) = if one.1 < other.1 { (one.1, other) } else { (other.1, one) };
-        device.traits.links.get(before).copied().unwrap_or(Link::UNKNOWN)
-    }
-}
-
 /// A machine as its substrate describes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeSpec {

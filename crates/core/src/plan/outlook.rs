@@ -1,7 +1,7 @@
 //! What will be free on a node: those who run there leave, and those for whom it is kept come and leave again.
 
 use super::problem::claims::meet;
-use super::problem::forecast::{Leaver, When, give, state_at};
+use super::problem::forecast::{Leaver, When, give};
 use super::problem::pool::Pool;
 use super::problem::profile::copies;
 use super::problem::room::{NodeFree, Picked};
@@ -42,22 +42,6 @@ pub(super) struct Outlook<'a> {
 }
 
 impl Outlook<'_> {
-    /// What is free at a moment.
-    pub fn at(&self, when: When) -> NodeFree {
-        let mut state = state_at(self.pool, self.state.clone(), self.node, &self.leavers, when);
-        for promise in self.promises.iter().filter(|promise| promise.is_taken(when)) {
-            state.take(promise.amounts, false, &promise.picked, self.pool.facts(self.node));
-        }
-        state
-    }
-
-    /// What is free from a moment on for the whole of a stay. It gets less at the starts of promises alone.
-    pub fn through(&self, from: When, stay: Stay) -> NodeFree {
-        let end = stay.end(from);
-        let within = self.promises.iter().map(|promise| promise.from).filter(|at| from < *at && *at < end);
-        within.fold(self.at(from), |state, at| meet(state, &self.at(at)))
-    }
-
     /// What is free at each moment at which that changes.
     pub fn line(&self) -> Line {
         let facts = self.pool.facts(self.node);
@@ -135,6 +119,15 @@ impl Line {
     pub fn first(&self, pool: &Pool, variant: usize) -> When {
         let fits = |(_, state): &&(When, NodeFree)| pool.fits(variant, self.node, state);
         self.states.iter().find(fits).map_or(When::Never, |(when, _)| *when)
+    }
+
+    /// What is free at a moment, and what is free from it on for the whole of a stay.
+    pub fn between(&self, from: When, stay: Stay) -> (NodeFree, NodeFree) {
+        let at = self.states.partition_point(|(when, _)| *when <= from).saturating_sub(1);
+        let end = stay.end(from);
+        let (_, free) = &self.states[at];
+        let later = self.states[at + 1..].iter().take_while(|(when, _)| *when < end);
+        (free.clone(), later.fold(free.clone(), |state, (_, other)| meet(state, other)))
     }
 
     /// When one task fits for a whole stay.

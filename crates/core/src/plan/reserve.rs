@@ -264,8 +264,7 @@ impl Solver<'_> {
         let shape = self.problem.pool.variants[variant].shape.clone();
         let amounts = [shape.cpu, shape.memory, shape.disk];
         for (node, count) in nodes.into_iter().filter(|(_, count)| *count > 0) {
-            let outlook = self.outlook(node);
-            let (mut left, mut through) = (outlook.at(when), outlook.through(when, stay));
+            let (mut left, mut through) = self.outlook(node).line().between(when, stay);
             let facts = self.problem.pool.facts(node).to_vec();
             for _ in 0..count.min(need) {
                 let Some(picked) = pick_devices(&through.devices, &facts, &shape.slots) else { break };

@@ -178,6 +178,32 @@ pub(super) fn open_folder(parent: impl AsFd, name: &[u8]) -> Result<OwnedFd, Err
     fs::openat(parent, name, flags, Mode::empty())
 }
 
+/// Removes a folder and what is in it, never through a symbolic link. A path has at most 2048 parts, and so has the recursion.
+pub(super) fn remove_tree(parent: &OwnedFd, name: &[u8], depth: u32) -> Result<(), Errno> {
+    if depth > 2048 {
+        return Err(Errno::LOOP);
+    }
+    let folder = open_folder(parent, name)?;
+    for item in fs::Dir::read_from(&folder)? {
+        let item = item?;
+        let inner = item.file_name().to_bytes();
+        if matches!(inner, b"." | b"..") {
+            continue;
+        }
+        let stat = fs::statat(&folder, inner, AtFlags::SYMLINK_NOFOLLOW)?;
+        if is_folder(&stat) {
+            remove_tree(&folder, inner, depth + 1)?;
+        } else {
+            fs::unlinkat(&folder, inner, AtFlags::empty())?;
+        }
+    }
+    fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
+}
+
+pub(super) fn is_folder(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+}
+
 /// Overlayfs' sign that a name is gone: a character device 0/0.
 pub(super) fn is_whiteout(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0

@@ -10,7 +10,9 @@
 //! [`Unpacked::leans`] says so; such a layer is kept for this stack of layers only.
 
 use super::error::UnpackError;
-use super::lower::{Hit, Lowers, MAX_LINKS, Marks, Part, Path, is_whiteout, open_folder, parts};
+use super::lower::{
+    Hit, Lowers, MAX_LINKS, Marks, Part, Path, is_folder, is_whiteout, open_folder, parts, remove_tree,
+};
 use super::tarball::{Entry, Kind, Tarball};
 use rustix::fs::{
     self, AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
@@ -577,10 +579,6 @@ enum Step {
     Other,
 }
 
-fn is_folder(stat: &Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
-}
-
 fn times(mtime_s: i64) -> Timestamps {
     let at = Timespec { tv_sec: mtime_s, tv_nsec: 0 };
     Timestamps { last_access: at, last_modification: at }
@@ -588,26 +586,4 @@ fn times(mtime_s: i64) -> Timestamps {
 
 fn io_error<E: Into<io::Error>>(action: &'static str, path: &[u8], source: E) -> UnpackError {
     UnpackError::Io { action, path: shown(path), source: source.into() }
-}
-
-/// Removes a folder and what is in it, never through a symbolic link. A path has at most 2048 parts, and so has the recursion.
-fn remove_tree(parent: &OwnedFd, name: &[u8], depth: u32) -> Result<(), Errno> {
-    if depth > 2048 {
-        return Err(Errno::LOOP);
-    }
-    let folder = open_folder(parent, name)?;
-    for item in fs::Dir::read_from(&folder)? {
-        let item = item?;
-        let inner = item.file_name().to_bytes();
-        if matches!(inner, b"." | b"..") {
-            continue;
-        }
-        let stat = fs::statat(&folder, inner, AtFlags::SYMLINK_NOFOLLOW)?;
-        if is_folder(&stat) {
-            remove_tree(&folder, inner, depth + 1)?;
-        } else {
-            fs::unlinkat(&folder, inner, AtFlags::empty())?;
-        }
-    }
-    fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
 }

@@ -3,8 +3,9 @@
 //! Of all choices the one with the least sum of distances between its devices, and to those that the same gang has on the node
 //! already; then the least largest distance; then on the fullest devices; then the farthest from what stays free, so that what
 //! is joined well stays together for the next; then the lowest ordinals. The choice is a k-cluster of least weight, which is
-//! NP-hard in general, and nodes are small: branch and bound finds the best of up to 16 devices where all that is asked for is alike. The sum, and not the
-//! largest distance, comes first, for what a gang sends goes round by the short ways where there are some.
+//! NP-hard in general, and nodes are small: branch and bound finds the best of up to 16 devices where all that is asked for is
+//! alike. The sum, and not the largest distance, comes first, for what a gang sends goes round by the short ways where there are
+//! some.
 
 use super::room::{DeviceFacts, DeviceFree};
 use super::shape::Slot;
@@ -23,8 +24,7 @@ fn distance(facts: &[DeviceFacts], one: usize, other: usize) -> u8 {
     if one == other {
         return 0;
     }
-    let (before, behind) = (one.min(other), one.max(other));
-    facts[behind].links.get(before).copied().unwrap_or(Link::UNKNOWN).distance()
+    Link::between((&facts[one].links, one), (&facts[other].links, other)).distance()
 }
 
 /// What a choice costs, the first part first.

@@ -259,11 +259,3 @@ pub fn steps(
     steps.retain(|(_, count)| *count > 0);
     steps
 }
-
-/// What is free when all have left who leave up to then.
-pub fn state_at(pool: &Pool, mut state: NodeFree, node: usize, leavers: &[Leaver], when: When) -> NodeFree {
-    for leaver in leavers.iter().take_while(|leaver| leaver.when <= when) {
-        give(pool, &mut state, node, leaver);
-    }
-    state
-}

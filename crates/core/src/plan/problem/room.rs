@@ -222,7 +222,8 @@ pub struct Wish<'a> {
     pub first: Option<u32>,
     /// Devices of the node that the gang has already.
     pub mates: &'a [u32],
-    /// So many tasks of the gang that come after this one will find room on the node too.
+    /// So many tasks of the gang that come after this one will find room on the node too; 0 where they ask for parts of devices,
+    /// since they may have theirs on the same.
     pub coming: u32,
 }
 
@@ -298,8 +299,7 @@ fn pick_near(
     slots: &[Slot],
     wish: &Wish<'_>,
 ) -> Option<Vec<usize>> {
-    // Tasks with parts of devices may have theirs on the same.
-    if wish.coming > 0 && alike(slots) && slots[0].mode == ShareMode::Exclusive {
+    if wish.coming > 0 && alike(slots) {
         let all = vec![slots[0].clone(); slots.len() * (wish.coming as usize + 1)];
         if let Some((_, devices)) = closest(free, facts, &all, wish.mates) {
             let mut left = free.to_vec();

@@ -9,7 +9,7 @@ use crate::api::types::{
 use crate::pool::inbox::{Condition, Conditions, Sight};
 use pond_core::engine::{self, Engine};
 use pond_core::ids::QueuePath;
-use pond_core::model::{Device, DeviceKind, QueueLimits, QueueSpec, Resources, Shape, ShareMode};
+use pond_core::model::{DeviceKind, Link, QueueLimits, QueueSpec, Resources, Shape, ShareMode};
 use pond_core::snapshot::{DeviceRow, GangPhase, NodeOrd, NodeRow, NodeState, QueueOrd, QueueRow, Usage};
 use std::collections::BTreeMap;
 
@@ -121,7 +121,7 @@ fn links(node: &NodeRow, row: &DeviceRow, at: usize) -> Vec<String> {
     }
     let word = |(other, to): (&DeviceRow, usize)| match to == at {
         true => "X".to_owned(),
-        false => Device::link((&row.spec, at), (&other.spec, to)).to_string(),
+        false => Link::between((&row.spec.traits.links, at), (&other.spec.traits.links, to)).to_string(),
     };
     node.devices.iter().zip(0..).map(word).collect()
 }

@@ -1147,6 +1147,8 @@ class TaskView(TypedDict):
     """Its rank."""
     request: Amounts
     """Guaranteed."""
+    squeezed_cpu_milli: NotRequired[int | None]
+    """Its CPU limit while it is squeezed, in thousandths of a core."""
     started_ms: NotRequired[int | None]
     """When it started."""
     state: State

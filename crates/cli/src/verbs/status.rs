@@ -190,6 +190,9 @@ fn how(task: &TaskView) -> String {
         (Some(exit), _) if exit.kind == "code" => format!("exit code {}", exit.code),
         (Some(exit), _) => format!("{} ({})", exit.kind.replace('_', " "), exit.code),
         (None, Some(progress)) => progress.clone(),
-        (None, None) => String::new(),
+        (None, None) => {
+            let limit = task.squeezed_cpu_milli.map(MilliCpu);
+            limit.map_or_else(String::new, |limit| format!("squeezed to {limit} CPU"))
+        }
     }
 }

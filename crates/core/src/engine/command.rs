@@ -314,17 +314,26 @@ impl Engine {
         Ok(())
     }
 
-    /// The CPU limit of a task that is squeezed, or let out.
+    /// The CPU limit of a task that is squeezed, or let out. Told when the first of a gang is squeezed, and the last let out.
     pub(super) fn limit_cpu(&mut self, id: TaskId, cpu: MilliCpu, out: &mut Out) {
-        let Some(live) = self.gang_mut(id.gang).and_then(Gang::live_mut) else { return };
+        let Some(gang) = self.gang_mut(id.gang) else { return };
+        let state = gang.state();
+        let Some(live) = gang.live_mut() else { return };
+        let before = live.is_squeezed();
         let Some(task) = live.tasks.iter_mut().find(|task| task.rank == id.rank) else { return };
         let cpu = cpu.min(task.limits.burst.cpu);
         if task.cpu_limit == cpu {
             return;
         }
         task.cpu_limit = cpu;
+        let squeezed = live.is_squeezed();
         self.tell_resize(id, out);
         self.sync_row(id.gang);
+        match (before, squeezed) {
+            (false, true) => self.note_gang(id.gang, state, "squeezed: owners want CPU back", out),
+            (true, false) => self.note_gang(id.gang, state, "squeezed no more: it has all its CPU", out),
+            _ => {}
+        }
     }
 }
 

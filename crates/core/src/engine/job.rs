@@ -207,6 +207,11 @@ impl Live {
     pub const fn is_frozen(&self) -> bool {
         self.paused || self.frozen.is_some()
     }
+
+    /// Whether one of its tasks is squeezed.
+    pub(super) fn is_squeezed(&self) -> bool {
+        self.tasks.iter().any(|task| task.squeezed_to().is_some())
+    }
 }
 
 /// A gang on its way out of its place.
@@ -400,6 +405,14 @@ pub struct Task {
     pub device_samples: BTreeMap<u32, Samples>,
     /// What its node's row counts of it.
     pub(super) counted: super::rows::Counted,
+}
+
+impl Task {
+    /// Its CPU limit, while that is smaller than the most it may use because owners want CPU back.
+    #[must_use]
+    pub fn squeezed_to(&self) -> Option<MilliCpu> {
+        (self.cpu_limit < self.limits.burst.cpu).then_some(self.cpu_limit)
+    }
 }
 
 /// What a granted device counts as until it is given back, whatever becomes of the device.

@@ -222,9 +222,9 @@ impl Engine {
         let Some(task) = live.tasks.iter_mut().find(|task| task.rank == rank) else { return };
         self.rows.account(task, class, rows.queue, false);
         let Limits { request, burst } = grant.limits;
-        let squeezed = task.cpu_limit < task.limits.burst.cpu;
+        let squeezed = task.squeezed_to();
         task.limits = grant.limits;
-        task.cpu_limit = if squeezed { task.cpu_limit.min(burst.cpu) } else { burst.cpu };
+        task.cpu_limit = squeezed.map_or(burst.cpu, |limit| limit.min(burst.cpu));
         let (devices, held): (Vec<DeviceGrant>, Vec<HeldDevice>) = grant.devices.into_iter().unzip();
         (task.devices, task.held) = (devices.into(), held);
         self.rows.account(task, class, rows.queue, true);

@@ -261,6 +261,9 @@ pub struct TaskView {
     pub request: Amounts,
     /// The most it may use.
     pub burst: Amounts,
+    /// Its CPU limit while it is squeezed, in thousandths of a core.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub squeezed_cpu_milli: Option<u64>,
     /// Devices granted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<GrantView>,

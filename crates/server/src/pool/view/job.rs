@@ -212,6 +212,7 @@ fn task_view(sight: &Sight<'_>, gang: &Gang, live: &Live, task: &Task) -> TaskVi
         exit: exit.map(exit_view),
         request: amounts(task.limits.request),
         burst: amounts(task.limits.burst),
+        squeezed_cpu_milli: task.squeezed_to().map(|limit| limit.0),
         devices: task
             .terms()
             .map(|(held, terms)| held_view(sight, gang.id.task(task.rank), task, held, terms))
@@ -234,6 +235,7 @@ fn ended_tasks(sight: &Sight<'_>, gang: GangId, last: &Attempt) -> Vec<TaskView>
         exit: Some(exit_view(end.exit)),
         request: Default::default(),
         burst: Default::default(),
+        squeezed_cpu_milli: None,
         devices: Vec::new(),
         use_now: None,
     };

@@ -10,7 +10,7 @@ struct Need {
     untested: &'static str,
 }
 
-const NEEDS: [Need; 11] = [
+const NEEDS: [Need; 12] = [
     Need { program: "nft", package: "nftables", untested: "container networks: names, ports, isolation" },
     Need { program: "ip", package: "iproute2", untested: "container networks" },
     Need { program: "mkfs.ext4", package: "e2fsprogs", untested: "disk limits of containers" },
@@ -25,6 +25,11 @@ const NEEDS: [Need; 11] = [
         program: "oclgrind",
         package: "oclgrind",
         untested: "shares of OpenCL devices on a second driver",
+    },
+    Need {
+        program: "torchrun",
+        package: "python3-torch",
+        untested: "torchrun with gloo over two containers",
     },
     Need { program: "chromium", package: "chromium", untested: "the web page in a browser" },
     Need { program: "promtool", package: "prometheus", untested: "alert rules and names of metrics" },

@@ -149,8 +149,7 @@ fn lent_cpu_is_squeezed_frozen_and_taken_back() {
     let limit = Decision::Limit { task, generation: Generation(1), cpu: MilliCpu(500) };
     let effects = carry(&mut engine, limit).unwrap();
     assert!(matches!(&effects[..], [Effect::Resize { burst, .. }] if burst.cpu == MilliCpu(500)));
-    let squeezed =
-        |engine: &Engine| engine.gang(gang).unwrap().live().unwrap().tasks[0].squeezed_to();
+    let squeezed = |engine: &Engine| engine.gang(gang).unwrap().live().unwrap().tasks[0].squeezed_to();
     assert_eq!(squeezed(&engine), Some(MilliCpu(500)));
     let effects = carry(&mut engine, Decision::Freeze { gang, generation: Generation(1) }).unwrap();
     assert!(matches!(effects[..], [Effect::Freeze { frozen: true, .. }]));

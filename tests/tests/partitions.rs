@@ -5,7 +5,7 @@ use pond_nvidia_model::device::Mapped;
 use pond_nvidia_model::{become_model, instances};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -293,6 +293,51 @@ fn what_an_administrator_made_is_not_touched_and_not_offered() {
     bed.stands(&[("MIG 3g.40gb", 4)]);
     bed.pool.finish();
     assert_eq!(instances(&bed.machine, 0).len(), 1);
+}
+
+#[test]
+fn what_others_make_and_take_away_beside_the_pool_is_seen() {
+    let Some(bed) = Bed::new("parts-beside") else { return };
+    bed.up();
+    assert!(bed.pool.ok(&["gpu"]).contains("1 7g.80gb"));
+    bed.run("a", "1g.10gb");
+    assert_eq!(bed.said("a")[2], "9984");
+    // Somebody makes half of the GPU theirs, where the pool would put a half: beside the part of the first job.
+    let upper = instances(&bed.machine, 0)[0].1 < 4;
+    let (start, slices) = if upper { (4, 0xf0) } else { (0, 0x0f) };
+    let cut = &bed.machine.cuts[0];
+    cut.taken.fetch_or(slices, AcqRel);
+    cut.parts[5].0.store(99 << 32 | 4 << 16 | start << 8 | 1, Release);
+    bed.run("b", "3g.40gb");
+    let waits = || bed.pool.ok(&["why", "b"]).contains("no place for a 3g.40gb");
+    assert!(wait_until(PATIENCE, waits), "{}{}", bed.pool.ok(&["why", "b"]), bed.pool.ok(&["events"]));
+    let told = bed.pool.ok(&["events"]);
+    assert!(told.contains("something that is used stands there"), "a start failed there: {told}");
+    assert!(!bed.pool.ok(&["gpu"]).contains("7g"), "{}", bed.pool.ok(&["gpu"]));
+    assert_eq!((bed.state("a"), bed.state("b")), ("running".to_owned(), "waiting".to_owned()));
+    // A server that comes anew numbers parts as before, whatever others have: who runs keeps what it has.
+    bed.kill();
+    bed.up();
+    assert_eq!(bed.state("a"), "running");
+    // They give it back, and a look within a minute finds that.
+    cut.parts[5].0.store(0, Release);
+    cut.taken.fetch_and(!slices, AcqRel);
+    let runs = || bed.state("b") == "running";
+    assert!(wait_until(2 * PATIENCE, runs), "{}{}", bed.pool.ok(&["why", "b"]), bed.pool.ok(&["events"]));
+    assert_eq!(bed.said("b")[2], "40448");
+    assert_eq!(bed.state("a"), "running");
+    for job in ["a", "b"] {
+        _ = bed.pool.ok(&["stop", "--now", job]);
+    }
+    bed.stands(&[]);
+    // Nobody is on it, and an administrator takes it out of MIG mode: what was offered is not there any more.
+    cut.current.store(0, Release);
+    // What its driver tells has it looked at now, and not in a minute.
+    bed.machine.devices[0].xid[0].store(63, Release);
+    bed.machine.devices[0].xid[1].fetch_add(1, AcqRel);
+    let gone = || bed.pool.ok(&["events", "--kind", "device."]).contains("it is not in MIG mode any more");
+    assert!(wait_until(2 * PATIENCE, gone), "{}", bed.pool.ok(&["events"]));
+    bed.pool.finish();
 }
 
 #[test]

@@ -126,6 +126,15 @@ fn check_spec(spec: &NodeSpec) -> Handled<()> {
     Ok(())
 }
 
+/// Whether what tasks were granted of a device means the same on it as it is described now: its parts are numbered as they were,
+/// though somebody else may have taken or left places of it meanwhile.
+fn numbered_alike(old: &Device, new: &Device) -> bool {
+    match (&old.traits.layout, &new.traits.layout) {
+        (Some(old), Some(new)) => old.numbers_as(new),
+        (old, new) => old == new,
+    }
+}
+
 impl Engine {
     /// A node is there: new, changed or back.
     pub(super) fn node_up(&mut self, spec: NodeSpec, out: &mut Out) -> Handled<()> {
@@ -219,7 +228,7 @@ impl Engine {
                     if !old.is_whole()
                         && old.spec.uuid == spec.uuid
                         && old.spec.memory == spec.memory
-                        && old.spec.traits.layout == spec.traits.layout =>
+                        && numbered_alike(&old.spec, spec) =>
                 {
                     DeviceRow { spec: spec.to_owned(), healthy, ..old }
                 }

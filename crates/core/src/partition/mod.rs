@@ -138,6 +138,26 @@ impl Layout {
         (0_u8..).zip(&self.profiles)
     }
 
+    /// Whether parts are numbered alike in both: they differ in where parts may begin, at most.
+    #[must_use]
+    pub fn numbers_as(&self, other: &Self) -> bool {
+        let alike = |(one, other): (&Profile, &Profile)| {
+            let Profile { name, size, starts: _, memory, multiprocessors, compute, media } = one;
+            (name, size, memory, multiprocessors, compute, media)
+                == (
+                    &other.name,
+                    &other.size,
+                    &other.memory,
+                    &other.multiprocessors,
+                    &other.compute,
+                    &other.media,
+                )
+        };
+        (self.slices, self.uniform, self.profiles.len())
+            == (other.slices, other.uniform, other.profiles.len())
+            && self.profiles.iter().zip(&other.profiles).all(alike)
+    }
+
     /// Every part there can be, profiles in their order, starts ascending.
     pub fn parts(&self) -> impl Iterator<Item = Part> + '_ {
         self.numbered()
@@ -163,16 +183,17 @@ impl Layout {
     /// The profile that answers a request: the one it names, else the smallest that has what it asks for.
     #[must_use]
     pub fn answer(&self, request: &DeviceRequest) -> Option<u8> {
+        // One that may begin nowhere is somebody else's wherever it could be.
+        let does = |profile: &Profile| {
+            !profile.starts.is_empty()
+                && profile.memory >= request.memory
+                && profile.compute >= request.compute
+        };
         if let Some(name) = &request.profile {
-            let does = |at: &u8| {
-                let profile = &self.profiles[usize::from(*at)];
-                profile.memory >= request.memory && profile.compute >= request.compute
-            };
-            return self.find(name).filter(does);
+            return self.find(name).filter(|at| does(&self.profiles[usize::from(*at)]));
         }
         self.numbered()
-            .filter(|(_, profile)| !profile.media)
-            .filter(|(_, profile)| profile.memory >= request.memory && profile.compute >= request.compute)
+            .filter(|(_, profile)| !profile.media && does(profile))
             .min_by_key(|(at, profile)| (profile.size, profile.compute, Reverse(profile.starts.len()), *at))
             .map(|(at, _)| at)
     }
@@ -220,17 +241,17 @@ impl Layout {
         taken.0 & (own | bar) == 0
     }
 
-    /// With a part more.
+    /// With a part more. It may stand where none may begin any more, as one that was granted before others took the place.
     #[must_use]
     pub fn with(&self, taken: Occupied, part: Part) -> Occupied {
-        let Some(profile) = self.profile_of(part) else { return taken };
+        let Some(profile) = self.profiles.get(usize::from(part.profile)) else { return taken };
         Occupied(taken.0 | self.bits(part, profile.size, profile.media).1)
     }
 
     /// Without a part that stands there.
     #[must_use]
     pub fn without(&self, taken: Occupied, part: Part) -> Occupied {
-        let Some(profile) = self.profile_of(part) else { return taken };
+        let Some(profile) = self.profiles.get(usize::from(part.profile)) else { return taken };
         let left = taken.0 & !self.bits(part, profile.size, profile.media).0;
         // Those that remain are of the same profile and bar the same ones.
         Occupied(if left & OWNED == 0 { 0 } else { left })

@@ -55,7 +55,7 @@ impl Inner {
         }
         self.sweep();
         self.partitions.keep(|holder| self.state().live.contains_key(holder));
-        self.report(Report::NodeUp(self.node.clone()));
+        self.report(Report::NodeUp(self.described()));
         for report in failed {
             self.report(report);
         }

@@ -13,7 +13,7 @@ use crate::probe::{mig, nvidia};
 use crate::tolerate;
 use pond_core::event::{DeviceGrant, Launch, Report, Sign};
 use pond_core::ids::{Generation, TaskId};
-use pond_core::model::{Device, ShareMode};
+use pond_core::model::{Device, NodeSpec, ShareMode};
 use pond_core::partition::{Instance, Layout, Part, Step, steps};
 use pond_nvidia_mig as driver;
 use pond_nvidia_mig::{Mig, MigError};
@@ -110,8 +110,8 @@ struct Cut {
     profiles: Vec<driver::Profile>,
     /// All of it.
     whole: Layout,
-    /// What the pool gives out, in whose numbers grants are.
-    offered: Arc<Layout>,
+    /// What the pool gives out, in whose numbers grants are; places of others come and go.
+    offered: Mutex<Arc<Layout>>,
 }
 
 /// The parts of this machine's devices.
@@ -128,6 +128,8 @@ pub(super) struct Partitions {
     wake: Condvar,
     /// A device failed again since somebody asked.
     troubled: AtomicBool,
+    /// A part could not be made: somebody else may have its place.
+    doubted: AtomicBool,
 }
 
 fn read(file: &Path, boot: &str) -> Book {
@@ -158,6 +160,23 @@ fn made_of(standing: &driver::Instance) -> Made {
 }
 
 impl Cut {
+    fn offered(&self) -> Arc<Layout> {
+        Arc::clone(&self.offered.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What is left to be offered beside what somebody else has made. Whether that is other than before.
+    fn leave_to_others(&self, standing: &[driver::Instance], book: &Book) -> bool {
+        let is_others =
+            |standing: &&driver::Instance| !book.records.iter().any(|record| record.is(self, standing));
+        let others: Vec<Part> =
+            standing.iter().filter(is_others).filter_map(|standing| self.part(standing)).collect();
+        let left = Arc::new(mig::offered(&self.whole, &others));
+        let mut offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = *offered != left;
+        *offered = left;
+        changed
+    }
+
     fn named(&self, profile: &str, start: u8) -> Option<Part> {
         self.whole.find(profile).map(|profile| Part { profile, start })
     }
@@ -172,8 +191,8 @@ impl Cut {
         let profiles = driver.profiles(&device.uuid)?;
         let whole = mig::layout(&profiles);
         let minor = driver.minor(&device.uuid)?;
-        let offered = Arc::new(Layout::default());
-        let mut cut = Self { ordinal, uuid: device.uuid.clone(), minor, profiles, whole, offered };
+        let offered = Mutex::default();
+        let cut = Self { ordinal, uuid: device.uuid.clone(), minor, profiles, whole, offered };
         let standing = driver.instances(&cut.uuid)?;
         book.records.retain_mut(|record| {
             let found = standing.iter().find(|standing| record.is(&cut, standing));
@@ -182,12 +201,8 @@ impl Cut {
             }
             record.device != cut.uuid || found.is_some()
         });
-        let is_ours =
-            |standing: &&driver::Instance| !book.records.iter().any(|record| record.is(&cut, standing));
-        let others: Vec<Part> =
-            standing.iter().filter(is_ours).filter_map(|standing| cut.part(standing)).collect();
-        cut.offered = Arc::new(mig::offered(&cut.whole, &others));
-        device.traits.layout = Some(Arc::clone(&cut.offered));
+        cut.leave_to_others(&standing, book);
+        device.traits.layout = Some(cut.offered());
         Ok(cut)
     }
 }
@@ -212,7 +227,8 @@ impl Partitions {
         // Of devices that are gone, or not in MIG mode any more, nothing stands.
         book.records.retain(|record| in_mode.contains(&record.device));
         let troubled = AtomicBool::new(false);
-        Self { cuts, file, hands: Mutex::default(), book: Mutex::new(book), wake: Condvar::new(), troubled }
+        let (hands, doubted) = (Mutex::default(), AtomicBool::new(false));
+        Self { cuts, file, hands, book: Mutex::new(book), wake: Condvar::new(), troubled, doubted }
     }
 
     /// Whether any device can be cut.
@@ -260,7 +276,7 @@ impl Partitions {
     fn make(&self, holder: Holder, device: u32, part: Part) -> Result<(), PartitionError> {
         let changed = || PartitionError::Changed(device);
         let cut = self.cuts.iter().find(|cut| cut.ordinal == device).ok_or_else(changed)?;
-        let name = &cut.offered.profile_of(part).ok_or_else(changed)?.name;
+        let name = &cut.offered().profiles.get(usize::from(part.profile)).ok_or_else(changed)?.name.clone();
         let wanted = cut.named(name, part.start).ok_or_else(changed)?;
         let profile = cut.profiles.get(usize::from(wanted.profile)).ok_or_else(changed)?;
         let (profile_name, start) = (name.clone(), part.start);
@@ -404,7 +420,7 @@ impl Partitions {
     fn held(&self, holder: Holder, grant: &DeviceGrant) -> Option<(String, Vec<String>)> {
         let cut = self.cuts.iter().find(|cut| cut.ordinal == grant.device)?;
         let part = grant.part?;
-        let name = &cut.offered.profile_of(part)?.name;
+        let name = &cut.offered().profiles.get(usize::from(part.profile))?.name.clone();
         let book = self.book();
         let own = |record: &&Record| record.holder == Some(holder) && record.device == cut.uuid;
         let mut records = book.records.iter().filter(own);
@@ -430,6 +446,19 @@ impl Partitions {
         cuts.map(|cut| cut.ordinal).collect()
     }
 
+    /// Looks what others have made or taken away since; whether anything else is left to be offered.
+    fn look_at_others(&self) -> bool {
+        let _hands = self.hands();
+        let Ok(driver) = nvidia::instances() else { return false };
+        let mut changed = false;
+        for cut in &self.cuts {
+            if let Ok(standing) = driver.instances(&cut.uuid) {
+                changed |= cut.leave_to_others(&standing, &self.book());
+            }
+        }
+        changed
+    }
+
     /// Whether a device has failed again since this was asked last.
     pub(super) fn had_trouble(&self) -> bool {
         self.troubled.swap(false, Ordering::AcqRel)
@@ -444,8 +473,16 @@ impl Partitions {
 /// The thread: until the agent closes.
 pub(super) fn run(inner: Arc<Inner>) {
     let partitions = &inner.partitions;
+    let every = Duration::from_millis(inner.config.health_every.0);
+    let mut looked = Instant::now();
     while !inner.closing() {
         let done = partitions.clear();
+        if partitions.doubted.swap(false, Ordering::AcqRel) || looked.elapsed() >= every {
+            if partitions.look_at_others() {
+                inner.report(Report::NodeUp(inner.described()));
+            }
+            looked = Instant::now();
+        }
         let book = partitions.book();
         // What was let go in between is seen here, as it would not be by waiting for the next to be.
         if done && book.records.iter().any(|record| record.holder.is_none()) {
@@ -464,6 +501,8 @@ impl Inner {
         let allocation = &launch.allocation;
         let done = self.partitions.acquire((allocation.task, allocation.generation), &allocation.devices);
         done.map_err(|(device, failures, why)| {
+            self.partitions.doubted.store(true, Ordering::Release);
+            self.partitions.wake();
             if failures >= REPEATED {
                 let (node, message) = (self.config.node.clone(), why.to_string());
                 self.report(Report::DeviceSign { node, device, sign: Sign::Trouble, message });
@@ -471,6 +510,17 @@ impl Inner {
             }
             why
         })
+    }
+
+    /// This machine with what is left of its devices now.
+    pub(super) fn described(&self) -> NodeSpec {
+        let mut node = self.node.clone();
+        for cut in &self.partitions.cuts {
+            if let Some(device) = node.devices.get_mut(cut.ordinal as usize) {
+                device.traits.layout = Some(cut.offered());
+            }
+        }
+        node
     }
 
     /// What a task knows a device by that it was granted, and the files that lead to a part of it.

@@ -77,15 +77,15 @@ pub(crate) fn layout(profiles: &[driver::Profile]) -> Layout {
     Layout { slices: small(slices), profiles: profiles.iter().map(part).collect(), uniform: false }
 }
 
-/// What of a device can be given out while these parts, of its whole table, are somebody else's: the starts that are left.
-/// Profiles of graphics never are.
+/// What of a device can be given out while these parts, of its whole table, are somebody else's: the starts that are left, of some
+/// profiles none, so that profiles have the same numbers whatever others do. Those of graphics never are.
 pub(crate) fn offered(whole: &Layout, others: &[Part]) -> Layout {
     let taken = others.iter().fold(Default::default(), |taken, part| whole.with(taken, *part));
     let left = whole.numbered().map(|(at, profile)| {
         let free = |start: &&u8| whole.fits(taken, Part { profile: at, start: **start });
         Profile { starts: profile.starts.iter().filter(free).copied().collect(), ..profile.clone() }
     });
-    let profiles = left.filter(|profile| !profile.starts.is_empty() && !profile.name.contains("+gfx"));
+    let profiles = left.filter(|profile| !profile.name.contains("+gfx"));
     Layout { profiles: profiles.collect(), ..whole.clone() }
 }
 
@@ -183,8 +183,10 @@ mod tests {
                 ("2g.20gb", &[0, 2]),
                 ("3g.40gb", &[0]),
                 ("4g.40gb", &[0]),
+                ("7g.80gb", &[]),
             ]
         );
+        assert!(left.numbers_as(&layout) && left.check(memory).is_ok());
         let drawing = [table[0].clone(), profile("1g.10gb+gfx", 1, &seven, 9984, 16)];
         assert_eq!(offered(&super::layout(&drawing), &[]).profiles.len(), 1);
     }

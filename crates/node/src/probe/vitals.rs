@@ -12,7 +12,7 @@ use nvml_wrapper::enums::event::XidError;
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Device as Gpu, EventSet, Nvml};
 use pond_core::event::{Sign, Wear};
-use pond_core::model::Device;
+use pond_core::model::{Device, ShareMode};
 use pond_nvidia_mig::Rows;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -106,7 +106,7 @@ impl Vitals {
         gpus.map(|(at, uuid)| {
             let rows = || other.as_ref()?.rows(uuid).ok();
             let (sign, words) = match there.get(uuid) {
-                Some(gpu) => self.of(at, gpu, rows()),
+                Some(gpu) => of_mode(&devices[at as usize], gpu).unwrap_or_else(|| self.of(at, gpu, rows())),
                 None if lost => gone(&NvmlError::GpuLost),
                 None => gone(&NvmlError::NotFound),
             };
@@ -170,6 +170,18 @@ impl Vitals {
         }
         (Sign::Well, String::new())
     }
+}
+
+/// Whether a GPU is in the mode in which it is offered. One that is not cannot be used as it is described.
+fn of_mode(device: &Device, gpu: &Gpu<'_>) -> Option<(Sign, String)> {
+    const ON: u32 = 1;
+    let on = gpu.mig_mode().is_ok_and(|mode| mode.current == ON);
+    let words = match (device.modes.contains(&ShareMode::Space), on) {
+        (true, false) => "it is not in MIG mode any more: `pond up` looks again",
+        (false, true) if !device.modes.is_empty() => "it is in MIG mode now: `pond up` looks again",
+        _ => return None,
+    };
+    Some((Sign::Fatal, words.to_owned()))
 }
 
 /// What the hardware slows a device down for, so that it keeps no promise of time; limits that somebody set are none of it.

@@ -1,5 +1,7 @@
 //! Partitions as the engine keeps them: where they stand, what they cost, over restarts and new descriptions.
 
+use crate::engine::State;
+use crate::event::{Actor, Event, Report};
 use crate::ids::NodeName;
 use crate::model::{Device, DeviceKind, DeviceRequest, NodeSpec, ShareMode, Traits};
 use crate::partition::{Occupied, known};
@@ -93,4 +95,32 @@ fn a_profile_that_is_asked_for_by_nobody_who_divides_is_refused() {
     plan.spec.shapes[0].devices.push(DeviceRequest { profile: None, ..gpu_part("") });
     let pool = Pool::new().node("n1", machine()).job("a", plan).run(secs(1));
     assert_eq!(pool.seen.refused.len(), 1, "a share of nothing");
+}
+
+#[test]
+fn a_place_that_others_took_is_free_again_when_who_was_granted_it_has_gone() {
+    let taken = |starts: &[u8]| {
+        let mut node = machine();
+        let mut layout = known::layout("A100", MEMORY).unwrap();
+        for profile in &mut layout.profiles {
+            profile.starts.retain(|start| starts.contains(start));
+        }
+        node.devices[0].traits.layout = Some(Arc::new(layout));
+        node
+    };
+    let describe = |pool: Pool, spec: NodeSpec| {
+        let report = Report::NodeUp(NodeSpec { name: NodeName::from("n1"), ..spec });
+        pool.world(|world| world.request(Actor::Node("n1".into()), Event::Report(report)))
+    };
+    let pool = Pool::new().node("n1", machine()).job("a", part("3g.20gb").runs(secs(20))).run(secs(5));
+    let held = stands(&pool);
+    assert!(!held.is_nothing());
+    // Somebody else has every place now: it keeps what it has, also when all is read again, and gives it back whole.
+    let pool = describe(pool, taken(&[])).job("b", part("3g.20gb")).run(secs(5));
+    assert_eq!((stands(&pool), pool.state("a"), pool.state("b")), (held, State::Running, State::Pending));
+    assert_eq!(pool.rebuilt().snapshot().nodes[0].devices, pool.engine.snapshot().nodes[0].devices);
+    let pool = pool.run(secs(15));
+    assert_eq!((pool.find("a").exit_code(), stands(&pool).is_nothing()), (Some(0), true));
+    let pool = describe(pool, machine()).run(secs(2));
+    assert_eq!(pool.state("b"), State::Running);
 }

@@ -18,6 +18,7 @@ mod job;
 mod live;
 mod login;
 mod map;
+mod money;
 mod notify;
 mod provider;
 mod queue;
@@ -62,6 +63,10 @@ pub fn routes(doors: Doors) -> Doors {
         .get("/jobs/{id}/samples.json", see, job::samples)
         .post("/jobs/{id}/{verb}", Need::Right(Right::Handle), job::act)
         .get("/usage", see, usage::page)
+        .post("/usage/prices", operate, money::set_price)
+        .post("/usage/prices/end", operate, money::end_price)
+        .post("/usage/budgets", Need::Right(Right::Shape), money::set_budget)
+        .post("/usage/budgets/remove", Need::Right(Right::Shape), money::remove_budget)
         .get("/capacity", see, capacity::page)
         .post("/capacity/{node}/{verb}", operate, capacity::act)
         .get("/scheduler", see, scheduler::page)

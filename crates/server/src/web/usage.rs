@@ -1,5 +1,6 @@
 //! Who used how much, and what the machines' time went to.
 
+use super::form::Fields;
 use super::home::Bar;
 use super::session::Visitor;
 use super::{Page, Shell, assets, render, show};
@@ -7,12 +8,13 @@ use crate::api::Shared;
 use crate::api::extract::Params;
 use crate::api::money;
 use crate::api::types::{
-    BillBy, BillQuery, BillReport, BudgetSpan, BudgetStop, BudgetView, NodeUsage, PricesView, UsageQuery,
-    UsageReport, UsageRow,
+    BillBy, BillQuery, BillReport, BudgetSpan, BudgetStop, BudgetView, NodeUsage, PricesView, Problem,
+    UsageQuery, UsageReport, UsageRow,
 };
 use askama::Template;
 use axum::extract::{Query, State as Extract};
-use axum::http::Uri;
+use axum::http::{StatusCode, Uri};
+use axum::response::IntoResponse;
 
 /// Rows a table shows at most.
 const ROWS: usize = 500;
@@ -28,6 +30,38 @@ struct UsagePage {
     bill: BillReport,
     prices: PricesView,
     budgets: Vec<BudgetView>,
+    refused: Option<Refused>,
+}
+
+/// A form that was refused: the page shows it as it was sent, with what was wrong.
+pub struct Refused {
+    /// `price` or `budget`.
+    pub form: &'static str,
+    /// What it held.
+    pub fields: Fields,
+    /// Why it was refused.
+    pub problem: Problem,
+}
+
+impl UsagePage {
+    /// What was wrong with a form.
+    fn wrong(&self, form: &str) -> Option<&Problem> {
+        self.refused.as_ref().filter(|refused| refused.form == form).map(|refused| &refused.problem)
+    }
+
+    /// What a field held when the form was refused.
+    fn kept(&self, form: &str, field: &str) -> &str {
+        let refused = self.refused.as_ref().filter(|refused| refused.form == form);
+        refused.map_or("", |refused| refused.fields.get(field))
+    }
+
+    /// The same of one that has a usual value.
+    fn chosen(&self, form: &str, field: &str, usual: &str, value: &str) -> bool {
+        match self.kept(form, field) {
+            "" => value == usual,
+            kept => kept == value,
+        }
+    }
 }
 
 /// Amount times time in hours, for people: of thousandths × milliseconds.
@@ -47,7 +81,21 @@ pub async fn page(
     here: Uri,
     Query(query): Query<UsageQuery>,
 ) -> Page {
-    let shell = Shell::new(&visitor, "Usage", "usage", &here);
+    show_page(shared, visitor, &here, query, None).await
+}
+
+/// The page, with a form that was refused.
+pub async fn show_page(
+    shared: Shared,
+    visitor: Visitor,
+    here: &Uri,
+    query: UsageQuery,
+    refused: Option<Refused>,
+) -> Page {
+    let mut shell = Shell::new(&visitor, "Usage", "usage", here);
+    // A refresh would take away what was typed.
+    shell.live = refused.is_none();
+    let status = refused.as_ref().and_then(|refused| StatusCode::from_u16(refused.problem.status).ok());
     let by = query.by.clone().unwrap_or_else(|| "queue".to_owned());
     let who = visitor.caller.principal.clone();
     let cut = match by.as_str() {
@@ -66,7 +114,8 @@ pub async fn page(
     report.rows.truncate(ROWS);
     let most = report.rows.first().map_or(0, weight);
     let bar = bar(&report.nodes);
-    render(&UsagePage { shell, by, report, bar, most, bill, prices, budgets })
+    let page = render(&UsagePage { shell, by, report, bar, most, bill, prices, budgets, refused })?;
+    Ok((status.unwrap_or(StatusCode::OK), page).into_response())
 }
 
 /// Micro-units as money.

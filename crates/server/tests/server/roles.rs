@@ -102,7 +102,7 @@ const JOB: &str = "JOB";
 const OWNER: &str = "OWNER";
 
 /// Bodies are such that whoever may gets past the door; what comes of it does not matter here.
-const ROWS: [Row; 120] = [
+const ROWS: [Row; 124] = [
     ("GET", "/api/v1/jobs", Who::AnyRole, "", ""),
     ("POST", "/api/v1/jobs", Who::Submits, "", JOB),
     ("POST", "/api/v1/plan", Who::Submits, "", JOB),
@@ -228,6 +228,10 @@ const ROWS: [Row; 120] = [
     ("GET", "/jobs/{id}/samples.json", Who::Sees, "/jobs/1/samples.json", ""),
     ("POST", "/jobs/{id}/{verb}", Who::Handles, "/jobs/1/stop", "index=9"),
     ("GET", "/usage", Who::AnyRole, "", ""),
+    ("POST", "/usage/prices", Who::PoolAdmin, "", "resource=cpu&amount=1"),
+    ("POST", "/usage/prices/end", Who::PoolAdmin, "", "id=99"),
+    ("POST", "/usage/budgets", Who::ProjectAdmin, "", "queue=lab/nlp&amount=1000000"),
+    ("POST", "/usage/budgets/remove", Who::ProjectAdmin, "", "queue=lab/none"),
     ("GET", "/capacity", Who::AnyRole, "", ""),
     ("POST", "/capacity/{node}/{verb}", Who::PoolAdmin, "/capacity/none/drain", ""),
     ("GET", "/scheduler", Who::AnyRole, "", ""),

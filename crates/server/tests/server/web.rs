@@ -25,7 +25,11 @@ const PAGES: [&str; 14] = [
 ];
 
 /// Every form there is, with a body that would do something.
-const FORMS: [(&str, &str); 18] = [
+const FORMS: [(&str, &str); 22] = [
+    ("/usage/prices", "resource=cpu&amount=1"),
+    ("/usage/prices/end", "id=1"),
+    ("/usage/budgets", "queue=lab&amount=1"),
+    ("/usage/budgets/remove", "queue=lab"),
     ("/jobs/1/stop", ""),
     ("/jobs/1/pause", ""),
     ("/jobs/1/remove", ""),

@@ -1,6 +1,6 @@
-//! How predictions came out, kept over restarts: a row of the database, written a minute after something came out, and at the end.
+//! How predictions came out, kept over restarts: a row of the database, written a second after something came out, and at the end.
 //!
-//! A kill loses a minute of outcomes, and no truth: each is a line of the event log too.
+//! A kill loses a second of outcomes, and no truth: each is a line of the event log too.
 
 use super::desk::Desk;
 use super::earlier::Earlier;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// How long outcomes wait before they are written.
-const EVERY: Millis = Millis(60_000);
+const EVERY: Millis = Millis(1000);
 
 /// By how much predictions were wrong, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,22 +81,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn outcomes_are_written_once_a_minute_and_only_when_there_are_new_ones() {
+    fn outcomes_are_written_once_a_second_and_only_when_there_are_new_ones() {
         let (mut forecasts, mut earlier) = (Forecasts::default(), Earlier::default());
         let text = r#"{"made": 3, "starts": [-5, 40], "runs": [12]}"#;
         let mut keeper = Keeper::recall(Some(text), &mut forecasts, &mut earlier);
         assert_eq!((forecasts.view().compared, earlier.view().compared), (2, 1));
-        assert!(keeper.due(&forecasts, &earlier, Timestamp(60_000), false).is_none(), "nothing new");
+        assert!(keeper.due(&forecasts, &earlier, Timestamp(1000), false).is_none(), "nothing new");
         forecasts.recall(&Outcomes { made: 4, starts: VecDeque::from([1]), ..Outcomes::default() });
-        assert!(keeper.due(&forecasts, &earlier, Timestamp(100_000), false).is_none(), "not yet");
-        let Some(Write::Outcomes(text)) = keeper.due(&forecasts, &earlier, Timestamp(120_000), false) else {
-            panic!("a minute is over");
+        assert!(keeper.due(&forecasts, &earlier, Timestamp(1900), false).is_none(), "not yet");
+        let Some(Write::Outcomes(text)) = keeper.due(&forecasts, &earlier, Timestamp(2000), false) else {
+            panic!("a second is over");
         };
         let kept: Outcomes = serde_json::from_str(&text).unwrap();
         assert_eq!(kept, Outcomes { made: 4, starts: VecDeque::from([1]), runs: VecDeque::from([12]) });
-        assert!(keeper.due(&forecasts, &earlier, Timestamp(120_001), true).is_none(), "it is written");
+        assert!(keeper.due(&forecasts, &earlier, Timestamp(2001), true).is_none(), "it is written");
         forecasts.recall(&Outcomes::default());
-        assert!(keeper.due(&forecasts, &earlier, Timestamp(120_002), true).is_some(), "there is no later");
+        assert!(keeper.due(&forecasts, &earlier, Timestamp(2002), true).is_some(), "there is no later");
         let bad = Keeper::recall(Some("not ours"), &mut forecasts, &mut earlier);
         assert_eq!(bad.written, Outcomes::default());
     }

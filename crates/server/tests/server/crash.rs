@@ -185,6 +185,32 @@ fn killed_at_random_nothing_is_lost_or_doubled() {
     victim.kill();
 }
 
+/// How forecasts came out is known after `kill -9`, but for the last second.
+#[test]
+fn how_forecasts_came_out_is_known_after_a_kill() {
+    let folder = Folder::new();
+    let (victim, client) = Victim::start(folder.path());
+    // One at a time, each with a limit of an hour that it does not use: every start is foretold, and comes early.
+    let mut job = job(&["sleep"]);
+    (job["resources"]["cpu"], job["time_limit"]) = (json!(60), json!("1h"));
+    for _ in 0..120 {
+        client.post("/api/v1/jobs", &job).expect(201);
+    }
+    let compared = |client: &Client| {
+        client.get("/api/v1/scheduler").expect(200).json()["forecasts"]["compared"].as_u64().unwrap()
+    };
+    until("a forecast came out", || compared(&client) > 0);
+    let (before, then) = (compared(&client), std::time::Instant::now());
+    until("more came out for longer than a second", || {
+        compared(&client) > before && then.elapsed() > std::time::Duration::from_secs(2)
+    });
+    victim.kill();
+    let (victim, client) = Victim::start(folder.path());
+    let after = compared(&client);
+    assert!(after >= before, "{before} came out, {after} are known");
+    victim.kill();
+}
+
 fn events(client: &Client) -> Vec<u64> {
     let (mut all, mut since) = (Vec::new(), 0);
     loop {

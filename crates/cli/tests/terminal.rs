@@ -36,6 +36,9 @@ impl Terminal {
             .command(POND)
             .args(args)
             .env("TERM", "xterm")
+            .env_remove("DBUS_SESSION_BUS_ADDRESS")
+            .env_remove("DISPLAY")
+            .env_remove("WAYLAND_DISPLAY")
             .stdin(end())
             .stdout(end())
             .stderr(end())
@@ -163,6 +166,24 @@ fn run_with_a_terminal_can_be_left_and_come_back_to() {
     terminal.press("exit 4\r");
     assert_eq!(terminal.ends(), Some(4));
     world.pond(4, &["wait", "shell"]);
+}
+
+/// Where there is no session bus the terminal is asked, by OSC 9.
+#[test]
+fn the_end_of_a_job_is_shown_on_the_desktop_by_the_terminal() {
+    let world = World::with_pool();
+    world.pond(0, &["run", "-d", "--isolation", how(), "-n", "train", "--", "sh", "-c", "exit 3"]);
+    let mut terminal = Terminal::run(&world, &["wait", "1", "--notify"]);
+    assert_eq!(terminal.ends(), Some(3));
+    terminal.shows("\u{1b}]9;job 1 train failed: rank 0: exit code 3\u{7}");
+    assert!(!terminal.shown().contains("there is no desktop"), "{}", terminal.shown());
+    // Its output is no terminal, so there is nowhere to show it.
+    let output = world.sh("pond wait 1 --notify");
+    assert!(
+        text(&output.stderr).contains("there is no desktop to show a message on"),
+        "{}",
+        text(&output.stderr)
+    );
 }
 
 #[test]

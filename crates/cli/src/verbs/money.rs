@@ -14,34 +14,18 @@ use pond_server::api::types::{
 use serde::Deserialize;
 use std::io::Read as _;
 
-/// Micro-units in one of the currency.
-const MICROS: u64 = 1_000_000;
-
 /// `12.50` of micro-units: at least two decimals, and as many as it has.
 #[must_use]
 pub fn money(micros: impl Into<i128>) -> String {
-    let micros: i128 = micros.into();
-    let sign = if micros < 0 { "-" } else { "" };
-    let size = micros.unsigned_abs();
-    let rest = format!("{:06}", size % u128::from(MICROS));
-    let short = rest.trim_end_matches('0');
-    format!("{sign}{}.{short:0<2}", size / u128::from(MICROS))
+    pond_core::money::decimal(micros.into())
 }
 
 /// Micro-units of a decimal number with up to six decimals.
 fn micros(text: &str) -> Result<u64, CliError> {
-    let wrong = || CliError::Usage {
+    pond_core::money::micros(text).ok_or_else(|| CliError::Usage {
         what: format!("`{text}` is not an amount of money"),
         next: Some("write 2.10: digits, and up to six of them behind a point".to_owned()),
-    };
-    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.is_empty() || !digits(whole) || !digits(part) || part.len() > 6 {
-        return Err(wrong());
-    }
-    let part: u64 = format!("{part:0<6}").parse().map_err(|_why| wrong())?;
-    let whole: u64 = whole.parse().map_err(|_why| wrong())?;
-    whole.checked_mul(MICROS).and_then(|whole| whole.checked_add(part)).ok_or_else(wrong)
+    })
 }
 
 fn whens(text: Option<&String>) -> Result<Option<u64>, CliError> {
@@ -348,7 +332,7 @@ fn print(ctx: &Ctx, report: &BillReport) -> Result<(), CliError> {
 
 /// Unit-hours to three decimals.
 fn hours(micro_hours: u64) -> String {
-    format!("{}.{:03}", micro_hours / MICROS, micro_hours % MICROS / 1000)
+    format!("{}.{:03}", micro_hours / pond_core::money::MICROS, micro_hours % pond_core::money::MICROS / 1000)
 }
 
 fn cells(row: &BillRow) -> Vec<Cell> {
@@ -412,17 +396,6 @@ fn machines(report: &BillReport) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn money_is_read_and_written_exactly() {
-        assert_eq!(micros("2.10").unwrap(), 2_100_000);
-        assert_eq!(micros("0.000001").unwrap(), 1);
-        assert_eq!(money(2_100_000_u64), "2.10");
-        assert_eq!(money(-1_i64), "-0.000001");
-        for wrong in ["", ".5", "-1", "1.0000001", "1,5", "99999999999999999999"] {
-            assert!(micros(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn a_file_of_prices_reads_numbers_as_they_are_written() {

@@ -10,7 +10,7 @@
 //! looked at every [`Settings::budget_every`](crate::engine::Settings), so a queue can go beyond its limit by what it
 //! spends in that time, and by what running jobs cost until they have ended.
 
-use super::{MICROS, Span};
+use super::{MICROS, Span, decimal};
 use crate::ids::QueuePath;
 use crate::units::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -76,7 +76,8 @@ impl Spent {
     /// `4.80 of 2.00 EUR`.
     #[must_use]
     pub fn amounts(&self) -> String {
-        format!("{} of {} {}", Money(self.spent), Money(self.limit), self.currency)
+        let money = |micros: u64| decimal(micros.into());
+        format!("{} of {} {}", money(self.spent), money(self.limit), self.currency)
     }
 }
 
@@ -84,18 +85,6 @@ impl std::fmt::Display for Spent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let queue = if self.queue.as_str().is_empty() { "the pool" } else { self.queue.as_str() };
         write!(f, "the budget of {queue} is spent: {}", self.amounts())
-    }
-}
-
-/// Micro-units as people write them: `12.50`, `0.000001`.
-struct Money(u64);
-
-impl std::fmt::Display for Money {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let whole = self.0.checked_div(MICROS).unwrap_or(0);
-        let rest = format!("{:06}", self.0.checked_rem(MICROS).unwrap_or(0));
-        let short = rest.trim_end_matches('0');
-        write!(f, "{whole}.{short:0<2}")
     }
 }
 

@@ -69,6 +69,42 @@ pub const fn date(at: Timestamp) -> (u64, u64, u64) {
     (year, month, day_of_month(day).wrapping_add(1))
 }
 
+/// A moment in UTC: `2026-11-24`, `2026-11-24 08:00`, `2026-11-24T08:00:00.123Z`, from 1970 to 9999; `None`: it is something else, or
+/// there is no such day.
+#[must_use]
+pub fn moment(text: &str) -> Option<Timestamp> {
+    let (day, time) = text.trim_end_matches('Z').split_once(['T', ' ']).unwrap_or((text, "00:00"));
+    let numbers =
+        |text: &str, sep: char| text.split(sep).map(|part| part.parse().ok()).collect::<Option<Vec<u64>>>();
+    let [year, month, of_month] = numbers(day, '-')?[..] else { return None };
+    let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let (hour, minute, second) = match numbers(time, ':')?[..] {
+        [hour, minute] => (hour, minute, 0),
+        [hour, minute, second] => (hour, minute, second),
+        _ => return None,
+    };
+    let ms: u64 = format!("{fraction:0<3}").get(..3)?.parse().ok()?;
+    if !(1970..10_000).contains(&year) || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let start = day_number(year, month, of_month).saturating_mul(DAY_MS);
+    let seconds = hour.saturating_mul(3600).saturating_add(minute.saturating_mul(60)).saturating_add(second);
+    let at = start.saturating_add(seconds.saturating_mul(1000)).saturating_add(ms);
+    // What is no day of the calendar, as 30 February, comes out as another.
+    (date(Timestamp(at)) == (year, month, of_month)).then_some(Timestamp(at))
+}
+
+/// Days from 1970-01-01 to a day (Howard Hinnant, "chrono-compatible low-level date algorithms", `days_from_civil`).
+const fn day_number(year: u64, month: u64, of_month: u64) -> u64 {
+    let (year, month) =
+        if month > 2 { (year, month.wrapping_sub(3)) } else { (year.wrapping_sub(1), month.wrapping_add(9)) };
+    let (era, of_era) = (year / 400, year % 400);
+    let of_year = month.wrapping_mul(153).wrapping_add(2) / 5;
+    let days = of_era.wrapping_mul(365).wrapping_add(of_era / 4).wrapping_sub(of_era / 100);
+    let days = era.wrapping_mul(146_097).wrapping_add(days).wrapping_add(of_year).wrapping_add(of_month);
+    days.saturating_sub(719_469)
+}
+
 /// Days since the first of the month, of a day counted from 1970-01-01.
 ///
 /// Years are counted from March, so that the leap day is the last of its year; 400 of them have 146,097 days. (Howard
@@ -114,6 +150,27 @@ mod tests {
         assert_eq!(of(1_764_158_463), (2025, 11, 26));
         assert_eq!(of(1_767_225_599), (2025, 12, 31));
         assert_eq!(of(1_767_225_600), (2026, 1, 1));
+    }
+
+    #[test]
+    fn every_day_of_four_centuries_is_read_back() {
+        for day in 0..160_000_u64 {
+            let (year, month, of_month) = date(Timestamp(day * DAY_MS));
+            let text = format!("{year}-{month:02}-{of_month:02}T08:30");
+            assert_eq!(moment(&text), Some(Timestamp(day * DAY_MS + 30_600_000)), "{text}");
+        }
+        assert_eq!(moment("2026-11-24T03:33:04.120Z"), Some(Timestamp(1_795_491_184_120)));
+        assert_eq!(moment("2026-11-24"), Some(Timestamp(1_795_478_400_000)));
+        let none =
+            ["", "tomorrow", "2026-02-30", "2026-13-01", "2026-00-10", "2026-11-00", "2026-11", "1969-12-31"];
+        for wrong in none.into_iter().chain([
+            "2026-11-24T24:00",
+            "2026-11-24T08",
+            "2026-11-24T08:00:60",
+            "20000-01-01",
+        ]) {
+            assert_eq!(moment(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -20,14 +20,16 @@
     clippy::float_cmp
 )]
 
+mod amount;
 mod budget;
 mod calendar;
 mod ledger;
 mod price;
 
+pub use amount::{decimal, micros};
 pub(crate) use budget::Finding;
 pub use budget::{Budget, BudgetError, BudgetStop, Budgets, MAX_BUDGETS, Spending, Spent};
-pub use calendar::{Span, date};
+pub use calendar::{Span, date, moment};
 pub(crate) use ledger::{Account, Books, Payer};
 pub use ledger::{Ledger, Standing};
 pub use price::{MAX_PRICE, MAX_PRICES, Price, PriceError, PriceSheet, PriceSpec, Priced};

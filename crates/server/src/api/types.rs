@@ -23,7 +23,7 @@ pub use job::{
 pub use money::{
     BillAmount, BillBy, BillQuery, BillReport, BillRow, BudgetBody, BudgetSpan, BudgetStop, BudgetView,
     CostView, EstimateView, LedgerFormat, LedgerLine, LedgerQuery, PoolAmount, PriceBody, PriceView,
-    PricesBody, PricesQuery, PricesView,
+    PricesBody, PricesQuery, PricesView, usual_alerts,
 };
 pub use notify::{
     DeliveryQuery, DeliveryState, DeliveryView, MailServer, MailTls, NewSubscription, NotifySettings,

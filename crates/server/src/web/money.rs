@@ -5,14 +5,13 @@ use super::usage::{self, Refused};
 use super::{Oops, Page};
 use crate::api::extract::{Body1, JobNumber, Name};
 use crate::api::types::{
-    BudgetBody, BudgetSpan, BudgetStop, Class, PriceBody, PricesBody, Problem, UsageQuery,
+    BudgetBody, BudgetSpan, BudgetStop, Class, PriceBody, PricesBody, Problem, UsageQuery, usual_alerts,
 };
 use crate::api::{Shared, money};
 use axum::extract::State as Extract;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
-use pond_core::money::{MICROS, date};
-use pond_core::units::Timestamp;
+use pond_core::money::{micros, moment};
 
 /// Sets a price.
 pub async fn set_price(Extract(shared): Extract<Shared>, form: Signed) -> Page {
@@ -91,7 +90,7 @@ fn price(fields: &Fields) -> Result<PricesBody, Problem> {
     };
     let from_ms = some(fields, "from").map(|text| {
         let wrong = || bad("from", format!("`{text}` is not a moment; write 2026-11-24 08:00, in UTC"));
-        moment(&text).ok_or_else(wrong)
+        moment(&text).map(|at| at.0).ok_or_else(wrong)
     });
     let price = PriceBody {
         resource: fields.get("resource").to_owned(),
@@ -119,7 +118,7 @@ fn budget(fields: &Fields) -> Result<(String, BudgetBody), Problem> {
         "end" => BudgetStop::End,
         _ => return Err(bad("stop", "when it is spent: never, hold or end")),
     };
-    let body = BudgetBody { limit_micros: amount(fields)?, span, alerts: vec![80, 100], stop };
+    let body = BudgetBody { limit_micros: amount(fields)?, span, alerts: usual_alerts(), stop };
     Ok((queue(fields)?, body))
 }
 
@@ -137,64 +136,4 @@ fn amount(fields: &Fields) -> Result<u64, Problem> {
         )
     };
     micros(text).ok_or_else(|| bad("amount", wrong()))
-}
-
-fn micros(text: &str) -> Option<u64> {
-    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.is_empty() || !digits(whole) || !digits(part) || part.len() > 6 {
-        return None;
-    }
-    let part: u64 = format!("{part:0<6}").parse().ok()?;
-    whole.parse::<u64>().ok()?.checked_mul(MICROS)?.checked_add(part)
-}
-
-/// A moment in UTC as browsers write it (`2026-11-24T08:00`), or a date, in milliseconds since the epoch.
-fn moment(text: &str) -> Option<u64> {
-    const DAY_MS: u64 = 86_400_000;
-    let (day, time) = text.trim_end_matches('Z').split_once(['T', ' ']).unwrap_or((text, "00:00"));
-    let numbers =
-        |text: &str, sep: char| text.split(sep).map(|part| part.parse().ok()).collect::<Option<Vec<u64>>>();
-    let [year, month, of_month] = numbers(day, '-')?[..] else { return None };
-    let (hour, minute, second) = match numbers(time, ':')?[..] {
-        [hour, minute] => (hour, minute, 0),
-        [hour, minute, second] => (hour, minute, second),
-        _ => return None,
-    };
-    if !(1970..10_000).contains(&year) || hour > 23 || minute > 59 || second > 59 {
-        return None;
-    }
-    // The day is near the mean one; the calendar itself says which it is, and that there is none for 30 February.
-    let near = (year - 1970) * 146_097 / 400 + month.min(12).saturating_sub(1) * 30;
-    let wanted = (year, month, of_month);
-    let found = (near.saturating_sub(4)..near + 45).find(|day| date(Timestamp(day * DAY_MS)) == wanted)?;
-    Some(found * DAY_MS + (hour * 3600 + minute * 60 + second) * 1000)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{date, micros, moment};
-    use pond_core::units::Timestamp;
-
-    #[test]
-    fn money_is_read_exactly() {
-        assert_eq!(micros("2.10"), Some(2_100_000));
-        assert_eq!(micros("0.000001"), Some(1));
-        assert_eq!(micros("7"), Some(7_000_000));
-        for wrong in ["", ".5", "1,5", "-1", "1.0000001", "99999999999999", "1e3"] {
-            assert_eq!(micros(wrong), None, "{wrong}");
-        }
-    }
-
-    #[test]
-    fn every_day_of_four_centuries_is_read_back() {
-        for day in 0..160_000_u64 {
-            let (year, month, of_month) = date(Timestamp(day * 86_400_000));
-            let text = format!("{year}-{month:02}-{of_month:02}T08:30");
-            assert_eq!(moment(&text), Some(day * 86_400_000 + 30_600_000), "{text}");
-        }
-        for wrong in ["", "tomorrow", "2026-02-30", "2026-13-01", "2026-11-24T24:00", "2026-11"] {
-            assert_eq!(moment(wrong), None, "{wrong}");
-        }
-    }
 }

@@ -121,14 +121,16 @@ pub struct BudgetBody {
     #[serde(default)]
     pub span: BudgetSpan,
     /// Parts of the limit, in percent, at which an event `budget.alert` is told. Default: 80 and 100.
-    #[serde(default = "alerts")]
+    #[serde(default = "usual_alerts")]
     pub alerts: Vec<u16>,
     /// What happens at the limit. Default: queued jobs wait.
     #[serde(default)]
     pub stop: BudgetStop,
 }
 
-fn alerts() -> Vec<u16> {
+/// The parts of a budget at which people are told when nobody says others.
+#[must_use]
+pub fn usual_alerts() -> Vec<u16> {
     vec![80, 100]
 }
 

@@ -144,10 +144,10 @@ pub enum Request {
 /// What the memory of a device has been through, by its driver; nothing of it keeps the device from being granted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wear {
-    /// Errors that were corrected, in its whole life.
-    pub corrected: u64,
-    /// Rows that were remapped.
-    pub remapped: u32,
+    /// Errors that were corrected, in its whole life; `None`: its driver does not say.
+    pub corrected: Option<u64>,
+    /// Rows that were remapped; `None`: its driver does not say.
+    pub remapped: Option<u32>,
     /// Whether rows wait for its next reset to be remapped.
     pub pending: bool,
 }

@@ -299,8 +299,8 @@ class DeviceView(TypedDict):
     """`gpu`, `fpga`, `npu`, `opencl`."""
     links: NotRequired[list[str]]
     """How it is joined to each device of its node, by ordinal, in the words of `nvidia-smi topo -m`: `NV18` (so many links of
-    NVLink), `XGMI1` (so many hops of XGMI), `PIX`, `PXB`, `PHB`, `NODE`, `SYS`, from near to far; `X` for itself, `?` where nobody knows. Empty: of none is it
-    known."""
+    NVLink), `XGMI1` (so many hops of XGMI), `PIX`, `PXB`, `PHB`, `NODE`, `SYS`, from near to far; `X` for itself, `?` where
+    nobody knows. Empty: of none is it known."""
     memory_bytes: int
     """Memory in all."""
     model: str

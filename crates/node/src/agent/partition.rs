@@ -276,8 +276,8 @@ impl Partitions {
     fn make(&self, holder: Holder, device: u32, part: Part) -> Result<(), PartitionError> {
         let changed = || PartitionError::Changed(device);
         let cut = self.cuts.iter().find(|cut| cut.ordinal == device).ok_or_else(changed)?;
-        let name = &cut.offered().profiles.get(usize::from(part.profile)).ok_or_else(changed)?.name.clone();
-        let wanted = cut.named(name, part.start).ok_or_else(changed)?;
+        let name = cut.offered().profiles.get(usize::from(part.profile)).ok_or_else(changed)?.name.clone();
+        let wanted = cut.named(&name, part.start).ok_or_else(changed)?;
         let profile = cut.profiles.get(usize::from(wanted.profile)).ok_or_else(changed)?;
         let (profile_name, start) = (name.clone(), part.start);
         let failed = |source| PartitionError::Driver { device, profile: profile_name.clone(), start, source };
@@ -420,7 +420,7 @@ impl Partitions {
     fn held(&self, holder: Holder, grant: &DeviceGrant) -> Option<(String, Vec<String>)> {
         let cut = self.cuts.iter().find(|cut| cut.ordinal == grant.device)?;
         let part = grant.part?;
-        let name = &cut.offered().profiles.get(usize::from(part.profile))?.name.clone();
+        let name = cut.offered().profiles.get(usize::from(part.profile))?.name.clone();
         let book = self.book();
         let own = |record: &&Record| record.holder == Some(holder) && record.device == cut.uuid;
         let mut records = book.records.iter().filter(own);

@@ -129,8 +129,8 @@ impl Vitals {
         if corrected.is_none() && rows.is_none() {
             return;
         }
-        let rows = rows.unwrap_or_default();
-        let wear = Wear { corrected: corrected.unwrap_or(0), remapped: rows.remapped, pending: rows.pending };
+        let pending = rows.is_some_and(|rows| rows.pending);
+        let wear = Wear { corrected, remapped: rows.map(|rows| rows.remapped), pending };
         if self.wear.insert(at, wear) != Some(wear) {
             self.news.push((at, wear));
         }

@@ -185,7 +185,7 @@ fn report(engine: &Engine, what: u8, about: u8, how: u8) -> Report {
 }
 
 fn worn(node: crate::ids::NodeName, how: u8) -> Report {
-    let wear = Wear { corrected: how.into(), remapped: how.into(), pending: how.is_multiple_of(2) };
+    let wear = Wear { corrected: Some(how.into()), remapped: None, pending: how.is_multiple_of(2) };
     Report::DeviceWear { node, device: u32::from(how % 3), wear }
 }
 

@@ -73,8 +73,8 @@ pub struct DeviceView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub numa: Option<u32>,
     /// How it is joined to each device of its node, by ordinal, in the words of `nvidia-smi topo -m`: `NV18` (so many links of
-    /// NVLink), `XGMI1` (so many hops of XGMI), `PIX`, `PXB`, `PHB`, `NODE`, `SYS`, from near to far; `X` for itself, `?` where nobody knows. Empty: of none is it
-    /// known.
+    /// NVLink), `XGMI1` (so many hops of XGMI), `PIX`, `PXB`, `PHB`, `NODE`, `SYS`, from near to far; `X` for itself, `?` where
+    /// nobody knows. Empty: of none is it known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<String>,
     /// What it can give right now.

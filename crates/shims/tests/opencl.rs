@@ -96,27 +96,29 @@ fn a_device_says_the_size_of_the_share() {
     });
 }
 
+/// Six processes race for the whole of a share in pieces; who comes when one was killed gets what that one held.
+fn race(bed: &Bed, whole: u64, piece: u64) {
+    let fill = || bed.rust(&format!("fill {piece}"));
+    let got = |client: &mut Client| -> u64 {
+        let said = client.hear();
+        said.strip_suffix(" -4").expect("out of memory").parse().expect("a number")
+    };
+    let mut clients: Vec<Client> = (0..6).map(|_| fill()).collect();
+    let sums: Vec<u64> = clients.iter_mut().map(got).collect();
+    assert_eq!(sums.iter().sum::<u64>(), whole, "{sums:?}");
+    clients.remove(0).kill();
+    let mut next = fill();
+    assert_eq!(got(&mut next), sums[0], "what the killed one held");
+    next.kill();
+    clients.into_iter().for_each(Client::kill);
+}
+
 #[test]
 fn six_racing_processes_get_exactly_the_share_and_a_killed_one_gives_back() {
     if !has_opencl() {
         return;
     }
-    let bed = Bed::new(300 * MIB, 1000);
-    let mut clients: Vec<Client> = (0..6).map(|_| bed.rust(&format!("fill {}", 4 * MIB))).collect();
-    let got = |client: &mut Client| -> u64 {
-        let said = client.hear();
-        let (bytes, code) = said.split_once(' ').expect("bytes and a code");
-        assert_eq!(code, "-4");
-        bytes.parse().expect("a number")
-    };
-    let sums: Vec<u64> = clients.iter_mut().map(got).collect();
-    assert_eq!(sums.iter().sum::<u64>(), 300 * MIB, "{sums:?}");
-    let first = sums[0];
-    clients.remove(0).kill();
-    let mut next = bed.rust(&format!("fill {}", 4 * MIB));
-    assert_eq!(got(&mut next), first, "what the killed one held");
-    next.kill();
-    clients.into_iter().for_each(Client::kill);
+    race(&Bed::new(300 * MIB, 1000), 300 * MIB, 4 * MIB);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! library's flush before it holds a launch back would wait for the program that waits for it; so does the driver without the library.
 
 use super::bed::{Bed, Client, PIECE, skipped};
-use super::{MIB, losses, python, python_client};
+use super::{MIB, losses, python, python_client, race};
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
@@ -90,20 +90,7 @@ fn six_racing_processes_get_exactly_the_share_and_a_killed_one_gives_back() {
     if !is_there() {
         return;
     }
-    let bed = Bed::before(DRIVER, 60 * MIB, 1000);
-    let role = format!("fill {MIB}");
-    let got = |client: &mut Client| -> u64 {
-        let said = client.hear();
-        said.strip_suffix(" -4").expect("out of memory").parse().expect("a number")
-    };
-    let mut clients: Vec<Client> = (0..6).map(|_| bed.rust(&role)).collect();
-    let sums: Vec<u64> = clients.iter_mut().map(got).collect();
-    assert_eq!(sums.iter().sum::<u64>(), 60 * MIB, "{sums:?}");
-    clients.remove(0).kill();
-    let mut next = bed.rust(&role);
-    assert_eq!(got(&mut next), sums[0], "what the killed one held");
-    next.kill();
-    clients.into_iter().for_each(Client::kill);
+    race(&Bed::before(DRIVER, 60 * MIB, 1000), 60 * MIB, MIB);
 }
 
 #[test]

@@ -63,6 +63,12 @@ impl Bar {
         }
     }
 
+    /// Its title as a part of an id, which has no spaces.
+    #[must_use]
+    pub fn id(&self) -> String {
+        self.title.replace(' ', "-")
+    }
+
     /// What a screen reader says.
     #[must_use]
     pub fn sentence(&self) -> String {

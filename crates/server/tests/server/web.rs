@@ -436,6 +436,25 @@ fn there_is_no_folder_behind_the_files() {
     }
 }
 
+/// An id with a space in it is found by nobody: what refers to it is drawn black.
+#[test]
+fn every_id_on_a_page_is_one_word_and_there_once() {
+    let folder = Folder::new();
+    let pool = pool(&folder);
+    let browser = Browser::log_in(&pool.client);
+    for page in PAGES {
+        let html = browser.get(page).expect(200).text();
+        let ids: Vec<&str> = html.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        for (at, id) in ids.iter().enumerate() {
+            assert!(!id.is_empty() && !id.contains(char::is_whitespace), "{page}: id `{id}`");
+            assert!(!ids[..at].contains(id), "{page}: two things have the id {id}");
+        }
+        for used in html.split("url(#").skip(1).filter_map(|rest| rest.split(')').next()) {
+            assert!(ids.contains(&used), "{page}: nothing has the id {used}");
+        }
+    }
+}
+
 #[test]
 fn the_first_page_is_light_and_whole_without_scripts() {
     let folder = Folder::new();

@@ -192,43 +192,42 @@ def errand_an_administrator_sets_a_limit_and_lifts_it(world):
     pond("stop", "--now", str(first), str(second))
 
 
+def send(form, choose=(), **fields):
+    """Fills fields of a form by their names, chooses options, and sends it."""
+    for name, value in dict(choose).items():
+        form.locator(f"[name={name}]").select_option(value)
+    for name, value in fields.items():
+        form.locator(f"[name={name}]").fill(value)
+    form.get_by_role("button").click()
+
+
 def errand_an_administrator_sets_a_price_and_a_budget_that_stops_a_job(world):
     job = submit("thesis", "sleep 1000", project="students")
     await_state(job, "running")
     page = world.open("/usage")
     price = page.get_by_test_id("set-price")
-    price.locator("[name=resource]").select_option("cpu")
-    price.locator("[name=class]").select_option("standard")
-    price.locator("[name=currency]").fill("EUR")
-    price.locator("[name=amount]").fill("a lot")
-    price.get_by_role("button").click()
+    send(price, {"resource": "cpu", "class": "standard"}, currency="EUR", amount="a lot")
     # Said in the form, which is as it was.
     expect(price.get_by_role("alert")).to_contain_text("`a lot` is not an amount of money")
     expect(price.locator("[name=currency]")).to_have_value("EUR")
     expect(price.locator("[name=class]")).to_have_value("standard")
-    price.locator("[name=amount]").fill("3600.50")
-    price.locator("[name=from]").fill("2001-02-30")
-    price.get_by_role("button").click()
+    send(price, amount="3600.50", **{"from": "2001-02-30"})
     expect(price.get_by_role("alert")).to_contain_text("is not a moment")
-    price.locator("[name=from]").fill("")
-    price.get_by_role("button").click()
+    send(price, **{"from": ""})
     expect(page.get_by_test_id("prices")).to_contain_text("3600.50 EUR")
     budget = page.get_by_test_id("set-budget")
-    budget.locator("[name=queue]").fill("studens")
-    budget.locator("[name=amount]").fill("0.50")
-    budget.locator("[name=span]").select_option("total")
-    budget.locator("[name=stop]").select_option("end")
-    budget.get_by_role("button").click()
+    send(budget, {"span": "total", "stop": "end"}, queue="studens", amount="0.50")
     expect(budget.get_by_role("alert")).to_contain_text("studens")
     expect(budget.locator("[name=stop]")).to_have_value("end")
-    budget.locator("[name=queue]").fill("students")
-    budget.get_by_role("button").click()
+    send(budget, queue="students")
     expect(page.get_by_test_id("budgets")).to_contain_text("0.50 EUR")
     # A tenth of a core costs ten cents a second: after five of them the job is ended.
     until("the job is ended", lambda: state(job) == "stopped", 60)
     page = world.open(f"/jobs/{job}")
     expect(page.get_by_test_id("state").first).to_contain_text("stopped")
     expect(page.get_by_test_id("timeline")).to_contain_text("budget")
+    page = world.open("/admin")
+    expect(page.get_by_test_id("audit")).to_contain_text("asked to set the budget of students to 0.50")
     page = world.open("/usage")
     expect(page.get_by_test_id("budgets")).to_contain_text("spent: jobs wait")
     page.once("dialog", lambda dialog: dialog.accept())
@@ -433,11 +432,15 @@ def errand_pictures(world):
         return
     shown = submit("llama-sft", "i=0; while true; do i=$((i+1)); echo step $i loss 0.$((900-i)); sleep 0.2; done")
     waits = submit("pretrain-7b", "sleep 9", resources={"cpu": world.cores, "memory": "64MB", "disk": "10MB"})
+    pond("price", "set", "cpu", "0.04", "--currency", "EUR")
+    pond("budget", "set", "students", "25", "--every", "week")
+    pond("notify", "add", "ops", "webhook:https://hooks.example.org/pond", "--on", "failed")
+    submit("notebook", "sleep 1000", type="env")
     machine = json.loads(pond("node", "ls", "--json"))[0]["name"]
     pond("node", "label", machine, "kernel=", "cpu=")
     time.sleep(12)
     names = {"home": "/", "map": "/map", "queue": "/queue?state=all", "job": f"/jobs/{shown}", "why": f"/jobs/{waits}", "output": f"/jobs/{shown}/logs",
-             "usage": "/usage", "capacity": "/capacity", "scheduler": "/scheduler", "admin": "/admin"}
+             "envs": "/envs", "usage": "/usage", "notify": "/notify", "capacity": "/capacity", "scheduler": "/scheduler", "admin": "/admin"}
     page = world.log_in()
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)

@@ -383,6 +383,30 @@ def errand_the_map_says_who_is_where(world):
         page.unroute("**/map.json")
 
 
+def errand_a_device_that_is_not_well_is_told_with_its_cause(world):
+    """The last of four devices was never well: its probe says so."""
+    page = world.open("/map")
+    unwell = page.get_by_test_id("unwell")
+    expect(unwell).to_contain_text(re.compile(r"Device 3 of .* Acme Two\s+sick .*not given out since", re.S))
+    unwell.get_by_role("link").focus()
+    page.keyboard.press("Enter")
+    who = page.locator("[data-who]")
+    expect(who).to_contain_text(re.compile(r"device 3 · npu Acme Two – sick: .*; not given out since .* UTC"))
+    expect(page.locator("canvas")).to_be_focused()
+    page.keyboard.press("ArrowLeft")
+    expect(who).to_contain_text("device 2 · npu Acme Two – ready")
+    models = world.open("/capacity").get_by_test_id("models")
+    expect(models).to_contain_text(re.compile(r"npu Acme Two\s+4\s+3\s+0\s+1\s+sick: "))
+    world.unwell = submit("needs-all-four", "true", resources={"npu": 4, "cpu": 0.1, "memory": "32MB"})
+    page = world.open(f"/jobs/{world.unwell}")
+    expect(page.get_by_test_id("reason")).to_contain_text("waits for devices that are not well: device 3")
+    why = page.get_by_test_id("why")
+    expect(why.get_by_test_id("unwell")).to_contain_text("sick")
+    expect(why.get_by_test_id("awaits-devices")).to_contain_text("at work again")
+    why.get_by_role("link", name="Device 3 of").click()
+    expect(who).to_contain_text("device 3 · npu Acme Two – sick")
+
+
 def errand_everything_is_there_without_scripts(world):
     page = world.log_in(java_script_enabled=False)
     for path in [*PAGES, f"/jobs/{world.first}", f"/jobs/{world.first}/logs", f"/jobs/{world.first}/spec"]:
@@ -390,7 +414,10 @@ def errand_everything_is_there_without_scripts(world):
         expect(page.locator("h1")).to_be_visible()
         assert page.locator("button[data-copy]:visible, [data-help]:visible").count() == 0, f"{path} shows a button that does nothing"
     page.goto(world.base + "/map")
-    expect(page.get_by_role("table")).to_be_visible()
+    expect(page.locator("#map-table").get_by_role("table")).to_be_visible()
+    expect(page.get_by_test_id("unwell")).to_contain_text("not given out since")
+    page.goto(f"{world.base}/jobs/{world.unwell}")
+    expect(page.get_by_test_id("unwell")).to_contain_text("sick")
     job = submit("no-scripts", "sleep 1000")
     page.goto(f"{world.base}/jobs/{job}")
     page.get_by_role("button", name="Stop").click()
@@ -401,7 +428,7 @@ def errand_nothing_serious_stands_in_the_way_of_anybody(world):
     """axe-core over every page, light and dark, wide and narrow: no serious and no critical finding."""
     waiting = submit("waits-for-ever", "true", resources={"cpu": world.cores * 2, "memory": "32MB"})
     found = []
-    paths = [*PAGES, "/queue?state=all", f"/jobs/{world.first}", f"/jobs/{waiting}", f"/jobs/{world.first}/logs", f"/jobs/{world.first}/spec", "/nowhere"]
+    paths = [*PAGES, "/queue?state=all", f"/jobs/{world.first}", f"/jobs/{waiting}", f"/jobs/{world.unwell}", f"/jobs/{world.first}/logs", f"/jobs/{world.first}/spec", "/nowhere"]
     page = world.log_in()
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)

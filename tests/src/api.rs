@@ -64,6 +64,20 @@ impl Api {
         Ok(body.to_owned())
     }
 
+    /// A page as the owner of the token sees it in a browser without scripts, who has just logged in.
+    ///
+    /// # Errors
+    /// When nobody answers, or does not let them in.
+    pub fn page(&self, path: &str) -> Result<String> {
+        let form = "application/x-www-form-urlencoded";
+        let entered = self.raw("POST", "/login", form, &format!("token={}", self.token))?;
+        let cookie = entered.lines().find_map(|line| line.strip_prefix("set-cookie: ")?.split(';').next());
+        let cookie = cookie.ok_or_else(|| Error::other(entered.clone()))?;
+        let answer = self.ask("GET", path, &format!("cookie: {cookie}\r\naccept: text/html\r\n"), "")?;
+        let (_, body) = answer.split_once("\r\n\r\n").ok_or_else(|| Error::from(ErrorKind::InvalidData))?;
+        Ok(body.to_owned())
+    }
+
     /// `POST /api/v1/jobs` with a job file in YAML.
     ///
     /// # Errors
@@ -82,14 +96,17 @@ impl Api {
     }
 
     fn raw(&self, method: &str, path: &str, kind: &str, body: &str) -> Result<String> {
+        let who = format!("authorization: Bearer {}\r\ncontent-type: {kind}\r\n", self.token);
+        self.ask(method, path, &who, body)
+    }
+
+    fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> Result<String> {
         let mut stream = TcpStream::connect(&self.host)?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
         stream.set_nodelay(true)?;
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\ncontent-type: {kind}\r\n\
-             content-length: {}\r\nconnection: close\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n",
             self.host,
-            self.token,
             body.len()
         );
         stream.write_all([head.as_bytes(), body.as_bytes()].concat().as_slice())?;

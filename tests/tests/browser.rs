@@ -6,6 +6,16 @@ use std::path::Path;
 
 const TEST: &str = "the web page in a browser";
 
+/// Four devices on two NUMA nodes; the last is never well.
+const DEVICES: &str = r#"
+device = [
+    {name = "acme0", kind = "npu", model = "Acme Two", memory = "16GB", files = ["/dev/null"], numa = 0},
+    {name = "acme1", kind = "npu", model = "Acme Two", memory = "16GB", files = ["/dev/null"], numa = 0},
+    {name = "acme2", kind = "npu", model = "Acme Two", memory = "16GB", files = ["/dev/null"], numa = 1},
+    {name = "acme3", kind = "npu", model = "Acme Two", memory = "16GB", probe = ["sh", "-c", "exit 2"], numa = 1},
+]
+"#;
+
 #[test]
 fn people_run_their_errands_in_a_browser() {
     if !is_root() {
@@ -20,6 +30,7 @@ fn people_run_their_errands_in_a_browser() {
         Err(why) => return skip(TEST, &why),
     };
     let pool = Pool::new("browser");
+    std::fs::write(pool.state().join("devices.toml"), DEVICES).expect("written");
     _ = pool.ok(&["up", "-d"]);
     let mut command = pool.program(python);
     command

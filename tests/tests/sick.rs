@@ -15,6 +15,14 @@ fn xid(machine: &Mapped, device: usize, number: u64) {
     machine.devices[device].xid[1].fetch_add(1, AcqRel);
 }
 
+/// A page without what is drawn in it, as one line.
+fn page(pool: &Pool, path: &str) -> String {
+    let html = Api::of(pool).and_then(|api| api.page(path)).expect("a page");
+    let text: Vec<&str> =
+        html.split('<').filter_map(|part| part.split_once('>')).map(|(_, text)| text).collect();
+    text.join(" ").split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 fn health(pool: &Pool, device: u64) -> String {
     let all = pool.json(&["gpu"]);
     let found = all.as_array().expect("devices").iter().find(|view| view["device"] == device).expect("it");
@@ -154,6 +162,21 @@ fn a_job_whose_gpu_falls_off_the_bus_goes_on_on_another() {
         assert_eq!((&unwell["device"], &unwell["because"]), (&0.into(), &fell.into()), "{unwell}");
     }
     assert_eq!(pool.json(&["gpu"])[0]["because"], fell);
+    assert!(page(&pool, "/map").contains(&format!("sick {fell} not given out since 20")));
+    let counted = page(&pool, "/capacity");
+    assert!(
+        counted.contains("Not given out Why not") && counted.contains(&format!("sick: {fell}")),
+        "{counted}"
+    );
+    let of = |job: &str| page(&pool, &format!("/jobs/{}", pool.json(&["status", job])["id"]));
+    let moved = of("train");
+    assert!(moved.contains("Attempt 1 was ended by a device : device 0 of"), "{moved}");
+    assert!(
+        moved.contains(&format!("failed: {fell}; rank 0 was on it. It is tried again on the pool")),
+        "{moved}"
+    );
+    let waits = of("next");
+    assert!(waits.contains("Devices of its sort that are not well Device 0 of"), "{waits}");
     assert_eq!(state(&pool, "next"), "waiting");
     // Somebody resets it: it proves itself, and is granted.
     machine.devices[0].lost.store(0, Release);
@@ -228,6 +251,10 @@ fn who_needs_gpus_that_are_all_sick_waits_for_them() {
         "{}",
         pool.ok(&["ps"])
     );
+    let said = page(&pool, &format!("/jobs/{}", pool.json(&["status", "train"])["id"]));
+    assert!(said.contains("once devices that are not well work again: device 0 of"), "{said}");
+    assert!(said.contains("What would change it Enough of these devices at work again."), "{said}");
+    assert!(page(&pool, "/").contains("wait for devices that are not well"));
     // One that could not have its GPUs though all were well is told so as before.
     let three = pool.pond(&["run", "--gpu", "3", "--", "true"]).output().expect("pond runs");
     assert_eq!(three.status.code(), Some(75), "{}", String::from_utf8_lossy(&three.stderr));
@@ -264,6 +291,13 @@ fn memory_that_goes_bad_slowly_is_told_and_a_row_that_cannot_be_replaced_is_the_
     assert!(wait_until(PATIENCE, || health(&pool, 1) == "sick"), "{}", pool.ok(&["events"]));
     assert!(pool.ok(&["events"]).contains("a bad row of its memory could not be remapped"));
     assert!(wait_until(PATIENCE, || worn(0).0 == Some(50)), "{:?}", worn(0));
+    let map = page(&pool, "/map");
+    for said in [
+        "3 rows of its memory were remapped; rows wait for its next reset to be remapped; 50 errors of memory",
+        "sick a bad row of its memory could not be remapped",
+    ] {
+        assert!(map.contains(said), "{said}: {map}");
+    }
     let metrics = Api::of(&pool).and_then(|api| api.text("/metrics")).expect("metrics");
     for line in [
         "pond_device_corrected_errors_total{",

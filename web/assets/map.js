@@ -6,6 +6,7 @@ const who = box.querySelector("[data-who]");
 const legend = box.querySelector("[data-legend]");
 const OWNERS = ["#0f7c84", "#d8992c", "#7a5ba8", "#3f7fbf", "#b0567a", "#5d8a3a", "#a8713b", "#6b7a86"];
 const CLASSES = { critical: "#b83a3a", standard: "#0f7c84", spare: "#8aa83a" };
+const ILL = { suspect: "?", back: "+" };
 const MARKS = { critical: "!", standard: "", spare: "~" };
 let nodes = [];
 let chips = [];
@@ -123,7 +124,7 @@ function paint(chip, mode, colour, size, fill) {
   const device = node.d[chip.d];
   const { x, y } = chip;
   const healthy = well(node) && (!device || device.h);
-  fill(healthy ? colour.idle : colour.down, x, y, size, size);
+  fill(healthy ? colour.idle : well(node) && ILL[device.s] ? colour.warn : colour.down, x, y, size, size);
   if (!healthy) return;
   if (mode === "health") { fill(node.s === "draining" ? colour.warn : colour.used, x, y, size, size); return; }
   const granted = device ? device.u / 1000 : node.c[2] ? Math.min(1, node.c[0] / node.c[2]) : 0;
@@ -136,7 +137,7 @@ function paint(chip, mode, colour, size, fill) {
   }
 }
 
-// Never colour alone: what is broken is crossed out, classes and owners have a letter.
+// Never colour alone: what is broken is crossed out, what is under suspicion or proves itself has a sign, classes and owners have a letter.
 function marks(pen, mode, colour, size) {
   pen.font = `${Math.round(Math.min(14, size * 0.42))}px system-ui, sans-serif`;
   pen.textAlign = "center";
@@ -144,7 +145,10 @@ function marks(pen, mode, colour, size) {
     const node = nodes[chip.n];
     const device = node.d[chip.d];
     const middle = [chip.x + size / 2, chip.y + size * 0.62];
-    if (!well(node) || (device && !device.h)) {
+    if (well(node) && device && ILL[device.s]) {
+      pen.fillStyle = colour.surface;
+      pen.fillText(ILL[device.s], ...middle);
+    } else if (!well(node) || (device && !device.h)) {
       pen.strokeStyle = colour.surface;
       pen.lineWidth = 2;
       pen.beginPath();
@@ -171,7 +175,7 @@ function key() {
     use: [["granted", colour.used], ["free", colour.idle], ["down", colour.down]],
     owner: owners.map((name) => [name, owner(name)]),
     class: Object.entries(CLASSES),
-    health: [["in service", colour.used], ["draining", colour.warn], ["down or unusable", colour.down]],
+    health: [["in service", colour.used], ["draining; suspected (?), proving itself (+)", colour.warn], ["down or sick (×)", colour.down]],
   }[by()];
   legend.replaceChildren(...entries.map(([name, shade]) => {
     const entry = document.createElement("li");
@@ -189,6 +193,7 @@ const link = (id) => {
   a.textContent = id;
   return a;
 };
+const ill = (device) => `${device.s}${device.b ? `: ${device.b}` : ""}${device.t ? `; not given out since ${device.t} UTC` : ""}`;
 function say() {
   const chip = chips[chosen];
   if (!chip) return;
@@ -196,7 +201,8 @@ function say() {
   const device = node.d[chip.d];
   const bold = document.createElement("b");
   bold.textContent = device ? `${node.n} · device ${chip.d} · ${device.m}` : `${node.n} · ${node.c[0] / 1000} of ${node.c[2] / 1000} cores granted`;
-  const parts = [bold, ` – ${device && !device.h ? "unusable" : node.s}. `];
+  const parts = [bold, ` – ${device && !device.h ? ill(device) : node.s}. `];
+  if (device && device.x) parts.push(`${device.x[0].toUpperCase()}${device.x.slice(1)}. `);
   const holders = device ? device.w.map(([task, user, kind, share]) => [task, ` ${user}, ${kind}, ${share / 10} %`]) : node.g.slice(0, 12).map((gang) => [gang, ""]);
   if (!holders.length) parts.push(device ? "Nobody is on it." : "No job is on it.");
   holders.forEach(([id, text], n) => parts.push(n ? "; " : "On it: ", link(id), text));
@@ -254,6 +260,13 @@ async function load() {
   draw();
   if (chosen >= 0) say();
 }
+
+// A link of the page itself points at a device.
+addEventListener("hashchange", () => {
+  const wanted = decodeURIComponent(location.hash.slice(1));
+  const place = chips.findIndex((chip) => `${nodes[chip.n].n}/${chip.d}` === wanted);
+  if (place >= 0) { pick(place, true); canvas.focus(); }
+});
 
 let last = 0;
 document.addEventListener("pond:tick", () => { if (Date.now() - last > 1500) { last = Date.now(); load(); } });

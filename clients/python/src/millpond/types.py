@@ -137,6 +137,22 @@ class BillRow(TypedDict):
     """Of the charge, for what was granted and not used; rounded down for each line of the ledger."""
 
 
+class BlamedView(TypedDict):
+    """A device that ended an attempt."""
+    attempt: int
+    """Which attempt."""
+    device: int
+    """Its ordinal there."""
+    message: str
+    """Which device, and what was told of it."""
+    node: str
+    """Its node."""
+    pool_pays: bool
+    """Whether trying again is on the pool's account, and not one of the job's own attempts."""
+    rank: int
+    """The rank that was on it."""
+
+
 class BudgetBody(TypedDict):
     """A budget to be set."""
     alerts: NotRequired[list[int]]
@@ -317,6 +333,8 @@ class DeviceView(TypedDict):
     """Rows of its memory that were remapped in its life, where its driver says."""
     shared_as: NotRequired[str | None]
     """How those who are on it share it; absent: nobody is."""
+    since_ms: NotRequired[int | None]
+    """When it stopped being healthy; absent while it is, and where that was before the pool noted it."""
     uuid: str
     """The driver's lasting name."""
 
@@ -414,6 +432,7 @@ class GangView(TypedDict):
     """One array element: tasks that start together."""
     attempt: int
     """Number of the present or last attempt, from 1; 0 before the first."""
+    blamed: NotRequired[None | BlamedView]
     generation: int
     """Fencing number of the present or last placement."""
     id: str
@@ -1176,6 +1195,8 @@ class UnwellView(TypedDict):
     """How it is, as `DeviceView::health` says it."""
     node: str
     """Its node."""
+    since_ms: NotRequired[int | None]
+    """When it stopped being healthy."""
 
 
 class UsageReport(TypedDict):

@@ -50,7 +50,7 @@ impl Engine {
                     Next::Over(End::StartFailed { rank, message })
                 }
             }
-            Then::DeviceFailed { rank, exit, message } => {
+            Then::DeviceFailed { rank, exit, message, .. } => {
                 // Who asked to be tried again after a failure alone pays for it as for one.
                 let own = !is_retried(&retry.on, Exit::DeviceError) && is_retried(&retry.on, exit);
                 let counts = if own { exit } else { Exit::DeviceError };

@@ -19,10 +19,32 @@ use crate::ids::GangId;
 use crate::plan::DeviceAt;
 use crate::snapshot::NodeOrd;
 use crate::units::{Millis, Timestamp};
+use serde::{Deserialize, Serialize};
 
 /// Whether an end by itself could be the doing of a device. Memory and disk that ran out are the task's own.
 const fn may_be_of_a_device(then: &Then) -> bool {
     matches!(then, Then::Failed { exit: Exit::Code(_) | Exit::Signal(_), .. })
+}
+
+/// A device that ended an attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blamed {
+    /// Which.
+    pub at: DeviceAt,
+    /// The rank on it.
+    pub rank: u32,
+    /// Which, and what was told of it, for people.
+    pub message: String,
+    /// Whether another attempt is on the pool's account and not the job's.
+    pub pool_pays: bool,
+}
+
+impl Blamed {
+    /// What comes after a place, if a device was to blame.
+    pub(super) fn of(then: &Then, pool_pays: bool) -> Option<Self> {
+        let Then::DeviceFailed { rank, message, at: Some(at), .. } = then else { return None };
+        Some(Self { at: at.to_owned(), rank: *rank, message: message.to_owned(), pool_pays })
+    }
 }
 
 impl Engine {
@@ -51,19 +73,19 @@ impl Engine {
         else {
             return false;
         };
-        let Some((rank, message)) = self.blamed_device(id, since) else {
+        let Some((rank, at, message)) = self.blamed_device(id, since) else {
             return due.is_some_and(|due| due > self.now);
         };
         let live = self.gang_mut(id).and_then(Gang::live_mut);
         if let Some(Ending { then, .. }) = live.and_then(|live| live.ending.as_mut()) {
             let Then::Failed { exit, .. } = *then else { return false };
-            *then = Then::DeviceFailed { rank, exit, message };
+            *then = Then::DeviceFailed { rank, exit, message, at: Some(at) };
         }
         false
     }
 
-    /// The rank under which a device failed in this attempt, and in which words: the rank that ended first before others.
-    fn blamed_device(&self, id: GangId, since: Timestamp) -> Option<(u32, String)> {
+    /// The rank under which a device failed in this attempt, which one, and in which words: the rank that ended first before others.
+    fn blamed_device(&self, id: GangId, since: Timestamp) -> Option<(u32, DeviceAt, String)> {
         let live = self.gang(id)?.live()?;
         let first = match live.ending.as_ref()?.then {
             Then::Failed { rank, .. } => rank,
@@ -79,7 +101,8 @@ impl Engine {
                     |at: Timestamp| at >= live.placed && since.since(at) <= self.settings.device_blame;
                 if health.condition != Condition::Healthy && health.fatal.is_some_and(lately) {
                     let device = DeviceAt { node: node.spec.name.to_owned(), device: grant.device };
-                    return Some((task.rank, format!("{device} failed: {}", health.because)));
+                    let message = format!("{device} failed: {}", health.because);
+                    return Some((task.rank, device, message));
                 }
             }
         }

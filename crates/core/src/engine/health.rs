@@ -52,6 +52,9 @@ pub struct Health {
     /// What was told of it when it was last found to be worse, for people; empty while it is healthy.
     #[serde(default)]
     pub because: String,
+    /// When it stopped being healthy; none while it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
 }
 
 impl Health {
@@ -80,11 +83,15 @@ impl Health {
         if self.condition == Condition::Healthy {
             self.because.clear();
             self.fatal = None;
+            self.since = None;
         } else if self.condition != before && !fell(before) && sign != Sign::Well {
             because.clone_into(&mut self.because);
         }
         if self.condition != before {
             self.good = 0;
+        }
+        if before == Condition::Healthy && self.condition != before {
+            self.since = Some(now);
         }
         self.condition != before
     }
@@ -151,6 +158,21 @@ mod tests {
             health.sign(Well, "", false, Timestamp(0));
         }
         assert_eq!(health.because, "");
+    }
+
+    #[test]
+    fn it_is_unwell_since_it_was_last_healthy() {
+        let mut health = Health::default();
+        let mut sign = |sign, at| {
+            health.sign(sign, "", false, Timestamp(at));
+            (health.condition, health.since)
+        };
+        let from = Some(Timestamp(10));
+        assert_eq!(sign(Trouble, 10), (Suspect, from));
+        assert_eq!(sign(Fatal, 20), (Sick, from));
+        assert_eq!([sign(Well, 30), sign(Well, 31), sign(Well, 32)], [(Back, from); 3]);
+        assert_eq!(sign(Well, 33), (Healthy, None));
+        assert_eq!(sign(Fatal, 40), (Sick, Some(Timestamp(40))));
     }
 
     #[test]

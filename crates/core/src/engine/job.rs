@@ -17,7 +17,7 @@ use crate::event::{DeviceGrant, Exit, Grants};
 use crate::ids::{GangId, Generation, JobId, UserName};
 use crate::model::{DeviceChange, DeviceKind, JobSpec, Resources, Shape, ShareMode, ShareTerms, Slack};
 use crate::money::Spent;
-use crate::plan::{Decision, HoldReason, PreemptCause};
+use crate::plan::{Decision, DeviceAt, HoldReason, PreemptCause};
 use crate::snapshot::{Attained, Held, NodeOrd, Shrinking};
 use crate::units::{MilliCpu, Millis, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use super::blame::Blamed;
 use super::sample::Samples;
 
 /// A job that was admitted and not yet archived.
@@ -134,6 +135,9 @@ pub struct Attempt {
     pub ended: Timestamp,
     /// Its ranks.
     pub ranks: Vec<RankEnd>,
+    /// The device that ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<Blamed>,
 }
 
 /// How one rank of an attempt ended.
@@ -260,6 +264,9 @@ pub enum Then {
         exit: Exit,
         /// Which device, and what was told of it.
         message: String,
+        /// The same device by its place.
+        #[serde(default)]
+        at: Option<DeviceAt>,
     },
     /// A rank could not be started, by the node's fault or not.
     StartFailed {

@@ -1,8 +1,9 @@
 //! The life of a gang: from held to pending, out of its place, and what becomes of it then.
 
+use super::blame::Blamed;
 use super::change::{Out, What};
 use super::job::{Attempt, End, Ending, Gang, Phase, RankEnd, State, Task, TaskState, Then};
-use super::manner::{SIGTERM, describe, describe_end, reason_of, stop_manner, strength};
+use super::manner::{SIGTERM, describe, describe_end, is_retried, reason_of, stop_manner, strength};
 use super::rows::{Counted, GangRows, placed_row};
 use super::{Engine, Timer};
 use crate::event::{DeviceGrant, Effect, Exit};
@@ -293,6 +294,7 @@ impl Engine {
         let Some(job) = self.jobs.get_mut(&id.job) else { return };
         let class = job.spec.class;
         let saves = job.spec.checkpoint.is_some();
+        let pool_pays = is_retried(&job.spec.retry.on, Exit::DeviceError);
         let Some(gang) = job.gang_mut(id.index) else { return };
         let Some(rows) = gang.rows else { return };
         let from = gang.state();
@@ -308,6 +310,7 @@ impl Engine {
             started: live.started,
             ended: now,
             ranks,
+            device: Blamed::of(&then, pool_pays),
         });
         gang.hold = None;
         let lost = match &then {

@@ -97,7 +97,7 @@ pub fn describe(then: &Then) -> Cow<'static, str> {
     match then {
         Then::Finish(end) => describe_end(end),
         Then::Failed { rank, exit } => format!("rank {rank}: {}", describe_exit(*exit)).into(),
-        Then::DeviceFailed { rank, exit, message } => device_failed(*rank, *exit, message).into(),
+        Then::DeviceFailed { rank, exit, message, .. } => device_failed(*rank, *exit, message).into(),
         Then::StartFailed { rank, message, .. } => format!("rank {rank} did not start: {message}").into(),
         Then::Evicted(PreemptCause::Priority { beneficiary }) => {
             format!("gives way to job {beneficiary}").into()

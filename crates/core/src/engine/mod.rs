@@ -38,6 +38,7 @@ mod tests;
 mod timers;
 
 pub use admit::{MAX_BYTES, MAX_CPU, MAX_DEVICES, MAX_RANKS};
+pub use blame::Blamed;
 pub use change::{Change, Committed, Counters, Outcome, Reply, Stale, StaleReason, What};
 pub use check::check_snapshot;
 pub use health::{Condition, Health};

@@ -16,8 +16,8 @@ mod why;
 
 pub use crate::auth::rights::{Role, Scope};
 pub use job::{
-    ActionBody, Amounts, Class, Counts, DeviceAsk, DeviceResize, DeviceUseView, ExitView, GangView,
-    GrantView, JobDetail, JobKind, JobPage, JobQuery, JobSummary, PlacementView, PortView, Preview,
+    ActionBody, Amounts, BlamedView, Class, Counts, DeviceAsk, DeviceResize, DeviceUseView, ExitView,
+    GangView, GrantView, JobDetail, JobKind, JobPage, JobQuery, JobSummary, PlacementView, PortView, Preview,
     ResizeBody, RunsView, State, SubmitQuery, Submitted, TaskUse, TaskView,
 };
 pub use money::{

@@ -2,7 +2,7 @@
 
 use super::form::Signed;
 use super::session::Visitor;
-use super::{Oops, Page, Shell, assets, render, show};
+use super::{Oops, Page, Shell, assets, device, render, show};
 use crate::api::extract::Name;
 use crate::api::types::{EventQuery, EventView, NodeView};
 use crate::api::{Shared, events, pool};
@@ -21,6 +21,7 @@ const ROWS: usize = 500;
 struct CapacityPage {
     shell: Shell,
     nodes: Vec<NodeView>,
+    models: Vec<device::Model>,
     events: Vec<EventView>,
 }
 
@@ -59,7 +60,8 @@ pub async fn page(Extract(shared): Extract<Shared>, visitor: Visitor, here: Uri)
     }
     told.sort_by_key(|event| std::cmp::Reverse(event.seq));
     told.truncate(20);
-    render(&CapacityPage { shell, nodes, events: told })
+    let models = device::models(&nodes);
+    render(&CapacityPage { shell, nodes, models, events: told })
 }
 
 /// What a button of a machine does.

@@ -5,7 +5,8 @@ use super::session::Visitor;
 use super::{Oops, Page, Shell, assets, render, show, usage};
 use crate::api::extract::{Body1, JobNumber, Params};
 use crate::api::types::{
-    ActionBody, EventQuery, EventView, JobDetail, JobKind, LogLine, LogQuery, Problem, WhyQuery, WhyView,
+    ActionBody, BlamedView, EventQuery, EventView, GangView, JobDetail, JobKind, LogLine, LogQuery, Problem,
+    WhyQuery, WhyView,
 };
 use crate::api::{Shared, events, jobs, output};
 use crate::auth::rights::{Place, Right};
@@ -51,6 +52,18 @@ struct JobPage {
 impl JobPage {
     fn rows() -> usize {
         ROWS
+    }
+
+    /// Whether nothing keeps it but devices that are not well.
+    fn awaits_devices(&self) -> bool {
+        let reason = self.why.as_ref().and_then(|why| why.reason.as_ref());
+        reason.is_some_and(|reason| reason.get("unwell").is_some())
+    }
+
+    /// Elements whose last attempt was ended by a device.
+    fn blamed(&self) -> Vec<(&GangView, &BlamedView)> {
+        let gangs = self.job.gangs.iter();
+        gangs.filter_map(|gang| gang.blamed.as_ref().map(|blamed| (gang, blamed))).take(ROWS).collect()
     }
 
     fn is_array(&self) -> bool {

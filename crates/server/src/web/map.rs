@@ -1,8 +1,8 @@
 //! Every node and device at a glance. The picture is drawn by `map.js`; without it the same is a table.
 
 use super::session::Visitor;
-use super::{Oops, Page, Shell, assets, render, show};
-use crate::api::types::NodeView;
+use super::{Oops, Page, Shell, assets, device, render, show};
+use crate::api::types::{DeviceView, NodeView};
 use crate::api::{Shared, pool};
 use askama::Template;
 use axum::Json;
@@ -28,6 +28,12 @@ impl MapPage {
 
     fn devices(&self) -> usize {
         self.nodes.iter().map(|node| node.devices.len()).sum()
+    }
+
+    /// Devices that are not healthy, and how many are not shown.
+    fn unwell(&self) -> (Vec<&DeviceView>, usize) {
+        let unwell = || self.nodes.iter().flat_map(|node| &node.devices).filter(|device| !device.healthy);
+        (unwell().take(ROWS).collect(), unwell().skip(ROWS).count())
     }
 }
 
@@ -59,6 +65,18 @@ struct Chip {
     m: String,
     /// Whether it may be granted.
     h: bool,
+    /// How it is, when it is not healthy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    s: Option<String>,
+    /// What was told of it then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    b: Option<String>,
+    /// Since when, in UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    t: Option<String>,
+    /// What its memory has been through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    x: Option<String>,
     /// Granted, thousandths.
     u: u64,
     /// Who is on it: task, user, class, thousandths.
@@ -73,9 +91,13 @@ pub async fn data(Extract(shared): Extract<Shared>, visitor: Visitor) -> Result<
 }
 
 fn tile(node: NodeView) -> Tile {
-    let chip = |device: crate::api::types::DeviceView| Chip {
+    let chip = |device: DeviceView| Chip {
         m: format!("{} {}", device.kind, device.model),
         h: device.healthy,
+        x: device::worn(&device),
+        s: (!device.healthy).then_some(device.health),
+        b: device.because,
+        t: device.since_ms.map(show::moment),
         u: 1000 - device.free_compute_thousandths.min(1000),
         w: device
             .holders

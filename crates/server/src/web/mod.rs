@@ -11,6 +11,7 @@
 mod admin;
 mod assets;
 mod capacity;
+mod device;
 mod form;
 mod guide;
 mod home;

@@ -18,6 +18,7 @@ mod slow;
 mod stored;
 mod streams;
 mod web;
+mod web_devices;
 
 use client::Client;
 use farm::Farm;

@@ -41,6 +41,9 @@ fn was_blamed_on_a_device(pool: &Pool, name: &str) {
     assert_eq!((gang.attempt, gang.failures, gang.faults), (2, 0, 1), "{}", pool.transcript());
     let words = format!("back in the queue, with its place in line: device 0 of n1 failed: {FELL}");
     assert!(pool.transcript().contains(&words), "{}", pool.transcript());
+    let blamed = gang.last.as_ref().and_then(|last| last.device.as_ref()).expect("the attempt says so");
+    assert_eq!((blamed.at.node.as_str(), blamed.at.device, blamed.pool_pays), ("n1", 0, true));
+    assert_eq!(blamed.message, format!("device 0 of n1 failed: {FELL}"));
 }
 
 #[test]
@@ -123,6 +126,8 @@ fn who_does_not_want_to_be_tried_again_is_told_of_the_device() {
     let pool = lost(&[RetryOn::Failed], 1);
     let gang = pool.gang("a");
     assert_eq!((gang.attempt, gang.failures, gang.faults), (2, 1, 0), "a failure is all that it asked for");
+    let blamed = gang.last.as_ref().and_then(|last| last.device.as_ref());
+    assert_eq!(blamed.map(|blamed| blamed.pool_pays), Some(false), "its own account");
 }
 
 #[test]

@@ -226,6 +226,26 @@ pub struct GangView {
     pub generation: u64,
     /// Tasks of the present or last attempt, by rank.
     pub tasks: Vec<TaskView>,
+    /// The device that ended the attempt before this one, or the last one once it is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blamed: Option<BlamedView>,
+}
+
+/// A device that ended an attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BlamedView {
+    /// Which attempt.
+    pub attempt: u32,
+    /// Its node.
+    pub node: String,
+    /// Its ordinal there.
+    pub device: u32,
+    /// The rank that was on it.
+    pub rank: u32,
+    /// Which device, and what was told of it.
+    pub message: String,
+    /// Whether trying again is on the pool's account, and not one of the job's own attempts.
+    pub pool_pays: bool,
 }
 
 /// One task: a rank of an array element.

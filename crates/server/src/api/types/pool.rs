@@ -49,6 +49,9 @@ pub struct DeviceView {
     /// What was told of it when it was found not to be healthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub because: Option<String>,
+    /// When it stopped being healthy; absent while it is, and where that was before the pool noted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_ms: Option<u64>,
     /// Errors of memory that were corrected in its life, where its driver says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub corrected_errors: Option<u64>,

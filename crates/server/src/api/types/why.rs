@@ -77,6 +77,9 @@ pub struct UnwellView {
     /// What was told of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub because: Option<String>,
+    /// When it stopped being healthy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_ms: Option<u64>,
 }
 
 /// A decision that was carried out.

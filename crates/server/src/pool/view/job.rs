@@ -2,8 +2,8 @@
 
 use super::{amounts, grant, word, words};
 use crate::api::types::{
-    Class, CostView, Counts, DeviceAsk, DeviceUseView, ExitView, FunnelStep, GangView, GrantView, JobDetail,
-    JobKind, JobSummary, PortView, State, TaskUse, TaskView, UsageRow, WhatIfView, WhyView,
+    BlamedView, Class, CostView, Counts, DeviceAsk, DeviceUseView, ExitView, FunnelStep, GangView, GrantView,
+    JobDetail, JobKind, JobSummary, PortView, State, TaskUse, TaskView, UsageRow, WhatIfView, WhyView,
 };
 use crate::pool::inbox::Sight;
 use pond_core::engine::{self, Attempt, Gang, Job, Live, Phase, Task, TaskState};
@@ -184,7 +184,21 @@ fn gang_view(sight: &Sight<'_>, job: &Job, gang: &Gang) -> GangView {
         attempt: gang.attempt,
         generation: gang.generation.0,
         tasks,
+        blamed: gang.last.as_ref().and_then(blamed),
     }
+}
+
+/// The device that ended an attempt.
+fn blamed(last: &Attempt) -> Option<BlamedView> {
+    let device = last.device.as_ref()?;
+    Some(BlamedView {
+        attempt: last.attempt,
+        node: device.at.node.to_string(),
+        device: device.at.device,
+        rank: device.rank,
+        message: device.message.clone(),
+        pool_pays: device.pool_pays,
+    })
 }
 
 fn task_view(sight: &Sight<'_>, gang: &Gang, live: &Live, task: &Task) -> TaskView {

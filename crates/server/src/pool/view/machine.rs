@@ -99,6 +99,7 @@ fn device(sight: &Sight<'_>, place: usize, node: &NodeRow, row: &DeviceRow, ordi
         healthy: row.healthy,
         health: health_of(sight, place, row, ordinal),
         because: because(sight, place, ordinal),
+        since_ms: since(sight, place, ordinal),
         corrected_errors: wear.and_then(|wear| wear.corrected),
         remapped_rows: wear.and_then(|wear| wear.remapped),
         remap_pending: wear.is_some_and(|wear| wear.pending),
@@ -142,6 +143,11 @@ fn because(sight: &Sight<'_>, place: usize, ordinal: u32) -> Option<String> {
     Some(health.because.clone()).filter(|because| !because.is_empty())
 }
 
+/// When a device stopped being healthy.
+fn since(sight: &Sight<'_>, place: usize, ordinal: u32) -> Option<u64> {
+    sight.engine.nodes().get(place)?.health.get(&ordinal)?.since.map(|at| at.0)
+}
+
 /// Devices of the sorts that shapes ask for which are not granted for how they are.
 #[must_use]
 pub fn unwell(sight: &Sight<'_>, shapes: &[Shape]) -> Vec<UnwellView> {
@@ -158,6 +164,7 @@ pub fn unwell(sight: &Sight<'_>, shapes: &[Shape]) -> Vec<UnwellView> {
         device,
         health: health_of(sight, place, row, device),
         because: because(sight, place, device),
+        since_ms: since(sight, place, device),
     };
     unwell.map(view).collect()
 }

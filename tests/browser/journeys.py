@@ -407,6 +407,18 @@ def errand_a_device_that_is_not_well_is_told_with_its_cause(world):
     expect(who).to_contain_text("device 3 · npu Acme Two – sick")
 
 
+def errand_how_near_devices_are_is_read_from_the_page(world):
+    page = world.open("/map")
+    joined = page.get_by_test_id("joined")
+    expect(joined).to_contain_text(re.compile(r"NUMA node 0\s+0, 1\s+NUMA node 1\s+2, 3"))
+    expect(joined.get_by_role("row", name="1 Acme Two")).to_have_text(re.compile(r"1 Acme Two\s*NODE\s*X\s*SYS\s*SYS"))
+    world.near = submit("both-of-a-node", "sleep 1000", nodes=2, resources={"npu": 1, "cpu": 0.1, "memory": "32MB", "disk": "10MB"})
+    await_state(world.near, "running")
+    page = world.open(f"/jobs/{world.near}")
+    expect(page.get_by_test_id("near")).to_contain_text("Devices 0, 1 are joined by one NUMA node (NODE).")
+    pond("stop", "--now", str(world.near))
+
+
 def errand_everything_is_there_without_scripts(world):
     page = world.log_in(java_script_enabled=False)
     for path in [*PAGES, f"/jobs/{world.first}", f"/jobs/{world.first}/logs", f"/jobs/{world.first}/spec"]:

@@ -64,7 +64,7 @@ impl Api {
         Ok(body.to_owned())
     }
 
-    /// A page as the owner of the token sees it in a browser without scripts, who has just logged in.
+    /// The words of a page as the owner of the token reads them in a browser without scripts, having just logged in.
     ///
     /// # Errors
     /// When nobody answers, or does not let them in.
@@ -74,8 +74,9 @@ impl Api {
         let cookie = entered.lines().find_map(|line| line.strip_prefix("set-cookie: ")?.split(';').next());
         let cookie = cookie.ok_or_else(|| Error::other(entered.clone()))?;
         let answer = self.ask("GET", path, &format!("cookie: {cookie}\r\naccept: text/html\r\n"), "")?;
-        let (_, body) = answer.split_once("\r\n\r\n").ok_or_else(|| Error::from(ErrorKind::InvalidData))?;
-        Ok(body.to_owned())
+        let (_, html) = answer.split_once("\r\n\r\n").ok_or_else(|| Error::from(ErrorKind::InvalidData))?;
+        let text = html.split('<').filter_map(|part| part.split_once('>')).map(|(_, text)| text);
+        Ok(text.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" "))
     }
 
     /// `POST /api/v1/jobs` with a job file in YAML.

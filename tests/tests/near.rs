@@ -1,6 +1,6 @@
 //! Devices of one task, and of the ranks of one gang, are those that are joined best, on a modelled driver.
 
-use pond_e2e::{Pool, is_root, skip, wait_until};
+use pond_e2e::{Api, Pool, is_root, skip, wait_until};
 use pond_nvidia_model::device::Mapped;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -57,6 +57,10 @@ fn a_gang_of_four_gpus_is_on_one_island_however_broken_the_other_is() {
     assert_eq!(row("0")[..9], ["X", "SYS", "NV4", "SYS", "NV4", "SYS", "NV4", "SYS", "?"].map(str::to_owned));
     assert_eq!(row("3")[..8], ["SYS", "NV4", "SYS", "X", "SYS", "NV4", "SYS", "NV4"].map(str::to_owned));
     assert_eq!(pool.json(&["gpu"])[7]["links"], serde_json::json!(row("7")[..8]));
+    let page = |path: &str| Api::of(&pool).and_then(|api| api.page(path)).expect("a page");
+    let map = page("/map");
+    assert!(map.contains("are joined NVLink 0, 2, 4, 6 | 1, 3, 5, 7"), "{map}");
+    assert!(map.contains("NV4 4 links of NVLink"), "{map}");
     let run = |name: &str, file: &str| {
         let path = pool.work().join(format!("{name}.yaml"));
         let text = format!("type: task\nname: {name}\n{file}run: sleep 600\n");
@@ -69,6 +73,8 @@ fn a_gang_of_four_gpus_is_on_one_island_however_broken_the_other_is() {
     // Four of the other island, as four ranks and as one task; what is left of the first goes to smaller ones.
     let gang = run("gang", &format!("nodes: 4\nresources: {{gpu: 1, {part}}}\n"));
     assert_eq!(gang, BTreeSet::from([1, 3, 5, 7]));
+    let said = page(&format!("/jobs/{}", pool.json(&["status", "gang"])["id"]));
+    assert!(said.contains("Devices 1, 3, 5, 7: each two are joined by 4 links of NVLink (NV4)."), "{said}");
     _ = pool.ok(&["stop", "--now", "gang"]);
     _ = pool.pond(&["wait", "gang"]).output().expect("pond runs");
     assert_eq!(run("two", &format!("resources: {{gpu: 2, {part}}}\n")), BTreeSet::from([2, 4]));

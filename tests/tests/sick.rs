@@ -15,12 +15,8 @@ fn xid(machine: &Mapped, device: usize, number: u64) {
     machine.devices[device].xid[1].fetch_add(1, AcqRel);
 }
 
-/// A page without what is drawn in it, as one line.
 fn page(pool: &Pool, path: &str) -> String {
-    let html = Api::of(pool).and_then(|api| api.page(path)).expect("a page");
-    let text: Vec<&str> =
-        html.split('<').filter_map(|part| part.split_once('>')).map(|(_, text)| text).collect();
-    text.join(" ").split_whitespace().collect::<Vec<_>>().join(" ")
+    Api::of(pool).and_then(|api| api.page(path)).expect("a page")
 }
 
 fn health(pool: &Pool, device: u64) -> String {

@@ -439,6 +439,8 @@ class GangView(TypedDict):
     """Its id: `12` or `12[7]`."""
     index: int
     """The array index."""
+    near: NotRequired[list[NearView]]
+    """How near its devices are to each other, for each node that it has several of and that says so."""
     reason: NotRequired[str | None]
     """Why it waits, failed or was stopped."""
     state: State
@@ -625,6 +627,18 @@ class MailServer(TypedDict):
     """How the connection is protected."""
     user: NotRequired[str | None]
     """Who logs in there; absent: nobody."""
+
+
+class NearView(TypedDict):
+    """How near the devices of an element on one node are to each other."""
+    devices: list[int]
+    """Their ordinals."""
+    farthest: str
+    """How the two that are farthest are joined; `?`: nobody knows of some."""
+    nearest: str
+    """How the two that are nearest are joined, in the words of `DeviceView::links`."""
+    node: str
+    """The node."""
 
 
 class NewSubscription(TypedDict):

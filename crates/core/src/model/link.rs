@@ -16,6 +16,8 @@ const LANES: u8 = 18;
 const HOPS: u8 = 9;
 /// XGMI of no hop, which is none.
 const XGMI: u8 = 20;
+const XGMI_1: u8 = XGMI + 1;
+const NVLINK_1: u8 = LANES + 1;
 
 impl Link {
     /// At most one PCIe switch.
@@ -50,6 +52,49 @@ impl Link {
     pub fn between(one: (&[Self], usize), other: (&[Self], usize)) -> Self {
         let (before, (row, _)) = if one.1 < other.1 { (one.1, other) } else { (other.1, one) };
         row.get(before).copied().unwrap_or(Self::UNKNOWN)
+    }
+
+    /// The way that a word names, as it is displayed.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        let number = |text: &str| text.parse().ok().filter(|number| *number > 0);
+        Some(match word {
+            "PIX" => Self::SWITCH,
+            "PXB" => Self::SWITCHES,
+            "PHB" => Self::BRIDGE,
+            "NODE" => Self::NUMA,
+            "SYS" => Self::SYSTEM,
+            "?" => Self::UNKNOWN,
+            _ => match (word.strip_prefix("NV"), word.strip_prefix("XGMI")) {
+                (Some(lanes), _) => Self::nvlink(number(lanes)?),
+                (_, Some(hops)) => Self::xgmi(number(hops)?),
+                _ => return None,
+            },
+        })
+    }
+
+    /// What the word means.
+    #[must_use]
+    pub fn meaning(self) -> String {
+        let what = match self {
+            Self::SWITCH => "one PCIe switch at most",
+            Self::SWITCHES => "several PCIe switches",
+            Self::BRIDGE => "a PCIe host bridge",
+            Self::NUMA => "one NUMA node",
+            Self::SYSTEM => "the way between NUMA nodes",
+            Self(XGMI_1) => "one hop of XGMI",
+            Self(distance @ 22..=29) => return format!("{} hops of XGMI", distance - XGMI),
+            Self(NVLINK_1) => "one link of NVLink",
+            Self(distance @ 2..=18) => return format!("{} links of NVLink", LANES + 2 - distance),
+            _ => "a way that nobody knows",
+        };
+        what.to_owned()
+    }
+
+    /// Whether it is NVLink or XGMI, and none over PCIe.
+    #[must_use]
+    pub const fn is_fabric(self) -> bool {
+        self.0 < Self::SWITCH.0
     }
 
     /// As a number to add up.
@@ -95,5 +140,14 @@ mod tests {
         assert_eq!((words[0].as_str(), words[17].as_str(), Link::nvlink(36)), ("NV18", "NV1", all[0]));
         assert_eq!((words[18].as_str(), words[26].as_str(), Link::xgmi(20)), ("XGMI1", "XGMI9", all[26]));
         assert_eq!(words[27..], ["PIX", "PXB", "PHB", "NODE", "SYS", "?"]);
+        let named: Vec<Option<Link>> = words.iter().map(|word| Link::named(word)).collect();
+        assert!(named.iter().zip(&all).all(|(named, link)| *named == Some(*link)), "{named:?}");
+        assert_eq!(["NV0", "NV", "XGMI0", "X", "pix", ""].map(Link::named), [None; 6]);
+        assert_eq!(all.iter().filter(|link| link.is_fabric()).count(), 27);
+        let meanings = [0, 17, 18, 26].map(|at: usize| all[at].meaning());
+        assert_eq!(
+            meanings,
+            ["18 links of NVLink", "one link of NVLink", "one hop of XGMI", "9 hops of XGMI"]
+        );
     }
 }

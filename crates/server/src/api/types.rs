@@ -17,8 +17,8 @@ mod why;
 pub use crate::auth::rights::{Role, Scope};
 pub use job::{
     ActionBody, Amounts, BlamedView, Class, Counts, DeviceAsk, DeviceResize, DeviceUseView, ExitView,
-    GangView, GrantView, JobDetail, JobKind, JobPage, JobQuery, JobSummary, PlacementView, PortView, Preview,
-    ResizeBody, RunsView, State, SubmitQuery, Submitted, TaskUse, TaskView,
+    GangView, GrantView, JobDetail, JobKind, JobPage, JobQuery, JobSummary, NearView, PlacementView,
+    PortView, Preview, ResizeBody, RunsView, State, SubmitQuery, Submitted, TaskUse, TaskView,
 };
 pub use money::{
     BillAmount, BillBy, BillQuery, BillReport, BillRow, BudgetBody, BudgetSpan, BudgetStop, BudgetView,

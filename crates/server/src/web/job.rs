@@ -2,7 +2,7 @@
 
 use super::form::Signed;
 use super::session::Visitor;
-use super::{Oops, Page, Shell, assets, render, show, usage};
+use super::{Oops, Page, Shell, assets, joined, render, show, usage};
 use crate::api::extract::{Body1, JobNumber, Params};
 use crate::api::types::{
     ActionBody, BlamedView, EventQuery, EventView, GangView, JobDetail, JobKind, LogLine, LogQuery, Problem,

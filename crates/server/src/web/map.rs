@@ -1,7 +1,7 @@
 //! Every node and device at a glance. The picture is drawn by `map.js`; without it the same is a table.
 
 use super::session::Visitor;
-use super::{Oops, Page, Shell, assets, device, render, show};
+use super::{Oops, Page, Shell, assets, device, joined, render, show};
 use crate::api::types::{DeviceView, NodeView};
 use crate::api::{Shared, pool};
 use askama::Template;
@@ -24,6 +24,10 @@ struct MapPage {
 impl MapPage {
     fn rows() -> usize {
         ROWS
+    }
+
+    fn joined(&self) -> Vec<joined::Joined<'_>> {
+        joined::joined(&self.nodes)
     }
 
     fn devices(&self) -> usize {

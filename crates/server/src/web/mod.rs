@@ -16,6 +16,7 @@ mod form;
 mod guide;
 mod home;
 mod job;
+mod joined;
 mod live;
 mod login;
 mod map;

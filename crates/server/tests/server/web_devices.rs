@@ -1,11 +1,12 @@
 //! What pages tell of devices: how they are and why, and who waits for them or was thrown off by them.
 
 use super::client::job;
-use super::farm::NODE;
+use super::farm::{NODE, node};
 use super::web::Browser;
 use super::{Folder, Pool, until};
 use pond_core::event::{Exit, Report, Sign, Wear};
 use pond_core::ids::NodeName;
+use pond_core::model::{Device, Link, NodeSpec, Traits};
 use serde_json::{Value, json};
 
 const FELL: &str = "XID 79: it fell off the bus";
@@ -126,4 +127,94 @@ fn who_waits_for_a_sick_device_or_lost_one_is_told_so_on_the_jobs_page() {
     let html = page();
     assert!(html.contains("data-testid=\"blamed\"") && !html.contains("awaits-devices"), "{html}");
     assert!(!html.contains("data-testid=\"unwell\""), "{html}");
+}
+
+/// A machine with devices that are joined like this: to those before each.
+fn machine(name: &str, links: &[&[Link]], numa: impl Fn(usize) -> Option<u32>) -> NodeSpec {
+    let mut spec = node();
+    spec.name = NodeName::from(name);
+    let device = |at: usize| Device {
+        uuid: format!("GPU-{name}-{at}"),
+        numa: numa(at),
+        traits: Traits { links: links[at].to_vec().into(), ..Traits::default() },
+        ..spec.devices[0].clone()
+    };
+    let devices = (0..links.len()).map(device).collect();
+    NodeSpec { devices, ..spec }
+}
+
+/// The words of a page's part, a space between.
+fn words(html: &str) -> String {
+    let text = html.split('<').filter_map(|part| part.split_once('>')).map(|(_, text)| text);
+    text.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn how_devices_are_joined_is_on_the_map_and_how_near_a_gangs_are_on_its_page() {
+    let folder = Folder::new();
+    let pool = pool(&folder);
+    let browser = Browser::log_in(&pool.client);
+    assert!(
+        !browser.get("/map").expect(200).text().contains("data-testid=\"joined\""),
+        "one device is alone"
+    );
+    let (nv, sys, pix) = (Link::nvlink(4), Link::SYSTEM, Link::SWITCH);
+    let islands: [&[Link]; 4] = [&[], &[sys], &[nv, sys], &[sys, pix, sys]];
+    let half = |at: usize| u32::try_from(at % 2).ok();
+    for spec in [
+        machine("twin", &islands, half),
+        machine("dark", &[&[], &[]], |_| None),
+        machine("amd", &[&[], &[Link::xgmi(1)]], |_| None),
+        // Last, for what tasks do is then told in its name.
+        machine(NODE, &islands, half),
+    ] {
+        pool.farm.tell(Report::NodeUp(spec));
+    }
+    until("they have joined", || {
+        pool.client.get("/api/v1/nodes").json()[0]["devices"].as_array().is_some_and(|all| all.len() == 4)
+    });
+    let map = browser.get("/map").expect(200).text();
+    let tables: Vec<String> = map
+        .split("data-testid=\"joined\"")
+        .skip(1)
+        .map(|part| words(part.split("</details>").next().unwrap()))
+        .collect();
+    assert_eq!(tables.len(), 2, "{tables:?}");
+    let twins = &tables[0];
+    for said in [
+        "How the 4 devices of farm&#60;b&#62;, twin are joined NVLink 0, 2 The same PCIe switch 1, 3 NUMA node 0 0, 2 NUMA node 1 1, 3",
+        "Device 0 1 2 3 0 NVIDIA H100 80GB HBM3 X SYS NV4 SYS 1 NVIDIA H100 80GB HBM3 SYS X SYS PIX",
+        "NV4 4 links of NVLink PIX one PCIe switch at most SYS the way between NUMA nodes",
+    ] {
+        assert!(twins.contains(said), "{said}: {twins}");
+    }
+    assert!(tables[1].contains("of amd are joined XGMI 0, 1 Device 0 1"), "{}", tables[1]);
+    // Two GPUs of a task, and one for each of two ranks; nothing of one alone.
+    let near = |body: &Value| {
+        let id = pool.client.post("/api/v1/jobs", body).expect(201).json()["job"]["id"].as_u64().unwrap();
+        pool.client.await_state(id, "running");
+        let html = browser.get(&format!("/jobs/{id}")).expect(200).text();
+        let seen = pool.client.get(&format!("/api/v1/jobs/{id}")).json();
+        pool.client.post(&format!("/api/v1/jobs/{id}/stop"), &json!({"now": true})).expect(200);
+        pool.client.await_state(id, "stopped");
+        (seen, html)
+    };
+    let mut asked = job(&["sleep"]);
+    asked["resources"]["gpu"] = json!(4);
+    let (seen, html) = near(&asked);
+    assert_eq!(seen["gangs"][0]["near"][0]["farthest"], "SYS", "{seen}");
+    let said = words(&part(&html, "data-testid=\"near\"", "</p>").replacen('>', "<b>", 1));
+    assert!(
+        said.ends_with("Devices 0, 1, 2, 3: the nearest two are joined by 4 links of NVLink (NV4), the farthest by the way between NUMA nodes (SYS)."),
+        "{said}"
+    );
+    asked["resources"]["gpu"] = json!(1);
+    asked["nodes"] = json!(2);
+    let (seen, html) = near(&asked);
+    let entry = &seen["gangs"][0]["near"][0];
+    assert_eq!((&entry["nearest"], &entry["farthest"]), (&"NV4".into(), &"NV4".into()), "{seen}");
+    assert!(html.contains(": Devices 0, 2 are joined by 4 links of NVLink (NV4)."), "{html}");
+    asked["nodes"] = json!(1);
+    let (seen, html) = near(&asked);
+    assert!(seen["gangs"][0]["near"].is_null() && !html.contains("data-testid=\"near\""), "{seen}");
 }

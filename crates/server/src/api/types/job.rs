@@ -229,6 +229,22 @@ pub struct GangView {
     /// The device that ended the attempt before this one, or the last one once it is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blamed: Option<BlamedView>,
+    /// How near its devices are to each other, for each node that it has several of and that says so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub near: Vec<NearView>,
+}
+
+/// How near the devices of an element on one node are to each other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NearView {
+    /// The node.
+    pub node: String,
+    /// Their ordinals.
+    pub devices: Vec<u32>,
+    /// How the two that are nearest are joined, in the words of `DeviceView::links`.
+    pub nearest: String,
+    /// How the two that are farthest are joined; `?`: nobody knows of some.
+    pub farthest: String,
 }
 
 /// A device that ended an attempt.

@@ -185,6 +185,7 @@ fn gang_view(sight: &Sight<'_>, job: &Job, gang: &Gang) -> GangView {
         generation: gang.generation.0,
         tasks,
         blamed: gang.last.as_ref().and_then(blamed),
+        near: gang.live().map_or_else(Vec::new, |live| super::near::of_gang(sight, live)),
     }
 }
 

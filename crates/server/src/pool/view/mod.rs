@@ -2,6 +2,7 @@
 
 pub mod job;
 pub mod machine;
+pub mod near;
 pub mod past;
 pub mod words;
 

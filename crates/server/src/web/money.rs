@@ -13,6 +13,9 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
 use pond_core::money::{micros, moment};
 
+/// Statuses of refusals that a change of the form may help.
+const REPAIRABLE: [u16; 4] = [400, 404, 409, 422];
+
 /// Sets a price.
 pub async fn set_price(Extract(shared): Extract<Shared>, form: Signed) -> Page {
     let done = match price(&form.fields) {
@@ -21,7 +24,7 @@ pub async fn set_price(Extract(shared): Extract<Shared>, form: Signed) -> Page {
             .map(drop),
         Err(problem) => Err(problem),
     };
-    answer(shared, form, done, "price", "/usage#prices").await
+    answer(shared, form, done, "price", "/usage#prices", &REPAIRABLE).await
 }
 
 /// Ends a price now.
@@ -40,7 +43,9 @@ pub async fn set_budget(Extract(shared): Extract<Shared>, form: Signed) -> Page 
         }
         Err(problem) => Err(problem),
     };
-    answer(shared, form, done, "budget", "/usage#budgets").await
+    // Who administers a project has this form, and may name a queue that is not theirs to bound.
+    let refusals = [&REPAIRABLE[..], &[403]].concat();
+    answer(shared, form, done, "budget", "/usage#budgets", &refusals).await
 }
 
 /// Lets a queue spend what it likes.
@@ -50,19 +55,20 @@ pub async fn remove_budget(Extract(shared): Extract<Shared>, form: Signed) -> Re
     Ok(Redirect::to("/usage#budgets").into_response())
 }
 
-/// Back to the page; when something was wrong with the form, with the form as it was and what was wrong.
+/// Back to the page; when something was wrong with the form, with the form as it was and what was wrong. Other refusals are
+/// pages of their own: who may not do this at all learns no more.
 async fn answer(
     shared: Shared,
     form: Signed,
     done: Result<(), Problem>,
     name: &'static str,
     next: &str,
+    repairable: &[u16],
 ) -> Page {
     let Signed { visitor, fields } = form;
     match done {
         Ok(()) => Ok(Redirect::to(next).into_response()),
-        // Who may not do this learns no more.
-        Err(problem) if matches!(problem.status, 400 | 404 | 409 | 422) => {
+        Err(problem) if repairable.contains(&problem.status) => {
             let refused = Refused { form: name, fields, problem };
             let here = Uri::from_static("/usage");
             usage::show_page(shared, visitor, &here, UsageQuery::default(), Some(refused)).await
@@ -88,17 +94,20 @@ fn price(fields: &Fields) -> Result<PricesBody, Problem> {
         "critical" => Some(Class::Critical),
         _ => return Err(bad("class", "the class is critical, standard, spare or none")),
     };
-    let from_ms = some(fields, "from").map(|text| {
-        let wrong = || bad("from", format!("`{text}` is not a moment; write 2026-11-24 08:00, in UTC"));
-        moment(&text).map(|at| at.0).ok_or_else(wrong)
-    });
+    let at = |name: &str| {
+        let read = |text: String| {
+            let wrong = || bad(name, format!("`{text}` is not a moment; write 2026-11-24 08:00, in UTC"));
+            moment(&text).map(|at| at.0).ok_or_else(wrong)
+        };
+        some(fields, name).map(read).transpose()
+    };
     let price = PriceBody {
         resource: fields.get("resource").to_owned(),
         model: some(fields, "model"),
         class,
         micros: amount(fields)?,
-        from_ms: from_ms.transpose()?,
-        to_ms: None,
+        from_ms: at("from")?,
+        to_ms: at("to")?,
     };
     Ok(PricesBody { currency: some(fields, "currency"), prices: vec![price] })
 }
@@ -118,8 +127,22 @@ fn budget(fields: &Fields) -> Result<(String, BudgetBody), Problem> {
         "end" => BudgetStop::End,
         _ => return Err(bad("stop", "when it is spent: never, hold or end")),
     };
-    let body = BudgetBody { limit_micros: amount(fields)?, span, alerts: usual_alerts(), stop };
+    let body = BudgetBody { limit_micros: amount(fields)?, span, alerts: alerts(fields)?, stop };
     Ok((queue(fields)?, body))
+}
+
+/// At which parts of a budget people are told: percentages, the usual ones, or none.
+fn alerts(fields: &Fields) -> Result<Vec<u16>, Problem> {
+    let text = fields.get("alerts");
+    match text {
+        "" => return Ok(usual_alerts()),
+        "none" => return Ok(Vec::new()),
+        _ => {}
+    }
+    let parts = text.split([',', ' ', '%']).filter(|part| !part.is_empty());
+    let wrong =
+        |_why| bad("alerts", format!("`{text}` is no list of percentages; write 50, 80, 100, or none"));
+    parts.map(str::parse).collect::<Result<_, _>>().map_err(wrong)
 }
 
 /// A queue's path; `/` is the pool.

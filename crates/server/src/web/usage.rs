@@ -6,11 +6,12 @@ use super::session::Visitor;
 use super::{Page, Shell, assets, render, show};
 use crate::api::Shared;
 use crate::api::extract::Params;
-use crate::api::money;
 use crate::api::types::{
     BillBy, BillQuery, BillReport, BudgetSpan, BudgetStop, BudgetView, NodeUsage, PricesView, Problem,
     UsageQuery, UsageReport, UsageRow,
 };
+use crate::api::{money, pool};
+use crate::auth::rights::{Place, Right, above};
 use askama::Template;
 use axum::extract::{Query, State as Extract};
 use axum::http::{StatusCode, Uri};
@@ -30,6 +31,8 @@ struct UsagePage {
     bill: BillReport,
     prices: PricesView,
     budgets: Vec<BudgetView>,
+    /// Queues whose budget the visitor may set.
+    bounded: Vec<String>,
     refused: Option<Refused>,
 }
 
@@ -44,6 +47,11 @@ pub struct Refused {
 }
 
 impl UsagePage {
+    /// Whether the visitor may set or remove the budget of a queue.
+    fn may_bound(&self, queue: &str) -> bool {
+        self.bounded.iter().any(|path| path == queue)
+    }
+
     /// What was wrong with a form.
     fn wrong(&self, form: &str) -> Option<&Problem> {
         self.refused.as_ref().filter(|refused| refused.form == form).map(|refused| &refused.problem)
@@ -107,6 +115,14 @@ pub async fn show_page(
         money::make_bill(&shared, who.clone(), BillQuery { by: cut, ..BillQuery::default() }).await?;
     bill.rows.truncate(ROWS);
     let budgets = money::seen_budgets(&shared, who).await?;
+    let mut bounded: Vec<String> = pool::queues(Extract(shared.clone()), visitor.caller.clone())
+        .await?
+        .0
+        .into_iter()
+        .map(|queue| queue.path)
+        .filter(|path| visitor.caller.may(Right::Shape, Place::Queue(above(path))))
+        .collect();
+    bounded.truncate(ROWS);
     let prices = shared.handle.look(|sight| money::sheet(sight, false)).await?;
     let mut report = crate::api::usage::usage(Extract(shared), visitor.caller, Params(query)).await?.0;
     let weight = |row: &UsageRow| row.granted_cpu_milli_ms.saturating_add(row.burst_cpu_milli_ms);
@@ -114,7 +130,7 @@ pub async fn show_page(
     report.rows.truncate(ROWS);
     let most = report.rows.first().map_or(0, weight);
     let bar = bar(&report.nodes);
-    let page = render(&UsagePage { shell, by, report, bar, most, bill, prices, budgets, refused })?;
+    let page = render(&UsagePage { shell, by, report, bar, most, bill, prices, budgets, bounded, refused })?;
     Ok((status.unwrap_or(StatusCode::OK), page).into_response())
 }
 
@@ -140,6 +156,11 @@ const fn every(span: &BudgetSpan) -> &'static str {
         BudgetSpan::Month => "month",
         BudgetSpan::Total => "in all",
     }
+}
+
+fn alerts(alerts: &[u16]) -> String {
+    let parts: Vec<String> = alerts.iter().map(|part| format!("{part} %")).collect();
+    if parts.is_empty() { "–".to_owned() } else { parts.join(", ") }
 }
 
 const fn stop(stop: &BudgetStop) -> &'static str {

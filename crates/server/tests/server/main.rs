@@ -19,6 +19,7 @@ mod stored;
 mod streams;
 mod web;
 mod web_devices;
+mod web_money;
 
 use client::Client;
 use farm::Farm;

@@ -102,7 +102,7 @@ const JOB: &str = "JOB";
 const OWNER: &str = "OWNER";
 
 /// Bodies are such that whoever may gets past the door; what comes of it does not matter here.
-const ROWS: [Row; 124] = [
+const ROWS: [Row; 129] = [
     ("GET", "/api/v1/jobs", Who::AnyRole, "", ""),
     ("POST", "/api/v1/jobs", Who::Submits, "", JOB),
     ("POST", "/api/v1/plan", Who::Submits, "", JOB),
@@ -229,9 +229,14 @@ const ROWS: [Row; 124] = [
     ("POST", "/jobs/{id}/{verb}", Who::Handles, "/jobs/1/stop", "index=9"),
     ("GET", "/usage", Who::AnyRole, "", ""),
     ("POST", "/usage/prices", Who::PoolAdmin, "", "resource=cpu&amount=1"),
+    ("POST", "/usage/prices", Who::PoolAdmin, "", "resource=npu&amount=1&from=2099-01-01&to=2099-02-01"),
     ("POST", "/usage/prices/end", Who::PoolAdmin, "", "id=99"),
     ("POST", "/usage/budgets", Who::ProjectAdmin, "", "queue=lab/nlp&amount=1000000"),
+    ("POST", "/usage/budgets", Who::PoolAdmin, "", "queue=lab&amount=1000000&alerts=50"),
+    ("POST", "/usage/budgets", Who::PoolAdmin, "", "queue=/&amount=1000000&alerts=none"),
+    ("POST", "/usage/budgets", Who::AnyAdmin, "", "queue=lab/nlp&amount=1000000&alerts=nonsense"),
     ("POST", "/usage/budgets/remove", Who::ProjectAdmin, "", "queue=lab/none"),
+    ("POST", "/usage/budgets/remove", Who::PoolAdmin, "", "queue=lab"),
     ("GET", "/capacity", Who::AnyRole, "", ""),
     ("POST", "/capacity/{node}/{verb}", Who::PoolAdmin, "/capacity/none/drain", ""),
     ("GET", "/scheduler", Who::AnyRole, "", ""),

@@ -5,12 +5,16 @@ run in order and share the pool. An error of the page itself (an exception, a re
 happened in. With POND_PICTURES set to a folder, pictures of every page are put there.
 """
 
+import base64
+import hmac
+import http.server
 import io
 import json
 import os
 import re
 import subprocess
 import sys
+import threading
 import time
 import traceback
 
@@ -28,12 +32,13 @@ def pond(*words, ok=True):
     return done.stdout.strip()
 
 
-def submit(name, run, **more):
-    """Submits a job file and gives the job's number."""
+def submit(name, run, token=None, **more):
+    """Submits a job file, as somebody else with their token, and gives the job's number."""
     job = {"type": "task", "name": name, "run": run, "resources": {"cpu": 0.1, "memory": "32MB", "disk": "10MB"}} | more
     with open("job.pond.yaml", "w") as file:
         json.dump(job, file)
-    done = subprocess.run(["pond", "apply", "-y", "job.pond.yaml"], capture_output=True, text=True)
+    who = os.environ | ({"POND_TOKEN": token} if token else {})
+    done = subprocess.run(["pond", "apply", "-y", "job.pond.yaml"], capture_output=True, text=True, env=who)
     # What can never run is taken in, and said by code 75.
     assert done.returncode in (0, 75), done.stdout + done.stderr
     return int(re.search(rf"(\d+) {re.escape(name)} submitted", done.stdout + done.stderr)[1])
@@ -116,7 +121,8 @@ def errand_the_first_job_is_followed_from_an_empty_pool_to_its_bill(world):
     expect(page.get_by_test_id("timeline")).to_contain_text("starting → running")
     page.get_by_role("link", name="Output").click()
     expect(page.get_by_test_id("log")).to_contain_text("it has begun")
-    pond("exec", str(job), "--", "touch", "/tmp/go")
+    # The end that it brings about may cut it off.
+    pond("exec", str(job), "--", "touch", "/tmp/go", ok=False)
     expect(page.get_by_test_id("log")).to_contain_text("it is done")
     page.get_by_role("link", name="Overview").click()
     expect(page.get_by_test_id("state").first).to_contain_text("succeeded")
@@ -276,6 +282,84 @@ def errand_a_projects_administrator_bounds_what_is_below_without_scripts(world):
     expect(budgets.get_by_role("row", name="students/thesis")).to_contain_text("50 %, 90 %")
     ben.get_by_role("button", name="Remove the budget of /students/thesis").click()
     expect(budgets).to_have_count(0)
+
+
+class Receiver:
+    """Takes webhooks on the loopback: answers 204 to what its key verifies, and 401 to all else."""
+
+    def __init__(self):
+        self.key, self.taken, receiver = "", [], self
+
+        class Hook(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["content-length"]))
+                known = receiver.verifies(self.headers, body)
+                if known:
+                    receiver.taken.append(json.loads(body))
+                self.send_response(204 if known else 401)
+                self.end_headers()
+
+            def log_message(self, *words):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hook)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def verifies(self, headers, body):
+        """As Standard Webhooks say, with nothing of the pool's own."""
+        key = base64.b64decode(self.key.removeprefix("whsec_"))
+        signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+        good = "v1," + base64.b64encode(hmac.digest(key, signed, "sha256")).decode()
+        return hmac.compare_digest(good, headers["webhook-signature"])
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def errand_a_user_subscribes_and_a_receiver_of_theirs_is_told(world):
+    receiver = Receiver()
+    hook = f"webhook:http://127.0.0.1:{receiver.server.server_port}/hook"
+    cem = person(world, "cem", "member", "students")
+
+    def subscribe():
+        cem.goto(world.base + "/notify")
+        form = cem.get_by_test_id("subscribe")
+        form.get_by_label("a job succeeded").check()
+        send(form, name="desk", to=hook)
+
+    # The machine's own network is closed to webhooks until an administrator opens it.
+    subscribe()
+    expect(cem.get_by_test_id("error")).to_contain_text("127.0.0.1 is not on the public internet")
+    page = world.open("/notify")
+    send(page.get_by_test_id("notify-settings"), allow="127.0.0.1")
+    expect(page.get_by_test_id("notify-settings").locator("[name=allow]")).to_have_value(re.compile(r"^127\.0\.0\.1"))
+    subscribe()
+    secret = cem.get_by_test_id("new-subscription").locator("code").inner_text()
+    assert secret.startswith("whsec_"), secret
+    cem.goto(world.base + "/notify")
+    expect(cem.locator("main")).not_to_contain_text(secret)
+    messages = cem.get_by_test_id("deliveries").get_by_role("row")
+    # With another key nothing verifies, and the list says what was answered.
+    receiver.key = "whsec_" + base64.b64encode(b"another").decode()
+    cem.get_by_role("button", name="Send a trial to desk").click()
+    trial = messages.filter(has_text="a trial of desk")
+    expect(trial).to_be_visible()
+    until("the page says how it was answered", lambda: cem.goto(world.base + "/notify") and "401" in trial.inner_text())
+    assert not receiver.taken
+    receiver.key = secret
+    token = pond("token", "create", "cem", "--user", "cem")
+    job = submit("thesis-draft", "true", token=token, project="students")
+    told = until("the receiver is told", lambda: [it for it in receiver.taken if it["type"] == "job.succeeded"])
+    assert [it["data"]["job"]["id"] for it in told] == [job], told
+    assert "thesis-draft succeeded" in told[0]["text"], told
+    row = messages.filter(has_text="thesis-draft succeeded")
+    until("the page lists it as delivered", lambda: cem.goto(world.base + "/notify") and "delivered" in row.inner_text())
+    expect(row).to_contain_text("204")
+    row.get_by_role("link").click()
+    expect(cem.locator("h1")).to_contain_text("thesis-draft")
+    pond("token", "revoke", "cem")
+    receiver.close()
 
 
 def errand_another_user_sees_what_is_theirs(world):

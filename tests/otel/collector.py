@@ -8,6 +8,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 
 def plain(value):
+    if value.WhichOneof("value") == "array_value":
+        return [plain(each) for each in value.array_value.values]
     return getattr(value, value.WhichOneof("value"))
 
 
@@ -24,8 +26,11 @@ class Collector(http.server.BaseHTTPRequestHandler):
                         "service": service,
                         "name": span.name,
                         "trace": span.trace_id.hex(),
+                        "id": span.span_id.hex(),
                         "parent": span.parent_span_id.hex(),
-                        "ns": span.end_time_unix_nano - span.start_time_unix_nano,
+                        "from": span.start_time_unix_nano,
+                        "to": span.end_time_unix_nano,
+                        "error": span.status.message if span.status.code == 2 else None,
                         "attributes": {each.key: plain(each.value) for each in span.attributes},
                     }
                     print(json.dumps(line), file=out)

@@ -128,7 +128,13 @@ impl Substrate for Machines {
             match effect {
                 Effect::Start(launch) => {
                     let (task, generation) = (launch.allocation.task, launch.allocation.generation);
-                    let started = Report::Started { task, generation, address: None, ports: Vec::new() };
+                    let started = Report::Started {
+                        task,
+                        generation,
+                        address: None,
+                        ports: Vec::new(),
+                        steps: Vec::new(),
+                    };
                     self.first.push(Event::Report(started));
                     let runs = 10_000 + self.chance.below(7_200_000);
                     self.later(runs, Event::Report(Report::Exited { task, generation, exit: Exit::Code(0) }));

@@ -263,6 +263,47 @@ pub enum PastShare {
     End,
 }
 
+/// What a start is made of, on the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepKind {
+    /// The image is fetched and unpacked, or found.
+    Image,
+    /// What containers on it stand on is mounted, or found.
+    Mounts,
+    /// Its address and ports are chosen.
+    Network,
+    /// Its shares and partitions of devices are made.
+    Devices,
+    /// From the order to its launcher until its command runs: control group, root, network, first process.
+    Start,
+}
+
+impl StepKind {
+    /// In a word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Image => "image",
+            Self::Mounts => "mounts",
+            Self::Network => "network",
+            Self::Devices => "devices",
+            Self::Start => "start",
+        }
+    }
+}
+
+/// A step of a task's start by the clock of its node, in microseconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Which.
+    pub kind: StepKind,
+    /// When it began.
+    pub from_us: u64,
+    /// When it was done.
+    pub to_us: u64,
+}
+
 /// What substrates tell. Those about a task carry its generation; an old one is counted and ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -290,6 +331,9 @@ pub enum Report {
         address: Option<String>,
         /// Host ports chosen for its `ports`: (inside, on the machine).
         ports: Vec<(u16, u16)>,
+        /// What its start was made of, for those who trace it; nothing follows from it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        steps: Vec<Step>,
     },
     /// A task could not be started.
     StartFailed {

@@ -239,6 +239,13 @@ pub fn now() -> Timestamp {
     Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// Now, in microseconds since the epoch.
+#[must_use]
+pub fn now_us() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// When a process began, in clock ticks since boot; `None` when there is no such process.
 #[must_use]
 pub fn process_began(pid: i32) -> Option<u64> {

@@ -20,7 +20,7 @@ use crate::pool::inbox::{Condition, Handle, Message};
 use crate::pool::start::{self, Parts};
 use crate::pool::tally::Tallies;
 use crate::secrets::Secrets;
-use crate::spans::{Sending, SpansError};
+use crate::spans::{self, Sending, SpansError};
 use crate::state::{StateDir, StateError};
 use crate::store::{Archive, Found, Store, StoreError};
 use crate::web::{Gateway, Web};
@@ -179,8 +179,9 @@ pub fn open(config: Config) -> Result<Opened, ServerError> {
     let tls = config.tls.as_ref().map(|files| http::tls(&files.certificate, &files.key)).transpose()?;
     let gateway = config.provider.clone().map(Oidc::new).transpose()?.map(Gateway::new);
     let state = StateDir::lock(&config.state_dir)?;
-    let store = Store::open(state.path())?;
+    let mut store = Store::open(state.path())?;
     let mut found = store.found()?;
+    found.traced_as = spans::on().then(|| store.pool_name()).transpose()?;
     let token = state.random_file("token")?;
     let key = state.random_file("secret.key")?;
     let secrets = Secrets::new(&key, std::mem::take(&mut found.secrets));
@@ -208,7 +209,7 @@ impl Opened {
     /// # Errors
     /// When the address cannot be listened on, or the system gives no thread.
     pub fn start(self, access: Arc<dyn Access>, reports: Receiver<Report>) -> Result<Server, ServerError> {
-        let spans = Sending::start()?;
+        let sending = Sending::start()?;
         let (sender, inbox) = mpsc::channel();
         let condition = Arc::new(Condition::default());
         let handle = Handle::new(sender.clone(), condition.clone());
@@ -275,7 +276,7 @@ impl Opened {
         let thread = spawn_drive(drive)?;
         drop(serving.runtime.spawn(courier::run(shared, mark)));
         self.state.publish(&url)?;
-        Ok(Server { url, handle, access, thread, serving, stop, spans, state: self.state })
+        Ok(Server { url, handle, access, thread, serving, stop, spans: sending, state: self.state })
     }
 }
 

@@ -168,6 +168,7 @@ impl JobFile {
             }),
             after: Vec::new(),
             notify: self.notify.as_ref().map(|notify| Box::new(told(notify))),
+            traceparent: None,
             run: Arc::new(self.run_spec(context, array.as_ref().map(|array| array.indices.as_slice()))),
         };
         Ok(Draft { spec, after })

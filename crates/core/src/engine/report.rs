@@ -27,7 +27,7 @@ impl Engine {
                 None => self.counters.unknown_node = self.counters.unknown_node.saturating_add(1),
             },
             Report::Inventory { node, tasks } => self.inventory(&node, &tasks, out),
-            Report::Started { task, generation, address, ports } => {
+            Report::Started { task, generation, address, ports, .. } => {
                 if self.is_current(actor, task, generation) {
                     self.started(task, address, ports, out);
                 }

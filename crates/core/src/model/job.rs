@@ -165,6 +165,9 @@ pub struct JobSpec {
     /// Whom to tell what becomes of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notify: Option<Box<NotifySpec>>,
+    /// The span that it is part of, in W3C's words (`traceparent`); `None`: it is a trace of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<Box<str>>,
     /// What is executed. Shared by all launches.
     pub run: Arc<RunSpec>,
 }
@@ -195,6 +198,7 @@ impl JobSpec {
             idle: None,
             after: Vec::new(),
             notify: None,
+            traceparent: None,
             run: Arc::new(run),
         }
     }

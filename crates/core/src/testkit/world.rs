@@ -337,7 +337,10 @@ impl World {
         process.sampled = now;
         let (left, exit) = (process.left, self.exit_of(node, task));
         *self.starts.entry((task, generation)).or_default() += 1;
-        self.tell(node, Report::Started { task, generation, address: None, ports: Vec::new() });
+        self.tell(
+            node,
+            Report::Started { task, generation, address: None, ports: Vec::new(), steps: Vec::new() },
+        );
         if left != Millis::MAX {
             self.later(left, Happening::Ends(named(node), task, generation, exit));
         }

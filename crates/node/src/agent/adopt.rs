@@ -105,7 +105,7 @@ impl Inner {
         let live: Vec<Folder> = self.state().live.values().map(|live| live.folder.clone()).collect();
         for folder in live {
             if let (Some(spec), Some(_)) = (read_spec(&folder), folder.started()) {
-                self.started(&folder, &spec);
+                self.started(&folder, &spec, Vec::new());
             }
         }
     }

@@ -2,14 +2,14 @@
 
 use super::share::ShareError;
 use super::{Inner, Live};
-use crate::folder::{Claim, Ended, Folder, StartFailure, now};
+use crate::folder::{Claim, Ended, Folder, StartFailure, now, now_us};
 use crate::ground::Ground;
 use crate::image::Rootfs;
 use crate::launcher::layer;
 use crate::launcher::spec::LaunchSpec;
 use crate::net::TaskNet;
 use crate::tolerate;
-use pond_core::event::{Exit, Launch, Report};
+use pond_core::event::{Exit, Launch, Report, Step, StepKind};
 use pond_core::model::{Class, Image, Isolation};
 use std::fs;
 use std::io;
@@ -31,6 +31,32 @@ fn node_fault(message: String) -> Unstarted {
 
 fn job_fault(message: String) -> Unstarted {
     Unstarted::Failed(StartFailure { message, node_fault: false })
+}
+
+fn has_image(launch: &Launch) -> bool {
+    launch.run.image != Image::Host && launch.run.isolation != Isolation::Process
+}
+
+/// The steps of a start, one behind the other.
+struct Steps {
+    since_us: u64,
+    done: Vec<Step>,
+}
+
+impl Default for Steps {
+    fn default() -> Self {
+        Self { since_us: now_us(), done: Vec::new() }
+    }
+}
+
+impl Steps {
+    /// What went on since the step before is done; it is one if there was anything to do.
+    fn done(&mut self, kind: StepKind, any: bool) {
+        let from_us = std::mem::replace(&mut self.since_us, now_us());
+        if any {
+            self.done.push(Step { kind, from_us, to_us: self.since_us });
+        }
+    }
 }
 
 fn share_fault(why: ShareError) -> Unstarted {
@@ -81,7 +107,9 @@ impl Inner {
             .create(&folder.0)
             .map_err(|why| node_fault(format!("cannot make the task's folder: {why}")))?;
         let secrets = self.secrets(launch)?;
+        let mut steps = Steps::default();
         let rootfs = self.rootfs(launch, cancel)?;
+        steps.done(StepKind::Image, has_image(launch));
         let ground = match launch.run.isolation {
             Isolation::Process => None,
             Isolation::Container => Some(self.grounds.of(&rootfs.lowers).map_err(|why| {
@@ -90,7 +118,9 @@ impl Inner {
                 ))
             })?),
         };
+        steps.done(StepKind::Mounts, ground.is_some());
         let net = self.plan_net(launch)?;
+        steps.done(StepKind::Network, net.is_some());
         if launch.keep_layer {
             keep_layer(folder).map_err(|why| node_fault(format!("cannot take the kept layer: {why}")))?;
         }
@@ -99,6 +129,7 @@ impl Inner {
         }
         let (shares, mounts) = self.make_shares(launch, folder, &rootfs).map_err(share_fault)?;
         self.make_partitions(launch).map_err(|why| node_fault(why.to_string()))?;
+        steps.done(StepKind::Devices, !launch.allocation.devices.is_empty());
         let mut spec = self.order(launch, &rootfs, net.clone());
         if let Some(container) = &mut spec.container {
             container.volumes.extend(mounts);
@@ -125,7 +156,8 @@ impl Inner {
             .launch(folder, &secrets, ground.as_deref().map(Ground::namespace))
             .map_err(|why| node_fault(format!("cannot start the launcher: {why}")))?;
         if launched.wait_started() {
-            self.started(folder, &spec);
+            steps.done(StepKind::Start, true);
+            self.started(folder, &spec, steps.done);
         }
         self.watch
             .add_opened(launched.pidfd, task, generation)
@@ -143,7 +175,7 @@ impl Inner {
     }
 
     fn rootfs(&self, launch: &Launch, cancel: &AtomicBool) -> Result<Rootfs, Unstarted> {
-        if launch.run.image == Image::Host || launch.run.isolation == Isolation::Process {
+        if !has_image(launch) {
             return Ok(Rootfs::default());
         }
         let (task, generation) = (launch.allocation.task, launch.allocation.generation);
@@ -171,8 +203,8 @@ impl Inner {
             .map_err(|why| node_fault(why.to_string()))
     }
 
-    /// Notes that the task runs and tells it. Also used for tasks an earlier agent started.
-    pub(super) fn started(&self, folder: &Folder, spec: &LaunchSpec) {
+    /// Notes that the task runs and tells it. Also used for tasks an earlier agent started, whose steps nobody knows.
+    pub(super) fn started(&self, folder: &Folder, spec: &LaunchSpec, steps: Vec<Step>) {
         let (task, generation) = (spec.task, spec.generation);
         let net = spec.container.as_ref().and_then(|container| container.net.as_ref());
         let address = net.and_then(|net| net.address).map(|address| address.to_string());
@@ -181,7 +213,7 @@ impl Inner {
             live.meters = Some(live.group.meters());
             live.init = folder.started().map_or(0, |started| started.init);
         }
-        self.report(Report::Started { task, generation, address, ports });
+        self.report(Report::Started { task, generation, address, ports, steps });
     }
 
     /// An empty filesystem of this size to copy; `None` where that does not work.

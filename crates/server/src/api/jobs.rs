@@ -14,6 +14,7 @@ use crate::notify::settings::{OWN, check_recipient};
 use crate::pool::dry;
 use crate::pool::inbox::Answer;
 use crate::pool::view::{job as view, machine};
+use crate::spans;
 use crate::store::{JobFilter, Write};
 use axum::Json;
 use axum::extract::State as Extract;
@@ -40,7 +41,8 @@ pub async fn submit(
     body: Whole,
 ) -> Result<Response, Problem> {
     let key = idempotency(&caller, &headers, &query, &body)?;
-    let (spec, warnings) = read_spec(&shared, &caller, &query, &body)?;
+    let (mut spec, warnings) = read_spec(&shared, &caller, &query, &body)?;
+    spec.traceparent = spans::above(&headers);
     let request = Request::Submit(std::sync::Arc::new(spec));
     let answer = shared.handle.ask(caller.actor(), request, key).await?;
     let Answer::Job { job, repeated } = answer else {

@@ -12,14 +12,13 @@ use super::tally::Tallies;
 use super::trail::Trails;
 use super::{telling, view};
 use crate::access::Access;
-use crate::api::refused;
 use crate::api::types::{EventView, JobDetail, Problem};
 use crate::auth::TokenHash;
 use crate::auth::people::{People, PeopleChange};
 use crate::clock::{self, Clock};
 use crate::notify::Notices;
 use crate::secrets::Secrets;
-use crate::spans::{self, Launches, Span};
+use crate::spans::{self, Span, Traces};
 use crate::store::{ArchivedJob, KeyUse, StoreError, Write};
 use axum::http::StatusCode;
 use pond_core::check::Violation;
@@ -76,8 +75,8 @@ pub struct Desk {
     pub turn: Turn,
     /// The machine that reports come from.
     pub node: Option<NodeName>,
-    /// Gangs on their way to run.
-    pub launches: Launches,
+    /// The traces of jobs.
+    pub traces: Traces,
     /// The last samples, by node.
     pub samples: BTreeMap<NodeName, BTreeMap<TaskId, TaskSample>>,
     /// Samples over time.
@@ -149,13 +148,14 @@ impl Desk {
 
     fn sort(&mut self, message: Message) {
         match message {
-            Message::Report(report) => {
+            Message::Report(mut report) => {
                 if let Report::Sampled { node, tasks, .. } = &report {
                     self.trails.read(clock::wall_ms(), tasks);
                     let tasks = tasks.iter().map(|sample| (sample.task, sample.clone())).collect();
                     self.samples.insert(node.clone(), tasks);
                 }
                 let actor = self.reporter(&report);
+                self.traces.report(&mut report, &actor);
                 self.turn.events.push((actor, Event::Report(report)));
             }
             Message::Ask(ask) => self.turn.asks.push(*ask),
@@ -312,11 +312,9 @@ impl Desk {
                 self.finished.push_back((job, change.at));
             }
             self.ledger.tell(telling::change(actor, change), record);
+            self.traces.changed(change);
             match &change.what {
-                What::Gang { gang, to, .. } => {
-                    self.launches.changed(*gang, *to, change.at);
-                    self.compare(*gang, *to, change.at);
-                }
+                What::Gang { gang, to, .. } => self.compare(*gang, *to, change.at),
                 What::Queue { queue, present: false } => {
                     let gone = PeopleChange::QueueGone(queue.to_string());
                     self.people.apply(&gone);
@@ -525,12 +523,14 @@ impl Observer for Teller {
             desk.ledger.add(Write::KeyJob { record: record.seq, job });
         }
         if let Some(reply) = desk.turn.waiting.remove(&record.seq) {
-            answer(reply, reply_to(result));
+            answer(reply, Answer::of(result));
         }
     }
 
     fn planning(&mut self) {
-        self.0.borrow_mut().turn.plan = Some(spans::begin("plan"));
+        let mut desk = self.0.borrow_mut();
+        desk.traces.planning();
+        desk.turn.plan = Some(spans::begin("plan"));
     }
 
     fn planned(&mut self, record: Option<&Record>, committed: &Committed, violations: &[Violation]) {
@@ -548,12 +548,14 @@ impl Observer for Teller {
         }
         let seq = record.map_or(0, |record| record.seq);
         desk.tell_changes(&Actor::Pool, &committed.changes, seq);
+        desk.traces.planned();
     }
 
     fn settled(&mut self, engine: &Engine, planner: &Planner, now: Timestamp) {
         let mut desk = self.0.borrow_mut();
         desk.turn.in_flight = None;
         desk.earlier.learn(engine);
+        desk.traces.send(engine);
         desk.look(engine, planner, now);
         desk.foretell(engine, planner, now);
         desk.retire(engine, planner, now);
@@ -583,14 +585,6 @@ fn key_answer(used: &KeyUse, hash: &TokenHash) -> Result<Answer, Problem> {
             "this idempotency key came with another request before",
         )
         .with_next("use a new key for a new request")),
-    }
-}
-
-fn reply_to(result: &Result<Outcome, Refusal>) -> Result<Answer, Problem> {
-    match result {
-        Ok(Outcome { reply: Reply::Submitted(job), .. }) => Ok(Answer::Job { job: *job, repeated: false }),
-        Ok(_) => Ok(Answer::Done),
-        Err(refusal) => Err(refused(refusal)),
     }
 }
 

@@ -4,11 +4,12 @@ use super::earlier::Earlier;
 use super::forecast::Forecasts;
 use super::telling;
 use super::trail::Trails;
+use crate::api::refused;
 use crate::api::types::{EventView, Problem};
 use crate::auth::TokenHash;
 use crate::store::Write;
 use axum::http::StatusCode;
-use pond_core::engine::Engine;
+use pond_core::engine::{Engine, Outcome, Refusal, Reply};
 use pond_core::event::{Actor, Report, Request, TaskSample};
 use pond_core::ids::{JobId, NodeName, TaskId};
 use pond_core::plan::Planner;
@@ -70,6 +71,17 @@ pub enum Answer {
     },
     /// It is done, or on its way.
     Done,
+}
+
+impl Answer {
+    /// What whoever asked is told of what the engine said.
+    pub(super) fn of(result: &Result<Outcome, Refusal>) -> Result<Self, Problem> {
+        match result {
+            Ok(Outcome { reply: Reply::Submitted(job), .. }) => Ok(Self::Job { job: *job, repeated: false }),
+            Ok(_) => Ok(Self::Done),
+            Err(refusal) => Err(refused(refusal)),
+        }
+    }
 }
 
 /// A change that is the server's own: people and secrets.

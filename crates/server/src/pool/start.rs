@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::feed::Feed;
 use crate::notify::Notices;
 use crate::secrets::Secrets;
+use crate::spans::Traces;
 use crate::store::{Found, Store, Write};
 use pond_core::engine::{Engine, Reply, Settings, What};
 use pond_core::event::{Actor, Event, Request};
@@ -96,7 +97,7 @@ pub fn start(found: Found, parts: Parts) -> Drive {
         held,
         turn: Turn::default(),
         node: None,
-        launches: Default::default(),
+        traces: Traces::recall(found.traced_as, &engine),
         samples: BTreeMap::new(),
         trails: Trails::recall(found.trails),
         forecasts,

@@ -1,16 +1,22 @@
 //! Built with the feature: spans by the OpenTelemetry SDK.
 
-use super::{SpansError, named};
+use super::{Note, Part, SpansError, named};
 use axum::http::HeaderMap;
 use bytes::Bytes;
 use opentelemetry::propagation::TextMapPropagator;
-use opentelemetry::trace::{Span as _, SpanBuilder, SpanKind, Tracer};
-use opentelemetry::{Context, KeyValue, global};
+use opentelemetry::trace::{
+    Span as _, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceId, TraceState,
+    Tracer, TracerProvider,
+};
+use opentelemetry::{Array, Context, KeyValue, Value, global};
 use opentelemetry_http::{HeaderExtractor, HttpClient, HttpError};
 use opentelemetry_otlp::{SpanExporter, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use opentelemetry_sdk::trace::SdkTracerProvider;
+use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SdkTracerProvider};
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 const NAME: &str = "pond";
@@ -35,8 +41,9 @@ impl Sending {
             .with_service_name(std::env::var("OTEL_SERVICE_NAME").unwrap_or_else(|_none| NAME.to_owned()))
             .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
             .build();
-        let provider =
-            SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build();
+        let named = || SdkTracerProvider::builder().with_id_generator(Named::default());
+        let provider = named().with_batch_exporter(exporter).with_resource(resource).build();
+        _ = JUDGE.get_or_init(|| named().build());
         global::set_tracer_provider(provider.clone());
         Ok(Self(Some(provider)))
     }
@@ -99,12 +106,92 @@ pub fn request(method: &str, route: &str, headers: &HeaderMap) -> Span {
     Span(global::tracer(NAME).build_with_context(builder, &above))
 }
 
-/// One that is over, in milliseconds since 1970.
-pub fn past(name: &'static str, from_ms: u64, to_ms: u64, subject: &dyn std::fmt::Display) {
-    let moment = |ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms);
+/// The span that a request's headers name, in W3C's words.
+#[must_use]
+pub fn above(headers: &HeaderMap) -> Option<Box<str>> {
+    let context = TraceContextPropagator::new().extract(&HeaderExtractor(headers));
+    let span = context.span();
+    let above = span.span_context();
+    let flags = above.trace_flags().to_u8();
+    above.is_valid().then(|| format!("00-{}-{}-{flags:02x}", above.trace_id(), above.span_id()).into())
+}
+
+/// The context of a span that [`above`] gave.
+fn remote(above: &str) -> Context {
+    TraceContextPropagator::new().extract(&HashMap::from([("traceparent".to_owned(), above.to_owned())]))
+}
+
+/// Sends a span of a job, if the trace is one of those that are sent: what the first span is, all are.
+pub fn part(part: Part) {
+    let Some(judge) = JUDGE.get() else { return };
+    let Part { trace, id, above, name, from_us, to_us, notes, error } = part;
+    let over = trace.above.as_deref().map_or_else(Context::new, remote);
+    let first = Named::with(trace.id, trace.root, || {
+        judge.tracer(NAME).build_with_context(SpanBuilder::from_name("job"), &over)
+    });
+    let first = first.span_context().clone();
+    if !first.is_sampled() {
+        return;
+    }
+    let over = match above {
+        None => over,
+        Some(above) => Context::new().with_remote_span_context(SpanContext::new(
+            first.trace_id(),
+            SpanId::from(above),
+            first.trace_flags(),
+            false,
+            TraceState::NONE,
+        )),
+    };
+    let moment = |us| SystemTime::UNIX_EPOCH + Duration::from_micros(us);
     let builder = SpanBuilder::from_name(name)
-        .with_start_time(moment(from_ms))
-        .with_attributes([KeyValue::new("pond.subject", subject.to_string())]);
-    let mut span = global::tracer(NAME).build_with_context(builder, &Context::new());
-    span.end_with_timestamp(moment(to_ms));
+        .with_start_time(moment(from_us))
+        .with_attributes(notes.into_iter().map(|(key, note)| KeyValue::new(key, Value::from(note))));
+    let mut span = Named::with(trace.id, id, || global::tracer(NAME).build_with_context(builder, &over));
+    if let Some(error) = error {
+        span.set_status(Status::error(error));
+    }
+    span.end_with_timestamp(moment(to_us));
+}
+
+impl From<Note> for Value {
+    fn from(note: Note) -> Self {
+        match note {
+            Note::Number(number) => Self::I64(number),
+            Note::Word(word) => Self::String(word.into()),
+            Note::Words(words) => Self::Array(Array::String(words.into_iter().map(Into::into).collect())),
+        }
+    }
+}
+
+/// Says of a trace, by its first span, whether it is sent; sends nothing itself.
+static JUDGE: OnceLock<SdkTracerProvider> = OnceLock::new();
+
+thread_local! {
+    /// What the next span of this thread is called.
+    static NEXT: Cell<Option<(u128, u64)>> = const { Cell::new(None) };
+}
+
+/// Numbers of traces and spans: those that are given, random ones otherwise.
+#[derive(Debug, Default)]
+struct Named(RandomIdGenerator);
+
+impl Named {
+    /// Builds one span of this number, in a trace of this number if it has none above.
+    fn with<T>(trace: u128, span: u64, build: impl FnOnce() -> T) -> T {
+        NEXT.set(Some((trace, span)));
+        let built = build();
+        NEXT.set(None);
+        built
+    }
+}
+
+impl IdGenerator for Named {
+    fn new_trace_id(&self) -> TraceId {
+        NEXT.get().map_or_else(|| self.0.new_trace_id(), |(trace, _)| TraceId::from(trace))
+    }
+
+    fn new_span_id(&self) -> SpanId {
+        NEXT.get().map_or_else(|| self.0.new_span_id(), |(_, span)| SpanId::from(span))
+    }
 }

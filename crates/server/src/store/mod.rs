@@ -222,6 +222,8 @@ pub struct Found {
     pub outcomes: Option<String>,
     /// What tasks used over time, as [`Write::Trail`] has it.
     pub trails: Vec<(TaskId, Vec<u8>)>,
+    /// The pool's name in traces; `None`: no spans are sent.
+    pub traced_as: Option<String>,
 }
 
 /// The one writer.
@@ -285,6 +287,7 @@ impl Store {
                 .optional()
                 .map_err(self.failed("read how predictions came out"))?,
             trails: self.trails()?,
+            traced_as: None,
         })
     }
 
@@ -355,6 +358,22 @@ impl Store {
             tx.commit().map(|()| grown)
         });
         result.map_err(|source| failed("write", path, source))
+    }
+
+    /// A name for the pool that no other has, made when it is asked for first.
+    ///
+    /// # Errors
+    /// When it can neither be read nor written.
+    pub fn pool_name(&mut self) -> Result<String, StoreError> {
+        self.db
+            .execute(
+                "INSERT OR IGNORE INTO meta (key, value) VALUES ('pool', lower(hex(randomblob(16))))",
+                [],
+            )
+            .and_then(|_| {
+                self.db.query_row("SELECT value FROM meta WHERE key = 'pool'", [], |row| row.get(0))
+            })
+            .map_err(self.failed("name the pool in"))
     }
 
     /// What an idempotency key stands for, if it was used.

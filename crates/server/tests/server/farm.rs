@@ -126,7 +126,13 @@ impl Farm {
         // Done twice is done once.
         let Ok(mut file) = OpenOptions::new().write(true).create_new(true).open(&path) else { return };
         file.write_all(b"running").unwrap();
-        self.tell(Report::Started { task, generation, address: None, ports: vec![(80, 8080)] });
+        self.tell(Report::Started {
+            task,
+            generation,
+            address: None,
+            ports: vec![(80, 8080)],
+            steps: Vec::new(),
+        });
         drop(change);
         let argv = match &launch.run.command {
             Command::Argv(argv) => argv.clone(),

@@ -134,7 +134,10 @@ impl World<'_> {
         let node = rank.node;
         run.stale_end |= run.work.interrupt(now, self.scene.settings.resize_pause);
         let task = id.gang(0).task(at);
-        self.tell(node, Report::Started { task, generation, address: None, ports: Vec::new() });
+        self.tell(
+            node,
+            Report::Started { task, generation, address: None, ports: Vec::new(), steps: Vec::new() },
+        );
         self.share(job, at);
         self.refresh(job);
     }

@@ -108,6 +108,7 @@ impl<'a> Scene<'a> {
             idle: None,
             after: Vec::new(),
             notify: None,
+            traceparent: None,
             run: Arc::clone(&self.run),
         })
     }

@@ -42,7 +42,8 @@ fn placement(rank: u32) -> Placement {
 fn starts(engine: &mut Engine, gang: GangId, ranks: std::ops::Range<u32>, generation: Generation) {
     for rank in ranks {
         let task = gang.task(rank);
-        let started = Report::Started { task, generation, address: None, ports: Vec::new() };
+        let started =
+            Report::Started { task, generation, address: None, ports: Vec::new(), steps: Vec::new() };
         engine.handle(engine.now(), &Actor::Pool, Event::Report(started)).unwrap();
     }
 }

@@ -136,7 +136,7 @@ fn report(engine: &Engine, what: u8, about: u8, how: u8) -> Report {
             }
             Report::Inventory { node: node(about), tasks }
         }
-        4..=6 => Report::Started { task, generation, address: None, ports: Vec::new() },
+        4..=6 => Report::Started { task, generation, address: None, ports: Vec::new(), steps: Vec::new() },
         7 => Report::StartFailed {
             task,
             generation,

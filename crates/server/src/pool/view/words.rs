@@ -41,14 +41,20 @@ pub fn waiting(gang: &Gang) -> Option<String> {
         (Phase::Held(Held::ArrayLimit(_)), _) => "array_limit".to_owned(),
         (Phase::Held(Held::Backoff(_)), _) => "backoff".to_owned(),
         (Phase::Held(Held::Budget(_)), _) => "budget".to_owned(),
-        (Phase::Pending, Some(reason)) => match serde_json::to_value(reason) {
-            Ok(serde_json::Value::Object(tagged)) => tagged.keys().next().cloned().unwrap_or_default(),
-            Ok(serde_json::Value::String(word)) => word,
-            _ => return None,
-        },
+        (Phase::Pending, Some(reason)) => kind(reason),
         (Phase::Pending, None) => "new".to_owned(),
         (Phase::Placed(_) | Phase::Finished { .. }, _) => return None,
     })
+}
+
+/// What a reason or an end is called in JSON, without what it says beside.
+#[must_use]
+pub fn kind<T: serde::Serialize>(value: &T) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::Object(tagged)) => tagged.keys().next().cloned().unwrap_or_default(),
+        Ok(serde_json::Value::String(word)) => word,
+        _ => String::new(),
+    }
 }
 
 /// Why a gang is not offered to the planner.

@@ -17,9 +17,9 @@ fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
 }
 
-/// The body of a message may have markup, so what looks like it is written out.
+/// The body of a message may have markup, and `notify-send` reads escapes in it as C does, so what looks like either is written out.
 fn written_out(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('\\', r"\\").replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 fn by_bus(title: &str, text: &str) -> bool {

@@ -10,7 +10,7 @@ struct Need {
     untested: &'static str,
 }
 
-const NEEDS: [Need; 12] = [
+const NEEDS: [Need; 14] = [
     Need { program: "nft", package: "nftables", untested: "container networks: names, ports, isolation" },
     Need { program: "ip", package: "iproute2", untested: "container networks" },
     Need { program: "mkfs.ext4", package: "e2fsprogs", untested: "disk limits of containers" },
@@ -32,6 +32,8 @@ const NEEDS: [Need; 12] = [
         untested: "torchrun with gloo over two containers",
     },
     Need { program: "chromium", package: "chromium", untested: "the web page in a browser" },
+    Need { program: "notify-send", package: "libnotify-bin", untested: "messages on the desktop" },
+    Need { program: "dbus-daemon", package: "dbus-daemon", untested: "messages on the desktop" },
     Need { program: "promtool", package: "prometheus", untested: "alert rules and names of metrics" },
     Need { program: "crun", package: "crun", untested: "nothing; the bench loses a row" },
     Need { program: "bwrap", package: "bubblewrap", untested: "nothing; the bench loses a row" },

@@ -26,7 +26,10 @@ fn bus(pool: &Pool) -> (Ended, String) {
     let config = format!("--config-file={}", root().join("tests/desktop/bus.conf").display());
     let listen = format!("--address=unix:path={}", pool.work().join("bus").display());
     let mut daemon = pool.program("dbus-daemon");
-    daemon.args(["--nofork", "--nopidfile", "--print-address", &config, &listen]).stdout(Stdio::piped());
+    daemon
+        .args(["--nofork", "--nopidfile", "--print-address", &config, &listen])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
     let mut daemon = Ended(daemon.spawn().expect("dbus-daemon runs"));
     let mut address = String::new();
     BufReader::new(daemon.0.stdout.take().expect("a pipe")).read_line(&mut address).expect("an address");

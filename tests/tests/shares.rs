@@ -67,6 +67,25 @@ fn a_share_holds_in_whatever_a_task_starts_and_a_whole_device_is_left_alone() {
 }
 
 #[test]
+fn a_failure_on_a_device_that_tells_nothing_is_judged_at_once() {
+    let Some(pool) = pool("judged") else { return };
+    let failing =
+        ["run", "--opencl", "1", "--cpu", "0.1", "--memory", "64MB", "--", "sh", "-c", "sleep 2; exit 3"];
+    let ended = pool.pond(&failing).output().expect("pond runs");
+    assert_eq!(ended.status.code(), Some(3), "{ended:?}");
+    let log = Api::of(&pool).and_then(|api| api.get("events?job=1")).expect("a server").body;
+    let at = |kind: &str| {
+        let events = log["events"].as_array().expect("events").iter();
+        let found: Vec<_> =
+            events.filter(|event| event["kind"] == kind).map(|event| &event["at_ms"]).collect();
+        assert_eq!(found.len(), 1, "{kind}: {log}");
+        found[0].as_u64().expect("a moment")
+    };
+    assert_eq!(at("task.ended"), at("job.ended"), "nobody waits for what cannot come: {log}");
+    pool.finish();
+}
+
+#[test]
 fn a_running_share_is_resized_in_place() {
     let Some(pool) = pool("resize") else { return };
     let run = ["run", "-d", "--opencl", "compute=30%,memory=256MiB", "--cpu", "0.5", "--memory", "500MB"];

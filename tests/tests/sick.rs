@@ -186,6 +186,35 @@ fn a_job_whose_gpu_falls_off_the_bus_goes_on_on_another() {
 }
 
 #[test]
+fn a_program_that_a_contained_error_ended_goes_on_elsewhere() {
+    let Some((pool, machine)) = two_gpus("contained") else { return };
+    _ = pool.ok(&["run", "-d", &training(&pool, "train")]);
+    let on = || {
+        let status = pool.json(&["status", "train"]);
+        let held = &status["gangs"][0]["tasks"][0]["devices"][0]["device"];
+        let holds = status["state"] == "running" && pool.ok(&["logs", "train"]).contains("holds 64");
+        holds.then(|| (status["gangs"][0]["attempt"].clone(), held.clone()))
+    };
+    let is_on = |attempt: u64, device: u64| {
+        let right = wait_until(PATIENCE, || on() == Some((attempt.into(), device.into())));
+        assert!(right, "{:?} {}", on(), pool.ok(&["events"]));
+    };
+    is_on(1, 0);
+    // The driver tells of the error, and who met it is ended.
+    xid(&machine, 0, 94);
+    assert!(wait_until(PATIENCE, || health(&pool, 0) == "suspect"), "{}", pool.ok(&["events"]));
+    machine.devices[0].sick.store(999, Release);
+    is_on(2, 1);
+    let told = pool.ok(&["events"]);
+    assert!(told.contains("ended the program on it: XID 94: a contained error of memory"), "{told}");
+    // The device goes on by itself, and was never called sick.
+    assert!(wait_until(PATIENCE, || health(&pool, 0) == "healthy"), "{}", pool.ok(&["events"]));
+    let told = pool.ok(&["events", "--kind", "device."]);
+    assert!(!told.contains("is sick"), "{told}");
+    pool.finish();
+}
+
+#[test]
 fn a_driver_may_tell_of_a_lost_gpu_after_the_program_has_failed() {
     let Some((pool, machine)) = two_gpus("late") else { return };
     _ = pool.ok(&["run", "-d", &training(&pool, "train")]);

@@ -245,8 +245,9 @@ pub enum Sign {
     /// Something that may pass: it did not answer, is too hot, corrected many errors. A program's own error (XID 13, 31, 43, 45
     /// with NVIDIA) is no sign of the device.
     Trouble,
-    /// It cannot work: it fell off the bus (XID 79), memory errors that nobody corrects (48, 94, 95), its firmware hangs
-    /// (119, 120).
+    /// Trouble that ended the program that met it and no other: a contained error of memory (XID 94).
+    Contained,
+    /// It cannot work: it fell off the bus (XID 79), memory errors that nobody corrects (48, 95), its firmware hangs (119, 120).
     Fatal,
 }
 

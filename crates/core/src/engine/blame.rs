@@ -3,13 +3,16 @@
 //! ```text
 //!   sign, then end:  the device is down by a fatal sign of this attempt's time ─▶ the device's, at once
 //!   end, then sign:  the gang keeps its place until the verdict is due
-//!                       ├─ a fatal sign of one of its devices ──────────────▶ the device's, at once
+//!                       ├─ such a sign of one of its devices ───────────────▶ the device's, at once
 //!                       └─ none ────────────────────────────────────────────▶ the job's own
 //! ```
-//! A driver may tell of a loss after the program has noticed it, so a failure of a gang with devices is not judged before
-//! [`device_verdict`](super::Settings::device_verdict) has passed, and never later than after as much time as the attempt ran: a program
-//! that fails at once is told so at once. Meanwhile nobody else is put on the device. Any rank's device counts: which rank notices
-//! first that one of them is cut off is chance.
+//! A sign is one that the device cannot work any more, at most [`device_blame`](super::Settings::device_blame) before the end, or that it
+//! ended the program that was on it and goes on itself ([`Sign::Contained`](crate::event::Sign)), at most a verdict's wait before it.
+//!
+//! A driver may tell of a loss after the program has noticed it, so a failure of a gang with devices of which something may still be
+//! told ([`Traits::tells`](crate::model::Traits)) is not judged before [`device_verdict`](super::Settings::device_verdict) has passed,
+//! and never later than after as much time as the attempt ran: a program that fails at once is told so at once. Meanwhile nobody else
+//! is put on the device. Any rank's device counts: which rank notices first that one of them is cut off is chance.
 
 use super::change::Out;
 use super::job::{Ending, Gang, Then};
@@ -53,8 +56,13 @@ impl Engine {
         let live = self.gang(id)?.live()?;
         let ran = self.now.since(live.started.unwrap_or(self.now));
         let wait = self.settings.device_verdict.min(ran);
-        let on_devices = live.tasks.iter().any(|task| !task.devices.is_empty());
-        (on_devices && wait > Millis::ZERO && may_be_of_a_device(then)).then(|| self.now.after(wait))
+        let tells = live.tasks.iter().any(|task| {
+            let known = &self.nodes[task.node.0 as usize].spec.devices;
+            task.devices
+                .iter()
+                .any(|grant| known.get(grant.device as usize).is_some_and(|device| device.traits.tells))
+        });
+        (tells && wait > Millis::ZERO && may_be_of_a_device(then)).then(|| self.now.after(wait))
     }
 
     /// Has a failure judged then.
@@ -97,13 +105,19 @@ impl Engine {
             let node = &self.nodes[task.node.0 as usize];
             for grant in task.devices.iter() {
                 let Some(health) = node.health.get(&grant.device) else { continue };
-                let lately =
-                    |at: Timestamp| at >= live.placed && since.since(at) <= self.settings.device_blame;
-                if health.condition != Condition::Healthy && health.fatal.is_some_and(lately) {
-                    let device = DeviceAt { node: node.spec.name.to_owned(), device: grant.device };
-                    let message = format!("{device} failed: {}", health.because);
-                    return Some((task.rank, device, message));
-                }
+                let within = |at: Timestamp, most| at >= live.placed && since.since(at) <= most;
+                let fatal = health.fatal.filter(|at| within(*at, self.settings.device_blame));
+                let contained =
+                    health.contained.as_ref().filter(|(at, _)| within(*at, self.settings.device_verdict));
+                let device = DeviceAt { node: node.spec.name.to_owned(), device: grant.device };
+                let words = match (fatal, contained) {
+                    (Some(_), _) if health.condition != Condition::Healthy => {
+                        format!("{device} failed: {}", health.because)
+                    }
+                    (_, Some((_, told))) => format!("{device} ended the program on it: {told}"),
+                    _ => continue,
+                };
+                return Some((task.rank, device, words));
             }
         }
         None

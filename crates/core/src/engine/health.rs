@@ -49,6 +49,9 @@ pub struct Health {
     /// When it was told last that it cannot work.
     #[serde(default)]
     pub fatal: Option<Timestamp>,
+    /// When it was told last that it ended the program that was on it, and what was told; whatever its condition is since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contained: Option<(Timestamp, String)>,
     /// What was told of it when it was last found to be worse, for people; empty while it is healthy.
     #[serde(default)]
     pub because: String,
@@ -61,15 +64,17 @@ impl Health {
     /// Takes in a sign and what was told with it, now; `in_use`: tasks are on the device. Tells whether its condition changed.
     pub fn sign(&mut self, sign: Sign, because: &str, in_use: bool, now: Timestamp) -> bool {
         let before = self.condition;
-        if sign == Sign::Fatal {
-            self.fatal = Some(now);
+        match sign {
+            Sign::Fatal => self.fatal = Some(now),
+            Sign::Contained => self.contained = Some((now, because.to_owned())),
+            Sign::Well | Sign::Trouble => {}
         }
         self.good = if sign == Sign::Well { self.good.saturating_add(1) } else { 0 };
         let broken = if in_use { Condition::Draining } else { Condition::Sick };
         self.condition = match (self.condition, sign) {
             (_, Sign::Fatal) => broken,
-            (Condition::Healthy, Sign::Trouble) => Condition::Suspect,
-            (Condition::Suspect | Condition::Back, Sign::Trouble) => broken,
+            (Condition::Healthy, Sign::Trouble | Sign::Contained) => Condition::Suspect,
+            (Condition::Suspect | Condition::Back, Sign::Trouble | Sign::Contained) => broken,
             (Condition::Suspect, Sign::Well) if self.good >= ENOUGH => Condition::Healthy,
             (Condition::Back, Sign::Well) if self.good >= self.wanted() => Condition::Healthy,
             (Condition::Sick | Condition::Draining, Sign::Well) if !in_use => Condition::Back,
@@ -124,6 +129,18 @@ mod tests {
         let twice = [(Trouble, true), (Well, true), (Trouble, true), (Well, true), (Well, false)];
         assert_eq!(walk(&twice), [Suspect, Suspect, Draining, Draining, Back]);
         assert_eq!(walk(&[(Fatal, false), (Trouble, false), (Well, false)]), [Sick, Sick, Back]);
+    }
+
+    #[test]
+    fn one_that_ended_a_program_is_as_sick_as_trouble_makes_it() {
+        use Sign::Contained;
+        for signs in [vec![Trouble], vec![Trouble, Well], vec![Trouble, Trouble], vec![Fatal, Well, Trouble]]
+        {
+            let of = |sign: &Sign| (if *sign == Trouble { Contained } else { *sign }, false);
+            let contained: Vec<_> = signs.iter().map(of).collect();
+            let trouble: Vec<_> = signs.iter().map(|sign| (*sign, false)).collect();
+            assert_eq!(walk(&contained), walk(&trouble));
+        }
     }
 
     #[test]

@@ -432,7 +432,7 @@ impl Engine {
         if changed {
             self.tell_condition(ord, device, was_healthy, message, out);
         }
-        if sign == Sign::Fatal {
+        if matches!(sign, Sign::Fatal | Sign::Contained) {
             self.judge_on(ord, device, out);
         }
     }

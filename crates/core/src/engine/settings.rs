@@ -19,8 +19,8 @@ pub struct Settings {
     pub stop_again: Millis,
     /// A gang whose attempts fail through no fault of its own this many times in a row is given up. Default 10.
     pub max_faults: u32,
-    /// How long the failure of a gang with devices waits to be judged, for a device may be to blame and its driver tell of it later, in
-    /// milliseconds; never longer than the attempt ran. Zero: what is not known by then is not waited for. Default no wait; a server
+    /// How long the failure of a gang with devices that tell of themselves waits to be judged, for a device may be to blame and its
+    /// driver tell of it later, in milliseconds; never longer than the attempt ran. Zero: what is not known by then is not waited for. Default no wait; a server
     /// sets it.
     pub device_verdict: Millis,
     /// A device that was told to be beyond work at most this long before a gang on it failed is to blame, in milliseconds. Default 15

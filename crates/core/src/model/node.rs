@@ -50,6 +50,8 @@ pub struct Device {
 pub struct Traits {
     /// How long each share of it is used is measured: samples tell it.
     pub measured: bool,
+    /// Whether something tells, when a program on it has failed, that it was the device: its driver, or a probe of its own.
+    pub tells: bool,
     /// How its hardware can be cut, where [`ShareMode::Space`] is among its modes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layout: Option<Arc<Layout>>,

@@ -149,7 +149,7 @@ fn nvml_devices() -> BTreeMap<String, Device> {
             modes: if nvidia::can_share() { vec![ShareMode::Exclusive, ShareMode::Time] } else { whole() },
             numa: numa.and_then(|text| text.parse().ok()),
             files: files.into_iter().filter(|file| Path::new(file).exists()).collect(),
-            traits: pond_core::model::Traits::default(),
+            traits: pond_core::model::Traits { tells: true, ..Default::default() },
         };
         let device = if is_cut(&card) { mig::in_parts(device) } else { device };
         Ok((address, device))

@@ -121,7 +121,7 @@ pub fn listed(state_dir: &Path) -> Result<Vec<Listed>, ListedError> {
             modes: vec![ShareMode::Exclusive, ShareMode::Advisory],
             numa: entry.numa,
             files: entry.files,
-            traits: Traits::default(),
+            traits: Traits { tells: !entry.probe.is_empty(), ..Traits::default() },
         };
         Ok(Listed { device, probe: entry.probe, pci })
     };

@@ -43,13 +43,14 @@ const FATAL: [(u64, &str); 8] = [
     (120, "its firmware failed"),
     (140, "an unrecovered error of memory"),
 ];
-/// XIDs that may pass, in words; others may as well. A contained error ends the program that met it and no other, and NVIDIA's remedy is to
-/// start that again: a device is sick when it meets another.
-const TROUBLE: [(u64, &str); 5] = [
+/// XIDs that ended the program that met them and no other, in words: NVIDIA's remedy is to start that again. A device is sick when it
+/// meets another.
+const CONTAINED: [(u64, &str); 1] = [(94, "a contained error of memory")];
+/// XIDs that may pass, in words; others may as well.
+const TROUBLE: [(u64, &str); 4] = [
     (63, "a row of memory was remapped"),
     (74, "an error of NVLink"),
     (92, "many errors of memory were corrected"),
-    (94, "a contained error of memory"),
     (110, "a fault of its security"),
 ];
 
@@ -60,11 +61,10 @@ fn of_xid(xid: u64) -> Option<(Sign, String)> {
     }
     let find =
         |table: &[(u64, &'static str)]| table.iter().find(|(known, _)| *known == xid).map(|(_, it)| *it);
-    let (sign, words) = match (find(&FATAL), find(&TROUBLE)) {
-        (Some(words), _) => (Sign::Fatal, words),
-        (None, Some(words)) => (Sign::Trouble, words),
-        (None, None) => (Sign::Trouble, "NVIDIA's catalogue says more"),
-    };
+    let all =
+        [(Sign::Fatal, find(&FATAL)), (Sign::Contained, find(&CONTAINED)), (Sign::Trouble, find(&TROUBLE))];
+    let known = all.into_iter().find_map(|(sign, words)| Some((sign, words?)));
+    let (sign, words) = known.unwrap_or((Sign::Trouble, "NVIDIA's catalogue says more"));
     Some((sign, format!("XID {xid}: {words}")))
 }
 
@@ -313,13 +313,13 @@ mod tests {
             assert_eq!(of_xid(xid), None);
         }
         assert_eq!(of_xid(79), Some((Sign::Fatal, "XID 79: it fell off the bus".to_owned())));
-        for passing in [74, 94] {
-            assert_eq!(of_xid(passing).map(|(sign, _)| sign), Some(Sign::Trouble));
+        for (xid, sign) in [(74, Sign::Trouble), (94, Sign::Contained)] {
+            assert_eq!(of_xid(xid).map(|(sign, _)| sign), Some(sign));
         }
         let unknown = of_xid(4711).unwrap();
         assert!(unknown.0 == Sign::Trouble && unknown.1.contains("4711"));
         let mut all: Vec<u64> =
-            FATAL.iter().chain(&TROUBLE).map(|(xid, _)| *xid).chain(OF_PROGRAMS).collect();
+            FATAL.iter().chain(&CONTAINED).chain(&TROUBLE).map(|(xid, _)| *xid).chain(OF_PROGRAMS).collect();
         all.sort_unstable();
         assert!(all.windows(2).all(|two| two[0] < two[1]), "no XID is two things");
     }

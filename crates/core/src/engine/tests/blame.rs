@@ -17,6 +17,7 @@ fn pool() -> Pool {
 fn with_gpus(count: usize) -> NodeSpec {
     let mut node = cpus(8);
     node.devices.extend((0..count).map(|_| World::gpu("A100", 40)));
+    node.devices.iter_mut().for_each(|device| device.traits.tells = true);
     node
 }
 
@@ -93,8 +94,49 @@ fn without_such_a_word_a_failure_is_the_jobs_own() {
     let mut long = new().job("a", fails_after(secs(2000))).run(secs(9));
     long = told(long, "n1", 0, Sign::Fatal).run(secs(2020));
     assert_eq!((long.end("a"), at(&long)), (Some(&failed), 2_005_000), "too long ago");
+    let mut silent = with_gpus(2);
+    silent.devices.iter_mut().for_each(|device| device.traits.tells = false);
+    let silent = pool().node("n1", silent).job("a", fails_after(secs(30))).run(secs(40));
+    assert_eq!((silent.end("a"), at(&silent)), (Some(&failed), 30_000), "nothing could tell of its device");
     let cpu = new().job("a", one().runs(secs(30)).exits(&[Exit::Code(3)])).run(secs(40));
     assert_eq!((cpu.end("a"), at(&cpu)), (Some(&failed), 30_000), "it has no device");
+}
+
+#[test]
+fn a_program_that_its_device_ended_failed_on_the_pools_account() {
+    let new = || pool().node("n1", with_gpus(2)).node("n2", with_gpus(1));
+    let words =
+        format!("back in the queue, with its place in line: device 0 of n1 ended the program on it: {FELL}");
+    let is_blamed = |pool: &Pool| {
+        let gang = pool.gang("a");
+        assert_eq!((gang.attempt, gang.failures, gang.faults), (2, 0, 1), "{}", pool.transcript());
+        assert!(pool.transcript().contains(&words), "{}", pool.transcript());
+        assert!(pool.transcript().contains("it is suspected"), "{}", pool.transcript());
+        assert!(!pool.transcript().contains("sick"), "one that goes on is not sick: {}", pool.transcript());
+    };
+    // Told before the end and after it, by no more than a verdict waits.
+    let before = new().job("a", fails_after(secs(30))).run(secs(26));
+    is_blamed(&told(before, "n1", 0, Sign::Contained).run(secs(8)));
+    let after = new().job("a", fails_after(secs(30))).run(secs(34));
+    is_blamed(&told(after, "n1", 0, Sign::Contained).run(secs(1)));
+    let kept = new().job("a", fails_after(secs(30))).run(secs(28));
+    let mut kept = told(kept, "n1", 0, Sign::Contained);
+    for _ in 0..3 {
+        kept = told(kept, "n1", 0, Sign::Well);
+    }
+    is_blamed(&kept.run(Millis(1)).crash().run(secs(8)));
+    // Longer before it, on another device, or before it had this one.
+    let failed = End::Failed { rank: 0, exit: Exit::Code(3) };
+    let early = new().job("a", fails_after(secs(30))).run(secs(24));
+    assert_eq!(told(early, "n1", 0, Sign::Contained).run(secs(20)).end("a"), Some(&failed));
+    let other = new().job("a", fails_after(secs(30))).run(secs(28));
+    assert_eq!(told(other, "n1", 1, Sign::Contained).run(secs(20)).end("a"), Some(&failed));
+    let mut next = told(pool().node("n1", with_gpus(1)), "n1", 0, Sign::Contained);
+    for _ in 0..3 {
+        next = told(next, "n1", 0, Sign::Well);
+    }
+    let next = next.run(secs(1)).job("a", fails_after(secs(3))).run(secs(20));
+    assert_eq!(next.end("a"), Some(&failed), "{}", next.transcript());
 }
 
 #[test]

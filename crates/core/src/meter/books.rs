@@ -59,19 +59,32 @@ impl Page {
         self.add(if dimension == MEMORY { MEMORY } else { DISK }, whole(class, paused, split));
     }
 
-    /// A device. What `spare` pays for one whose use is measured comes with [`Self::used_device`].
-    pub fn device(&mut self, class: Class, paused: bool, place: u32, split: Split, measured: bool) {
-        let mut sums = whole(class, paused, split);
-        if measured && class == Class::Spare {
-            sums.spare = 0;
-        }
-        self.add(usize::try_from(place).unwrap_or(usize::MAX), sums);
+    /// A device whose use nobody measures.
+    pub fn device(&mut self, class: Class, paused: bool, place: u32, split: Split) {
+        self.add(usize::try_from(place).unwrap_or(usize::MAX), whole(class, paused, split));
     }
 
-    /// What was used of a measured share beyond its grant; all of it for `spare`, whose grant counts as used already.
-    pub fn used_device(&mut self, class: Class, place: u32, beyond: u128) {
-        let charged = Self::charged(class, false, Split { granted: 0, used: beyond, burst: beyond });
-        let burst = if class == Class::Spare { 0 } else { beyond };
+    /// A measured share that was granted; how much of it was used is not known yet, nor what `spare` pays. Gives how much of it is
+    /// booked.
+    pub fn granted_device(&mut self, class: Class, paused: bool, place: u32, granted: u128) -> u128 {
+        let charged = Self::charged(class, paused, Split { granted, used: 0, burst: 0 });
+        self.add(usize::try_from(place).unwrap_or(usize::MAX), Sums { granted, ..charged });
+        if self.on { granted } else { 0 }
+    }
+
+    /// Of what was booked as granted of a measured share, so much was used.
+    pub fn told_device(&mut self, place: u32, granted: u128, used: u128) {
+        let used_within = used.min(granted);
+        let waste = granted.saturating_sub(used_within);
+        self.add(
+            usize::try_from(place).unwrap_or(usize::MAX),
+            Sums { used_within, waste, ..Sums::default() },
+        );
+    }
+
+    /// What is charged for the use of a measured share: what was used beyond its grant; all of it for `spare`.
+    pub fn used_device(&mut self, class: Class, place: u32, charged: u128, burst: u128) {
+        let charged = Self::charged(class, false, Split { granted: 0, used: charged, burst: charged });
         self.add(usize::try_from(place).unwrap_or(usize::MAX), Sums { burst, ..charged });
     }
 }
@@ -166,6 +179,7 @@ impl Meter {
     fn cut(&mut self, at: Timestamp) {
         self.close();
         self.settle_all(at);
+        self.count_devices(at);
         let pool = self.mark(at);
         self.carrying = 0;
         for task in self.tasks.values_mut().filter(|task| task.running) {
@@ -183,6 +197,15 @@ impl Meter {
             self.tasks.iter().filter(|(_, task)| task.running).map(|(id, _)| *id).collect();
         for id in ids {
             self.change(now, id, |_, _, _| {});
+        }
+    }
+
+    /// What is not known yet of measured shares is of the period that ends here.
+    fn count_devices(&mut self, now: Timestamp) {
+        let measured = self.tasks.iter().filter(|(_, task)| !task.open.is_empty());
+        let ids: Vec<TaskId> = measured.map(|(id, _)| *id).collect();
+        for id in ids {
+            self.change(now, id, |task, _, page| task.count_devices(page));
         }
     }
 

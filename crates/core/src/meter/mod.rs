@@ -151,6 +151,9 @@ struct Open {
     granted: u128,
     /// Memory in use × time, in thousandths of the device × milliseconds.
     held: u128,
+    /// Of what was granted, what the ledger has in its present period and does not know yet whether it was used.
+    #[serde(default)]
+    untold: u128,
 }
 
 /// What the meter knows of a task that has a place.
@@ -389,7 +392,7 @@ impl Meter {
     pub(crate) fn sample_devices(&mut self, now: Timestamp, task: TaskId, used: &[(u32, u64, Bytes)]) {
         self.change(now, task, |task, meter, page| {
             for (device, busy_us, memory) in used {
-                task.split_device(meter, *device, u128::from(*busy_us), Some(&mut *page));
+                task.split_device(meter, *device, Some(u128::from(*busy_us)), page);
                 let lines =
                     task.lines.iter_mut().filter(|line| line.device == Some(*device) && line.measured);
                 for line in lines.filter(|line| !line.is_counted()) {
@@ -405,7 +408,7 @@ impl Meter {
             task.split_cpu(meter, 0, page);
             let measured: Vec<u32> = task.open.values().map(|open| open.device).collect();
             for device in measured {
-                task.split_device(meter, device, 0, None);
+                task.split_device(meter, device, None, page);
             }
             for line in &task.lines {
                 if let Some(gauge) = meter.gauge(line) {
@@ -586,14 +589,18 @@ impl TaskMeter {
             let granted = gauge::over(span, *share);
             let split = bill::Split { granted, used: if still { 0 } else { granted }, burst: 0 };
             let open = self.open.get_mut(&at);
-            if let Some(place) = self.models.get(at) {
-                page.device(self.class, self.paused, *place, split, open.is_some());
-            }
             let Some(open) = open else {
+                if let Some(place) = self.models.get(at) {
+                    page.device(self.class, self.paused, *place, split);
+                }
                 bill::device(&mut page.billed, self.class, self.paused, *kind, split);
                 continue;
             };
             bill::granted_device(&mut page.billed, self.class, self.paused, *kind, granted);
+            if let Some(place) = self.models.get(at) {
+                let booked = page.granted_device(self.class, self.paused, *place, granted);
+                open.untold = open.untold.saturating_add(booked);
+            }
             let memory =
                 self.lines.iter().find(|line| line.device == Some(open.device) && line.dimension == 1);
             let using = memory.map_or(Bytes::ZERO, |line| Bytes(line.using));
@@ -604,16 +611,26 @@ impl TaskMeter {
     }
 
     /// Tells the time of a measured share granted since its last sample apart, and bills what was used: the larger of
-    /// its time and its memory, where they are more than was granted, or all of it for `spare`. Without a page nothing
-    /// is billed: nobody has told what was used.
-    fn split_device(&mut self, meter: &mut NodeMeter, device: u32, used: u128, mut page: Option<&mut Page>) {
+    /// its time and its memory, where they are more than was granted, or all of it for `spare`. What nobody has told
+    /// (`None`) counts as not used, and is not billed.
+    fn split_device(&mut self, meter: &mut NodeMeter, device: u32, told: Option<u128>, page: &mut Page) {
+        let (used, told) = (told.unwrap_or(0), told.is_some());
         for (at, open) in self.open.iter_mut().filter(|(_, open)| open.device == device) {
             let granted = std::mem::take(&mut open.granted);
             let most = used.max(std::mem::take(&mut open.held));
-            let (Some((kind, _)), Some(page)) = (self.shares.get(*at), page.as_deref_mut()) else { continue };
-            let beyond = bill::used_device(&mut page.billed, self.class, *kind, granted, most);
-            if let Some(place) = self.models.get(*at) {
-                page.used_device(self.class, *place, beyond);
+            let untold = std::mem::take(&mut open.untold);
+            let Some((kind, _)) = self.shares.get(*at) else { continue };
+            let place = self.models.get(*at).copied();
+            if let Some(place) = place {
+                // Of a span that the end of a period cuts, the use is divided by what was granted on either side.
+                let here = most.saturating_mul(untold).checked_div(granted).unwrap_or(0);
+                page.told_device(place, untold, here);
+            }
+            if told {
+                let beyond = bill::used_device(&mut page.billed, self.class, *kind, granted, most);
+                if let Some(place) = place {
+                    page.used_device(self.class, place, beyond, most.saturating_sub(granted));
+                }
             }
         }
         for line in self.lines.iter_mut().filter(|line| line.device == Some(device) && line.is_counted()) {
@@ -622,6 +639,16 @@ impl TaskMeter {
             let within = used.min(granted);
             gauge.unsplit(granted, false);
             gauge.split(within, granted.saturating_sub(within), used.saturating_sub(within));
+        }
+    }
+
+    /// The ledger's period ends: what is not known yet of its measured shares counts as used.
+    fn count_devices(&mut self, page: &mut Page) {
+        for (at, open) in &mut self.open {
+            let untold = std::mem::take(&mut open.untold);
+            if let Some(place) = self.models.get(*at) {
+                page.told_device(*place, untold, untold);
+            }
         }
     }
 

@@ -133,6 +133,28 @@ fn a_measured_share_is_split_into_used_and_waste() {
 }
 
 #[test]
+fn the_ledger_tells_what_was_not_used_of_a_measured_share() {
+    let (node, plan) = device(true, 250, 10_000_000_000);
+    let plan = plan.runs(secs(5400)).uses_device(100, 2_000_000_000);
+    let keeping = crate::engine::Settings { ledger: true, ..Default::default() };
+    let pool = Pool::with(keeping, 7).node("n1", node).job("a", plan).run(secs(5500));
+    let meter = pool.engine.meter();
+    let mut periods = meter.ledger().closed().to_vec();
+    periods.extend(meter.open_periods(pool.world.now()));
+    let is_device =
+        |entry: &&crate::money::Entry| matches!(entry.resource, crate::money::Resource::Device { .. });
+    let lines = periods.iter().flat_map(|period| period.entries.iter().filter(is_device));
+    let lines: Vec<_> =
+        lines.map(|line| (line.sums.granted, line.sums.used_within, line.sums.waste)).collect();
+    // The last second of the first hour is told after it, and counts as used; of the last of all only its memory is known.
+    let (grant, used, held) = (250_000, 100_000, 50_000);
+    let first = (3600 * grant, 3599 * used + grant, 3599 * (grant - used));
+    let second = (1800 * grant, 1799 * used + held, 1799 * (grant - used) + grant - held);
+    assert_eq!(lines, [first, second]);
+    assert_eq!(periods.iter().flat_map(crate::money::Period::check).collect::<Vec<_>>(), []);
+}
+
+#[test]
 fn shares_pay_for_the_larger_of_time_and_memory() {
     let pays = |class: Class, time: u64, memory: u64| {
         let (node, plan) = device(true, 250, 10_000_000_000);

@@ -28,61 +28,63 @@ fn node() -> impl Strategy<Value = (u64, u32)> {
     (1_u64..8, 0_u32..4)
 }
 
+/// Machines with so many cores and GPUs.
+fn machines(sizes: &[(u64, u32)]) -> Vec<NodeSpec> {
+    let device = |node: usize, at: u32| Device {
+        uuid: format!("{node}-{at}"),
+        kind: DeviceKind::Gpu,
+        model: if node.is_multiple_of(2) { "A100" } else { "V100" }.to_owned(),
+        memory: Bytes(32_000_000_000),
+        modes: vec![ShareMode::Exclusive, ShareMode::Time],
+        numa: None,
+        files: Vec::new(),
+        traits: pond_core::model::Traits::default(),
+    };
+    let spec = |(at, (cores, gpus)): (usize, &(u64, u32))| NodeSpec {
+        name: NodeName::from(format!("n{at}")),
+        capacity: Resources { cpu: MilliCpu(cores * 1000), memory: Bytes(1 << 40), disk: Bytes::ZERO },
+        devices: (0..*gpus).map(|gpu| device(at, gpu)).collect(),
+        labels: BTreeMap::new(),
+    };
+    sizes.iter().enumerate().map(spec).collect()
+}
+
 fn cluster() -> impl Strategy<Value = Cluster> {
     (prop::collection::vec(node(), 1..5), prop::option::of((1_u64..8000, 1_u64..4))).prop_map(
         |(nodes, limits)| {
-            let device = |node: usize, at: u32| Device {
-                uuid: format!("{node}-{at}"),
-                kind: DeviceKind::Gpu,
-                model: if node.is_multiple_of(2) { "A100" } else { "V100" }.to_owned(),
-                memory: Bytes(32_000_000_000),
-                modes: vec![ShareMode::Exclusive, ShareMode::Time],
-                numa: None,
-                files: Vec::new(),
-                traits: pond_core::model::Traits::default(),
-            };
-            let spec = |(at, (cores, gpus)): (usize, (u64, u32))| NodeSpec {
-                name: NodeName::from(format!("n{at}")),
-                capacity: Resources {
-                    cpu: MilliCpu(cores * 1000),
-                    memory: Bytes(1 << 40),
-                    disk: Bytes::ZERO,
-                },
-                devices: (0..gpus).map(|gpu| device(at, gpu)).collect(),
-                labels: BTreeMap::new(),
-            };
             let queues = limits.map(|(guarantee, running)| {
                 let mut queue = QueueSpec::new("q0");
                 queue.guarantee = QueueLimits { cpu: Some(guarantee), ..QueueLimits::default() };
                 queue.limit = QueueLimits { running: Some(running), ..QueueLimits::default() };
                 queue
             });
-            Cluster {
-                nodes: nodes.into_iter().enumerate().map(spec).collect(),
-                queues: queues.into_iter().collect(),
-            }
+            Cluster { nodes: machines(&nodes), queues: queues.into_iter().collect() }
         },
     )
 }
 
 fn shape() -> impl Strategy<Value = Shape> {
-    (0_u64..5, 0_u32..3, prop::sample::select(vec![250_u64, 500, 1000])).prop_map(|(cores, gpus, compute)| {
-        let mut shape = Shape::new(Resources { cpu: MilliCpu(cores * 1000), ..Resources::ZERO });
-        if gpus > 0 {
-            shape.devices.push(DeviceRequest {
-                kind: DeviceKind::Gpu,
-                model: None,
-                count: gpus,
-                device_memory: Bytes::ZERO,
-                mode: if compute == 1000 { ShareMode::Exclusive } else { ShareMode::Time },
-                compute: Thousandths(compute),
-                memory: Bytes::ZERO,
-                slack: pond_core::model::Slack::default(),
-                profile: None,
-            });
-        }
-        shape
-    })
+    (0_u64..5, 0_u32..3, prop::sample::select(vec![250_u64, 500, 1000]))
+        .prop_map(|(cores, gpus, compute)| shaped(cores, gpus, compute))
+}
+
+/// So many cores and GPUs, of each so many thousandths.
+fn shaped(cores: u64, gpus: u32, compute: u64) -> Shape {
+    let mut shape = Shape::new(Resources { cpu: MilliCpu(cores * 1000), ..Resources::ZERO });
+    if gpus > 0 {
+        shape.devices.push(DeviceRequest {
+            kind: DeviceKind::Gpu,
+            model: None,
+            count: gpus,
+            device_memory: Bytes::ZERO,
+            mode: if compute == 1000 { ShareMode::Exclusive } else { ShareMode::Time },
+            compute: Thousandths(compute),
+            memory: Bytes::ZERO,
+            slack: pond_core::model::Slack::default(),
+            profile: None,
+        });
+    }
+    shape
 }
 
 /// Everything of a job but its number and its names.
@@ -193,8 +195,10 @@ fn settings() -> impl Strategy<Value = SimSettings> {
             settings.points = 50;
             settings.faults.nodes = nodes.map(breakdown);
             settings.faults.devices = devices.map(breakdown);
+            // The longest job that saves nothing fits between two drains; one that saves gets on between closer ones.
+            let every = if checkpointing == Checkpointing::None { 2_000_000 } else { 400_000 };
             settings.faults.maintenance =
-                maintenance.then_some(Maintenance { every: Millis(400_000), lasts: Millis(200_000) });
+                maintenance.then_some(Maintenance { every: Millis(every), lasts: Millis(200_000) });
             if let Some((dropped, doubled, late)) = messages {
                 settings.faults.messages = Messages { dropped, doubled, late };
                 settings.engine.lease = Millis(15_000);
@@ -246,4 +250,44 @@ proptest! {
         let outcome = simulate(&cluster, &workload, &settings, &mut |_| Control::Go).expect("a sound workload");
         sound(&workload, &settings, &outcome)?;
     }
+}
+
+/// A gang is evicted while one of its ranks, whose stop is late, still starts; its node lists what runs.
+#[test]
+fn a_rank_that_still_starts_is_not_taken_for_ended() {
+    let cluster = Cluster { nodes: machines(&[(2, 1), (4, 1), (1, 0), (3, 1)]), queues: Vec::new() };
+    let mut workload = Workload::new("late stop");
+    let jobs =
+        [(36_624, Class::Spare, 3, shaped(0, 1, 500)), (37_732, Class::Standard, 1, shaped(4, 1, 1000))];
+    for (id, (submit, class, tasks, shape)) in (0..).zip(jobs) {
+        let job = SimJob {
+            id,
+            submit: Timestamp(submit),
+            user: workload.user("u0"),
+            queue: workload.queue("q0"),
+            class,
+            priority: 0,
+            size: GangSize { min: tasks, max: tasks },
+            shape: workload.shape(vec![shape]),
+            duration: Millis::ZERO,
+            limit: None,
+            predicted: None,
+            ending: Ending::Completed,
+            after: None,
+            profile: None,
+        };
+        workload.jobs.push(job);
+    }
+    let mut settings =
+        SimSettings { checkpointing: Checkpointing::None, horizon: Some(HORIZON), ..SimSettings::default() };
+    settings.seed = 0;
+    settings.engine.lease = Millis(15_000);
+    settings.engine.plan.backfill = Backfill::None;
+    settings.startup = Startup { median: Millis(2377), spread: 0 };
+    settings.stops_in = Millis(576);
+    settings.stays = true;
+    settings.faults.messages = Messages { dropped: 0, doubled: 0, late: 29 };
+    let outcome = simulate(&cluster, &workload, &settings, &mut |_| Control::Go).expect("a sound workload");
+    assert_eq!(outcome.counts.preemptions, 1, "{:?}", outcome.counts);
+    sound(&workload, &settings, &outcome).expect("sound");
 }

@@ -59,12 +59,13 @@ impl Engine {
         }
     }
 
-    /// A task that was to be started and is not there: started again, under the same generation; or given up when it is being ended.
+    /// A task that was to be started and is not there: started again, under the same generation. One that is being
+    /// ended is over when its node says so, and not before: its start may still be on the way.
     fn start_again(&mut self, id: TaskId, out: &mut Out) {
         let Some(live) = self.gang(id.gang).and_then(Gang::live) else { return };
         let leaves = live.shrinking.is_some_and(|shrinking| id.rank >= shrinking.to);
         if live.ending.is_some() || leaves {
-            self.exited(id, Exit::Lost, out);
+            self.repeat_wishes(id, out);
         } else {
             self.launch(id, out);
         }

@@ -368,6 +368,16 @@ impl World {
         self.tell(node, Report::Exited { task, generation, exit });
     }
 
+    /// What a node answers that has no such process: how it ended, or that it never starts.
+    fn stop_absent(&mut self, node: &NodeName, task: TaskId, generation: Generation) {
+        let Some(machine) = self.machines.get_mut(node) else { return };
+        let process = machine.tasks.get(&task).filter(|process| process.generation == generation);
+        let exit = process.and_then(|process| process.ended).map_or(Exit::Signal(15), |(_, exit)| exit);
+        let closed = machine.closed.entry(task).or_default();
+        *closed = (*closed).max(generation);
+        self.tell(node, Report::Exited { task, generation, exit });
+    }
+
     fn freeze(&mut self, node: &NodeName, task: TaskId, generation: Generation, frozen: bool) {
         let now = self.now;
         let Some(process) = self.process(node, task, generation) else { return };
@@ -392,11 +402,11 @@ impl World {
         match effect {
             Effect::Start(launch) if self.is_reachable(&launch.allocation.node) => self.start(launch),
             Effect::Stop { task, generation, grace, node, .. } if self.is_reachable(node) => {
-                let Some(process) = self.process(node, *task, *generation) else { return };
-                let stubborn = {
-                    let name = process.name.to_owned();
-                    self.scripts.get(&name).is_some_and(|script| script.stubborn)
+                let Some(process) = self.process(node, *task, *generation) else {
+                    return self.stop_absent(node, *task, *generation);
                 };
+                let name = process.name.to_owned();
+                let stubborn = self.scripts.get(&name).is_some_and(|script| script.stubborn);
                 let (wait, signal) = match (grace.is_zero(), stubborn) {
                     (true, _) => (Millis::ZERO, 9),
                     (false, true) => (*grace, 9),

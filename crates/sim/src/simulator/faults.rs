@@ -7,6 +7,7 @@ use super::work::Halt;
 use super::world::{Happening, World};
 use crate::random::Random;
 use pond_core::event::{Actor, Event, Exit, Found, Report, Request, TaskSample};
+use pond_core::ids::Generation;
 use pond_core::units::{Bytes, Millis, Timestamp};
 use std::collections::BTreeSet;
 
@@ -171,7 +172,8 @@ impl World<'_> {
             hurt.insert(job);
             if rank.state == RankState::Starting {
                 // Nothing of it reached the disk: it can be started again under the same generation.
-                *rank = Rank::default();
+                let before = Generation(rank.generation.0.saturating_sub(1));
+                *rank = Rank { closed: before, ..Rank::default() };
                 self.machines[node as usize].tasks.remove(&(job, at));
             } else {
                 rank.state = RankState::Ended(now, Exit::Lost);

@@ -29,10 +29,7 @@ impl World<'_> {
         if self.machines[node as usize].dead || self.is_over(job) {
             return;
         }
-        if self.runs[job as usize].is_none() {
-            let run = Run::new(task.gang.job, self.length(job));
-            self.runs[job as usize] = Some(Box::new(run));
-        }
+        self.begin_run(job, task);
         let known = self.runs[job as usize].as_ref().map_or(0, |run| run.attempt);
         match attempt.cmp(&known) {
             std::cmp::Ordering::Less => return,
@@ -41,16 +38,11 @@ impl World<'_> {
         }
         let startup = self.startup(job, attempt, task.rank);
         let model = self.model_speed(job, node, &allocation.devices);
-        let tasks = peers.len();
         let Some(run) = &mut self.runs[job as usize] else { return };
-        let at = task.rank as usize;
-        if run.ranks.len() <= at {
-            if run.ranks.is_empty() {
-                run.ranks.reserve_exact(tasks);
-            }
-            run.ranks.resize_with(at + 1, Rank::default);
+        if run.ranks.is_empty() {
+            run.ranks.reserve_exact(peers.len());
         }
-        let rank = &mut run.ranks[at];
+        let rank = run.rank_mut(task.rank);
         if generation <= rank.closed {
             return;
         }
@@ -68,6 +60,23 @@ impl World<'_> {
         } else {
             let runs = Happening::Runs { job, rank: task.rank, generation };
             self.line.push(self.now.after(startup), runs);
+        }
+    }
+
+    /// The job's run, made when this is the first that is heard of it.
+    fn begin_run(&mut self, job: u32, task: TaskId) {
+        if self.runs[job as usize].is_none() {
+            let run = Run::new(task.gang.job, self.length(job));
+            self.runs[job as usize] = Some(Box::new(run));
+        }
+    }
+
+    /// Nothing of a rank up to this generation is started any more, whatever is still on its way.
+    fn bar(&mut self, job: u32, task: TaskId, generation: Generation) {
+        self.begin_run(job, task);
+        if let Some(run) = &mut self.runs[job as usize] {
+            let rank = run.rank_mut(task.rank);
+            rank.closed = rank.closed.max(generation);
         }
     }
 
@@ -104,10 +113,12 @@ impl World<'_> {
         }
     }
 
-    /// Forgets the ranks of an attempt. One that still lives is a defect.
+    /// Forgets the ranks of an attempt but for what was barred. One that still lives is a defect.
     pub fn clear_attempt(&mut self, job: u32) {
         let Some(run) = &mut self.runs[job as usize] else { return };
-        let ranks = std::mem::take(&mut run.ranks);
+        let barred = |rank: &Rank| Rank { closed: rank.closed, ..Rank::default() };
+        let vacant = run.ranks.iter().map(barred).collect();
+        let ranks = std::mem::replace(&mut run.ranks, vacant);
         for (at, rank) in (0_u32..).zip(ranks) {
             if rank.state == RankState::Vacant {
                 continue;
@@ -202,10 +213,12 @@ impl World<'_> {
         self.refresh(job);
     }
 
-    pub fn stop(&mut self, task: TaskId, generation: Generation, grace: Millis) {
-        let Some(job) = self.found(task).filter(|job| self.lives(*job, task.rank, generation)) else {
+    pub fn stop(&mut self, task: TaskId, generation: Generation, grace: Millis, node: u32) {
+        let Some(job) = self.found(task).filter(|_| !self.machines[node as usize].dead) else { return };
+        if !self.lives(job, task.rank, generation) {
+            self.stop_absent(job, task, generation, node, grace);
             return;
-        };
+        }
         let settings = self.scene.settings;
         let saves = match settings.checkpointing {
             Checkpointing::OnSignal { takes } => takes,
@@ -221,13 +234,27 @@ impl World<'_> {
             self.refresh(job);
         }
         let wait = settings.stops_in.max(saves).min(grace);
-        let signal = if grace.is_zero() { 9 } else { 15 };
+        let signal = signal_of(grace);
         if wait.is_zero() {
             self.exit(job, task.rank, Exit::Signal(signal));
         } else {
             let dies = Happening::Dies { job, rank: task.rank, generation, signal };
             self.line.push(self.now.after(wait), dies);
         }
+    }
+
+    /// What a node answers that has no such process: how it ended, or that it never starts.
+    fn stop_absent(&mut self, job: u32, task: TaskId, generation: Generation, node: u32, grace: Millis) {
+        if self.is_over(job) {
+            return;
+        }
+        let rank = self.runs[job as usize].as_ref().and_then(|run| run.ranks.get(task.rank as usize));
+        let exit = match rank.filter(|rank| rank.generation == generation).map(|rank| rank.state) {
+            Some(RankState::Ended(_, exit)) => exit,
+            _ => Exit::Signal(signal_of(grace)),
+        };
+        self.bar(job, task, generation);
+        self.tell(node, Report::Exited { task, generation, exit });
     }
 
     pub fn freeze(&mut self, task: TaskId, generation: Generation, frozen: bool) {
@@ -250,15 +277,16 @@ impl World<'_> {
     }
 
     pub fn fence(&mut self, task: TaskId, generation: Generation, node: u32) {
-        let Some(job) = self.found(task) else { return };
+        let Some(job) = self.found(task).filter(|job| !self.is_over(*job)) else { return };
+        self.bar(job, task, generation);
         let Some(run) = &mut self.runs[job as usize] else { return };
-        let Some(rank) = run.ranks.get_mut(task.rank as usize) else { return };
+        let rank = run.rank_mut(task.rank);
         if rank.state == RankState::Vacant || rank.node != node || rank.generation > generation {
             return;
         }
         let (lived, ran) = (rank.lives(), rank.state != RankState::Starting);
         let devices = std::mem::take(&mut rank.devices);
-        *rank = Rank { closed: rank.closed.max(generation), ..Rank::default() };
+        *rank = Rank { closed: rank.closed, ..Rank::default() };
         self.machines[node as usize].tasks.remove(&(job, task.rank));
         if lived {
             self.halt(job, Some(Halt::Death));
@@ -315,4 +343,8 @@ impl World<'_> {
         // A job that has its place moves, however slowly.
         (scaled * slowest / FULL).max(1)
     }
+}
+
+const fn signal_of(grace: Millis) -> i32 {
+    if grace.is_zero() { 9 } else { 15 }
 }

@@ -36,6 +36,15 @@ impl Run {
             stale_end: false,
         }
     }
+
+    /// A rank, a vacant one when nothing was heard of it yet.
+    pub fn rank_mut(&mut self, rank: u32) -> &mut Rank {
+        let at = rank as usize;
+        if self.ranks.len() <= at {
+            self.ranks.resize_with(at + 1, Rank::default);
+        }
+        &mut self.ranks[at]
+    }
 }
 
 /// What a rank is doing.

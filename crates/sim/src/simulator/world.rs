@@ -271,7 +271,11 @@ impl<'a> World<'a> {
     fn act(&mut self, effect: Effect) {
         match effect {
             Effect::Start(launch) => self.start(*launch),
-            Effect::Stop { task, generation, grace, .. } => self.stop(task, generation, grace),
+            Effect::Stop { task, generation, grace, node, .. } => {
+                if let Some(node) = self.scene.node(&node) {
+                    self.stop(task, generation, grace, node);
+                }
+            }
             Effect::Freeze { task, generation, frozen, .. } => self.freeze(task, generation, frozen),
             Effect::Resize { task, generation, node, .. } => {
                 if let Some(node) = self.scene.node(&node).filter(|node| !self.machines[*node as usize].dead)

@@ -1,7 +1,7 @@
 //! Nodes that fall silent, die, come back; servers that die and come back.
 
 use crate::engine::{Condition, End, State};
-use crate::event::{Actor, Effect, Event, Exit, Found, Report, Request, Sign};
+use crate::event::{Actor, Effect, Event, Exit, Found, Report, Request, Sign, Target};
 use crate::ids::{Generation, NodeName};
 use crate::model::RetryOn;
 use crate::snapshot::NodeState;
@@ -133,9 +133,26 @@ fn inventory_says_again_what_was_lost_on_the_way() {
     let mut pool = Pool::new().node("n1", cpus(4)).job("a", one().starts_in(secs(1000))).run(secs(1));
     let inventory = Report::Inventory { node: "n1".into(), tasks: Vec::new() };
     let now = pool.engine.now();
-    let outcome = pool.engine.handle(now, &crate::event::Actor::Pool, Event::Report(inventory)).unwrap();
+    let outcome = pool.engine.handle(now, &Actor::Pool, Event::Report(inventory)).unwrap();
     let [Effect::Start(launch)] = &outcome.effects[..] else { panic!("{:?}", outcome.effects) };
     assert_eq!((launch.allocation.generation, launch.attempt), (Generation(1), 1));
+}
+
+#[test]
+fn a_start_on_its_way_that_is_not_wanted_any_more_is_over_when_its_node_says_so() {
+    let mut pool = Pool::new().node("n1", cpus(4)).job("a", one().starts_in(secs(1000))).run(secs(1));
+    let (now, target) = (pool.engine.now(), Target::job(pool.id("a")));
+    let stop = Event::Request(Request::Stop { target, now: false });
+    let first = pool.engine.handle(now, &Actor::Pool, stop).unwrap().effects;
+    let inventory = Event::Report(Report::Inventory { node: "n1".into(), tasks: Vec::new() });
+    let second = pool.engine.handle(now, &Actor::Pool, inventory).unwrap().effects;
+    assert!(matches!(first[..], [Effect::Stop { .. }]), "{first:?}");
+    assert_eq!(second, first, "asked again; what is not listed may still be on its way");
+    assert!(pool.gang("a").live().is_some());
+    let (task, generation) = (pool.id("a").gang(0).task(0), Generation(1));
+    let exited = Event::Report(Report::Exited { task, generation, exit: Exit::Signal(15) });
+    pool.engine.handle(now, &Actor::Node("n1".into()), exited).unwrap();
+    assert_eq!(pool.state("a"), State::Stopped);
 }
 
 #[test]
@@ -145,7 +162,7 @@ fn inventory_ends_what_is_gone_and_fences_what_nobody_knows() {
     let started = pool.engine.now();
     let tasks = vec![(stranger, Generation(3), Found::Running { started })];
     let inventory = Report::Inventory { node: "n1".into(), tasks };
-    let outcome = pool.engine.handle(started, &crate::event::Actor::Pool, Event::Report(inventory)).unwrap();
+    let outcome = pool.engine.handle(started, &Actor::Pool, Event::Report(inventory)).unwrap();
     let fence = Effect::Fence { task: stranger, generation: Generation(3), node: "n1".into() };
     assert_eq!(outcome.effects, [fence]);
     assert_eq!(pool.state("a"), State::Held, "lost, and to be tried again after a while");
@@ -157,10 +174,10 @@ fn a_pool_that_slept_loses_nobody() {
     let mut pool = Pool::new().node("n1", cpus(1)).job("a", one()).run(secs(1));
     // The clock jumps by an hour with no message in between.
     let later = pool.engine.now().after(secs(3600));
-    pool.engine.handle(later, &crate::event::Actor::Pool, Event::Tick).unwrap();
+    pool.engine.handle(later, &Actor::Pool, Event::Tick).unwrap();
     assert_eq!(pool.node_state("n1"), Some(NodeState::Suspect));
     let lease = Event::Report(Report::Lease("n1".into()));
-    pool.engine.handle(later, &crate::event::Actor::Node("n1".into()), lease).unwrap();
+    pool.engine.handle(later, &Actor::Node("n1".into()), lease).unwrap();
     assert_eq!(pool.node_state("n1"), Some(NodeState::Ready));
     assert_eq!(pool.state("a"), State::Running);
 }
@@ -169,7 +186,7 @@ fn a_pool_that_slept_loses_nobody() {
 fn a_stop_that_nobody_confirms_is_repeated_without_grace() {
     let mut pool = Pool::new().node("n1", cpus(1)).job("a", one().grace(secs(10))).run(secs(1));
     let now = pool.engine.now();
-    let target = crate::event::Target::job(pool.id("a"));
+    let target = Target::job(pool.id("a"));
     let stop = Event::Request(Request::Stop { target, now: false });
     let pool_actor = crate::event::Actor::Pool;
     let first = pool.engine.handle(now, &pool_actor, stop).unwrap().effects;

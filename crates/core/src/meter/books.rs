@@ -303,7 +303,7 @@ impl Meter {
 impl NodeMeter {
     fn mark(&mut self, now: Timestamp, sums: &mut BTreeMap<u32, [u128; 5]>) {
         let places = (0_u32..3).chain(self.models.iter().copied());
-        let compute = self.devices.iter().map(|gauges| &gauges[0]);
+        let compute = self.devices.iter().map(|device| &device.0);
         let gauges: Vec<_> = self.gauges.iter().chain(compute).map(|gauge| gauge.totals(now)).collect();
         self.marks.resize(gauges.len(), super::Totals::default());
         for ((place, totals), mark) in places.zip(gauges).zip(&mut self.marks) {

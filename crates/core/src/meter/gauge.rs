@@ -115,27 +115,52 @@ impl Gauge {
         let anchor = over(Millis(now.0), amount);
         if add {
             self.granted = self.granted.saturating_add(amount);
-            self.anchors = self.anchors.saturating_add(anchor);
+            self.anchors = self.anchors.wrapping_add(anchor);
         } else {
             self.granted = self.granted.saturating_sub(amount);
-            self.anchors = self.anchors.saturating_sub(anchor);
+            self.anchors = self.anchors.wrapping_sub(anchor);
         }
     }
 
     /// A task that was settled at `from` is settled at `now`.
     pub(super) fn close(&mut self, from: Timestamp, now: Timestamp, amount: u64) {
-        self.anchors = self.anchors.saturating_add(over(now.since(from), amount));
+        self.anchors = self.anchors.wrapping_add(over(now.since(from), amount));
     }
 
     pub(super) const fn unsplit(&mut self, amount: u128, add: bool) {
         self.unsplit =
-            if add { self.unsplit.saturating_add(amount) } else { self.unsplit.saturating_sub(amount) };
+            if add { self.unsplit.wrapping_add(amount) } else { self.unsplit.wrapping_sub(amount) };
     }
 
     pub(super) const fn split(&mut self, within: u128, waste: u128, burst: u128) {
-        self.within = self.within.saturating_add(within);
-        self.waste = self.waste.saturating_add(waste);
-        self.burst = self.burst.saturating_add(burst);
+        self.within = self.within.wrapping_add(within);
+        self.waste = self.waste.wrapping_add(waste);
+        self.burst = self.burst.wrapping_add(burst);
+    }
+
+    /// A gauge that went as this one did with `whole` units for each 1000, of which there were whole thousands only.
+    pub(super) fn scaled(&self, whole: u64) -> Self {
+        let rate = |amount: u64| (amount / 1000).wrapping_mul(whole);
+        let sum = |amount: u128| (amount / 1000).wrapping_mul(u128::from(whole));
+        Self {
+            since: self.since,
+            size: rate(self.size),
+            granted: rate(self.granted),
+            planned: rate(self.planned),
+            up: self.up,
+            sum: Sums {
+                capacity: sum(self.sum.capacity),
+                granted: sum(self.sum.granted),
+                idle: sum(self.sum.idle),
+                planned: sum(self.sum.planned),
+                down: sum(self.sum.down),
+            },
+            anchors: sum(self.anchors),
+            unsplit: sum(self.unsplit),
+            within: sum(self.within),
+            waste: sum(self.waste),
+            burst: sum(self.burst),
+        }
     }
 
     /// Sums up to this moment.
@@ -152,7 +177,7 @@ impl Gauge {
             planned: sums.planned,
             down: sums.down,
             used_within: self.within,
-            waste: self.waste.saturating_add(open),
+            waste: self.waste.wrapping_add(open),
             burst: self.burst,
             open,
         }

@@ -47,9 +47,10 @@ use crate::units::{Bytes, Thousandths, Timestamp};
 use bill::Bills;
 use books::Page;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// CPU, memory and disk of a node; then compute and memory per device.
+/// CPU, memory and disk of a node.
 const RESOURCES: usize = 3;
 const CPU: usize = 0;
 const MEMORY: usize = 1;
@@ -74,8 +75,7 @@ pub struct Meter {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct NodeMeter {
     gauges: [Gauge; RESOURCES],
-    /// Compute in thousandths, then memory in bytes, per device.
-    devices: Vec<[Gauge; 2]>,
+    devices: Vec<DeviceMeter>,
     kinds: Vec<(DeviceKind, Bytes)>,
     /// Places of the devices' models in the ledger's list.
     #[serde(default)]
@@ -103,14 +103,67 @@ impl NodeMeter {
     }
 
     fn gauge(&mut self, line: &Line) -> Option<&mut Gauge> {
-        match line.device {
-            None => self.gauges.get_mut(line.at()),
-            Some(at) => self.devices.get_mut(usize::try_from(at).ok()?)?.get_mut(line.at()),
+        let Some(at) = line.device else { return self.gauges.get_mut(line.at()) };
+        let DeviceMeter(compute, memory) = self.devices.get_mut(usize::try_from(at).ok()?)?;
+        if line.at() == 0 { Some(compute) } else { memory.as_mut() }
+    }
+
+    /// Each gauge that a line stands for, with what is granted and used there.
+    fn each(&mut self, line: &Line, mut f: impl FnMut(&mut Gauge, u64, u64)) {
+        if let Some(gauge) = self.gauge(line) {
+            f(gauge, line.granted, line.using);
+        }
+        if line.memory == 0 {
+            return;
+        }
+        let device = line.device.and_then(|at| self.devices.get_mut(usize::try_from(at).ok()?));
+        if let Some(memory) = device.and_then(|device| device.1.as_mut()) {
+            f(memory, line.memory, if line.using == 0 { 0 } else { line.memory });
+        }
+    }
+
+    /// Whether a grant is a whole device, so that one line stands for its compute and its memory.
+    fn is_whole(&self, grant: &DeviceGrant) -> bool {
+        grant.compute == Thousandths::WHOLE && grant.memory == self.memory_of(grant.device)
+    }
+
+    /// From now on the device's memory is counted by itself.
+    fn part(&mut self, device: u32) {
+        let memory = self.memory_of(device);
+        let at = usize::try_from(device).unwrap_or(usize::MAX);
+        if let Some(meter) = self.devices.get_mut(at) {
+            meter.part(memory);
         }
     }
 }
 
-/// One dimension of one task's grant. A task with eight devices has nineteen: 48 bytes each.
+/// Compute in thousandths and memory in bytes of one device. Until something else than the whole device is granted, its
+/// memory goes where its compute goes, in proportion, and has no gauge.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct DeviceMeter(Gauge, Option<Gauge>);
+
+impl DeviceMeter {
+    fn part(&mut self, memory: Bytes) {
+        let Self(compute, own) = self;
+        own.get_or_insert_with(|| compute.scaled(memory.0));
+    }
+
+    /// Both gauges, the device's memory being so large.
+    fn both(&self, memory: Bytes) -> [Cow<'_, Gauge>; 2] {
+        let own = self.1.as_ref();
+        [Cow::Borrowed(&self.0), own.map_or_else(|| Cow::Owned(self.0.scaled(memory.0)), Cow::Borrowed)]
+    }
+
+    fn each(&self) -> impl Iterator<Item = &Gauge> {
+        std::iter::once(&self.0).chain(self.1.as_ref())
+    }
+
+    fn each_mut(&mut self) -> impl Iterator<Item = &mut Gauge> {
+        std::iter::once(&mut self.0).chain(self.1.as_mut())
+    }
+}
+
+/// One dimension of one task's grant, or a whole device. A task with eight devices has eleven: 64 bytes each.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Line {
     dimension: u8,
@@ -124,6 +177,9 @@ struct Line {
     /// Of a device: samples tell its use.
     #[serde(default)]
     measured: bool,
+    /// Of the compute of a whole device: its memory, which the line stands for as well, in bytes.
+    #[serde(default)]
+    memory: u64,
 }
 
 impl Line {
@@ -223,13 +279,18 @@ impl Meter {
             gauge.set_capacity(now, amount);
         }
         while meter.devices.len() < devices.len() {
-            meter.devices.push([Gauge::default(), Gauge::default()]);
+            meter.devices.push(DeviceMeter::default());
         }
-        for (at, gauges) in meter.devices.iter_mut().enumerate() {
-            let memory = devices.get(at).map_or(0, |device| device.memory.0);
-            let compute = if devices.get(at).is_some() { 1000 } else { 0 };
-            gauges[0].set_capacity(now, compute);
-            gauges[1].set_capacity(now, memory);
+        for (at, device) in meter.devices.iter_mut().enumerate() {
+            let memory = devices.get(at).map_or(Bytes::ZERO, |device| device.memory);
+            if let Some((_, before)) = meter.kinds.get(at).filter(|(_, before)| *before != memory) {
+                device.part(*before);
+            }
+            let DeviceMeter(compute, own) = device;
+            compute.set_capacity(now, if at < devices.len() { 1000 } else { 0 });
+            if let Some(own) = own {
+                own.set_capacity(now, memory.0);
+            }
         }
         meter.kinds = devices.iter().map(|device| (device.kind, device.memory)).collect();
         meter.models.clear();
@@ -252,8 +313,8 @@ impl Meter {
         for gauge in &mut meter.gauges {
             gauge.set_up(now, up);
         }
-        for (at, gauges) in meter.devices.iter_mut().enumerate() {
-            for gauge in gauges {
+        for (at, device) in meter.devices.iter_mut().enumerate() {
+            for gauge in device.each_mut() {
                 gauge.set_up(now, up && healthy(at));
             }
         }
@@ -272,7 +333,7 @@ impl Meter {
         let cpu = if hold.class == Class::Spare { 0 } else { hold.request.cpu.0 };
         let line = |dimension: u8, granted| Line { dimension, granted, ..Line::default() };
         let devices = hold.devices.len();
-        let mut lines = Vec::with_capacity(devices.saturating_mul(2).saturating_add(RESOURCES));
+        let mut lines = Vec::with_capacity(devices.saturating_add(RESOURCES));
         lines.extend([line(0, cpu), line(1, hold.request.memory.0), line(2, hold.request.disk.0)]);
         let Some(meter) = self.node_mut(hold.node) else { return };
         let (mut shares, mut models) =
@@ -286,8 +347,13 @@ impl Meter {
                 measured,
                 ..line(dimension, granted)
             };
-            lines.push(line(0, grant.compute.0));
-            lines.push(line(1, grant.memory.0));
+            if !measured && meter.is_whole(grant) {
+                lines.push(Line { memory: grant.memory.0, ..line(0, grant.compute.0) });
+            } else {
+                meter.part(grant.device);
+                lines.push(line(0, grant.compute.0));
+                lines.push(line(1, grant.memory.0));
+            }
             if measured {
                 let whole = meter.memory_of(grant.device);
                 open.insert(shares.len(), Open { device: grant.device, whole, ..Open::default() });
@@ -296,9 +362,7 @@ impl Meter {
             models.extend(meter.model_of(grant));
         }
         for line in &lines {
-            if let Some(gauge) = meter.gauge(line) {
-                gauge.plan(now, line.granted, true);
-            }
+            meter.each(line, |gauge, granted, _| gauge.plan(now, granted, true));
         }
         let task = TaskMeter {
             job: hold.task.gang.job,
@@ -327,11 +391,11 @@ impl Meter {
             }
             task.running = true;
             task.told.since = now;
-            for line in &mut task.lines {
-                if let Some(gauge) = meter.gauge(line) {
-                    gauge.plan(now, line.granted, false);
-                    gauge.grant(now, line.granted, true);
-                }
+            for line in &task.lines {
+                meter.each(line, |gauge, granted, _| {
+                    gauge.plan(now, granted, false);
+                    gauge.grant(now, granted, true);
+                });
             }
             task.use_devices();
         });
@@ -355,6 +419,7 @@ impl Meter {
         devices: &[DeviceGrant],
     ) {
         self.change(now, task, |task, meter, _| {
+            task.part_devices(meter);
             let cpu = if task.class == Class::Spare { 0 } else { request.cpu.0 };
             let resources = [cpu, request.memory.0, request.disk.0].into_iter();
             let amounts = resources.chain(devices.iter().flat_map(|grant| [grant.compute.0, grant.memory.0]));
@@ -410,14 +475,15 @@ impl Meter {
             for device in measured {
                 task.split_device(meter, device, None, page);
             }
+            let running = task.running;
             for line in &task.lines {
-                if let Some(gauge) = meter.gauge(line) {
-                    if task.running {
-                        gauge.grant(now, line.granted, false);
+                meter.each(line, |gauge, granted, _| {
+                    if running {
+                        gauge.grant(now, granted, false);
                     } else {
-                        gauge.plan(now, line.granted, false);
+                        gauge.plan(now, granted, false);
                     }
-                }
+                });
             }
         });
         if let Some(task) = self.tasks.remove(&id).filter(|_| lost) {
@@ -495,8 +561,10 @@ impl Meter {
     #[must_use]
     pub fn of_devices(&self, now: Timestamp, node: NodeOrd) -> Vec<[Totals; 2]> {
         let meter = usize::try_from(node.0).ok().and_then(|at| self.nodes.get(at));
-        let devices = meter.into_iter().flat_map(|meter| &meter.devices);
-        devices.map(|gauges| gauges.each_ref().map(|gauge| gauge.totals(now))).collect()
+        let devices = meter.into_iter().flat_map(|meter| {
+            meter.devices.iter().zip(0..).map(|(device, at)| device.both(meter.memory_of(at)))
+        });
+        devices.map(|gauges| gauges.map(|gauge| gauge.totals(now))).collect()
     }
 
     /// Whether the identities hold at this moment, everywhere.
@@ -504,7 +572,7 @@ impl Meter {
     pub fn check(&self, now: Timestamp) -> Vec<Violation> {
         let mut found = Vec::new();
         for (at, meter) in self.nodes.iter().enumerate() {
-            let devices = meter.devices.iter().flatten();
+            let devices = meter.devices.iter().flat_map(DeviceMeter::each);
             for (line, gauge) in meter.gauges.iter().chain(devices).enumerate() {
                 gauge.check(now, &format!("node {at}, line {line}"), &mut found);
             }
@@ -520,15 +588,18 @@ impl Meter {
             let span = u128::from(now.since(task.settled).0);
             for line in &task.lines {
                 let here = span.saturating_mul(u128::from(line.granted)).saturating_add(line.unsplit);
-                let sum = open.entry((task.node, line.device, line.at())).or_default();
-                *sum = sum.saturating_add(here);
+                let beside = span.saturating_mul(u128::from(line.memory));
+                for (at, here) in [(line.at(), here), (1, beside)] {
+                    let sum = open.entry((task.node, line.device, at)).or_default();
+                    *sum = sum.saturating_add(here);
+                }
             }
         }
         for (at, meter) in self.nodes.iter().enumerate() {
             let node = NodeOrd(u32::try_from(at).unwrap_or(u32::MAX));
             let resources = meter.gauges.iter().enumerate().map(|(line, gauge)| ((node, None, line), gauge));
-            let devices = meter.devices.iter().zip(0_u32..).flat_map(|(gauges, device)| {
-                gauges.iter().enumerate().map(move |(line, gauge)| ((node, Some(device), line), gauge))
+            let devices = meter.devices.iter().zip(0_u32..).flat_map(|(meter, device)| {
+                meter.each().enumerate().map(move |(line, gauge)| ((node, Some(device), line), gauge))
             });
             for (key, gauge) in resources.chain(devices) {
                 let tasks = open.get(&key).copied().unwrap_or(0);
@@ -554,6 +625,20 @@ impl TaskMeter {
         }
     }
 
+    /// Lines of whole devices become a line for their compute and one for their memory.
+    fn part_devices(&mut self, meter: &mut NodeMeter) {
+        for at in (0..self.lines.len()).rev() {
+            let Some(line) = self.lines.get_mut(at).filter(|line| line.memory > 0) else { continue };
+            let granted = std::mem::take(&mut line.memory);
+            let using = if line.using == 0 { 0 } else { granted };
+            let memory = Line { dimension: 1, device: line.device, granted, using, ..Line::default() };
+            if let Some(device) = line.device {
+                meter.part(device);
+            }
+            self.lines.insert(at.saturating_add(1), memory);
+        }
+    }
+
     /// Splits what was granted since the last time into used and waste; CPU waits for its sample.
     fn settle(&mut self, now: Timestamp, meter: &mut NodeMeter, page: &mut Page) {
         let span = now.since(self.settled);
@@ -562,24 +647,28 @@ impl TaskMeter {
             return;
         }
         for line in &mut self.lines {
-            let granted = gauge::over(span, line.granted);
-            let Some(gauge) = meter.gauge(line) else { continue };
-            gauge.close(from, now, line.granted);
             if line.is_counted() {
+                let granted = gauge::over(span, line.granted);
                 line.unsplit = line.unsplit.saturating_add(granted);
-                gauge.unsplit(granted, true);
+                if let Some(gauge) = meter.gauge(line) {
+                    gauge.close(from, now, line.granted);
+                    gauge.unsplit(granted, true);
+                }
                 if line.device.is_none() {
                     bill::granted_cpu(&mut page.billed, self.class, self.paused, granted);
                     page.granted_cpu(self.class, self.paused, granted);
                 }
                 continue;
             }
-            let used = gauge::over(span, line.using);
-            let within = used.min(granted);
-            let burst = used.saturating_sub(within);
-            gauge.split(within, granted.saturating_sub(within), burst);
+            meter.each(line, |gauge, granted, using| {
+                gauge.close(from, now, granted);
+                let (granted, used) = (gauge::over(span, granted), gauge::over(span, using));
+                let within = used.min(granted);
+                gauge.split(within, granted.wrapping_sub(within), used.wrapping_sub(within));
+            });
             if line.device.is_none() {
-                let split = bill::Split { granted, used, burst };
+                let (granted, used) = (gauge::over(span, line.granted), gauge::over(span, line.using));
+                let split = bill::Split { granted, used, burst: used.saturating_sub(granted) };
                 bill::measured(&mut page.billed, self.class, self.paused, line.at() == MEMORY, split);
                 page.measured(self.class, self.paused, line.at(), split);
             }

@@ -3,6 +3,7 @@
 use crate::engine::State;
 use crate::event::{Request, Target};
 use crate::model::{Class, DeviceKind, NodeSpec};
+use crate::plan::world::{World, gpu_share, gpus};
 use crate::snapshot::NodeOrd;
 use crate::testkit::{JobPlan, Pool, cpus, one, secs};
 use crate::units::{Bytes, Thousandths};
@@ -174,4 +175,36 @@ fn shares_pay_for_the_larger_of_time_and_memory() {
         (0, second / 10 + 8 * second * 2 / 10),
         "memory is more, once it is known"
     );
+}
+
+#[test]
+fn memory_goes_with_whole_devices_until_a_part_is_granted() {
+    const GB: u64 = 1 << 30;
+    let mut node = cpus(4);
+    node.devices.push(World::gpu("A100", 40));
+    let with = |request| {
+        let mut plan = one().runs(secs(10));
+        plan.spec.shapes[0].devices.push(request);
+        plan
+    };
+    let memory_of = |pool: &Pool| {
+        let [_, memory] = pool.engine.meter().of_devices(pool.engine.now(), NodeOrd(0))[0];
+        assert_eq!(memory.capacity, u128::from(40 * GB) * u128::from(pool.engine.now().0));
+        (memory.granted, memory.used_within, memory.waste, memory.burst)
+    };
+    let bytes = |gib_s: u64| u128::from(gib_s * GB) * 1000;
+    let pool = Pool::new().node("n1", node).job("whole", with(gpus(1))).run(secs(20));
+    assert_eq!(memory_of(&pool), (bytes(400), bytes(400), 0, 0));
+    let pool = pool.job("part", with(gpu_share(500, 10))).run(secs(20));
+    assert_eq!(memory_of(&pool), (bytes(500), bytes(500), 0, 0));
+    let pool = pool.job("whole again", with(gpus(1))).run(secs(4));
+    let target = Target::job(pool.id("whole again"));
+    let pool = pool.request(Request::Pause { target, release: false }).run(secs(20));
+    let (granted, within, waste, _) = memory_of(&pool);
+    assert_eq!(
+        (granted, within),
+        (bytes(500 + 24 * 40), bytes(500 + 4 * 40)),
+        "paused, it holds and does not use"
+    );
+    assert_eq!(waste, bytes(20 * 40));
 }

@@ -122,6 +122,28 @@ pub struct Pending {
     spans: bool,
     numbers: BTreeMap<Key, usize>,
     unused: Vec<usize>,
+    spare: Spare,
+}
+
+/// Emptied collections, for their memory: where nobody has to wait, each gang opens and closes a line of its own.
+#[derive(Clone, Debug, Default)]
+struct Spare {
+    users: Vec<Users>,
+    heads: Vec<Heads>,
+    sets: Vec<BTreeSet<Head>>,
+}
+
+/// No more of each are kept.
+const MOST_SPARE: usize = 16;
+
+fn keep<T>(spare: &mut Vec<T>, emptied: T) {
+    if spare.len() < MOST_SPARE {
+        spare.push(emptied);
+    }
+}
+
+fn reuse<T: Default>(spare: &mut Vec<T>) -> T {
+    spare.pop().unwrap_or_default()
 }
 
 /// Predictions differ for every gang; rounded up to eight steps an octave they share buckets.
@@ -177,17 +199,21 @@ impl Pending {
     }
 
     fn open(&mut self, key: Key, variants: &[usize], line: usize) -> usize {
-        let variants = variants.to_vec();
-        for variant in &variants {
-            self.users.entry(*variant).or_default().count(&key, true);
+        let Self { users, spare, .. } = self;
+        for variant in variants {
+            users.entry(*variant).or_insert_with(|| reuse(&mut spare.users)).count(&key, true);
         }
         let number = self.unused.pop().unwrap_or(self.buckets.len());
         self.numbers.insert(key.clone(), number);
-        let bucket = Bucket { key, gangs: VecDeque::new(), told: None, variants, line, head: None };
-        if number == self.buckets.len() {
-            self.buckets.push(bucket);
+        if let Some(bucket) = self.buckets.get_mut(number) {
+            bucket.key = key;
+            bucket.told = None;
+            bucket.variants.clear();
+            bucket.variants.extend_from_slice(variants);
+            bucket.line = line;
         } else {
-            self.buckets[number] = bucket;
+            let (gangs, variants) = (VecDeque::new(), variants.to_vec());
+            self.buckets.push(Bucket { key, gangs, told: None, variants, line, head: None });
         }
         self.unsettled.insert(number);
         number
@@ -211,6 +237,9 @@ impl Pending {
             bucket.gangs.remove(at);
         }
         let over = bucket.gangs.is_empty();
+        if over {
+            bucket.gangs.shrink_to(MOST_SPARE);
+        }
         self.find_head(number);
         if over {
             let bucket = &self.buckets[number];
@@ -218,8 +247,10 @@ impl Pending {
             for variant in &bucket.variants {
                 if let Some(users) = self.users.get_mut(variant) {
                     users.count(&bucket.key, false);
-                    if users.sizes.is_empty() {
-                        self.users.remove(variant);
+                    if users.sizes.is_empty()
+                        && let Some(emptied) = self.users.remove(variant)
+                    {
+                        keep(&mut self.spare.users, emptied);
                     }
                 }
             }
@@ -238,23 +269,28 @@ impl Pending {
         }
         let at = (bucket.key.class, bucket.line);
         let lines = self.lines.len();
-        let heads = self.lines.entry(at).or_default();
+        let Self { lines: open, spare, .. } = self;
+        let heads = open.entry(at).or_insert_with(|| reuse(&mut spare.heads));
         if let Some(before) = &before {
             heads.all.remove(before);
         }
         heads.all.extend(head);
         for variant in &bucket.variants {
-            let own = heads.by_variant.entry(*variant).or_default();
+            let own = heads.by_variant.entry(*variant).or_insert_with(|| reuse(&mut spare.sets));
             if let Some(before) = &before {
                 own.remove(before);
             }
             own.extend(head);
-            if own.is_empty() {
-                heads.by_variant.remove(variant);
+            if own.is_empty()
+                && let Some(emptied) = heads.by_variant.remove(variant)
+            {
+                keep(&mut spare.sets, emptied);
             }
         }
-        if heads.all.is_empty() {
-            self.lines.remove(&at);
+        if heads.all.is_empty()
+            && let Some(emptied) = self.lines.remove(&at)
+        {
+            keep(&mut self.spare.heads, emptied);
         }
         let of_class = &mut self.waiting[at.0 as usize];
         *of_class = *of_class + self.lines.len() - lines;

@@ -15,6 +15,9 @@ use tally::Tally;
 /// How long something on its way out may take before it counts as left behind.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Where property tests read the root of their chance.
+const SEED: &str = "PROPTEST_RNG_SEED";
+
 /// Runs everything.
 ///
 /// # Errors
@@ -25,9 +28,12 @@ pub fn command(root: &Path, filter: Option<&str>) -> Result<ExitCode, Error> {
     packages::provide_pythons(root);
     let before = Inventory::take();
     let skipped = std::env::temp_dir().join(format!("xtask-skipped-{}", std::process::id()));
+    // The same inputs every time, so that a change is judged by what it changed; other seeds look for more.
+    let seed = std::env::var(SEED).unwrap_or_else(|_| "1".to_owned());
+    println!("property tests: {SEED}={seed}");
     let mut tally = Tally::default();
     for mut step in steps(filter) {
-        step.current_dir(root).env("POND_SKIPPED_FILE", &skipped);
+        step.current_dir(root).env("POND_SKIPPED_FILE", &skipped).env(SEED, &seed);
         tally.run(&mut step)?;
     }
     let untested = std::fs::read_to_string(&skipped).unwrap_or_default();

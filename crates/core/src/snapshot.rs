@@ -487,7 +487,8 @@ pub enum QueuePolicy {
     /// Hierarchical dominant-resource fairness; the order policy decides inside each queue, and evicts inside it only.
     #[default]
     FairShare,
-    /// All queues are one line; limits and guarantees hold all the same.
+    /// All queues are one line; limits and guarantees hold all the same, so who asks for what its queue is guaranteed goes
+    /// first.
     OneLine,
 }
 

@@ -104,6 +104,39 @@ impl Solver<'_> {
         self.run(bucket).forget_domains();
     }
 
+    /// Where all queues are one line: starts those who ask for no more than their queue is guaranteed, before all others.
+    /// Whoever was evicted for one of them may stand before it in the line, and would take the place again.
+    pub fn serve_guaranteed(&mut self, class: Class) {
+        if !self.problem.ranker.one_line || !self.tree.has_guarantees() {
+            return;
+        }
+        let Some(line) = self.problem.pending.lines.get(&(class, 0)) else { return };
+        let queue_of = |bucket: usize| self.problem.pending.buckets[bucket].key.queue;
+        let heads = line.all.iter().filter(|head| self.tree.any_guarantee(queue_of(head.bucket)));
+        let buckets: Vec<usize> = heads.map(|head| head.bucket).collect();
+        for bucket in buckets {
+            while self.start_guaranteed(bucket) {}
+        }
+    }
+
+    /// Ends: each time one gang less of the bucket waits.
+    fn start_guaranteed(&mut self, bucket: usize) -> bool {
+        let Some(head) = self.head(bucket) else { return false };
+        let key = self.problem.pending.buckets[bucket].key.clone();
+        let variant = self.problem.variant(key.demand, 0, false);
+        let asked = self.asked(variant, key.size.min, 1);
+        let stopped = self.stop.is_some_and(|stop| stop < (Reverse(key.class), head));
+        if stopped || !self.tree.may_reclaim(key.queue, &asked) || !self.may_start(bucket) {
+            return false;
+        }
+        self.pay();
+        let gang = self.come_to(&head);
+        let Ok(fit) = self.attempt(bucket, &key) else { return false };
+        self.run(bucket).next += 1;
+        self.start(gang, bucket, &key, fit);
+        true
+    }
+
     /// Everybody who is on the way out.
     pub fn read_future(&mut self) {
         let leaving: Vec<GangOrd> = self.problem.running.leaving.iter().copied().collect();

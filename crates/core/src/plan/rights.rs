@@ -11,7 +11,8 @@
 //! No ping-pong: if A evicts B then B cannot evict A. Without reclaim each step goes down in (class, priority, −level), a
 //! strict order; reclaim only works between different queues, and not back (proof there). A chain A > B > C > A
 //! would need a reclaim in it, whose taker has a guarantee, so it is safe from other queues' levels, and is within its guarantee,
-//! so it is safe from reclaim until other gangs move. Levels change with time; why that ends is said at each policy that
+//! so it is safe from reclaim until other gangs move. Where all queues are one line, who is within a guarantee is
+//! served first ([`Solver::serve_guaranteed`]), so the place goes to whom it was taken for. Levels change with time; why that ends is said at each policy that
 //! preempts. And no gang is evicted twice within the calm period, nor before its `min_runtime`.
 
 use super::problem::bits::Bits;

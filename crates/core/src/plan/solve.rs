@@ -124,7 +124,7 @@ pub(super) struct Solver<'a> {
     /// Who is being explained.
     pub focus: Option<Focus>,
     /// Where the line stands still: behind the first blocked gang, when nobody may pass it.
-    stop: Option<(Reverse<Class>, Head)>,
+    pub stop: Option<(Reverse<Class>, Head)>,
     /// The lowest level of a gang that is blocked and for which nobody is on the way out.
     lowest_blocked: Option<u32>,
 }
@@ -277,6 +277,7 @@ impl Solver<'_> {
         if !self.problem.pending.waits(class) {
             return;
         }
+        self.serve_guaranteed(class);
         let memory = std::mem::take(&mut self.memory);
         let mut turns = Turns::new(self, class, memory);
         let one_line = self.problem.ranker.one_line;
@@ -343,7 +344,7 @@ impl Solver<'_> {
     }
 
     /// Brings a bucket to its head: gangs between were dealt with one by one.
-    fn come_to(&mut self, head: &Head) -> GangOrd {
+    pub fn come_to(&mut self, head: &Head) -> GangOrd {
         let gangs = &self.problem.pending.buckets[head.bucket].gangs;
         let run = self.runs.entry(head.bucket);
         while gangs[run.next].id != head.gang {

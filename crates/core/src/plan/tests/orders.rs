@@ -234,6 +234,30 @@ fn what_a_guarantee_covers_is_safe_from_the_levels_of_other_queues() {
     assert!(evicted(&pool.plan()).is_empty());
 }
 
+/// Found by the property test of any small pool: the victim stood before the taker, got its place again, and so on for ever.
+#[test]
+fn in_one_line_a_place_goes_to_the_guarantee_it_was_taken_for() {
+    for backfill in [Backfill::None, Backfill::Easy, Backfill::Conservative, Backfill::Greedy] {
+        let settings = Settings { queues: QueuePolicy::OneLine, backfill, ..by(OrderPolicy::Fifo) };
+        let mut pool = nodes(1, settings);
+        let mut owner = QueueSpec::new("owner");
+        owner.guarantee.cpu = Some(8000);
+        let (guest, owner) = (pool.world.queue(QueueSpec::new("guest")), pool.world.queue(owner));
+        let at = pool.at();
+        let old = pool.world.submit(guest, on(8).priority(900), at);
+        pool.run();
+        pool.now += 3000 * SECOND;
+        let at = pool.at();
+        let new = pool.world.submit(owner, on(1), at);
+        assert_eq!(evicted(&pool.plan()), [old], "{backfill:?}");
+        pool.world.settle();
+        pool.run();
+        assert_eq!(pool.running_of(&[old, new]), [false, true], "{backfill:?}");
+        pool.now += 3000 * SECOND;
+        assert!(evicted(&pool.plan()).is_empty(), "{backfill:?}");
+    }
+}
+
 #[test]
 fn less_rest_goes_before_more_and_a_close_call_evicts_nobody() {
     let mut pool = nodes(1, by(OrderPolicy::Srsf));

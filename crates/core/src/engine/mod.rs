@@ -74,6 +74,8 @@ use timers::{Timer, Timers};
 pub struct Engine {
     settings: Settings,
     now: Timestamp,
+    /// Since when no longer time than a lost node's passed without an event: before, nobody was looking.
+    awake_since: Timestamp,
     next_job: u64,
     jobs: ByJob<Box<Job>>,
     /// Jobs that wait for the end of the key.
@@ -110,6 +112,7 @@ impl Engine {
         let mut engine = Self {
             settings,
             now: Timestamp(0),
+            awake_since: Timestamp(0),
             next_job: 1,
             jobs: ByJob::default(),
             dependents: BTreeMap::new(),
@@ -277,6 +280,9 @@ impl Engine {
     fn pass_time(&mut self, now: Timestamp) {
         if now > self.now {
             self.note_use();
+        }
+        if now.since(self.now) > self.settings.lost_after {
+            self.awake_since = now;
         }
         self.now = self.now.max(now);
         self.meter.keep_books(self.now);

@@ -64,7 +64,7 @@ fn a_newer_format_is_refused() {
     drop(store);
     let refusal = Store::open(dir.path()).unwrap_err();
     assert!(matches!(refusal, StoreError::TooNew { found: 99, .. }), "{refusal}");
-    let next = "has format 99, written by an early version; this version reads up to 6: use that one, or a newer one";
+    let next = "has format 99, written by an early version; this version reads up to 7: use that one, or a newer one";
     assert!(refusal.to_string().ends_with(next), "{refusal}");
 }
 

@@ -26,6 +26,8 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineImage {
     now: Timestamp,
+    #[serde(default)]
+    awake_since: Timestamp,
     next_job: u64,
     jobs: Vec<Job>,
     archive: Archive,
@@ -47,6 +49,7 @@ impl Engine {
     pub fn save(&self) -> EngineImage {
         EngineImage {
             now: self.now,
+            awake_since: self.awake_since,
             next_job: self.next_job,
             jobs: self.jobs().map(Job::to_owned).collect(),
             archive: self.archive.to_owned(),
@@ -75,6 +78,7 @@ impl Engine {
         let mut engine = Self {
             settings,
             now: image.now,
+            awake_since: image.awake_since,
             next_job: image.next_job,
             jobs,
             archive: image.archive,

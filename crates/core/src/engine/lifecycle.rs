@@ -467,10 +467,18 @@ impl Engine {
             IdleAction::Pause => Then::Pause,
             IdleAction::Stop => Then::Finish(End::Stopped { by: None }),
         };
-        if self.gang(id).and_then(Gang::live).is_some_and(|live| live.idle_since.is_some()) {
-            self.note(out, What::Idle { gang: id }, format!("nobody used it for {}", idle.after));
-            self.end_gang(id, then, out);
+        let (now, awake_since) = (self.now, self.awake_since);
+        let Some(live) = self.gang_mut(id).and_then(Gang::live_mut) else { return };
+        let Some(since) = live.idle_since else { return };
+        // While nobody was looking it may have been used.
+        let until = since.max(awake_since).after(idle.after);
+        if until > now {
+            live.idle_since = Some(awake_since);
+            self.timers.set(Timer::Idle(id), until);
+            return;
         }
+        self.note(out, What::Idle { gang: id }, format!("nobody used it for {}", idle.after));
+        self.end_gang(id, then, out);
     }
 }
 

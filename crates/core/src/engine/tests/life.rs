@@ -1,7 +1,7 @@
 //! The life of gangs: every edge of the state diagram.
 
-use crate::engine::{End, Refusal, State};
-use crate::event::{Effect, Exit, Request, Target};
+use crate::engine::{End, Engine, Refusal, State};
+use crate::event::{Actor, Effect, Event, Exit, Report, Request, Target};
 use crate::ids::{JobId, QueuePath};
 use crate::model::{IdleAction, QueueSpec, Resources, RetryOn};
 use crate::plan::HoldReason;
@@ -205,6 +205,29 @@ fn an_environment_nobody_uses_gives_its_place_back() {
     let busy = one().idle(secs(60), IdleAction::Stop).uses(200);
     let pool = Pool::new().node("n1", cpus(2)).job("busy", busy).run(secs(300));
     assert_eq!(pool.state("busy"), State::Running);
+}
+
+/// The server was down, or the machine slept.
+#[test]
+fn time_in_which_nobody_looked_is_not_idleness() {
+    let mut pool =
+        Pool::new().node("n1", cpus(2)).job("a", one().idle(secs(60), IdleAction::Stop)).run(secs(30));
+    let later = pool.engine.now().after(secs(3600));
+    pool.engine.handle(later, &Actor::Pool, Event::Tick).unwrap();
+    assert_eq!(pool.state("a"), State::Running);
+    let mut engine = Engine::restore(pool.engine.save(), pool.engine.settings().to_owned());
+    let mut effects_at = |seconds| {
+        let at = later.after(secs(seconds));
+        let lease = Event::Report(Report::Lease("n1".into()));
+        let mut effects = engine.handle(at, &Actor::Node("n1".into()), lease).unwrap().effects;
+        effects.extend(engine.handle(at, &Actor::Pool, Event::Tick).unwrap().effects);
+        effects
+    };
+    for seconds in [0, 20, 40, 59] {
+        assert_eq!(effects_at(seconds), [], "{seconds} s after it woke");
+    }
+    let ends = effects_at(61);
+    assert!(matches!(ends[..], [Effect::Stop { .. }]), "{ends:?}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What a file is, by its first bytes.
 
 use super::lines::Fields;
-use super::table::Header;
+use super::table::{Header, Style};
 use super::{helios, openb, pai, slurm};
 
 /// A format, under the name that a user gives it.
@@ -215,16 +215,8 @@ fn read_json_kind(text: &str) -> Option<Format> {
 
 fn header_kind(line: &str) -> Option<Part> {
     let mut fields = Fields::default();
-    let separator = if line.contains('|') {
-        '|'
-    } else if line.contains(',') {
-        ','
-    } else if line.contains(';') {
-        ';'
-    } else {
-        '\t'
-    };
-    fields.split(line, separator, separator == ',').ok()?;
+    let separator = Style::SACCT.separator(line);
+    fields.split(line, separator, separator != '|').ok()?;
     let header = Header::read(&fields);
     let all = |columns: &[&'static [&'static str]]| columns.iter().all(|column| header.has(column));
     let timed = all(&[helios::column::DURATION]) || all(&[helios::column::START, helios::column::END]);

@@ -3,7 +3,7 @@
 
 use super::jobs::{Builder, Draft, MOST_NODES, Zero, guaranteed, shape, split_evenly};
 use super::table::{Column, Row, Style, malformed, read};
-use super::{BadRowReason, Jobs, LeftOut, Machine, Note, Reading, TraceJob, read_state, time};
+use super::{BadRowReason, Jobs, LeftOut, Machine, Note, Reading, TraceJob, read_ending, time};
 use crate::workload::{Cluster, Ending};
 use std::io::Read;
 
@@ -51,8 +51,10 @@ pub struct HeliosJob {
     pub duration_ms: Option<u64>,
     /// Limit.
     pub limit_ms: Option<u64>,
-    /// How it ended.
-    pub ending: Ending,
+    /// How it ended; `None` when it had not.
+    pub ending: Option<Ending>,
+    /// Its state is no word that is known; it is taken to be completed.
+    pub strange: bool,
     /// Its run time was cut by whoever made the file.
     pub clamped: bool,
 }
@@ -114,6 +116,7 @@ fn read_job(row: &Row) -> Result<HeliosJob, BadRowReason> {
         (None, None) => None,
     };
     let count = |column| if row.optional(column).is_some() { row.small(column).map(Some) } else { Ok(None) };
+    let (ending, strange) = row.optional(column::STATE).map_or((Some(Ending::default()), false), read_ending);
     let limit = row.optional(column::LIMIT).map(|_| row.millis(column::LIMIT)).transpose()?;
     Ok(HeliosJob {
         id: row.number(column::ID)?,
@@ -127,7 +130,8 @@ fn read_job(row: &Row) -> Result<HeliosJob, BadRowReason> {
         start_ms,
         duration_ms,
         limit_ms: limit.and_then(|limit| u64::try_from(limit).ok()),
-        ending: row.optional(column::STATE).and_then(read_state).unwrap_or_default(),
+        ending,
+        strange,
         clamped: row.optional(column::CLAMPED) == Some("1"),
     })
 }
@@ -208,7 +212,8 @@ pub enum Pooling {
 
 /// The workload of a log, on the nodes of the virtual clusters.
 ///
-/// Without `partitions` the machine is as large as the widest job needs and at least `nodes` nodes. A job of more than
+/// Without `partitions` there are `nodes` nodes and at least as many as the widest job needs; without either, the smallest
+/// pool that could have run it. A job of more than
 /// eight GPUs is a gang of equal tasks, as few as fit on nodes; the log's own count of nodes is kept where it divides
 /// the GPUs. Each task asks for the CPUs that the log tells, one core and 1 GiB a GPU where it does not.
 #[must_use]
@@ -220,20 +225,21 @@ pub fn jobs(
     pooling: Pooling,
 ) -> Jobs {
     let mut builder = Builder::new(name);
-    let mut dated = true;
+    // Dates and counts have no common zero: what most rows have is the trace's.
+    let dated = reading.rows.iter().filter(|job| job.dated).count() * 2 > reading.rows.len();
     let mut widest = 0;
     for (job, &line) in reading.rows.iter().zip(&reading.lines) {
-        dated &= job.dated;
-        let Some(duration_ms) = job.duration_ms else {
-            builder.leave_out(line, LeftOut::NoTimes);
-            continue;
+        let (ending, duration_ms) = match life(job, dated) {
+            Ok(life) => life,
+            Err(why) => {
+                builder.leave_out(line, why);
+                continue;
+            }
         };
-        if job.start_ms.is_none() && duration_ms == 0 && job.ending == Ending::Cancelled {
-            builder.leave_out(line, LeftOut::NeverRan);
-            continue;
-        }
-        if job.clamped {
-            builder.note(Note::Clamped);
+        for note in [(job.clamped, Note::Clamped), (job.strange, Note::UnknownState)] {
+            if note.0 {
+                builder.note(note.1);
+            }
         }
         let (tasks, gpus) = tasks_of(job);
         let cpu_milli = match job.cpus {
@@ -261,7 +267,7 @@ pub fn jobs(
             start_ms: job.start_ms,
             duration_ms,
             limit_ms: job.limit_ms,
-            ending: job.ending,
+            ending,
             tasks,
             shapes: vec![asked],
             after: None,
@@ -270,12 +276,23 @@ pub fn jobs(
             widest = widest.max(u64::from(tasks) * u64::from(gpus));
         }
     }
-    if partitions.is_empty() {
-        builder.note(Note::MadeUpMachines);
-    }
-    let least = u32::try_from(widest.div_ceil(u64::from(NODE_GPUS))).unwrap_or(1).max(1);
-    let cluster = cluster(partitions, nodes.max(least), pooling);
+    let cluster = if partitions.is_empty() && nodes == 0 {
+        builder.smallest(Vec::new())
+    } else {
+        let least = u32::try_from(widest.div_ceil(u64::from(NODE_GPUS))).unwrap_or(1).max(1);
+        cluster(partitions, nodes.max(least), pooling)
+    };
     builder.finish(if dated { Zero::Midnight } else { Zero::Counted(None) }, cluster)
+}
+
+/// How it ended, and after how long.
+fn life(job: &HeliosJob, dated: bool) -> Result<(Ending, u64), LeftOut> {
+    let ending = job.ending.ok_or(LeftOut::NotEnded)?;
+    let duration_ms = job.duration_ms.filter(|_| job.dated == dated).ok_or(LeftOut::NoTimes)?;
+    if job.start_ms.is_none() && duration_ms == 0 && ending == Ending::Cancelled {
+        return Err(LeftOut::NeverRan);
+    }
+    Ok((ending, duration_ms))
 }
 
 /// Tasks, and GPUs of each.

@@ -3,7 +3,7 @@
 
 use super::jobs::{Builder, Draft, Zero, possible};
 use super::lines::read_lines;
-use super::{BadRowReason, Jobs, LeftOut, Reading, excerpt};
+use super::{BadRowReason, Jobs, LeftOut, Reading, not_json};
 use crate::workload::{Cluster, Ending, Profile, SimJob, Workload};
 use pond_core::ids::NodeName;
 use pond_core::model::{
@@ -262,7 +262,7 @@ pub fn read(input: impl Read) -> Reading<Line> {
 }
 
 fn read_line(text: &str) -> Result<Line, BadRowReason> {
-    serde_json::from_str(text).map_err(|why| BadRowReason::NotJson(excerpt(&why.to_string())))
+    serde_json::from_str(text).map_err(|why| not_json(&why))
 }
 
 /// The workload of rows, wherever they come from; `zero_ms` as [`Head::zero_ms`].

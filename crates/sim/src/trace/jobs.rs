@@ -72,8 +72,8 @@ pub enum Note {
     /// A state that is not known.
     #[error("jobs ended in a state that is not known; they were taken to be completed")]
     UnknownState,
-    /// No model or memory is known of the devices.
-    #[error("machines were made up: the trace names only their number")]
+    /// The trace tells nothing of its machines.
+    #[error("machines were made up: the trace tells of none")]
     MadeUpMachines,
 }
 

@@ -18,6 +18,8 @@ pub(super) struct Line {
     pub number: u64,
     /// Its text, or why it has none.
     pub text: Result<String, BadRowReason>,
+    /// Whether the line ends; the last may not.
+    pub ended: bool,
 }
 
 /// Lines of an input; ends of lines are `\n` or `\r\n`, a byte order mark is left out.
@@ -95,16 +97,24 @@ impl<R: Read> Lines<R> {
         let number = self.number;
         if bytes.len() > LONGEST {
             self.skip_rest();
-            return Some(Line { number, text: Err(BadRowReason::TooLong(LONGEST)) });
+            return Some(Line { number, text: Err(BadRowReason::TooLong(LONGEST)), ended: true });
         }
+        let ended = bytes.last() == Some(&b'\n');
         while bytes.last().is_some_and(|&end| end == b'\n' || end == b'\r') {
             bytes.pop();
         }
         if number == 1 && bytes.starts_with("\u{feff}".as_bytes()) {
             bytes.drain(..3);
         }
-        let text = String::from_utf8(bytes).map_err(|_not_text| BadRowReason::NotText);
-        Some(Line { number, text })
+        let text = match String::from_utf8(bytes) {
+            Ok(text) => Ok(text),
+            // In a comment no harm is done by a name in an older code.
+            Err(other) if other.as_bytes().starts_with(b";") || other.as_bytes().starts_with(b"#") => {
+                Ok(String::from_utf8_lossy(other.as_bytes()).into_owned())
+            }
+            Err(_not_text) => Err(BadRowReason::NotText),
+        };
+        Some(Line { number, text, ended })
     }
 
     fn skip_rest(&mut self) {
@@ -139,7 +149,7 @@ pub(super) fn read_lines<T>(
 ) -> Reading<T> {
     let mut lines = Lines::new(input);
     let mut reading = Reading::default();
-    while let Some(Line { number, text }) = lines.next() {
+    while let Some(Line { number, text, .. }) = lines.next() {
         match text {
             Ok(text) if text.trim().is_empty() => {}
             Ok(text) => {

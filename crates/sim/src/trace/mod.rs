@@ -20,6 +20,7 @@ pub mod profiles;
 pub mod requests;
 pub mod serving;
 pub mod slurm;
+mod source;
 pub mod swf;
 mod table;
 pub mod time;
@@ -87,6 +88,9 @@ pub enum BadRowReason {
         /// Columns of the header.
         named: usize,
     },
+    /// The last row, narrower than the header and without a line end: a copy that was cut short.
+    #[error("the file ends within this row")]
+    CutShort,
     /// Bytes that are not UTF-8.
     #[error("the line is not text")]
     NotText,
@@ -212,6 +216,7 @@ const fn kind_of(reason: &BadRowReason) -> (u8, &str) {
         BadRowReason::NotText => (4, ""),
         BadRowReason::TooLong(_) => (5, ""),
         BadRowReason::NotJson(_) => (6, ""),
+        BadRowReason::CutShort => (7, ""),
         BadRowReason::LeftOut(why) => (16 + *why as u8, ""),
     }
 }
@@ -229,6 +234,56 @@ fn excerpt(text: &str) -> String {
         None => text.to_owned(),
     }
 }
+
+/// What is wrong with an entry that is no JSON of its format. Where it is counts from the entry's begin, as the row's line is
+/// told beside it.
+fn not_json(why: &serde_json::Error) -> BadRowReason {
+    let text = why.to_string();
+    let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
+    BadRowReason::NotJson(match why.line() {
+        0 => excerpt(what),
+        1 => format!("{}, at its column {}", excerpt(what), why.column()),
+        line => format!("{}, in its line {line}", excerpt(what)),
+    })
+}
+
+/// How a job ended, `None` when it goes on or waits again; and whether that is a guess because the word is not known.
+fn read_ending(state: &str) -> (Option<Ending>, bool) {
+    let word = state.split([' ', '+']).next().unwrap_or_default();
+    if GOING.iter().any(|known| known.eq_ignore_ascii_case(word)) {
+        return (None, false);
+    }
+    let known = read_state(word);
+    (Some(known.unwrap_or_default()), known.is_none())
+}
+
+/// States of jobs that go on, or wait again.
+const GOING: [&str; 24] = [
+    "RUNNING",
+    "R",
+    "PENDING",
+    "PD",
+    "SUSPENDED",
+    "S",
+    "REQUEUED",
+    "RQ",
+    "REQUEUE_HOLD",
+    "RH",
+    "REQUEUE_FED",
+    "RF",
+    "RESV_DEL_HOLD",
+    "RD",
+    "RESIZING",
+    "RS",
+    "COMPLETING",
+    "CG",
+    "CONFIGURING",
+    "CF",
+    "SIGNALING",
+    "STAGE_OUT",
+    "STOPPED",
+    "POWER_UP_NODE",
+];
 
 /// How a state, in any of the spellings that traces have, ends a job; `None` for a word that is not known.
 fn read_state(text: &str) -> Option<Ending> {

@@ -1,15 +1,14 @@
-//! Files and folders: the one place in this crate that opens any.
+//! From files and folders to what they hold.
 
-use super::detect::{Format, Part, is_tar, names, part_of, part_of_name};
+use super::detect::{Format, Part, names, part_of, part_of_name};
 use super::profiles::{Pair, gavel, interference, pollux};
 use super::requests::{self, Request};
 use super::serving::{self, Value};
-use super::unpack::unpack;
+use super::source::{Contents, Source, failed, foreign, in_folder};
 use super::{
     BadRow, Broken, Jobs, Reading, Tally, excerpt, helios, history, openb, pai, philly, slurm, summary, swf,
 };
 use crate::workload::Profile;
-use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -53,7 +52,7 @@ pub enum Content {
 pub struct Options {
     /// A file with the machines, when it does not lie in the trace's folder.
     pub machines: Option<PathBuf>,
-    /// Helios without a file of virtual clusters: this many nodes of eight GPUs; 0: as many as the widest job needs.
+    /// Helios without a file of virtual clusters: this many nodes of eight GPUs; 0: the smallest pool that could have run it.
     pub nodes: u32,
     /// Helios: each virtual cluster on its own nodes, or all in one pool.
     pub pooling: helios::Pooling,
@@ -99,13 +98,23 @@ pub enum TraceError {
         /// Its first line.
         found: String,
     },
-    /// A folder with more than one trace, or none.
-    #[error("{} holds {count} traces where one was looked for; name the file", path.display())]
+    /// It is packed or coded in a way that is not understood.
+    #[error("{} is {what}, which is not read; {then} first", path.display())]
+    Foreign {
+        /// What.
+        path: PathBuf,
+        /// In what way.
+        what: &'static str,
+        /// What makes it understood.
+        then: &'static str,
+    },
+    /// A folder or a tar file with more than one trace, or none.
+    #[error("{} holds {} traces where one was looked for{}; name the file", path.display(), names.len(), listed(names))]
     NotOne {
         /// The folder.
         path: PathBuf,
         /// Traces in it.
-        count: usize,
+        names: Vec<String>,
     },
     /// A file that belongs to the trace is not there.
     #[error("{} lacks a part of a trace of {format}: {what}", path.display())]
@@ -129,6 +138,18 @@ pub enum TraceError {
         /// The first.
         first: BadRow,
     },
+    /// Of a file with machines every row was bad.
+    #[error("{} has no machine of {format}; {count} rows are bad, the first: {first}", path.display())]
+    NoMachines {
+        /// What.
+        path: PathBuf,
+        /// The format.
+        format: Format,
+        /// How many.
+        count: usize,
+        /// The first.
+        first: BadRow,
+    },
     /// It ends before its end. What was read up to there is inside.
     #[error("{} breaks off: {broken}; {} rows were read up to there", loaded.path.display(), loaded.rows)]
     Broken {
@@ -141,6 +162,12 @@ pub enum TraceError {
 
 fn suggestion(looks_like: Option<Format>) -> String {
     looks_like.map_or_else(String::new, |format| format!("; it looks like {format}"))
+}
+
+fn listed(names: &[String]) -> String {
+    let more = if names.len() > 5 { ", …" } else { "" };
+    let first: Vec<&str> = names.iter().take(5).map(String::as_str).collect();
+    if names.is_empty() { String::new() } else { format!(" ({}{more})", first.join(", ")) }
 }
 
 impl Loaded {
@@ -214,142 +241,148 @@ pub fn open_with(path: &Path, format: Option<Format>, options: &Options) -> Resu
 /// The files of a trace.
 struct Files {
     format: Format,
-    main: PathBuf,
-    machines: Option<PathBuf>,
-    tasks: Option<PathBuf>,
+    main: Source,
+    machines: Option<Source>,
+    tasks: Option<Source>,
     /// Its first line, when the format was named and its head does not look like it.
     unlike: Option<String>,
 }
 
-fn failed(path: &Path) -> impl FnOnce(io::Error) -> TraceError + use<'_> {
-    |source| TraceError::Read { path: path.to_owned(), source }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the one place that opens traces")]
-fn file(path: &Path) -> Result<impl Read + use<>, TraceError> {
-    File::open(path).and_then(unpack).map_err(failed(path))
-}
-
-/// The first bytes of a file, unpacked; of the first table in it when it is a tar file that holds no profiles.
-fn head(path: &Path) -> Result<Vec<u8>, TraceError> {
-    let mut bytes = Vec::new();
-    // A broken file may still show its head.
-    let read = file(path)?.take(1 << 16).read_to_end(&mut bytes);
-    if bytes.is_empty() {
-        read.map_err(failed(path))?;
-    }
-    if is_tar(&bytes) && !holds_profiles(path)? {
-        bytes.clear();
-        table_in_tar(path, |entry| entry.take(1 << 16).read_to_end(&mut bytes).map(drop))?;
-    }
-    Ok(bytes)
-}
-
-fn holds_profiles(path: &Path) -> Result<bool, TraceError> {
-    let mut archive = tar::Archive::new(file(path)?);
-    for entry in archive.entries().map_err(failed(path))?.take(10_000) {
-        let entry = entry.map_err(failed(path))?;
-        let inside = entry.path().map_err(failed(path))?;
-        if inside.file_name().is_some_and(|name| name.to_string_lossy().starts_with("placements")) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-fn table_in_tar<T>(
-    path: &Path,
-    then: impl FnOnce(&mut dyn Read) -> io::Result<T>,
-) -> Result<Option<T>, TraceError> {
-    let mut archive = tar::Archive::new(file(path)?);
-    for entry in archive.entries().map_err(failed(path))? {
-        let mut entry = entry.map_err(failed(path))?;
-        if entry.header().entry_type().is_file() {
-            return then(&mut entry).map(Some).map_err(failed(path));
-        }
-    }
-    Ok(None)
-}
-
-fn part(path: &Path) -> Result<(Option<Part>, String), TraceError> {
-    let head = head(path)?;
-    let text = String::from_utf8_lossy(&head);
+/// The part that a file is, and its first line.
+fn part(name: &str, head: &[u8]) -> (Option<Part>, String) {
+    let text = String::from_utf8_lossy(head);
     let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
     let found: String = excerpt(line).chars().map(|c| if c.is_control() { '\u{b7}' } else { c }).collect();
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    Ok((part_of_name(&name).or_else(|| part_of(&head)), found))
+    // Beside the tables of PAI lie their headers.
+    let part = if name.ends_with(".header") { None } else { part_of_name(name).or_else(|| part_of(head)) };
+    (part, found)
 }
 
 impl Files {
     fn find(path: &Path, format: Option<Format>, options: &Options) -> Result<Self, TraceError> {
         let mut files =
             if path.is_dir() { Self::in_folder(path, format)? } else { Self::single(path, format)? };
-        if options.machines.is_some() {
-            files.machines.clone_from(&options.machines);
+        if let Some(machines) = &options.machines {
+            files.machines = Some(Source::table(machines)?);
         }
         Ok(files)
     }
 
     fn single(path: &Path, format: Option<Format>) -> Result<Self, TraceError> {
-        let (part, found) = part(path)?;
+        match Contents::of(path)? {
+            Contents::Text(head) => Self::of_one(Source::file(path), &head, format),
+            Contents::Profiles => Self::of_profiles(path, format),
+            Contents::Archive(mut files) if files.len() == 1 => {
+                let (source, head) = files.remove(0);
+                Self::of_one(source, &head, format)
+            }
+            Contents::Archive(files) => {
+                let parts = files
+                    .into_iter()
+                    .filter_map(|(source, head)| part(&source.name(), &head).0.map(|part| (part, source)));
+                Self::of_several(path, parts.collect(), format)
+            }
+        }
+    }
+
+    fn of_profiles(path: &Path, format: Option<Format>) -> Result<Self, TraceError> {
+        match format {
+            Some(wanted) if wanted != Format::Pollux => Err(TraceError::NotThis {
+                path: path.to_owned(),
+                wanted,
+                found: "a tar file".to_owned(),
+                looks_like: Some(Format::Pollux),
+            }),
+            _ => Ok(Self {
+                format: Format::Pollux,
+                main: Source::file(path),
+                machines: None,
+                tasks: None,
+                unlike: None,
+            }),
+        }
+    }
+
+    fn of_one(main: Source, head: &[u8], format: Option<Format>) -> Result<Self, TraceError> {
+        let path = main.path();
+        if let Some((what, then)) = foreign(head) {
+            return Err(TraceError::Foreign { path, what, then });
+        }
+        let (part, found) = part(&main.name(), head);
         let looks_like = part.map(Part::format);
         let format = match (format, part) {
             (Some(wanted), Some(Part::Main(format))) if wanted == format => wanted,
             // The user may know better than its head; what cannot be read of it is told row by row.
             (Some(wanted), None) if !found.is_empty() => wanted,
-            (None, None) if found.is_empty() => return Err(TraceError::Empty { path: path.to_owned() }),
-            (Some(wanted), _) => {
-                return Err(TraceError::NotThis { path: path.to_owned(), wanted, found, looks_like });
-            }
+            (None, None) if found.is_empty() => return Err(TraceError::Empty { path }),
+            (Some(wanted), _) => return Err(TraceError::NotThis { path, wanted, found, looks_like }),
             (None, Some(Part::Main(format))) => format,
             (None, Some(part)) => {
                 let what = "this file has its machines or tasks; name the folder, or the file with the jobs";
-                return Err(TraceError::Lacks { path: path.to_owned(), format: part.format(), what });
+                return Err(TraceError::Lacks { path, format: part.format(), what });
             }
-            (None, None) => return Err(TraceError::Unknown { path: path.to_owned(), found }),
+            (None, None) => return Err(TraceError::Unknown { path, found }),
         };
         let unlike = part.is_none().then_some(found);
-        Ok(Self { format, main: path.to_owned(), machines: None, tasks: None, unlike })
+        Ok(Self { format, main, machines: None, tasks: None, unlike })
     }
 
     fn in_folder(folder: &Path, format: Option<Format>) -> Result<Self, TraceError> {
-        let mut paths = Vec::new();
-        for entry in fs::read_dir(folder).map_err(failed(folder))? {
-            let path = entry.map_err(failed(folder))?.path();
-            if path.is_file() {
-                paths.push(path);
+        let mut parts: Vec<(Part, Source)> = Vec::new();
+        // What cannot be read may be no part of the trace; it is told when there is no trace without it.
+        let mut trouble = None;
+        for path in in_folder(folder)? {
+            match Contents::of(&path) {
+                Ok(Contents::Text(head)) => {
+                    let source = Source::file(&path);
+                    if let Some((what, then)) = foreign(&head) {
+                        trouble.get_or_insert(TraceError::Foreign { path, what, then });
+                    } else if let (Some(part), _) = part(&source.name(), &head) {
+                        parts.push((part, source));
+                    }
+                }
+                Ok(Contents::Profiles) => parts.push((Part::Main(Format::Pollux), Source::file(&path))),
+                Ok(Contents::Archive(files)) => {
+                    parts.extend(files.into_iter().filter_map(|(source, head)| {
+                        part(&source.name(), &head).0.map(|part| (part, source))
+                    }));
+                }
+                Err(why) => drop(trouble.get_or_insert(why)),
             }
         }
-        paths.sort();
-        let mut parts: Vec<(Part, PathBuf)> = Vec::new();
-        for path in paths {
-            if let (Some(part), _) = part(&path)? {
-                parts.push((part, path));
-            }
+        match (Self::of_several(folder, parts, format), trouble) {
+            (Err(TraceError::NotOne { names, .. }), Some(trouble)) if names.is_empty() => Err(trouble),
+            (found, _) => found,
         }
+    }
+
+    fn of_several(
+        path: &Path,
+        mut parts: Vec<(Part, Source)>,
+        format: Option<Format>,
+    ) -> Result<Self, TraceError> {
         parts.retain(|(part, _)| format.is_none_or(|format| part.format() == format));
-        let mut mains: Vec<&(Part, PathBuf)> =
+        let mut mains: Vec<&(Part, Source)> =
             parts.iter().filter(|(part, _)| matches!(part, Part::Main(_))).collect();
         // Of openb's variants the trace itself is named default.
-        let named =
-            |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().contains("default"));
         if mains.len() > 1 && mains.iter().all(|(part, _)| part.format() == Format::Openb) {
-            mains.retain(|(_, path)| named(path));
+            mains.retain(|(_, source)| source.name().contains("default"));
         }
-        let [(main, path)] = mains.as_slice() else {
-            return Err(TraceError::NotOne { path: folder.to_owned(), count: mains.len() });
+        let [(main, source)] = mains.as_slice() else {
+            let names = mains.iter().map(|(_, source)| source.name()).collect();
+            return Err(TraceError::NotOne { path: path.to_owned(), names });
         };
         let format = main.format();
         // Of several lists of machines the longest name without `gpu`: all of them.
         let other = |wanted: Part| {
             let fitting = parts.iter().filter(|(part, _)| *part == wanted);
             fitting
-                .min_by_key(|(_, path)| path.to_string_lossy().contains("gpu_node"))
-                .map(|(_, path)| path.clone())
+                .min_by_key(|(_, source)| source.name().contains("gpu_node"))
+                .map(|(_, source)| source.clone())
         };
         Ok(Self {
             format,
-            main: path.clone(),
+            main: source.clone(),
             machines: other(Part::Machines(format)),
             tasks: other(Part::Tasks(format)),
             unlike: None,
@@ -357,7 +390,7 @@ impl Files {
     }
 
     fn name(&self) -> String {
-        let name = self.main.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = self.main.name();
         let stem = name.trim_end_matches(".gz").trim_end_matches(".zst");
         stem.rsplit_once('.').map_or(stem, |(stem, _)| stem).to_owned()
     }
@@ -369,52 +402,60 @@ impl Files {
         read: impl FnOnce(Box<dyn Read>) -> Reading<T>,
         rows: impl FnOnce(Vec<T>) -> R,
     ) -> Result<R, TraceError> {
-        let Some(path) = &self.machines else { return Ok(R::default()) };
-        let mut reading = read(Box::new(file(path)?));
-        loaded.take(path, &mut reading);
+        let Some(source) = &self.machines else { return Ok(R::default()) };
+        let mut reading = read(source.open()?);
+        if let (Some(first), true) = (reading.bad.first(), reading.rows.is_empty()) {
+            return Err(TraceError::NoMachines {
+                path: source.path(),
+                format: self.format,
+                count: reading.bad.len(),
+                first: first.clone(),
+            });
+        }
+        loaded.take(&source.path(), &mut reading);
         Ok(rows(reading.rows))
     }
 
     fn load(&self, loaded: &mut Loaded, options: &Options) -> Result<Content, TraceError> {
-        let (name, main) = (self.name(), self.main.as_path());
+        let (name, main) = (self.name(), self.main.path());
         let jobs = match self.format {
             Format::Millpond => {
-                let (mut reading, jobs) = history::load(&name, file(main)?);
-                loaded.take(main, &mut reading);
+                let (mut reading, jobs) = history::load(&name, self.main.open()?);
+                loaded.take(&main, &mut reading);
                 jobs
             }
             Format::Swf => {
-                let (header, mut reading) = swf::read(file(main)?);
-                loaded.take(main, &mut reading);
+                let (header, mut reading) = swf::read(self.main.open()?);
+                loaded.take(&main, &mut reading);
                 swf::jobs(&name, &header, &reading, options.layout)
             }
             Format::Sacct => {
-                let mut reading = slurm::jobs_of(file(main)?);
-                loaded.take(main, &mut reading);
+                let mut reading = slurm::jobs_of(self.main.open()?);
+                loaded.take(&main, &mut reading);
                 slurm::jobs(&name, &reading)
             }
             Format::Helios => {
-                let mut reading = helios::jobs_of(file(main)?);
-                loaded.take(main, &mut reading);
+                let mut reading = helios::jobs_of(self.main.open()?);
+                loaded.take(&main, &mut reading);
                 let parts = self.machines(loaded, helios::partitions, |rows| rows)?;
                 helios::jobs(&name, &reading, &parts, options.nodes, options.pooling)
             }
             Format::Openb => {
-                let mut reading = openb::lives(file(main)?);
-                loaded.take(main, &mut reading);
+                let mut reading = openb::lives(self.main.open()?);
+                loaded.take(&main, &mut reading);
                 let nodes = self.machines(loaded, openb::nodes, |rows| rows)?;
                 openb::jobs(&name, &reading, &nodes)
             }
             Format::Philly => {
-                let mut reading = philly::jobs_of(file(main)?);
-                loaded.take(main, &mut reading);
+                let mut reading = philly::jobs_of(self.main.open()?);
+                loaded.take(&main, &mut reading);
                 let machines = self.machines(loaded, philly::machines, |rows| rows)?;
                 philly::jobs(&name, &reading, &machines)
             }
             Format::Pai => self.load_pai(&name, loaded)?,
             Format::Dlrm => {
-                let mut reading = serving::instances(file(main)?);
-                loaded.take(main, &mut reading);
+                let mut reading = serving::instances(self.main.open()?);
+                loaded.take(&main, &mut reading);
                 serving::jobs(&name, &reading)
             }
             _ => return self.load_other(loaded),
@@ -425,64 +466,54 @@ impl Files {
     fn load_pai(&self, name: &str, loaded: &mut Loaded) -> Result<Jobs, TraceError> {
         let Some(tasks) = &self.tasks else {
             let what = "the table of tasks; name the folder with both";
-            return Err(TraceError::Lacks { path: self.main.clone(), format: Format::Pai, what });
+            return Err(TraceError::Lacks { path: self.main.path(), format: Format::Pai, what });
         };
-        let mut rows = pai::job_rows(file(&self.main)?);
-        loaded.take(&self.main, &mut rows);
-        let mut task_rows = pai::task_rows(file(tasks)?);
-        loaded.take(tasks, &mut task_rows);
+        let mut rows = pai::job_rows(self.main.open()?);
+        loaded.take(&self.main.path(), &mut rows);
+        let mut task_rows = pai::task_rows(tasks.open()?);
+        loaded.take(&tasks.path(), &mut task_rows);
         let machines = self.machines(loaded, pai::machine_rows, |rows| rows)?;
         Ok(pai::jobs(name, &rows, &task_rows, &machines))
     }
 
     fn load_other(&self, loaded: &mut Loaded) -> Result<Content, TraceError> {
-        let main = self.main.as_path();
+        let main = self.main.path();
         match self.format {
             Format::Azure | Format::Mooncake => {
                 let azure = self.format == Format::Azure;
-                let input = file(main)?;
+                let input = self.main.open()?;
                 let mut reading = if azure { requests::azure(input) } else { requests::mooncake(input) };
-                loaded.take(main, &mut reading);
+                loaded.take(&main, &mut reading);
                 Ok(Content::Requests(reading.rows))
             }
             Format::Interference => {
-                let mut reading = interference::pairs(file(main)?);
-                loaded.take(main, &mut reading);
+                let mut reading = interference::pairs(self.main.open()?);
+                loaded.take(&main, &mut reading);
                 Ok(Content::Speeds { profiles: Vec::new(), pairs: reading.rows })
             }
             Format::Gavel => {
                 let not_gavel = |why: super::BadRowReason| TraceError::NotThis {
-                    path: main.to_owned(),
+                    path: main.clone(),
                     wanted: Format::Gavel,
                     found: why.to_string(),
                     looks_like: None,
                 };
-                let gavel = gavel::read(file(main)?).map_err(not_gavel)?;
+                let gavel = gavel::read(self.main.open()?).map_err(not_gavel)?;
                 loaded.rows = gavel.profiles.len() as u64;
-                loaded.bad.extend(gavel.bad.into_iter().map(|row| (main.to_owned(), row)));
+                loaded.bad.extend(gavel.bad.into_iter().map(|row| (main.clone(), row)));
                 Ok(Content::Speeds { profiles: gavel.profiles, pairs: gavel.pairs })
             }
             Format::Pollux => {
-                let archive = pollux::archive(file(main)?).map_err(failed(main))?;
+                let archive = pollux::archive(self.main.open()?).map_err(failed(&main))?;
                 loaded.rows = archive.steps.values().map(|steps| steps.len() as u64).sum();
                 loaded.bad.extend(archive.bad.iter().map(|(path, row)| (main.join(path), row.clone())));
                 Ok(Content::Speeds { profiles: archive.profiles(), pairs: Vec::new() })
             }
             _ => {
-                let mut reading = self.series()?;
-                loaded.take(main, &mut reading);
+                let mut reading = serving::values(self.main.open()?);
+                loaded.take(&main, &mut reading);
                 Ok(Content::Series(reading.rows))
             }
         }
-    }
-
-    /// The series lies in a tar file of one table, or as it is.
-    fn series(&self) -> Result<Reading<Value>, TraceError> {
-        let mut first = Vec::new();
-        file(&self.main)?.take(512).read_to_end(&mut first).map_err(failed(&self.main))?;
-        if !is_tar(&first) {
-            return Ok(serving::values(file(&self.main)?));
-        }
-        Ok(table_in_tar(&self.main, |entry| Ok(serving::values(entry)))?.unwrap_or_default())
     }
 }

@@ -53,7 +53,7 @@ pub fn nodes(input: impl Read) -> Reading<OpenbNode> {
             cpu_milli: row.number(CPU)?,
             memory_mib: row.number(MEMORY)?,
             gpus: row.small(&["gpu"])?,
-            model: row.text(&["model"])?.to_owned(),
+            model: row.told(&["model"]).unwrap_or_default().to_owned(),
         };
         possible(node.cpu_milli, node.memory_mib.saturating_mul(1 << 20), u64::from(node.gpus))?;
         if taken.insert(node.name.clone()) { Ok(node) } else { Err(LeftOut::Double.into()) }
@@ -73,7 +73,7 @@ fn read_pod(row: &Row) -> Result<OpenbPod, BadRowReason> {
         gpus: row.small(&["num_gpu"])?,
         gpu_milli: thousandths(row)?,
         models: row
-            .optional(&["gpu_spec"])
+            .told(&["gpu_spec"])
             .unwrap_or_default()
             .split('|')
             .map(str::trim)
@@ -113,7 +113,7 @@ pub struct OpenbLife {
 /// The variants of the trace made for packing alone have no times: each of their rows lacks `creation_time`.
 pub fn lives(input: impl Read) -> Reading<OpenbLife> {
     read(input, Style::CSV, |row| {
-        let moment = |column: Column| row.optional(column).map(|_| row.whole_seconds(column)).transpose();
+        let moment = |column: Column| row.told(column).map(|_| row.whole_seconds(column)).transpose();
         row.text(SCHEDULED)?;
         Ok(OpenbLife {
             created_s: row.whole_seconds(&["creation_time"])?,
@@ -141,7 +141,12 @@ fn read_phase(text: &str) -> Ending {
 #[must_use]
 pub fn jobs(name: &str, lives: &Reading<OpenbLife>, nodes: &[OpenbNode]) -> Jobs {
     let mut builder = Builder::new(name);
+    let mut known = BTreeSet::new();
     for (number, (life, &line)) in (1..).zip(lives.rows.iter().zip(&lives.lines)) {
+        if !known.insert(life.pod.name.as_str()) {
+            builder.leave_out(line, LeftOut::Double);
+            continue;
+        }
         let spans = match (life.scheduled_s, life.deleted_s) {
             (None, _) => Err(LeftOut::NeverRan),
             (_, None) => Err(LeftOut::NotEnded),

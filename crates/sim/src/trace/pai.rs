@@ -115,9 +115,15 @@ pub struct PaiMachine {
     pub gpus: u32,
 }
 
+/// Read as seconds since 1970 the trace's times have the hour and the weekday of Shanghai, in milliseconds east of UTC.
+const SHANGHAI_MS: i64 = 8 * 3_600_000;
+
 /// Seconds as `4550879.0`; `None` when empty.
 fn moment(row: &Row, column: Column) -> Result<Option<i64>, BadRowReason> {
-    if time::is_unknown(row.text(column)?) { Ok(None) } else { row.millis(column).map(Some) }
+    if time::is_unknown(row.text(column)?) {
+        return Ok(None);
+    }
+    row.millis(column).map(|at| Some(at.saturating_add(SHANGHAI_MS)))
 }
 
 /// A number that may be missing, then 0; in thousandths.
@@ -220,7 +226,12 @@ pub fn jobs(name: &str, rows: &Reading<PaiJob>, tasks: &Reading<PaiTask>, machin
         of_job.entry(&task.job).or_default().push(task);
     }
     let mut builder = Builder::new(name);
+    let mut known = BTreeSet::new();
     for (number, (job, &line)) in (1..).zip(rows.rows.iter().zip(&rows.lines)) {
+        if !known.insert(job.name.as_str()) {
+            builder.leave_out(line, LeftOut::Double);
+            continue;
+        }
         let roles = of_job.get(job.name.as_str()).map_or(&[][..], Vec::as_slice);
         match draft(number, line, job, roles) {
             Ok((draft, mixed)) => {

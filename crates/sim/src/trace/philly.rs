@@ -4,9 +4,9 @@
 use super::jobs::{Builder, Draft, Zero, possible, shape, split_evenly};
 use super::lines::read_objects;
 use super::table::{Style, read};
-use super::{BadRowReason, Jobs, LeftOut, Machine, Note, Reading, excerpt, read_state, time};
+use super::{Jobs, LeftOut, Machine, Note, Reading, not_json, read_ending, time};
 use crate::workload::Cluster;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use std::collections::BTreeSet;
 use std::io::Read;
 
@@ -16,10 +16,10 @@ pub struct PhillyJob {
     /// `application_1506638472019_14199`.
     pub jobid: String,
     /// `Pass`, `Killed` or `Failed`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     pub status: String,
     /// Virtual cluster.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     pub vc: String,
     /// Who.
     #[serde(default)]
@@ -28,7 +28,7 @@ pub struct PhillyJob {
     #[serde(default)]
     pub submitted_time: Option<String>,
     /// In their order; none for a job that never ran.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     pub attempts: Vec<Attempt>,
 }
 
@@ -42,7 +42,7 @@ pub struct Attempt {
     #[serde(default)]
     pub end_time: Option<String>,
     /// Servers.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     pub detail: Vec<Server>,
 }
 
@@ -50,18 +50,21 @@ pub struct Attempt {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Server {
     /// Its name.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     pub ip: String,
     /// Its GPUs.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     pub gpus: Vec<String>,
+}
+
+/// `null` stands for what is not there.
+fn or_nothing<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(input: D) -> Result<T, D::Error> {
+    Ok(Option::<T>::deserialize(input)?.unwrap_or_default())
 }
 
 /// Reads `cluster_job_log`: an array, or one object a line.
 pub fn jobs_of(input: impl Read) -> Reading<PhillyJob> {
-    read_objects(input, |text| {
-        serde_json::from_str(text).map_err(|why| BadRowReason::NotJson(excerpt(&why.to_string())))
-    })
+    read_objects(input, |text| serde_json::from_str(text).map_err(|why| not_json(&why)))
 }
 
 /// A machine of `cluster_machine_list`.
@@ -101,9 +104,18 @@ pub fn machines(input: impl Read) -> Reading<PhillyMachine> {
 #[must_use]
 pub fn jobs(name: &str, reading: &Reading<PhillyJob>, machines: &[PhillyMachine]) -> Jobs {
     let mut builder = Builder::new(name);
+    let mut known = BTreeSet::new();
     for (number, (job, &line)) in (1..).zip(reading.rows.iter().zip(&reading.lines)) {
+        if !known.insert(job.jobid.as_str()) {
+            builder.leave_out(line, LeftOut::Double);
+            continue;
+        }
         match Life::of(job) {
             Ok(life) => {
+                let (ending, strange) = read_ending(&job.status);
+                if strange {
+                    builder.note(Note::UnknownState);
+                }
                 if job.attempts.len() > 1 {
                     builder.note(Note::Attempts);
                 }
@@ -117,7 +129,8 @@ pub fn jobs(name: &str, reading: &Reading<PhillyJob>, machines: &[PhillyMachine]
                     start_ms: Some(life.start_ms),
                     duration_ms: life.run_ms,
                     limit_ms: None,
-                    ending: read_state(&job.status).unwrap_or_default(),
+                    // Its last attempt has an end, whatever its state says.
+                    ending: ending.unwrap_or_default(),
                     tasks: life.tasks,
                     shapes: vec![shape(cpu_milli, u64::from(life.gpus) << 30, life.gpus, 1000, None)],
                     after: None,

@@ -7,7 +7,7 @@
 
 use super::lines::read_lines;
 use super::table::{Style, read};
-use super::{BadRowReason, Reading, excerpt};
+use super::{BadRowReason, Reading, not_json};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -63,7 +63,7 @@ pub fn mooncake(input: impl Read) -> Reading<Request> {
             Ok(line) => {
                 Err(super::table::malformed("timestamp", &line.timestamp.to_string(), "milliseconds from 0"))
             }
-            Err(why) => Err(BadRowReason::NotJson(excerpt(&why.to_string()))),
+            Err(why) => Err(not_json(&why)),
         })
     })
 }

@@ -3,13 +3,16 @@
 
 use super::jobs::{Builder, Draft, Zero, shape, split_evenly};
 use super::table::{Column, Row, Style, malformed, read};
-use super::{BadRowReason, Jobs, LeftOut, Note, Reading, read_state, time};
+use super::{BadRowReason, Jobs, LeftOut, Note, Reading, read_ending, time};
 use crate::workload::{Cluster, Ending};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io::Read;
 
 pub(super) const ID: Column = &["JobID", "JobIDRaw"];
 const RAW: Column = &["JobIDRaw"];
 pub(super) const STATE: Column = &["State"];
+const SUBMIT: Column = &["Submit", "Eligible"];
 const START: Column = &["Start"];
 const END: Column = &["End"];
 const ELAPSED: Column = &["Elapsed"];
@@ -46,6 +49,8 @@ pub struct SlurmJob {
     pub ending: Option<Ending>,
     /// Its state is no word that is known; it is taken to be an end like any other.
     pub strange: bool,
+    /// Its state is one after which Slurm puts the job back into the queue.
+    pub again: bool,
     /// Nodes.
     pub nodes: u32,
     /// CPUs in all.
@@ -58,12 +63,24 @@ pub struct SlurmJob {
     pub memory: u64,
 }
 
+/// States after which Slurm may put a job back into the queue; `sacct --duplicates` shows a row for each such attempt.
+const AGAIN: [&str; 10] =
+    ["REQUEUED", "RQ", "REQUEUE_HOLD", "RH", "PREEMPTED", "PR", "NODE_FAIL", "NF", "BOOT_FAIL", "BF"];
+
 /// Reads jobs; steps (`123.batch`, `123.0`) are left out and counted, they have a row of their job beside them.
 pub fn jobs_of(input: impl Read) -> Reading<SlurmJob> {
     read(input, Style::SACCT, read_job)
 }
 
 fn read_job(row: &Row) -> Result<SlurmJob, BadRowReason> {
+    // What `sacct` prints unless it is told otherwise has no times.
+    let timed = row.has(ELAPSED) || row.has(ELAPSED_RAW) || (row.has(START) && row.has(END));
+    if !timed {
+        return Err(BadRowReason::Missing(ELAPSED[0]));
+    }
+    if !row.has(SUBMIT) && !row.has(START) {
+        return Err(BadRowReason::Missing(SUBMIT[0]));
+    }
     let id = row.text(ID)?;
     if id.contains('.') {
         return Err(LeftOut::Part.into());
@@ -73,7 +90,8 @@ fn read_job(row: &Row) -> Result<SlurmJob, BadRowReason> {
         Some(id) => id,
         None => read_id(id).ok_or_else(|| malformed("JobID", id, "a job, an element or a component"))?,
     };
-    let (ending, strange) = read_ending(row.text(STATE)?);
+    let state = row.text(STATE)?;
+    let (ending, strange) = read_ending(state);
     let moment = |column: Column| if row.has(column) { row.moment(column) } else { Ok(None) };
     let (start_ms, end_ms) = (moment(START)?, moment(END)?);
     let amounts = Amounts::read(row)?;
@@ -84,12 +102,13 @@ fn read_job(row: &Row) -> Result<SlurmJob, BadRowReason> {
         user: row.optional(&["User", "UID"]).unwrap_or_default().to_owned(),
         account: row.optional(&["Account"]).unwrap_or_default().to_owned(),
         partition: row.optional(&["Partition"]).unwrap_or_default().to_owned(),
-        submit_ms: moment(&["Submit", "Eligible"])?,
+        submit_ms: moment(SUBMIT)?,
         start_ms,
         duration_ms: read_duration(row, start_ms, end_ms)?,
         limit_ms: read_limit(row)?,
         ending,
         strange,
+        again: AGAIN.iter().any(|known| known.eq_ignore_ascii_case(state)),
         nodes,
         cpus: told.max(amounts.cpus),
         gpus: amounts.gpus,
@@ -116,45 +135,6 @@ fn read_id(text: &str) -> Option<u64> {
     }
 }
 
-/// How it ended, and whether that is a guess.
-fn read_ending(state: &str) -> (Option<Ending>, bool) {
-    let word = state.split([' ', '+']).next().unwrap_or_default();
-    let going = |known: &&str| known.eq_ignore_ascii_case(word);
-    if GOING.iter().any(going) {
-        return (None, false);
-    }
-    let known = read_state(word);
-    (Some(known.unwrap_or_default()), known.is_none())
-}
-
-/// States of jobs that go on, or wait again.
-const GOING: [&str; 24] = [
-    "RUNNING",
-    "R",
-    "PENDING",
-    "PD",
-    "SUSPENDED",
-    "S",
-    "REQUEUED",
-    "RQ",
-    "REQUEUE_HOLD",
-    "RH",
-    "REQUEUE_FED",
-    "RF",
-    "RESV_DEL_HOLD",
-    "RD",
-    "RESIZING",
-    "RS",
-    "COMPLETING",
-    "CG",
-    "CONFIGURING",
-    "CF",
-    "SIGNALING",
-    "STAGE_OUT",
-    "STOPPED",
-    "POWER_UP_NODE",
-];
-
 fn read_duration(row: &Row, start: Option<i64>, end: Option<i64>) -> Result<Option<u64>, BadRowReason> {
     if row.optional(ELAPSED_RAW).is_some() {
         return row.number(ELAPSED_RAW).map(|seconds| Some(seconds.saturating_mul(1000)));
@@ -176,7 +156,10 @@ fn read_duration(row: &Row, start: Option<i64>, end: Option<i64>) -> Result<Opti
 fn read_limit(row: &Row) -> Result<Option<u64>, BadRowReason> {
     let none = |text: &str| {
         time::is_unknown(text)
-            || ["unlimited", "partition_limit", "invalid"].iter().any(|word| text.eq_ignore_ascii_case(word))
+            // `Partition_Limit` is longer than its column.
+            || ["unlimited", "partition_limit", "partition+", "invalid"]
+                .iter()
+                .any(|word| text.eq_ignore_ascii_case(word))
     };
     if let Some(text) = row.optional(LIMIT).filter(|text| !none(text)) {
         let span = time::read_span(text)
@@ -281,13 +264,17 @@ fn read_memory(text: &str) -> Option<u64> {
 /// The workload, on the smallest pool that could have run it: `sacct` names no machines.
 ///
 /// A job is one task a node, with an equal part of its CPUs, memory and GPUs; where its GPUs do not divide by its nodes
-/// it is split into the fewest equal tasks instead. Queues are partitions.
+/// it is split into the fewest equal tasks instead. Queues are partitions. The attempts of a job that was put back into the
+/// queue are one job, which ran as long as all of them together.
 #[must_use]
 pub fn jobs(name: &str, reading: &Reading<SlurmJob>) -> Jobs {
     let mut builder = Builder::new(name);
-    for (job, &line) in reading.rows.iter().zip(&reading.lines) {
-        match draft(job, line) {
+    for (job, line, attempts) in lives(reading) {
+        match draft(&job, line) {
             Ok(draft) => {
+                if attempts > 1 {
+                    builder.note(Note::Attempts);
+                }
                 if job.submit_ms.is_none() {
                     builder.note(Note::SubmitIsStart);
                 }
@@ -304,6 +291,40 @@ pub fn jobs(name: &str, reading: &Reading<SlurmJob>) -> Jobs {
     }
     let cluster: Cluster = builder.smallest(Vec::new());
     builder.finish(Zero::Midnight, cluster)
+}
+
+/// Jobs with their line, of several attempts the last one's, and how many those were; in the order of the file.
+fn lives(reading: &Reading<SlurmJob>) -> Vec<(Cow<'_, SlurmJob>, u64, usize)> {
+    let mut lives: Vec<(Cow<'_, SlurmJob>, u64, usize)> = Vec::with_capacity(reading.rows.len());
+    let mut place = BTreeMap::new();
+    for (job, &line) in reading.rows.iter().zip(&reading.lines) {
+        let at = *place.entry(job.id).or_insert(lives.len());
+        match lives.get_mut(at) {
+            // Two rows of one attempt, or two jobs under one number, are told apart from attempts by state, user and start.
+            Some((before, first, attempts)) if follows(before, job) => {
+                *before = Cow::Owned(together(before, job));
+                (*first, *attempts) = (line, *attempts + 1);
+            }
+            _ => lives.push((Cow::Borrowed(job), line, 1)),
+        }
+    }
+    lives
+}
+
+/// Whether a row is the next attempt of a job.
+fn follows(before: &SlurmJob, next: &SlurmJob) -> bool {
+    before.again && before.user == next.user && before.start_ms != next.start_ms
+}
+
+fn together(before: &SlurmJob, last: &SlurmJob) -> SlurmJob {
+    let earlier = |a: Option<i64>, b: Option<i64>| a.into_iter().chain(b).min();
+    let spans = [before.duration_ms, last.duration_ms];
+    SlurmJob {
+        submit_ms: earlier(before.submit_ms, last.submit_ms),
+        start_ms: earlier(before.start_ms, last.start_ms),
+        duration_ms: spans.into_iter().flatten().reduce(u64::saturating_add),
+        ..last.clone()
+    }
 }
 
 fn draft(job: &SlurmJob, line: u64) -> Result<Draft<'_>, LeftOut> {

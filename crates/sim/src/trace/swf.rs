@@ -162,7 +162,9 @@ fn read_job(text: &str) -> Result<SwfJob, BadRowReason> {
     let whole = |at: usize| u64::try_from(fields[at] / 1000).ok().filter(|_| fields[at] >= 0);
     let small = |at: usize| whole(at).and_then(|value| u32::try_from(value).ok());
     let time = |at: usize| u64::try_from(fields[at]).ok();
-    let id = whole(0).ok_or_else(|| malformed(FIELDS[0], text, "a number of 0 or more"))?;
+    let id = whole(0).ok_or_else(|| {
+        malformed(FIELDS[0], text.split_whitespace().next().unwrap_or_default(), "a number of 0 or more")
+    })?;
     Ok(SwfJob {
         id,
         submit_ms: fields[1],

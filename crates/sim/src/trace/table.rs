@@ -19,12 +19,13 @@ pub(super) struct Style {
 }
 
 impl Style {
-    /// Comma-separated values under a header.
-    pub const CSV: Self = Self { separators: &[','], quoted: true, header: None };
+    /// Comma-separated values under a header; spreadsheets of some countries write `;`, and copies of tables tabs.
+    pub const CSV: Self = Self { separators: &[',', ';', '\t'], quoted: true, header: None };
     /// What `sacct` prints: no quotes, a separator of the user's choice.
     pub const SACCT: Self = Self { separators: &['|', ',', ';', '\t'], quoted: false, header: None };
 
-    fn separator(&self, header: &str) -> char {
+    /// The separator of a table with this header.
+    pub fn separator(&self, header: &str) -> char {
         let count = |separator: char| header.matches(separator).count();
         // The first of the most frequent.
         self.separators.iter().rev().copied().max_by_key(|&separator| count(separator)).unwrap_or(',')
@@ -119,6 +120,11 @@ impl<'a> Row<'a> {
         self.text(column).ok().filter(|text| !text.is_empty())
     }
 
+    /// As [`Self::optional`]; words such as `nan` count as empty.
+    pub fn told(&self, column: Column) -> Option<&'a str> {
+        self.optional(column).filter(|text| !time::is_unknown(text))
+    }
+
     /// A decimal number in thousandths (`29.296875` is 29,297).
     pub fn thousandths(&self, column: Column) -> Result<u64, BadRowReason> {
         let text = self.text(column)?;
@@ -149,7 +155,7 @@ impl<'a> Row<'a> {
         let text = self.text(column)?;
         let whole = text.split_once('.').filter(|(_, rest)| rest.bytes().all(|digit| digit == b'0'));
         let digits = whole.map_or(text, |(digits, _)| digits);
-        digits.parse().map_err(|_why| malformed(column[0], text, "a count of at most 4,294,967,295"))
+        digits.parse().map_err(|_why| malformed(column[0], text, "a whole number from 0 to 4,294,967,295"))
     }
 
     /// Seconds that may be written with a decimal point (`46520.0`); a fraction of a second is refused.
@@ -191,7 +197,7 @@ pub(super) fn read<T>(
     let mut cut = None;
     let mut fields = Fields::default();
     let mut reading = Reading::default();
-    while let Some(Line { number: line, text }) = lines.next() {
+    while let Some(Line { number: line, text, ended }) = lines.next() {
         let text = match text {
             Ok(text) if text.trim().is_empty() || text.starts_with('#') => continue,
             Ok(text) => text,
@@ -216,7 +222,9 @@ pub(super) fn read<T>(
         let row = split.and_then(|()| {
             let (found, named) = (fields.len(), header.names.len());
             let blank_tail = (named..found).all(|at| fields.get(at).is_none_or(str::is_empty));
-            if blank_tail {
+            if found < named && !ended {
+                Err(BadRowReason::CutShort)
+            } else if blank_tail {
                 one(&Row { header, fields: &fields })
             } else {
                 Err(BadRowReason::TooWide { found, named })

@@ -1,0 +1,319 @@
+//! Traces as they are found: in folders with other things beside them, in tar files, exported by a spreadsheet, cut short,
+//! with words for what is missing.
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use pond_core::units::Millis;
+use pond_sim::trace::{
+    BadRow, Format, Jobs, Loaded, Note, Options, TraceError, helios, open, open_with, openb, pai, philly,
+    requests, slurm, swf,
+};
+use pond_sim::workload::Ending;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn told(bad: &[BadRow]) -> Vec<String> {
+    bad.iter().map(ToString::to_string).collect()
+}
+
+/// A packed tar file.
+fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+    for (name, bytes) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, name, *bytes).expect("memory takes it");
+    }
+    archive.into_inner().and_then(GzEncoder::finish).expect("memory takes it")
+}
+
+fn write(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+    let path = folder.join(name);
+    fs::write(&path, bytes).expect("the folder takes it");
+    path
+}
+
+fn jobs(path: &Path) -> Jobs {
+    open(path, None).map(Loaded::into_jobs).expect("a trace").expect("with jobs")
+}
+
+const PAI_JOBS: &str = "j1,i1,u1,Terminated,4550879.0,4551416.0\nj2,i2,u2,Failed,4550900.0,4551000.0\n\
+    j1,i1,u1,Terminated,4550879.0,4551416.0\n";
+const PAI_TASKS: &str = "j1,tensorflow,1.0,Terminated,4550880.0,4551416.0,600.0,29.296875,50.0,MISC\n\
+    j2,worker,2.0,Failed,4550901.0,4551000.0,400.0,10,200.0,V100\n";
+
+#[test]
+fn tables_of_pai_lie_beside_their_headers_or_are_packed_one_by_one() {
+    let plain = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        ("pai_job_table.csv", PAI_JOBS),
+        ("pai_task_table.csv", PAI_TASKS),
+        ("pai_job_table.header", "job_name,inst_id,user,status,start_time,end_time\n"),
+        ("README.md", "# Trace data\n"),
+    ] {
+        write(plain.path(), name, text);
+    }
+    let packed = tempfile::tempdir().unwrap();
+    for (name, table, text) in [
+        ("pai_job_table.tar.gz", "pai_job_table.csv", PAI_JOBS),
+        ("pai_task_table.tar.gz", "pai_task_table.csv", PAI_TASKS),
+    ] {
+        write(packed.path(), name, tar(&[(table, text.as_bytes())]));
+    }
+    let (first, second) = (jobs(plain.path()), jobs(packed.path()));
+    assert_eq!(first.workload.jobs.len(), 2);
+    assert_eq!(told(&first.left_out), ["line 3: an earlier row has the same number or name"]);
+    assert_eq!(first, second);
+}
+
+#[test]
+fn hours_of_pai_are_those_of_shanghai() {
+    let jobs =
+        pai::jobs("p", &pai::job_rows(PAI_JOBS.as_bytes()), &pai::task_rows(PAI_TASKS.as_bytes()), &[]);
+    // 4,550,879 s after 1970 it was 16:07:59 in Greenwich, and eight minutes past midnight there.
+    assert_eq!(jobs.workload.jobs[0].submit.0, 7 * 60_000 + 59_000);
+    assert_eq!(jobs.zero_ms.unwrap() % 86_400_000, 0);
+}
+
+const PHILLY: &str = r#"[
+{"status": "Pass", "vc": null, "jobid": "a_1", "user": null, "submitted_time": "2017-10-07 01:11:39",
+ "attempts": [{"start_time": null, "end_time": null, "detail": null},
+  {"start_time": "2017-10-07 01:12:09", "end_time": "2017-10-07 01:13:09", "detail": [{"ip": "m1", "gpus": ["gpu0", "gpu1"]}]}]},
+{"status": "Killed", "vc": "v", "jobid": "a_2", "user": "u", "submitted_time": "2017-10-07 01:11:39", "attempts": null},
+{"status": "Evaporated", "vc": "v", "jobid": "a_3", "user": "u", "submitted_time": "2017-10-07 01:11:39",
+ "attempts": [{"start_time": "2017-10-07 01:12:09", "end_time": "2017-10-07 01:13:09", "detail": [{"ip": "m1", "gpus": ["gpu0"]}]}]},
+{"status": "Pass", "vc": "v", "jobid": "a_1", "user": "u", "submitted_time": "2017-10-07 01:11:39", "attempts": []},
+{"status": "Pass", "vc": "v", "jobid": "a_4",
+ "attempts": [{"start_time": 7}]}
+]
+"#;
+
+#[test]
+fn what_philly_does_not_know_is_null() {
+    let reading = philly::jobs_of(PHILLY.as_bytes());
+    assert_eq!(
+        told(&reading.bad),
+        ["line 9: not an entry of this format: invalid type: integer `7`, expected a string, in its line 2"]
+    );
+    let jobs = philly::jobs("p", &reading, &[]);
+    assert_eq!(
+        told(&jobs.left_out),
+        ["line 5: the job never ran", "line 8: an earlier row has the same number or name"]
+    );
+    assert_eq!((jobs.workload.jobs.len(), jobs.notes[&Note::UnknownState]), (2, 1));
+    assert_eq!(jobs.workload.queues[0].as_str(), "default");
+}
+
+#[test]
+fn a_tar_file_is_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let machines = "machineId,number of GPUs, single GPU mem\nm1,8, 24GB\nm2,2, 12GB\n";
+    let files: [(&str, &[u8]); 4] = [
+        ("trace-data/._cluster_job_log", b"\0\x05\x16\x07\0"),
+        ("trace-data/cluster_gpu_util", b"time,machineId,gpu0_util\n2017-10-03 00:08:00 PDT,m29,60.8\n"),
+        ("trace-data/cluster_machine_list", machines.as_bytes()),
+        ("trace-data/cluster_job_log", PHILLY.as_bytes()),
+    ];
+    let path = write(folder.path(), "trace-data.tar.gz", tar(&files));
+    let loaded = open(&path, None).unwrap();
+    assert_eq!(loaded.format, Format::Philly);
+    assert_eq!(loaded.bad[0].0, path.join("trace-data/cluster_job_log"));
+    let jobs = loaded.into_jobs().unwrap();
+    assert_eq!((jobs.workload.name.as_str(), jobs.workload.jobs.len()), ("cluster_job_log", 2));
+    let devices: Vec<usize> = jobs.cluster.nodes.iter().map(|node| node.devices.len()).collect();
+    assert_eq!(devices, [8, 2]);
+    // A table in it may be packed once more, and the file may lie in a folder with others.
+    let inner = tar(&[("cluster_job_log.gz", &{
+        let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
+        std::io::Write::write_all(&mut packer, PHILLY.as_bytes()).unwrap();
+        packer.finish().unwrap()
+    })]);
+    fs::remove_file(&path).unwrap();
+    write(folder.path(), "inner.tar.gz", inner);
+    write(folder.path(), "notes.txt", "hello\n");
+    assert_eq!(self::jobs(folder.path()).workload.jobs.len(), 2);
+}
+
+const HELIOS: &str = "job_id,user,vc,gpu_num,cpu_num,node_num,state,submit_time,start_time,end_time,duration,queue\n\
+    1,u1,vcA,8,32,1,COMPLETED,2020-04-01 00:02:31,2020-04-01 00:02:41,2020-04-01 01:02:41,3600,10\n\
+    2,u2,vcB,16,64,2,SUSPENDED,2020-04-01 00:03:00,2020-04-01 00:03:00,2020-04-01 00:04:00,60,0\n\
+    3,u2,vcB,1,6,1,VANISHED,2020-04-01 00:05:00,2020-04-01 00:05:00,2020-04-01 00:06:00,60,0\n\
+    4,u2,vcB,8,48,1,FAILED,2020-04-01 00:06:00,2020-04-01 00:06:00,2020-04-01 10:06:00,36000,0\n";
+
+#[test]
+fn tables_out_of_spreadsheets_have_semicolons_or_tabs() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(folder.path(), "log.csv", HELIOS);
+    let plain = jobs(&path);
+    for separator in [";", "\t"] {
+        fs::write(&path, HELIOS.replace(',', separator)).unwrap();
+        assert_eq!(jobs(&path), plain, "{separator:?}");
+    }
+}
+
+#[test]
+fn a_row_that_the_file_ends_in_is_not_taken_for_shorter_than_it_was() {
+    let cut = HELIOS.trim_end().strip_suffix("00,0").unwrap();
+    let reading = helios::jobs_of(cut.as_bytes());
+    assert_eq!(told(&reading.bad), ["line 5: the file ends within this row"]);
+    // The last row may lack its line's end, and a row that is whole may have fewer columns than the header.
+    let whole = HELIOS.trim_end();
+    assert_eq!(helios::jobs_of(whole.as_bytes()).bad, []);
+    let narrow = format!("{cut}00\n");
+    assert_eq!(helios::jobs_of(narrow.as_bytes()).rows[3].duration_ms, Some(36_000_000));
+}
+
+#[test]
+fn states_of_helios_that_are_no_end_or_not_known() {
+    let jobs = helios::jobs("h", &helios::jobs_of(HELIOS.as_bytes()), &[], 0, helios::Pooling::Pooled);
+    assert_eq!(told(&jobs.left_out), ["line 3: the job had not ended"]);
+    assert_eq!((jobs.workload.jobs.len(), jobs.notes[&Note::UnknownState]), (3, 1));
+    // One job of eight devices and one of one at once, then two of eight: three nodes never, two sometimes.
+    let devices: Vec<usize> = jobs.cluster.nodes.iter().map(|node| node.devices.len()).collect();
+    assert_eq!((devices, jobs.notes[&Note::MadeUpMachines]), (vec![8, 8], 1));
+    // A count among dates is no moment of 1970.
+    let text = HELIOS.replace("FAILED,2020-04-01 00:06:00", "FAILED,36000000");
+    let jobs = helios::jobs("h", &helios::jobs_of(text.as_bytes()), &[], 0, helios::Pooling::Pooled);
+    assert_eq!(
+        told(&jobs.left_out),
+        ["line 3: the job had not ended", "line 5: the job's times are not known"]
+    );
+    assert_eq!(jobs.workload.jobs.len(), 2);
+}
+
+const SACCT: &str = "JobIDRaw|User|Partition|Submit|Start|End|Elapsed|Timelimit|State|NNodes|NCPUS|AllocTRES\n\
+    7|ann|cpu|2026-03-01T10:00:00|2026-03-01T10:01:00|2026-03-01T10:02:00|00:01:00|Partition+|NODE_FAIL|1|4|\n\
+    8|bob|cpu|2026-03-01T10:00:00|2026-03-01T10:01:00|2026-03-01T10:02:00|00:01:00|01:00:00|REQUEUED|1|4|\n\
+    7|ann|cpu|2026-03-01T10:02:00|2026-03-01T10:05:00|2026-03-01T10:35:00|00:30:00|01:00:00|REQUEUED|1|4|\n\
+    7|ann|cpu|2026-03-01T10:35:00|2026-03-01T11:00:00|2026-03-01T11:10:00|00:10:00|01:00:00|COMPLETED|1|4|\n\
+    7|ann|cpu|2026-03-01T10:35:00|2026-03-01T11:00:00|2026-03-01T11:10:00|00:10:00|01:00:00|COMPLETED|1|4|\n\
+    8|eve|cpu|2026-03-01T12:00:00|2026-03-01T12:01:00|2026-03-01T12:02:00|00:01:00|01:00:00|COMPLETED|1|4|\n\
+    9|bob|cpu|2026-03-01T10:00:00|2026-03-01T10:01:00|2026-03-01T10:02:00|00:01:00|01:00:00|PREEMPTED|1|4|\n\
+    9|bob|cpu|2026-03-01T10:02:00|2026-03-01T10:05:00|Unknown|00:30:00|01:00:00|RUNNING|1|4|\n";
+
+#[test]
+fn attempts_of_a_job_that_slurm_queued_again_are_one_job() {
+    let reading = slurm::jobs_of(SACCT.as_bytes());
+    assert_eq!(reading.bad, []);
+    let jobs = slurm::jobs("s", &reading);
+    // The second row of 8 is somebody else's job under the same number, and the first had not ended.
+    assert_eq!(
+        told(&jobs.left_out),
+        [
+            "line 3: the job had not ended",
+            "line 6: an earlier row has the same number or name",
+            "line 9: the job had not ended"
+        ]
+    );
+    let [seven, eight] = jobs.workload.jobs.as_slice() else { panic!("{:?}", jobs.workload.jobs) };
+    assert_eq!((seven.id, seven.duration, seven.ending), (7, Millis(41 * 60_000), Ending::Completed));
+    assert_eq!(jobs.starts[&7].0 - seven.submit.0, 60_000);
+    assert_eq!((eight.id, eight.duration), (8, Millis(60_000)));
+    assert_eq!(jobs.notes[&Note::Attempts], 1);
+}
+
+#[test]
+fn what_sacct_prints_unless_told_otherwise_has_no_times() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "JobID           JobName  Partition    Account  AllocCPUS      State ExitCode \n\
+        ------------ ---------- ---------- ---------- ---------- ---------- -------- \n\
+        12                train        gpu       phys          4  COMPLETED      0:0 \n\
+        12.batch          batch                  phys          4  COMPLETED      0:0 \n";
+    let why = open(&write(folder.path(), "log", text), None).unwrap_err().to_string();
+    assert!(why.ends_with("2 rows are bad, the first: line 3: the row has no column `Elapsed`"), "{why}");
+}
+
+#[test]
+fn comments_of_a_log_may_be_in_another_code() {
+    let mut text = b"; Installation: Z\xfcrich\n; MaxNodes: 2\n".to_vec();
+    text.extend_from_slice(
+        b"1 0 5 100 1 -1 -1 1 200 -1 1 3 1 -1 1 -1 -1 -1\n-1 M\xfcller 5\n-7 0 5 100 1 -1 -1 1 200 -1 1\n",
+    );
+    let (header, reading) = swf::read(text.as_slice());
+    assert_eq!((header.nodes, reading.rows.len()), (Some(2), 1));
+    assert_eq!(
+        told(&reading.bad),
+        [
+            "line 4: the line is not text",
+            "line 5: column `job number` holds `-7`, which is not a number of 0 or more"
+        ]
+    );
+}
+
+#[test]
+fn words_for_nothing_in_pods_and_nodes() {
+    let nodes = "sn,cpu_milli,memory_mib,gpu,model\nn0,32000,262144,0,nan\nn1,64000,262144,2,T4\n";
+    let pods = "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,qos,pod_phase,creation_time,deletion_time,scheduled_time\n\
+        p0,1000,1024,1,500,nan,BE,Succeeded,0,100,10\n\
+        p1,1000,1024,1,500,T4|V100M16,BE,Pending,0,100,nan\n\
+        p0,1000,1024,1,500,,BE,Succeeded,0,100,10\n";
+    let jobs = openb::jobs("o", &openb::lives(pods.as_bytes()), &openb::nodes(nodes.as_bytes()).rows);
+    let [job] = jobs.workload.jobs.as_slice() else { panic!("{:?}", jobs.left_out) };
+    assert_eq!(jobs.workload.shapes[job.shape as usize][0].devices[0].model, None);
+    assert_eq!(
+        told(&jobs.left_out),
+        ["line 3: the job never ran", "line 4: an earlier row has the same number or name"]
+    );
+}
+
+#[test]
+fn a_file_packed_or_coded_otherwise_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    for (bytes, then) in [
+        (b"\xfd7zXZ\0\0\x04".as_slice(), "is packed with xz, which is not read; unpack it with `unxz` first"),
+        (b"BZh91AY&SY", "is packed with bzip2, which is not read; unpack it with `bunzip2` first"),
+        (b"PK\x03\x04\x14\0", "is a zip file, which is not read; unpack it with `unzip` first"),
+        (
+            b"\xff\xfej\0o\0b\0",
+            "is text in UTF-16, which is not read; make it UTF-8 with `iconv -f UTF-16 -t UTF-8` first",
+        ),
+    ] {
+        let path = write(folder.path(), "log", bytes);
+        for format in [None, Some(Format::Helios)] {
+            let why = open(&path, format).unwrap_err().to_string();
+            assert!(why.ends_with(then), "{why}");
+        }
+        let why = open(folder.path(), None).unwrap_err().to_string();
+        assert!(why.ends_with(then), "{why}");
+    }
+}
+
+#[test]
+fn other_files_of_a_folder_do_no_harm_and_several_traces_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "a_broken.gz", b"\x1f\x8b\x08\0garbage");
+    assert!(matches!(open(folder.path(), None), Err(TraceError::Read { .. })));
+    write(folder.path(), "log.csv", HELIOS);
+    assert_eq!(jobs(folder.path()).workload.jobs.len(), 3);
+    write(folder.path(), "more.csv", HELIOS);
+    let why = open(folder.path(), None).unwrap_err().to_string();
+    assert!(
+        why.ends_with("holds 2 traces where one was looked for (log.csv, more.csv); name the file"),
+        "{why}"
+    );
+}
+
+#[test]
+fn a_file_that_has_no_machines_is_not_replaced_by_made_up_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(folder.path(), "log.csv", HELIOS);
+    let options = |name: &str| Options { machines: Some(folder.path().join(name)), ..Options::default() };
+    let why = open_with(&path, None, &options("log.csv")).unwrap_err().to_string();
+    assert!(why.contains("log.csv has no machine of helios; 4 rows are bad, the first: line 2"), "{why}");
+    let Err(TraceError::Read { path, .. }) = open_with(&path, None, &options("gone")) else {
+        panic!("it is not there")
+    };
+    assert!(path.ends_with("gone"));
+}
+
+#[test]
+fn where_a_line_of_json_is_wrong_is_told_within_it() {
+    let reading = requests::mooncake(b"{\"timestamp\": 1, \"input_length\": \"many\"}\n".as_slice());
+    assert_eq!(
+        told(&reading.bad),
+        [
+            "line 1: not an entry of this format: invalid type: string \"many\", expected u32, at its column 39"
+        ]
+    );
+}

@@ -76,8 +76,9 @@ pub fn from_file(path: &Path, flags: &JobFlags) -> Result<Prepared, CliError> {
 /// The script cannot be read or is wrong; a flag is wrong.
 pub fn from_script(path: &Path, arguments: &[String], flags: &JobFlags) -> Result<Prepared, CliError> {
     let (text, name) = text_of(path)?;
-    let (job, warnings) =
-        sbatch(Some(&text), &name, &[], arguments).map_err(|why| bad_file(&why.within(&name, &text)))?;
+    let variable = |name: &str| std::env::var(name).ok();
+    let (job, warnings) = sbatch(Some(&text), &name, &[], arguments, &variable)
+        .map_err(|why| bad_file(&why.within(&name, &text)))?;
     Prepared::of(vec![laid_over(job, &overrides(flags)?)?], warnings, path.parent())
 }
 

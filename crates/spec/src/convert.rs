@@ -7,6 +7,7 @@ use crate::jobfile::{
     CommandText, IdeWord, IdleWord, IsolationWord, JobFile, JobType, NotifyFile, ResourcesFile, RetryFile,
     RetryText, SpeedFile,
 };
+use crate::script::is_slurm;
 use crate::values::places::{absolute, on_machine};
 use crate::values::{ImageText, SignalText, Span, Text};
 use pond_core::ids::{JobId, QueuePath, UserName};
@@ -218,6 +219,7 @@ impl JobFile {
         if let Some(port) = ports.first() {
             env.entry("PORT".to_owned()).or_insert_with(|| port.container.to_string());
         }
+        let slurm = matches!(&self.run, Some(CommandText::Argv(argv)) if is_slurm(argv));
         RunSpec {
             isolation: match self.isolation.unwrap_or_default() {
                 IsolationWord::Process => Isolation::Process,
@@ -236,6 +238,7 @@ impl JobFile {
             setup: self.setup,
             workdir: self.workdir.and_then(|workdir| absolute(&workdir).ok()),
             user: self.user.map(|user| (user.uid, user.gid)),
+            slurm,
             env,
             secrets: self.secrets,
             volumes: self

@@ -68,14 +68,29 @@ const SLURM: &str = "
 ### `#SBATCH` flags
 
 Long flags, unique beginnings of them (`--ntasks-per-n`), short flags (`-N 2`, `-N2`), quotes and comments are read as
-Slurm reads them. A flag that nobody has is an error; one that cannot be honoured is a warning. The script runs once on
-*every* node of a gang, not on the first only, so `srun` is not needed.
+Slurm reads them. A flag that nobody has is an error; one that cannot be honoured is a warning. What `sbatch` takes along
+from where it is called, and the other commands: [slurm.md](slurm.md).
 
-Set for the script: `SLURM_JOB_ID SLURM_JOBID SLURM_NNODES SLURM_JOB_NUM_NODES SLURM_NODEID SLURM_PROCID SLURM_LOCALID
-SLURM_GPUS_ON_NODE SLURM_RESTART_COUNT SLURMD_NODENAME SLURM_CLUSTER_NAME`; in an array `SLURM_ARRAY_JOB_ID
-SLURM_ARRAY_TASK_ID SLURM_ARRAY_TASK_COUNT SLURM_ARRAY_TASK_MIN SLURM_ARRAY_TASK_MAX`; when the flag is given
-`SLURM_JOB_NAME SLURM_JOB_PARTITION SLURM_NTASKS SLURM_NPROCS SLURM_NTASKS_PER_NODE SLURM_CPUS_PER_TASK
-SLURM_MEM_PER_NODE`. Not set: `SLURM_JOB_NODELIST` (use `POND_NODE_IPS`), `SLURM_SUBMIT_DIR`.
+The script runs once on *every* node of a gang, not on the first only. In it:
+
+- `srun` starts this node's tasks of a step, with Slurm's variables and PyTorch's (`RANK`, `LOCAL_RANK`, `WORLD_SIZE`) set
+  for each, and ends with the highest exit code. `-n -N --ntasks-per-node -w -x -r -c -o -e -i -D -l -K --export
+  --gpus-per-task` are honoured; flags of layout and limits change nothing inside a job; others are refused in one line.
+- `scontrol show hostnames` and `show job` are there. `sbatch squeue scancel sinfo sacct salloc sstat seff` say that a job
+  reaches no pool, and what to do instead.
+- What differs between nodes (`$RANDOM`, the date) differs: take `$SLURM_JOB_ID` for what all must agree on.
+- `--output` and `--error` (`%j %A %a %J %N %n %s %t %u %x`, widths as in `%3t`) are written by the script's own task, with
+  its rights, in its working folder; `pond logs` has all of it too. `%j` in an array is `12_3`, and other nodes than the first
+  write beside the file (`train.out.1`). A folder that is missing is not made, as in Slurm: the job says so and runs.
+
+Set for the script: `SLURM_JOB_ID SLURM_JOBID SLURM_JOB_NAME SLURM_NNODES SLURM_JOB_NUM_NODES SLURM_NODEID SLURM_PROCID
+SLURM_LOCALID SLURM_JOB_NODELIST SLURM_NODELIST SLURM_TASKS_PER_NODE SLURM_CPUS_ON_NODE SLURM_JOB_CPUS_PER_NODE
+SLURM_GPUS_ON_NODE SLURM_JOB_GPUS SLURM_RESTART_COUNT SLURM_SUBMIT_DIR SLURM_SUBMIT_HOST SLURM_JOB_USER SLURM_JOB_END_TIME
+SLURMD_NODENAME SLURM_CLUSTER_NAME SLURM_TASK_PID`; in an array `SLURM_ARRAY_JOB_ID SLURM_ARRAY_TASK_ID
+SLURM_ARRAY_TASK_COUNT SLURM_ARRAY_TASK_MIN SLURM_ARRAY_TASK_MAX`; when the flag is given `SLURM_JOB_PARTITION SLURM_NTASKS
+SLURM_NPROCS SLURM_NTASKS_PER_NODE SLURM_CPUS_PER_TASK SLURM_MEM_PER_NODE SLURM_MEM_PER_CPU SLURM_GPUS SLURM_GPUS_PER_NODE
+SLURM_GPUS_PER_TASK`; in a step also `SLURM_STEP_ID SLURM_STEP_NODELIST SLURM_STEP_NUM_NODES SLURM_STEP_NUM_TASKS
+SLURM_STEP_TASKS_PER_NODE`. Names in the node list are those by which the ranks reach each other.
 
 | flag | what becomes of it |
 |---|---|

@@ -21,7 +21,22 @@ fn output(text: &str, env: &[(&str, &str)]) -> String {
     let Command::Argv(argv) = &spec.run.command else { panic!("a script becomes arguments") };
     let mut command = std::process::Command::new(&argv[0]);
     command.args(&argv[1..]).env_clear().envs(&spec.run.env).envs(env.iter().copied());
-    let done = command.env("PATH", "/usr/local/bin:/usr/bin:/bin").output().expect("the interpreter runs");
+    // Where a node puts what a script of Slurm's finds; its own tests are about that.
+    let place = std::env::temp_dir().join(format!(
+        "pond-spec-{}-{:?}",
+        std::process::id(),
+        std::thread::current().id()
+    ));
+    std::fs::create_dir_all(&place).expect("a folder");
+    std::fs::write(place.join(".start"), "#!/bin/sh\nexec \"$@\"\n").expect("a file");
+    std::fs::set_permissions(place.join(".start"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .expect("a file");
+    let done = command
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+        .env("POND_SLURM", &place)
+        .output()
+        .expect("the interpreter runs");
+    std::fs::remove_dir_all(&place).expect("it was there");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     String::from_utf8(done.stdout).expect("UTF-8")
 }
@@ -57,13 +72,11 @@ fn sbatch_lines_become_a_job_with_a_warning_for_each_flag_not_honoured() {
     assert_eq!(draft.after.iter().map(|after| after.success).collect::<Vec<_>>(), [true, true, false]);
     assert!(spec.retry.on.is_empty() && spec.retry.max == 0);
     assert_eq!(spec.run.env["LEVEL"], "3");
+    assert_eq!(spec.run.env["SBATCH_OUTPUT"], "out.%j");
+    assert!(spec.run.slurm, "it finds stand-ins for srun and scontrol");
     let said: Vec<String> = warnings.iter().map(ToString::to_string).collect();
-    for (place, flag) in [
-        ("line 7", "`--output`"),
-        ("line 7", "`--mail-user`"),
-        ("line 7", "`--exclusive`"),
-        ("line 9", "export=ALL"),
-    ] {
+    for (place, flag) in [("line 7", "`--mail-user`"), ("line 7", "`--exclusive`"), ("line 9", "export=ALL")]
+    {
         assert!(said.iter().any(|line| line.contains(place) && line.contains(flag)), "{flag}: {said:?}");
     }
     assert!(said.iter().any(|line| line.contains("runs on every node")), "{said:?}");
@@ -119,17 +132,41 @@ fn slurm_times_and_sizes_read_as_slurm_reads_them() {
 }
 
 #[test]
-fn a_slurm_script_finds_its_variables_and_nothing_of_a_user_reaches_a_shell_line() {
-    let text = "#!/bin/bash\n#SBATCH -J 'x; touch /tmp/owned' -c 2 --array=3-5\necho \"$SLURM_JOB_ID $SLURM_ARRAY_TASK_ID $SLURM_ARRAY_TASK_COUNT $SLURM_CPUS_PER_TASK $SLURM_NNODES $SLURM_JOB_NAME\"\n[[ $SLURM_PROCID == 0 ]] && echo bash\n";
-    let seen = output(text, &[("POND_JOB_ID", "7"), ("POND_ARRAY_INDEX", "4"), ("POND_NODES", "1")]);
-    assert_eq!(seen, "7 4 3 2 1 x; touch /tmp/owned\nbash\n");
-    assert_eq!(
-        output(
-            "#!/usr/bin/env python3\n#SBATCH -n1\nimport os\nprint(os.environ['SLURM_JOBID'])\n",
-            &[("POND_JOB_ID", "9")]
-        ),
-        "9\n"
+fn a_slurm_script_has_the_variables_of_its_flags_and_nothing_of_a_user_reaches_a_shell_line() {
+    let text = "#!/bin/bash\n#SBATCH -J 'x; touch /tmp/owned' -c 2 -n 3 --gpus-per-task=a100:1 --mem-per-cpu=1G\necho \"$SLURM_CPUS_PER_TASK $SLURM_NTASKS $SLURM_GPUS_PER_TASK $SLURM_MEM_PER_CPU $SLURM_JOB_NAME\"\n[[ -z ${SLURM_NTASKS_PER_NODE:-} ]] && echo bash\n";
+    assert_eq!(output(text, &[]), "2 3 a100:1 1024 x; touch /tmp/owned\nbash\n");
+    let python = "#!/usr/bin/env python3\n#SBATCH -n1\nimport os\nprint(os.environ['SLURM_NTASKS'])\n";
+    assert_eq!(output(python, &[]), "1\n");
+    // A script with lines of ours alone is no script of Slurm's.
+    assert!(!spec("#!/bin/sh\n#POND --nodes 2\ntrue\n").run.slurm);
+}
+
+#[test]
+fn export_names_variables_of_who_submits() {
+    let read = |flags: &str| {
+        let text = format!("#!/bin/sh\n#SBATCH --export={flags}\ntrue\n");
+        let variable = |name: &str| (name == "KEY").then(|| "of mine".to_owned());
+        let (job, warnings) = sbatch(Some(&text), "job.sh", &[], &[], &variable).unwrap();
+        let env = job.into_spec(&Context::new("ada", "/")).unwrap().spec.run.env.clone();
+        (env, warnings.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    let (env, warnings) = read("KEY,A=1");
+    assert_eq!((env["KEY"].as_str(), env["A"].as_str()), ("of mine", "1"));
+    assert!(warnings.is_empty(), "{warnings:?}");
+    let (env, warnings) = read("ALL,OTHER");
+    assert!(!env.contains_key("KEY") && !env.contains_key("OTHER"));
+    assert!(
+        warnings[0].contains("`--export=NAME`") && warnings[1].contains("no such variable"),
+        "{warnings:?}"
     );
+}
+
+#[test]
+fn a_job_that_is_waited_for_twice_is_waited_for_once_and_for_its_success() {
+    let text = "#!/bin/sh\n#SBATCH --dependency=afterany:3:4,afterok:3:3\ntrue\n";
+    let (job, _) = script(text).unwrap();
+    let after = job.into_spec(&Context::new("ada", "/")).unwrap().after;
+    assert_eq!(after.iter().map(|after| after.success).collect::<Vec<_>>(), [true, false]);
 }
 
 #[test]
@@ -137,12 +174,12 @@ fn flags_of_a_command_line_win_over_those_of_the_script() {
     let flags = ["--nodes=3".to_owned(), "-J".to_owned(), "other".to_owned()];
     let args = ["a b".to_owned(), "$(id)".to_owned()];
     let text = "#!/bin/sh\n#SBATCH -N 1 -J mine\nprintf '%s|' \"$@\"\n";
-    let (job, _) = sbatch(Some(text), "job.sh", &flags, &args).unwrap();
+    let (job, _) = sbatch(Some(text), "job.sh", &flags, &args, &|_| None).unwrap();
     assert_eq!(job.nodes.map(|nodes| nodes.max), Some(3));
     assert_eq!(job.name.as_deref(), Some("other"));
-    let (wrapped, _) = sbatch(None, "", &["--wrap=echo hi".to_owned()], &[]).unwrap();
+    let (wrapped, _) = sbatch(None, "", &["--wrap=echo hi".to_owned()], &[], &|_| None).unwrap();
     assert!(wrapped.run.is_some());
-    assert!(sbatch(None, "", &[], &[]).is_err());
+    assert!(sbatch(None, "", &[], &[], &|_| None).is_err());
 }
 
 #[test]

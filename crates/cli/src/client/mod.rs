@@ -29,6 +29,15 @@ pub struct Client {
 }
 
 impl Client {
+    /// Whether the pool is on this machine, as far as its address tells.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        let rest = self.base.split_once("://").map_or(self.base.as_str(), |(_, rest)| rest);
+        let host = rest.split('/').next().unwrap_or_default();
+        let host = host.rsplit_once(':').map_or(host, |(host, _)| host).trim_matches(['[', ']']);
+        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+
     /// The pool that flags, environment or state folder name.
     ///
     /// # Errors

@@ -39,6 +39,12 @@ pub fn ensure(ctx: &Ctx) -> Result<Client, CliError> {
     match ctx.client().and_then(|client| client.get::<Health>("/health", &()).map(|_| client)) {
         Ok(client) => Ok(client),
         Err(CliError::NoServer { .. } | CliError::Unreachable { .. }) if ctx.globals.server.is_none() => {
+            if let Ok(job) = std::env::var("POND_JOB_ID") {
+                return Err(CliError::Usage {
+                    what: format!("this runs inside job {job}, and a job reaches no pool"),
+                    next: Some("submit from outside of it, or name a pool with --server".to_owned()),
+                });
+            }
             let started = start(ctx, &UpArgs::default())?;
             if !started.already {
                 ctx.out.note(&format!(

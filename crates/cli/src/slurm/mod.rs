@@ -3,6 +3,7 @@
 //! Called by a link named `sbatch`, `srun`, `squeue`, `scancel`, `sinfo` or `sacct` that leads to `pond`.
 //! Flags that cannot be honoured are refused with a word, never silently dropped; those of scripts warn.
 
+mod along;
 mod flags;
 mod format;
 mod look;

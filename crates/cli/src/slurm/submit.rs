@@ -1,5 +1,6 @@
 //! `sbatch` and `srun`: flags and scripts are read by the job file's own reader.
 
+use super::along;
 use crate::error::{CliError, Done, codes};
 use crate::jobs::{Prepared, bad_file, preview, submit, text_of};
 use crate::out::clean;
@@ -33,7 +34,9 @@ fn split(args: &[String]) -> Result<(&[String], &[String]), CliError> {
 /// Whether the word behind this flag is its value. The reader of scripts knows; it is asked with the flag alone.
 fn takes_next(flag: &str) -> Result<bool, CliError> {
     let alone = if flag.starts_with("--") { !flag.contains('=') } else { flag.chars().count() == 2 };
-    let Err(why) = read_script(Some("#!/bin/sh\n"), "", &[flag.to_owned()], &[]) else { return Ok(false) };
+    let Err(why) = read_script(Some("#!/bin/sh\n"), "", &[flag.to_owned()], &[], &|_| None) else {
+        return Ok(false);
+    };
     match *why.fault {
         Fault::BadValue { .. } if alone && !why.field.is_empty() => Ok(true),
         _ if alone => Err(CliError::Usage { what: why.to_string(), next: Some(why.next()) }),
@@ -67,8 +70,9 @@ pub fn sbatch(ctx: &Ctx, args: &[String]) -> Done {
             prepared(ctx, Some((&text, &name)), &given, &[])?
         }
     };
-    let draft = prepared.only()?;
+    let mut draft = prepared.only()?;
     let client = ensure(ctx)?;
+    along::take(ctx, &client, &mut draft)?;
     if has(flags, &["--test-only"]) {
         let view = preview(&client, &draft)?;
         let sentence = match view.placement.first() {
@@ -122,6 +126,7 @@ pub fn srun(ctx: &Ctx, args: &[String]) -> Done {
         draft.spec.name = name;
     }
     let client = ensure(ctx)?;
+    along::take(ctx, &client, &mut draft)?;
     let job = submit(&client, &draft, &[])?.job;
     stay(ctx, &client, &job, false)
 }
@@ -134,8 +139,9 @@ fn prepared(
     arguments: &[String],
 ) -> Result<Prepared, CliError> {
     let (text, name) = script.unzip();
+    let variable = |name: &str| std::env::var(name).ok();
     let (job, warnings) =
-        read_script(text, name.unwrap_or_default(), flags, arguments).map_err(|why| {
+        read_script(text, name.unwrap_or_default(), flags, arguments, &variable).map_err(|why| {
             match (text, name, why.place) {
                 (Some(text), Some(name), Some(_)) => bad_file(&why.within(name, text)),
                 _ => CliError::Usage { what: why.to_string(), next: Some(why.next()) },

@@ -89,6 +89,9 @@ pub struct RunSpec {
     pub tty: bool,
     /// User and group ids inside; absent: those of the image, or of who runs the node.
     pub user: Option<(u32, u32)>,
+    /// The command is a script of Slurm's: it finds stand-ins for `srun`, `scontrol` and the like.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub slurm: bool,
 }
 
 impl RunSpec {
@@ -110,6 +113,7 @@ impl RunSpec {
             pids: 0,
             tty: false,
             user: None,
+            slurm: false,
         }
     }
 }

@@ -4,6 +4,7 @@ use super::{Config, Inner};
 use crate::cgroup::Limits;
 use crate::image::Rootfs;
 use crate::launcher::spec::{Container, LaunchSpec, Program};
+use crate::launcher::{script_dir, slurm};
 use crate::net::TaskNet;
 use crate::probe::{self, MachineConfig};
 use crate::tolerate;
@@ -103,6 +104,7 @@ impl Inner {
             user: user(run, rootfs),
             groups: if run.user.is_none() { rootfs.config.groups.clone() } else { Vec::new() },
             tty: run.tty,
+            slurm: run.slurm,
             logs: self.config.logs,
             container: container.then(|| self.container(launch, rootfs, devices, net)),
         }
@@ -180,6 +182,7 @@ impl Inner {
         set("POND_ATTEMPT", launch.attempt.to_string());
         set("POND_NODES", size.to_string());
         set("POND_NODE_RANK", task.rank.to_string());
+        set("POND_CPUS", launch.allocation.request.cpu.0.div_ceil(1000).max(1).to_string());
         let addresses: Vec<String> = match private {
             Some(net) => net.hosts.iter().map(|(address, _)| address.to_string()).collect(),
             None => vec!["127.0.0.1".to_owned(); size],
@@ -198,6 +201,11 @@ impl Inner {
         set("POND_OUT", self.out_dir(launch).to_string_lossy().into_owned());
         for (name, value) in &run.env {
             set(name, value.clone());
+        }
+        if run.slurm {
+            let folder = self.folder(task, launch.allocation.generation);
+            let dir = script_dir(&folder, run.isolation == Isolation::Container).join(slurm::FOLDER);
+            set(slurm::VARIABLE, dir.to_string_lossy().into_owned());
         }
         env.into_iter().collect()
     }

@@ -10,6 +10,7 @@
 
 use super::privileges;
 use super::root;
+use super::slurm;
 use super::spec::{LaunchSpec, Program};
 use super::sys::{self, Side};
 use crate::cgroup::DeviceGuard;
@@ -215,12 +216,12 @@ fn open_terminal(inherited: &Inherited) -> Result<OwnedFd, Told> {
 }
 
 /// Where scripts are, inside.
-fn script_dir(folder: &Folder, spec: &LaunchSpec) -> PathBuf {
-    if spec.container.is_some() { PathBuf::from("/run/pond") } else { folder.0.join("scripts") }
+pub(crate) fn script_dir(folder: &Folder, container: bool) -> PathBuf {
+    if container { PathBuf::from("/run/pond") } else { folder.0.join("scripts") }
 }
 
 fn write_scripts(folder: &Folder, spec: &LaunchSpec) -> io::Result<PathBuf> {
-    let dir = script_dir(folder, spec);
+    let dir = script_dir(folder, spec.container.is_some());
     let mut scripts: Vec<(&str, &str)> = Vec::new();
     scripts.extend(spec.setup.as_deref().map(|text| ("setup", text)));
     if let Program::Script(text) = &spec.command {
@@ -233,6 +234,9 @@ fn write_scripts(folder: &Folder, spec: &LaunchSpec) -> io::Result<PathBuf> {
         let path = dir.join(name);
         fs::write(&path, text)?;
         fs::set_permissions(&path, <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755))?;
+    }
+    if spec.slurm {
+        slurm::write(&dir.join(slurm::FOLDER))?;
     }
     Ok(dir)
 }

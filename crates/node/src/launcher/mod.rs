@@ -12,9 +12,12 @@ mod keeper;
 pub(crate) mod layer;
 mod privileges;
 mod root;
+pub mod slurm;
 pub(crate) mod spawner;
 pub mod spec;
 pub mod sys;
+
+pub(crate) use init::script_dir;
 
 use crate::folder::Folder;
 use std::ffi::OsString;

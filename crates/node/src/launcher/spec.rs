@@ -42,6 +42,9 @@ pub struct LaunchSpec {
     pub groups: Vec<u32>,
     /// Whether it gets a terminal.
     pub tty: bool,
+    /// Whether it finds stand-ins for Slurm's commands.
+    #[serde(default)]
+    pub slurm: bool,
     /// How logs are kept.
     pub logs: LogSettings,
 }

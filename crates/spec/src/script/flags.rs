@@ -39,7 +39,6 @@ const fn warn(long: &'static str, short: Option<char>, arg: Arg, why: &'static s
     Known { long, short, arg, fate: Fate::Warn(why) }
 }
 
-const LOGS: &str = "output is kept by the pool; see `pond logs`";
 const LAYOUT: &str = "the pool decides where tasks and their cores are";
 const NAMED: &str = "nodes are chosen by labels: use `#POND --label NAME=VALUE`";
 const NO_LICENCE: &str = "the pool counts no licences and has no reservations";
@@ -64,6 +63,9 @@ pub(super) const FLAGS: &[Known] = &[
     read("array", Some('a')),
     read("dependency", Some('d')),
     read("chdir", Some('D')),
+    read("output", Some('o')),
+    read("error", Some('e')),
+    read("open-mode", None),
     read("export", None),
     Known { long: "requeue", short: None, arg: Arg::None, fate: Fate::Read },
     Known { long: "no-requeue", short: None, arg: Arg::None, fate: Fate::Read },
@@ -87,10 +89,7 @@ pub(super) const FLAGS: &[Known] = &[
         Arg::Needed,
         "there is no quality of service; use `#POND --class` and `--priority`",
     ),
-    warn("output", Some('o'), Arg::Needed, LOGS),
-    warn("error", Some('e'), Arg::Needed, LOGS),
     warn("input", Some('i'), Arg::Needed, "standard input is empty; read the file in the script"),
-    warn("open-mode", None, Arg::Needed, LOGS),
     warn("exclusive", None, Arg::Optional, "other tasks may be on the node; ask for all its cores instead"),
     warn("oversubscribe", Some('s'), Arg::None, "cores are granted, not shared; use `#POND --class spare`"),
     warn("constraint", Some('C'), Arg::Needed, NAMED),

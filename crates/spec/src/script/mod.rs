@@ -1,8 +1,8 @@
 //! Scripts that carry their own flags: `#POND` and `#SBATCH` lines above the first command.
 //!
 //! The script is never changed and never joined into another command line: it is handed as one argument to the
-//! interpreter of its first line. A script with `#SBATCH` lines is started through a constant prelude that sets the
-//! `SLURM_*` variables from the pool's own; see [`SLURM_PRELUDE`].
+//! interpreter of its first line. A script with `#SBATCH` lines is started through a constant prelude, behind which the
+//! node sets the `SLURM_*` variables from the pool's own; see [`SLURM_PRELUDE`].
 
 mod amounts;
 mod flags;
@@ -15,28 +15,15 @@ use crate::overrides::{Flag, FlagArity, Overrides};
 use crate::values::Text;
 use words::{Word, words};
 
-/// What runs before a script with `#SBATCH` lines. Constant: the script and its interpreter come as `"$@"`.
-///
-/// Set here: `SLURM_JOB_ID SLURM_JOBID SLURM_NNODES SLURM_JOB_NUM_NODES SLURM_NODEID SLURM_PROCID SLURM_LOCALID
-/// SLURM_GPUS_ON_NODE SLURM_RESTART_COUNT SLURMD_NODENAME SLURM_CLUSTER_NAME`, in an array also `SLURM_ARRAY_JOB_ID
-/// SLURM_ARRAY_TASK_ID SLURM_ARRAY_TASK_COUNT SLURM_ARRAY_TASK_MIN SLURM_ARRAY_TASK_MAX`. Set in the job's environment
-/// when the flags say so: `SLURM_JOB_NAME SLURM_JOB_PARTITION SLURM_NTASKS SLURM_NPROCS SLURM_NTASKS_PER_NODE
-/// SLURM_CPUS_PER_TASK SLURM_MEM_PER_NODE`. Not set: `SLURM_JOB_NODELIST`; use `POND_NODE_IPS`.
-pub(crate) const SLURM_PRELUDE: &str = r#"SLURM_JOB_ID=$POND_JOB_ID SLURM_JOBID=$POND_JOB_ID
-SLURM_NNODES=${POND_NODES:-1} SLURM_JOB_NUM_NODES=${POND_NODES:-1}
-SLURM_NODEID=${POND_NODE_RANK:-0} SLURM_PROCID=${RANK:-${POND_NODE_RANK:-0}} SLURM_LOCALID=0
-SLURM_GPUS_ON_NODE=${POND_GPUS_PER_NODE:-0} SLURM_RESTART_COUNT=$((${POND_ATTEMPT:-1} - 1))
-SLURMD_NODENAME=$(uname -n) SLURM_CLUSTER_NAME=pond
-export SLURM_JOB_ID SLURM_JOBID SLURM_NNODES SLURM_JOB_NUM_NODES SLURM_NODEID SLURM_PROCID SLURM_LOCALID
-export SLURM_GPUS_ON_NODE SLURM_RESTART_COUNT SLURMD_NODENAME SLURM_CLUSTER_NAME
-if [ -n "${POND_ARRAY_COUNT:-}" ]; then
-  SLURM_ARRAY_JOB_ID=$POND_JOB_ID SLURM_ARRAY_TASK_ID=$POND_ARRAY_INDEX
-  SLURM_ARRAY_TASK_COUNT=$POND_ARRAY_COUNT
-  SLURM_ARRAY_TASK_MIN=$POND_ARRAY_MIN SLURM_ARRAY_TASK_MAX=$POND_ARRAY_MAX
-  export SLURM_ARRAY_JOB_ID SLURM_ARRAY_TASK_ID SLURM_ARRAY_TASK_COUNT SLURM_ARRAY_TASK_MIN SLURM_ARRAY_TASK_MAX
-fi
-exec "$@"
-"#;
+/// What runs before a script with `#SBATCH` lines. Constant: the script and its interpreter come as `"$@"`. The node
+/// puts `.start` and its stand-ins for `srun` and `scontrol` into the folder `POND_SLURM` of each task that
+/// [`is_slurm`].
+pub(crate) const SLURM_PRELUDE: &str = "exec \"$POND_SLURM/.start\" \"$@\"\n";
+
+/// Whether a command is a script of Slurm's behind [`SLURM_PRELUDE`].
+pub(crate) fn is_slurm(argv: &[Text]) -> bool {
+    argv.iter().map(|word| word.0.as_str()).take(3).eq(["/bin/sh", "-c", SLURM_PRELUDE])
+}
 
 /// Each flag of `sbatch` as it is written, and what becomes of it, in words.
 pub(crate) fn slurm_flags() -> Vec<(String, String)> {
@@ -60,8 +47,11 @@ struct Line {
 
 /// Reads a script into a job, and what its flags ask that cannot be honoured.
 pub(crate) fn read(text: &str, origin: &str) -> Result<(JobFile, Vec<Warning>), SpecError> {
-    sbatch(Some(text), origin, &[], &[])
+    sbatch(Some(text), origin, &[], &[], &|_| None)
 }
+
+/// Looks a variable of who submits up, for `--export=NAME`.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Reads a script as `sbatch` does: flags of the command line win over those in the script, `args` are the script's own.
 /// Without a script, `--wrap` among the flags gives the command.
@@ -73,6 +63,7 @@ pub fn sbatch(
     origin: &str,
     flags: &[String],
     args: &[String],
+    variable: Lookup<'_>,
 ) -> Result<(JobFile, Vec<Warning>), SpecError> {
     let mut warnings = Vec::new();
     let lines = script.map(directives).transpose()?.unwrap_or_default();
@@ -90,7 +81,7 @@ pub fn sbatch(
     let given: Vec<Word> = flags.iter().map(|flag| Word { text: flag.clone(), place: None }).collect();
     slurm.add(&given)?;
     let mut job = JobFile::default();
-    slurm.finish(&mut job, &mut warnings)?;
+    slurm.finish(&mut job, &mut warnings, variable)?;
     overrides.apply(&mut job)?;
     let wrapped = slurm.wrapped().map(|command| format!("#!/bin/sh\n{command}\n"));
     let Some(text) = script.map(str::to_owned).or(wrapped) else {

@@ -1,5 +1,6 @@
 //! Flags of Slurm's `sbatch`, read as it reads them, with one warning for each that cannot be honoured.
 
+use super::Lookup;
 use super::amounts::{bad, count, count_of, gpu, megabytes, minutes, nodes};
 use super::flags::{Arg, Fate, find};
 use super::words::Word;
@@ -77,10 +78,15 @@ impl Request {
     }
 
     /// Lays everything read over a job, and hands out the warnings.
-    pub(super) fn finish(&mut self, job: &mut JobFile, warnings: &mut Vec<Warning>) -> Result<(), SpecError> {
+    pub(super) fn finish(
+        &mut self,
+        job: &mut JobFile,
+        warnings: &mut Vec<Warning>,
+        variable: Lookup<'_>,
+    ) -> Result<(), SpecError> {
         self.shape(job)?;
         self.lifecycle(job)?;
-        self.surroundings(job)?;
+        self.surroundings(job, variable)?;
         self.mail(job)?;
         warnings.append(&mut self.warnings);
         Ok(())
@@ -130,6 +136,13 @@ impl Request {
             )?);
         }
         resources.gpu = gpus.map(Devices::Short);
+        for (name, flag) in [
+            ("SLURM_GPUS", "gpus"),
+            ("SLURM_GPUS_PER_NODE", "gpus-per-node"),
+            ("SLURM_GPUS_PER_TASK", "gpus-per-task"),
+        ] {
+            self.export(job, name, self.given.get(flag).map(|(text, _)| text.clone()));
+        }
         self.memory(job, cores, gpu_count)?;
         for (name, value) in
             [("SLURM_NTASKS", ntasks), ("SLURM_NPROCS", ntasks), ("SLURM_NTASKS_PER_NODE", per_node)]
@@ -139,7 +152,7 @@ impl Request {
         let cpus = self.given.contains_key("cpus-per-task").then(|| cpus.to_string());
         self.export(job, "SLURM_CPUS_PER_TASK", cpus);
         if nodes.max > 1 {
-            let message = "the script runs on every node, not on the first only: the pool starts each task of a gang itself, so leave `srun` out";
+            let message = "the script runs on every node, not on the first only; `srun` starts this node's part of a step";
             let place = self.given.get("nodes").and_then(|(_, place)| *place);
             self.warnings.push(Warning { origin: String::new(), place, message: message.to_owned() });
         }
@@ -214,6 +227,8 @@ impl Request {
                 self.export(job, "SLURM_MEM_PER_NODE", Some((size >> 20).to_string()));
             }
         }
+        let per_cpu = self.value("mem-per-cpu", megabytes)?.map(|size| (size >> 20).to_string());
+        self.export(job, "SLURM_MEM_PER_CPU", per_cpu);
         if let Some(size) = self.value("tmp", megabytes)?.filter(|size| *size > 0) {
             let resources = job.resources.get_or_insert_default();
             resources.disk =
@@ -306,15 +321,23 @@ impl Request {
                     )));
                 }
             };
-            let before = job.after.len();
+            let mut named = false;
             for id in ids {
+                named = true;
                 let digits = id.split('+').next().unwrap_or_default();
                 if digits.parse::<u64>().is_err() {
                     return Err(placed(format!("`{}` is not a job id", short(id))));
                 }
-                job.after.push(After::On { job: Text(digits.to_owned()), on });
+                match job.after.iter_mut().find_map(|after| match after {
+                    After::On { job, on } if job.0 == digits => Some(on),
+                    _ => None,
+                }) {
+                    Some(known) if on == AfterOn::Success => *known = on,
+                    Some(_) => {}
+                    None => job.after.push(After::On { job: Text(digits.to_owned()), on }),
+                }
             }
-            if job.after.len() == before {
+            if !named {
                 return Err(placed(format!("`{}` names no job; write afterok:12:13", short(part))));
             }
         }
@@ -365,7 +388,7 @@ impl Request {
     }
 
     /// Its name, queue, folder and environment.
-    fn surroundings(&mut self, job: &mut JobFile) -> Result<(), SpecError> {
+    fn surroundings(&mut self, job: &mut JobFile, variable: Lookup<'_>) -> Result<(), SpecError> {
         if let Some((name, place)) = self.given.get("job-name").cloned() {
             let clean: String = name
                 .chars()
@@ -386,12 +409,18 @@ impl Request {
             job.project = Some(queue.to_owned());
             job.env.insert("SLURM_JOB_PARTITION".to_owned(), Text(queue.to_owned()));
         }
-        if let Some((folder, place)) = self.given.get("chdir").cloned() {
+        if let Some((folder, _)) = self.given.get("chdir").cloned() {
             if folder.starts_with('/') {
                 job.workdir = Some(folder);
             } else {
-                self.warn(place, "chdir", "the folder is inside the task, so it must be absolute");
+                // In the working folder, wherever that is.
+                self.export(job, "SBATCH_CHDIR", Some(folder));
             }
+        }
+        for (name, flag) in
+            [("SBATCH_OUTPUT", "output"), ("SBATCH_ERROR", "error"), ("SBATCH_OPEN_MODE", "open-mode")]
+        {
+            self.export(job, name, self.given.get(flag).map(|(text, _)| text.clone()));
         }
         if let Some((text, place)) = self.given.get("export").cloned() {
             for part in text.split(',').filter(|part| !part.is_empty()) {
@@ -399,11 +428,23 @@ impl Request {
                     Some((name, value)) => {
                         job.env.insert(name.to_owned(), Text(value.to_owned()));
                     }
-                    None if matches!(part, "NONE" | "NIL") => {}
-                    None => {
-                        let why = "the environment at submission is not passed on; write NAME=VALUE";
-                        self.warn(place, &format!("export={}", short(part)), why);
+                    None if matches!(part, "NONE" | "NIL") => {
+                        job.env.insert("SBATCH_EXPORT".to_owned(), Text(part.to_owned()));
                     }
+                    None if part == "ALL" => {
+                        let why =
+                            "variables can hold secrets; name those that the job needs: `--export=NAME`";
+                        self.warn(place, "export=ALL", why);
+                    }
+                    None => match variable(part) {
+                        Some(value) => {
+                            job.env.insert(part.to_owned(), Text(value));
+                        }
+                        None => {
+                            let why = "there is no such variable at submission; write NAME=VALUE";
+                            self.warn(place, &format!("export={}", short(part)), why);
+                        }
+                    },
                 }
             }
         }

@@ -1,0 +1,55 @@
+#!/bin/sh
+# Runs a batch script whose output goes to files as well (#SBATCH --output, --error), written by the task itself, with
+# its own rights and in its own root. The pool's log has all of it too.
+pond_here=${0%/*}
+pond_signals='HUP INT QUIT USR1 USR2 TERM'
+
+# The file of a pattern; nothing for none. Other nodes of a gang than the first write beside it, not into it.
+file() {
+  case $1 in
+    '' | none | /dev/*) return ;;
+  esac
+  pond_path=$("$pond_here/.path" "$1")
+  if [ "$SLURM_NODEID" != 0 ]; then
+    pond_of_first=$(SLURM_NODEID=0 SLURM_PROCID=0 SLURMD_NODENAME=first "$pond_here/.path" "$1")
+    [ "$pond_path" != "$pond_of_first" ] || pond_path=$pond_path.$SLURM_NODEID
+  fi
+  printf '%s\n' "$pond_path"
+}
+# Whether it can be written; says so if not. $2: what is there stays.
+opened() {
+  [ -n "$1" ] || return 1
+  if [ -n "$2" ]; then (: >> "$1"); else (: > "$1"); fi && return
+  echo "sbatch: cannot write $1; is its folder there? The pool keeps the output: \`pond logs $SLURM_JOB_ID\`" >&2
+  return 1
+}
+keep() {
+  if [ -n "$1" ]; then exec tee -a -- "$1"; else exec cat; fi
+}
+
+pond_out=$(file "${SBATCH_OUTPUT:-}") pond_err=$(file "${SBATCH_ERROR:-}")
+[ -n "${SBATCH_ERROR:-}" ] || pond_err=$pond_out
+pond_append=''
+case ${SBATCH_OPEN_MODE:-} in a*) pond_append=1 ;; esac
+opened "$pond_out" "$pond_append" || pond_out=''
+opened "$pond_err" "$pond_append$([ "$pond_err" != "$pond_out" ] || echo 1)" || pond_err=''
+[ -n "$pond_out$pond_err" ] || exec "$@"
+
+# Signals of the pool go to the whole group: the script is to act on them, who keeps its output is to see its end.
+# They are ignored from before any of these is there; the part that runs the script takes that back.
+trap '' $pond_signals
+exec 5>&1 6>&2
+pond_code=$(
+  {
+    {
+      {
+        trap : $pond_signals
+        "$@" 2>&8 5>&- 6>&- 7>&- 8>&-
+        echo $? >&7
+        # As at the end of any task nothing of it stays; without this, what it left would hold its output open.
+        kill -TERM 0
+      } | keep "$pond_out" >&5
+    } 8>&1 | keep "$pond_err" >&6
+  } 7>&1
+)
+exit "${pond_code:-1}"

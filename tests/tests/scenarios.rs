@@ -56,6 +56,7 @@ pages! {
     slurm => "tests/scenarios/slurm.md",
     spare => "tests/scenarios/spare.md",
     torchrun => "tests/scenarios/torchrun.md",
+    traces => "tests/scenarios/traces.md",
 }
 
 /// A page with a `console` fence that is not listed above would never be run.

@@ -21,8 +21,8 @@ pub use pool::{
     UpArgs, UsageArgs, UsageBy,
 };
 pub use sched::{
-    CompareArgs, Objective, PredictBy, ReplayArgs, ReportArgs, SchedVerb, SetPolicyArgs, SimArgs,
-    SimulateArgs, SynthArgs, SynthForm, TraceArgs, TuneArgs, TuneBy,
+    CompareArgs, MOST_MACHINES, Objective, PredictBy, ReplayArgs, ReportArgs, SchedVerb, SetPolicyArgs,
+    SimArgs, SimulateArgs, SynthArgs, SynthForm, TraceArgs, TuneArgs, TuneBy,
 };
 pub use work::{
     AttachArgs, CpArgs, EventsArgs, ExecArgs, ForwardArgs, JobsArgs, LogsArgs, PauseArgs, PsArgs, ResizeArgs,

@@ -75,10 +75,10 @@ pub struct TraceArgs {
     #[arg(long, value_name = "N", requires = "speeds", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub share: u32,
     /// This many machines, all alike, instead of the trace's own
-    #[arg(long, value_name = "N", conflicts_with = "cluster")]
+    #[arg(long, value_name = "N", conflicts_with = "cluster", value_parser = machines)]
     pub nodes: Option<u32>,
     /// Devices of each
-    #[arg(long, value_name = "N", requires = "nodes", default_value_t = 8)]
+    #[arg(long, value_name = "N", requires = "nodes", default_value_t = 8, value_parser = clap::value_parser!(u32).range(0..=1024))]
     pub gpus_per_node: u32,
     /// CPU cores of each; default: never short
     #[arg(long, value_name = "CORES", requires = "nodes")]
@@ -89,6 +89,17 @@ pub struct TraceArgs {
     /// Machines and queues from a file (YAML or JSON; docs/simulate.md)
     #[arg(long, value_name = "FILE")]
     pub cluster: Option<PathBuf>,
+}
+
+/// The most machines of a pool.
+pub const MOST_MACHINES: u32 = 1_000_000;
+
+fn machines(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(count) if (1..=MOST_MACHINES).contains(&count) => Ok(count),
+        Ok(_) => Err("a pool has 1 to 1,000,000 machines".to_owned()),
+        Err(_) => Err("not a number of machines; a file with machines is given with --cluster".to_owned()),
+    }
 }
 
 /// Where predictions of run times come from.
@@ -111,7 +122,7 @@ pub enum PredictBy {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Simulation")]
 pub struct SimArgs {
-    /// How nodes are chosen: pack, spread, ...
+    /// Which node is filled first: pack, spread, topology, best-fit, dot-product, gpu-clustering, gpu-packing, fgd, gaps, random
     #[arg(long, value_name = "NAME")]
     pub placement: Option<String>,
     /// The root of all chance; same seed, same outcome
@@ -227,7 +238,7 @@ pub struct TuneArgs {
     #[arg(long, value_enum, default_value_t, value_name = "HOW")]
     pub method: TuneBy,
     /// Candidates at most (random, cma); values of each parameter (grid)
-    #[arg(long, value_name = "N", default_value_t = 30)]
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
     pub budget: u32,
     /// What is to be small
     #[arg(long, value_enum, default_value_t, value_name = "WHAT")]

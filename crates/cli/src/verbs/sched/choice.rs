@@ -40,7 +40,10 @@ pub fn set(ctx: &Ctx, args: &SetPolicyArgs) -> Done {
 }
 
 /// The word of a placement policy as the API takes it.
-fn placement(word: &str) -> Result<String, CliError> {
+///
+/// # Errors
+/// There is none of that name.
+pub fn placement(word: &str) -> Result<String, CliError> {
     let word = word.replace('-', "_");
     let known: Vec<String> =
         PlacementPolicy::ALL.iter().map(|policy| text(&serde_json::json!(policy))).collect();
@@ -48,8 +51,8 @@ fn placement(word: &str) -> Result<String, CliError> {
         return Ok(word);
     }
     Err(CliError::Usage {
-        what: format!("no placement policy is called `{}`", clean(&word)),
-        next: Some(format!("take one of {}", known.join(", "))),
+        what: format!("no placement policy is called `{}`", clean(&word.replace('_', "-"))),
+        next: Some(format!("take one of {}", known.join(", ").replace('_', "-"))),
     })
 }
 

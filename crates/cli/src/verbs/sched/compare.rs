@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 /// # Errors
 /// A file is not there or holds something else; fewer than two runs.
 pub fn compare(ctx: &Ctx, args: &CompareArgs) -> Done {
+    args.report.places(None)?;
     let mut all: Option<Runs> = None;
     for path in &args.files {
         let stored = load(path)?;

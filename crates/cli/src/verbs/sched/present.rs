@@ -2,14 +2,16 @@
 
 use crate::args::ReportArgs;
 use crate::error::CliError;
-use crate::out::{Cell, Column, Out, Style, Table};
+use crate::out::{Cell, Column, Out, Style, Table, clean};
 use pond_sim::outcome::Outcome;
 use pond_sim::report::{
     Bootstrap, Comparison, Difference, Metric, Page, Run, Summary, Verdict, compare, grouped, hours,
     jobs_csv, percent, ratio, seconds, series_csv, summaries_csv, thousandths,
 };
 use serde::Serialize;
-use std::path::Path;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 
 /// Runs with their names, in the order in which they are shown.
 #[derive(Debug)]
@@ -76,9 +78,9 @@ pub fn present(out: &Out, runs: &Runs, args: &ReportArgs) -> Result<(), CliError
     } else {
         out.line(&out.paint(
             Style::Bold,
-            &format!("{} jobs of {}", grouped(jobs_of(&summaries)), crate::out::clean(&runs.title)),
+            &format!("{} jobs of {}", grouped(jobs_of(&summaries)), clean(&runs.title)),
         ))?;
-        out.line(&out.paint(Style::Dim, &crate::out::clean(&runs.about)))?;
+        out.line(&out.paint(Style::Dim, &clean(&runs.about)))?;
         out.line("")?;
         out.table(&figures(&summaries, &comparisons))?;
         warnings(out, &summaries);
@@ -93,12 +95,77 @@ fn jobs_of(summaries: &[Summary]) -> u64 {
     summaries.first().map_or(0, |summary| summary.jobs)
 }
 
-/// Writes a file.
+/// Writes a file. What was there before stays until the new text is whole.
 ///
 /// # Errors
 /// It cannot be written.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
-    std::fs::write(path, bytes).map_err(|why| CliError::io(format!("writing {}", path.display()), why))
+    replace(path, bytes).map_err(|why| CliError::io(format!("writing {}", path.display()), why))
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // Behind a link it is what it leads to that is replaced.
+    let path = fs::canonicalize(path).unwrap_or_else(|_not_there| path.to_owned());
+    let before = fs::metadata(&path).ok();
+    // A device or a pipe takes text as it comes.
+    if before.as_ref().is_some_and(|before| !before.is_file()) {
+        return fs::write(&path, bytes);
+    }
+    let draft = path.with_file_name(format!(".pond-{}.draft", std::process::id()));
+    let written = fs::write(&draft, bytes).and_then(|()| {
+        if let Some(before) = &before {
+            fs::set_permissions(&draft, before.permissions())?;
+        }
+        fs::rename(&draft, &path)
+    });
+    if written.is_err() {
+        // It may not even have come to be; what is told is why.
+        drop(fs::remove_file(&draft));
+    }
+    match written {
+        // One may be allowed to change a file and not its folder.
+        Err(why) if why.kind() == io::ErrorKind::PermissionDenied && before.is_some() => {
+            fs::write(&path, bytes)
+        }
+        written => written,
+    }
+}
+
+/// Whether files can be put where the command line says, as far as that can be known before they are made: a long
+/// simulation is not to end in a mistyped name.
+///
+/// # Errors
+/// A folder that is not there, or one where a file is to be.
+pub fn places<'a>(files: impl IntoIterator<Item = &'a PathBuf>) -> Result<(), CliError> {
+    for path in files {
+        let shown = clean(&path.display().to_string()).into_owned();
+        let wrong = |what: String, next: &str| CliError::Usage { what, next: Some(next.to_owned()) };
+        if path.is_dir() {
+            return Err(wrong(format!("`{shown}` is a folder"), "name a file in it"));
+        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if folder.is_some_and(|folder| !folder.is_dir()) {
+            return Err(wrong(format!("there is no folder to write `{shown}` in"), "make the folder first"));
+        }
+    }
+    Ok(())
+}
+
+impl ReportArgs {
+    /// As [`places`], for all that a report writes, and for one file more.
+    ///
+    /// # Errors
+    /// As [`places`], and a file where a folder is to be.
+    pub fn places(&self, save: Option<&PathBuf>) -> Result<(), CliError> {
+        places(self.html.iter().chain(save))?;
+        match &self.csv {
+            Some(folder) if folder.exists() && !folder.is_dir() => Err(CliError::Usage {
+                what: format!("`{}` is a file", clean(&folder.display().to_string())),
+                next: Some("--csv takes a folder; one that is not there is made".to_owned()),
+            }),
+            _ => Ok(()),
+        }
+    }
 }
 
 fn write_csv(dir: &Path, runs: &Runs, summaries: &[Summary]) -> Result<(), CliError> {
@@ -215,7 +282,7 @@ fn warnings(out: &Out, summaries: &[Summary]) {
         if !words.is_empty() {
             out.warn(&format!(
                 "{}: jobs that are in no figure of time: {}",
-                crate::out::clean(&run.name),
+                clean(&run.name),
                 words.join(", ")
             ));
         }

@@ -1,6 +1,6 @@
 //! `pond sched replay`: the pool's own past under another policy, beside what really happened.
 
-use super::present::{Runs, present};
+use super::present::{Runs, places, present};
 use super::runs::{Meter, Task, all, threads};
 use super::source::{Scene, nodes_in_words, window};
 use super::{policies, settings, store};
@@ -43,6 +43,8 @@ struct Asked {
 /// No pool, or one without a finished job; a wrong command line.
 pub fn replay(ctx: &Ctx, args: &ReplayArgs) -> Done {
     let policies = policies::named(&args.policy)?;
+    args.report.places(args.save.as_ref())?;
+    places(&args.export)?;
     let each = settings::of_each(&policies, &args.sim, args.report.html.is_some())?;
     let mut scene = past(ctx, args)?;
     let Some(real) = as_it_was(&scene.jobs) else {

@@ -15,7 +15,7 @@ use serde_json::Value;
 pub fn settings(args: &SimArgs) -> Result<SimSettings, CliError> {
     let mut settings = SimSettings { seed: args.seed, ..SimSettings::default() };
     if let Some(name) = &args.placement {
-        settings = set(&settings, &format!("plan.placement={name}"))?;
+        settings = set(&settings, &format!("plan.placement={}", super::choice::placement(name)?))?;
     }
     if let Some(factor) = &args.overhead {
         settings.restart.factor = factor_milli("--overhead", factor)?;
@@ -48,6 +48,9 @@ pub fn factor_milli(flag: &str, text: &str) -> Result<u64, CliError> {
     })
 }
 
+/// The shortest mean time between faults of one machine or device.
+const SOONEST: Millis = Millis(1000);
+
 fn read_fault(settings: &mut SimSettings, text: &str) -> Result<(), CliError> {
     let wrong = || {
         CliError::Usage {
@@ -64,6 +67,15 @@ fn read_fault(settings: &mut SimSettings, text: &str) -> Result<(), CliError> {
         text.parse::<Millis>().map(|scale| Lifetime { scale, shape: 1000 }).map_err(|_why| wrong())
     };
     let breakdown = Breakdown { between: lifetime(between)?, repair: lifetime(repair)? };
+    if breakdown.between.scale < SOONEST {
+        return Err(CliError::Usage {
+            what: format!(
+                "--faults: `{text}`: faults {} apart leave no time for anything else",
+                breakdown.between.scale
+            ),
+            next: Some(format!("let them be {SOONEST} apart or more")),
+        });
+    }
     match kind.trim() {
         "nodes" => settings.faults.nodes = Some(breakdown),
         "devices" => settings.faults.devices = Some(breakdown),
@@ -178,5 +190,7 @@ mod tests {
         assert_eq!((nodes.between.scale, nodes.repair.scale), (Millis(2_592_000_000), Millis(14_400_000)));
         assert!(read_fault(&mut settings, "disks=1d/1h").is_err());
         assert!(read_fault(&mut settings, "nodes=1d").is_err());
+        let why = read_fault(&mut settings, "nodes=0s/1h").unwrap_err();
+        assert_eq!(why.next().unwrap(), "let them be 1s apart or more");
     }
 }

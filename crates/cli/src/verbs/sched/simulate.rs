@@ -14,6 +14,7 @@ use crate::verbs::Ctx;
 /// A wrong command line, a trace that cannot be used, a file that cannot be written.
 pub fn simulate(ctx: &Ctx, args: &SimulateArgs) -> Done {
     let policies = policies::named(&args.policy)?;
+    args.report.places(args.save.as_ref())?;
     let each = settings::of_each(&policies, &args.sim, args.report.html.is_some())?;
     let scene = scene(&ctx.out, &args.trace, args.sim.seed)?;
     let tasks: Vec<Task<'_>> = each

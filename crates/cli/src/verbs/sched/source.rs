@@ -1,15 +1,16 @@
 //! From files and flags to a workload and machines.
 
 use super::settings::factor_milli;
-use crate::args::{PredictBy, TraceArgs};
+use crate::args::{MOST_MACHINES, PredictBy, TraceArgs};
 use crate::error::CliError;
 use crate::out::{Out, clean};
 use pond_core::ids::NodeName;
 use pond_core::model::{NodeSpec, QueueSpec};
 use pond_core::units::{Bytes, MilliCpu, Millis, Timestamp};
 use pond_sim::experiment::{Foresight, foresee, hasten};
+use pond_sim::report::grouped;
 use pond_sim::trace::profiles::Assign;
-use pond_sim::trace::{Content, Format, Jobs, Loaded, Machine, Options, TraceError, open_with, time};
+use pond_sim::trace::{Content, Format, Jobs, Loaded, Machine, Note, Options, TraceError, open_with, time};
 use pond_sim::workload::Cluster;
 use std::path::Path;
 
@@ -37,36 +38,67 @@ pub struct Scene {
 /// # Errors
 /// A file that is not there or holds no job; a window or a cluster that makes no sense.
 pub fn scene(out: &Out, args: &TraceArgs, seed: u64) -> Result<Scene, CliError> {
+    // What is wrong with the command line is said before a long trace is read.
+    let load = args.load.as_deref().map(load).transpose()?;
+    let given = given(args)?;
     let mut jobs = read(out, args)?;
-    let all = jobs.workload.jobs.len();
     if args.from.is_some() || args.to.is_some() {
-        jobs = window(&jobs, args.from.as_deref(), args.to.as_deref())?;
-    }
-    if jobs.workload.jobs.is_empty() {
-        let shown = clean(&args.trace.display().to_string()).into_owned();
-        return Err(CliError::BadFile {
-            messages: format!(
-                "error: {shown}: no job is left to simulate: {all} were read, none is in the window"
-            ),
-        });
+        let part = window(&jobs, args.from.as_deref(), args.to.as_deref())?;
+        if part.workload.jobs.is_empty() {
+            return Err(nothing_between(args, &jobs));
+        }
+        jobs = part;
     }
     for (note, count) in &jobs.notes {
-        out.note(&format!("{count} × {note}"));
-    }
-    if let Some(load) = &args.load {
-        let factor = factor_milli("--load", load)?;
-        if factor == 0 {
-            return Err(CliError::usage("--load: 0 is no load"));
+        if given.is_none() || *note != Note::MadeUpMachines {
+            out.note(&format!("{count} × {note}"));
         }
+    }
+    if let Some(factor) = load {
         hasten(&mut jobs.workload, factor);
         // The real starts are no longer those of this workload.
         jobs.starts.clear();
     }
     foresee(&mut jobs.workload, foresight(args.predict));
     give_speeds(out, args, seed, &mut jobs)?;
-    let machines = machines(args, &mut jobs)?;
+    if let Some(given) = given {
+        jobs.cluster = given;
+    }
+    let machines = in_words(&jobs.cluster);
     let about = about(args, &jobs, &machines);
     Ok(Scene { title: jobs.workload.name.clone(), about, learns: args.predict == PredictBy::UserMean, jobs })
+}
+
+fn load(text: &str) -> Result<u64, CliError> {
+    match factor_milli("--load", text)? {
+        0 => Err(CliError::usage("--load: less than a thousandth is no load")),
+        factor => Ok(factor),
+    }
+}
+
+fn nothing_between(args: &TraceArgs, all: &Jobs) -> CliError {
+    let shown = clean(&args.trace.display().to_string()).into_owned();
+    let span = submitted(all).unwrap_or_else(|| {
+        let last = all.workload.jobs.iter().map(|job| job.submit.0).max().unwrap_or(0);
+        format!("the last {} after the trace's start", Millis(last))
+    });
+    CliError::BadFile {
+        messages: format!(
+            "error: {shown}: none of its {} jobs is in the window: {span}\nnext: widen --from and --to",
+            grouped(all.workload.jobs.len() as u64)
+        ),
+    }
+}
+
+/// When the first and the last job came, where the trace has a calendar.
+fn submitted(jobs: &Jobs) -> Option<String> {
+    let zero = jobs.zero_ms?;
+    let moment = |at: Timestamp| {
+        let at = time::show(zero.saturating_add(i64::try_from(at.0).unwrap_or(i64::MAX)));
+        at.chars().take(16).collect::<String>()
+    };
+    let submits = || jobs.workload.jobs.iter().map(|job| job.submit);
+    Some(format!("submitted {} to {}", moment(submits().min()?), moment(submits().max()?)))
 }
 
 /// What is written into the workload; a user's mean is learned on the way, and stands on the limit.
@@ -83,7 +115,7 @@ const fn foresight(by: PredictBy) -> Foresight {
 fn give_speeds(out: &Out, args: &TraceArgs, seed: u64, jobs: &mut Jobs) -> Result<(), CliError> {
     let (mut profiles, mut pairs) = (Vec::new(), Vec::new());
     for path in &args.speeds {
-        let loaded = open_with(path, None, &Options::default()).map_err(|why| unreadable(path, &why))?;
+        let loaded = open_with(path, None, &Options::default()).map_err(|why| unreadable(&why))?;
         left_out(out, &loaded);
         let format = loaded.format;
         let Content::Speeds { profiles: found, pairs: more } = loaded.content else {
@@ -103,17 +135,7 @@ fn give_speeds(out: &Out, args: &TraceArgs, seed: u64, jobs: &mut Jobs) -> Resul
 
 fn about(args: &TraceArgs, jobs: &Jobs, machines: &str) -> String {
     let mut parts = vec![machines.to_owned()];
-    if let Some(zero) = jobs.zero_ms {
-        let moment = |at: Timestamp| {
-            time::show(zero.saturating_add(i64::try_from(at.0).unwrap_or(i64::MAX)))
-                .chars()
-                .take(16)
-                .collect::<String>()
-        };
-        let submits = || jobs.workload.jobs.iter().map(|job| job.submit);
-        let (first, last) = (submits().min().unwrap_or_default(), submits().max().unwrap_or_default());
-        parts.push(format!("submitted {} to {}", moment(first), moment(last)));
-    }
+    parts.extend(submitted(jobs));
     if let Some(load) = &args.load {
         parts.push(format!("load × {load}"));
     }
@@ -155,24 +177,32 @@ pub fn read_trace(
             out.warn(&clean(&format!("{}: {broken}", path.display())));
             *loaded
         }
-        other => other.map_err(|why| unreadable(path, &why))?,
+        other => other.map_err(|why| unreadable(&why))?,
     };
     left_out(out, &loaded);
-    let format = loaded.format;
-    loaded.into_jobs().ok_or_else(|| CliError::BadFile {
-        messages: format!(
-            "error: {}: a trace of {format} has no jobs to simulate",
-            clean(&path.display().to_string())
-        ),
-    })
+    let (format, rows) = (loaded.format, loaded.rows);
+    let shown = clean(&path.display().to_string()).into_owned();
+    let bad = |messages: String| CliError::BadFile { messages };
+    let jobs = loaded.into_jobs().ok_or_else(|| {
+        bad(format!(
+            "error: {shown}: a trace of {format} has no jobs to simulate\nnext: docs/traces.md says what each format gives"
+        ))
+    })?;
+    match (jobs.workload.jobs.is_empty(), rows) {
+        (false, _) => Ok(jobs),
+        (true, 0) => Err(bad(format!("error: {shown}: there is no job in this trace of {format}"))),
+        (true, _) => Err(bad(format!("error: {shown}: no job of this trace of {format} can be simulated"))),
+    }
 }
 
-fn unreadable(path: &Path, why: &TraceError) -> CliError {
+fn unreadable(why: &TraceError) -> CliError {
     match why {
-        TraceError::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => CliError::Usage {
-            what: format!("there is no file `{}`", path.display()),
-            next: Some("name a trace that is here; examples/traces has small ones".to_owned()),
-        },
+        TraceError::Read { path, source } if source.kind() == std::io::ErrorKind::NotFound => {
+            CliError::Usage {
+                what: format!("there is no file `{}`", path.display()),
+                next: Some("name a trace that is here; examples/traces has small ones".to_owned()),
+            }
+        }
         TraceError::Read { path, source } => CliError::io(
             format!("reading {}", path.display()),
             std::io::Error::new(source.kind(), source.to_string()),
@@ -188,7 +218,8 @@ fn left_out(out: &Out, loaded: &Loaded) {
     }
     let count: u64 = kinds.iter().map(|tally| tally.count).sum();
     let words: Vec<String> = kinds.iter().map(ToString::to_string).collect();
-    out.warn(&clean(&format!("{}: {count} rows left out: {}", loaded.path.display(), words.join("; "))));
+    let rows = if count == 1 { "row" } else { "rows" };
+    out.warn(&clean(&format!("{}: {count} {rows} left out: {}", loaded.path.display(), words.join("; "))));
 }
 
 /// The jobs submitted in a window. A moment is of the trace's calendar, or a span since its start.
@@ -229,30 +260,46 @@ pub fn window(jobs: &Jobs, from: Option<&str>, to: Option<&str>) -> Result<Jobs,
     Ok(part)
 }
 
-/// The machines: those of the flags, of a file, or of the trace; and what they are in words.
-fn machines(args: &TraceArgs, jobs: &mut Jobs) -> Result<String, CliError> {
-    if let Some(count) = args.nodes {
-        let machine = Machine {
-            name: "n".to_owned(),
-            cpu_milli: args.cpus_per_node.map_or(PLENTY_CPU, |cpus| cpus.0),
-            memory: args.memory_per_node.map_or(PLENTY, |memory| memory.0),
-            gpus: args.gpus_per_node,
-            gpu: (String::new(), PLENTY),
-            partition: String::new(),
-        };
-        if count == 0 {
-            return Err(CliError::usage("--nodes: a pool has at least one node"));
-        }
-        jobs.cluster.nodes = (0..count as usize).map(|number| named(&machine, number, count)).collect();
-        // Guarantees were cut to the trace's own machines.
-        jobs.cluster.queues.clear();
-    } else if let Some(path) = &args.cluster {
-        jobs.cluster = read_cluster(path)?;
+/// The machines that the command line gives instead of the trace's own; guarantees were cut to those, and go with them.
+fn given(args: &TraceArgs) -> Result<Option<Cluster>, CliError> {
+    let Some(count) = args.nodes else { return args.cluster.as_deref().map(read_cluster).transpose() };
+    let machine = Machine {
+        name: "n".to_owned(),
+        cpu_milli: args.cpus_per_node.map_or(PLENTY_CPU, |cpus| cpus.0),
+        memory: args.memory_per_node.map_or(PLENTY, |memory| memory.0),
+        gpus: args.gpus_per_node,
+        gpu: (String::new(), PLENTY),
+        partition: String::new(),
+    };
+    few(&[(count, args.gpus_per_node)]).map_err(CliError::usage)?;
+    let nodes = (0..count as usize).map(|number| named(&machine, number, count)).collect();
+    Ok(Some(Cluster { nodes, queues: Vec::new() }))
+}
+
+/// The most devices of a pool: with more of them it is memory that gives out.
+const MOST_DEVICES: u64 = 10_000_000;
+
+/// Whether there are no more machines, and devices on each, than a pool can have.
+fn few(kinds: &[(u32, u32)]) -> Result<(), String> {
+    let nodes: u64 = kinds.iter().map(|(count, _)| u64::from(*count)).sum();
+    let devices: u64 = kinds.iter().map(|(count, each)| u64::from(*count) * u64::from(*each)).sum();
+    if nodes <= u64::from(MOST_MACHINES) && devices <= MOST_DEVICES {
+        return Ok(());
     }
-    let devices: usize = jobs.cluster.nodes.iter().map(|node| node.devices.len()).sum();
-    let nodes = nodes_in_words(&jobs.cluster);
-    let cores: u64 = jobs.cluster.nodes.iter().map(|node| node.capacity.cpu.0 / 1000).sum();
-    Ok(if devices > 0 { format!("{nodes}, {devices} devices") } else { format!("{nodes}, {cores} cores") })
+    Err(format!(
+        "{} machines with {} devices are too many: a pool has at most {} and {}",
+        grouped(nodes),
+        grouped(devices),
+        grouped(MOST_MACHINES.into()),
+        grouped(MOST_DEVICES)
+    ))
+}
+
+fn in_words(cluster: &Cluster) -> String {
+    let devices: usize = cluster.nodes.iter().map(|node| node.devices.len()).sum();
+    let nodes = nodes_in_words(cluster);
+    let cores: u64 = cluster.nodes.iter().map(|node| node.capacity.cpu.0 / 1000).sum();
+    if devices > 0 { format!("{nodes}, {devices} devices") } else { format!("{nodes}, {cores} cores") }
 }
 
 /// How many machines, with the word.
@@ -313,6 +360,8 @@ fn read_cluster(path: &Path) -> Result<Cluster, CliError> {
             |text: &String| text.parse::<Bytes>().map(|bytes| bytes.0).map_err(|why| bad(why.to_string()));
         text.as_ref().map_or(Ok(PLENTY), read)
     };
+    let counts: Vec<(u32, u32)> = file.nodes.iter().map(|kind| (kind.count, kind.gpus)).collect();
+    few(&counts).map_err(bad)?;
     let mut cluster = Cluster { nodes: Vec::new(), queues: file.queues };
     for kind in &file.nodes {
         let cpu =

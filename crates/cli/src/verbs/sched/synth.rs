@@ -1,6 +1,6 @@
 //! `pond sched synth`: workloads made up from a model, which is fitted to a trace.
 
-use super::present::write;
+use super::present::{places, write};
 use super::settings::factor_milli;
 use super::source::read_trace;
 use crate::args::{SynthArgs, SynthForm};
@@ -24,6 +24,14 @@ pub fn synth(ctx: &Ctx, args: &SynthArgs) -> Done {
     if args.check {
         return check(&ctx.out, args);
     }
+    places(args.out.iter().chain(&args.save_model))?;
+    let load = factor_milli("--load", &args.load)?;
+    if load < 10 {
+        return Err(CliError::usage("--load: less than a hundredth is no load"));
+    }
+    if args.span == Some(Millis::ZERO) {
+        return Err(CliError::usage("--span: no job comes in no time"));
+    }
     let model = model(&ctx.out, args)?;
     if let Some(path) = &args.save_model {
         write(
@@ -32,16 +40,12 @@ pub fn synth(ctx: &Ctx, args: &SynthArgs) -> Done {
         )?;
         ctx.out.note(&format!("kept: {}", clean(&path.display().to_string())));
     }
-    let load = factor_milli("--load", &args.load)?;
     let options = Options {
         jobs: args.jobs,
         span: args.span,
         load_percent: u32::try_from(load / 10).unwrap_or(u32::MAX),
         ..Options::default()
     };
-    if options.load_percent == 0 {
-        return Err(CliError::usage("--load: less than a hundredth is no load"));
-    }
     let workload = generate(&model, args.seed, &options);
     let (count, last) = (workload.jobs.len(), workload.jobs.last().map_or(0, |job| job.submit.0));
     let bytes = written(workload, options.zero_ms, args.to)

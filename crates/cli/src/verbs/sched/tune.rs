@@ -219,8 +219,13 @@ const fn objective_name(objective: Objective) -> &'static str {
 
 fn print(ctx: &Ctx, answer: &Answer, objective: Objective) -> Result<(), CliError> {
     let heading = format!(
-        "{} of {}: {} candidates on {} jobs, tested on the {} after them",
-        answer.objective, answer.policy, answer.tried, answer.train_jobs, answer.test_jobs
+        "{} of {}: {} candidate{} on {} jobs, tested on the {} after them",
+        answer.objective,
+        answer.policy,
+        answer.tried,
+        if answer.tried == 1 { "" } else { "s" },
+        answer.train_jobs,
+        answer.test_jobs
     );
     ctx.out.line(&ctx.out.paint(Style::Bold, &crate::out::clean(&heading)))?;
     ctx.out.line("")?;

@@ -213,6 +213,63 @@ fn attempts_of_a_job_that_slurm_queued_again_are_one_job() {
     assert_eq!(jobs.notes[&Note::Attempts], 1);
 }
 
+/// As Slurm 21.08 prints it, and as 23.11 does.
+const SACCT_JSON: &str = r#"{
+ "meta": {"plugin": {"name": "jobs", "type": "openapi"}, "Slurm": {"release": "21.08", "words": ["jobs", {"jobs": []}]}},
+ "errors": [],
+ "jobs": [
+  {"account": "phys", "allocation_nodes": 2, "array": {"job_id": 0, "task_id": null}, "job_id": 11, "user": "ann", "partition": "gpu",
+   "state": {"current": "COMPLETED", "reason": "None"}, "steps": [{"time": {"elapsed": 3}}],
+   "time": {"elapsed": 3600, "eligible": 1772359200, "start": 1772359260, "submission": 1772359200, "end": 1772362860, "limit": 120},
+   "tres": {"allocated": [{"type": "cpu", "name": null, "id": 1, "count": 64}, {"type": "mem", "name": null, "id": 2, "count": 16384},
+    {"type": "node", "name": null, "id": 4, "count": 2}, {"type": "gres", "name": "gpu", "id": 1001, "count": 8}, {"type": "gres", "name": "gpu:a100", "id": 1002, "count": 8}],
+    "requested": []}},
+  {"allocation_nodes": 1, "job_id": 12, "user": "bob", "partition": "cpu", "state": {"current": ["FAILED", "REQUEUED"]},
+   "time": {"elapsed": 60, "start": 1772359260, "submission": 1772359200, "eligible": -1, "limit": {"set": true, "infinite": true, "number": 0}},
+   "tres": {"allocated": [{"type": "cpu", "name": "", "count": 4}]}},
+  {"allocation_nodes": 4294967294, "job_id": 13, "user": "bob", "state": {"current": ["CANCELLED"]}, "time": {"elapsed": 0, "start": 0, "submission": 1772359200},
+   "tres": {"allocated": [], "requested": [{"type": "cpu", "count": {"set": true, "infinite": false, "number": 4}}]}},
+  {"allocation_nodes": 1, "job_id": "14", "state": {"current": ["FAILED"]}, "time": {}}
+ ],
+ "warnings": [{"jobs": [1]}]
+}
+"#;
+
+#[test]
+fn what_sacct_prints_as_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(folder.path(), "log.json", SACCT_JSON);
+    let loaded = open(&path, None).unwrap();
+    assert_eq!(loaded.format, Format::Sacct);
+    let bad: Vec<BadRow> = loaded.bad.iter().map(|(_, row)| row.clone()).collect();
+    assert_eq!(
+        told(&bad),
+        ["line 16: not an entry of this format: invalid type: string \"14\", expected u64, at its column 38"]
+    );
+    let jobs = loaded.into_jobs().unwrap();
+    assert_eq!(told(&jobs.left_out), ["line 14: the job never ran"]);
+    let [first, second] = jobs.workload.jobs.as_slice() else { panic!("{:?}", jobs.workload.jobs) };
+    let shape = &jobs.workload.shapes[first.shape as usize][0];
+    assert_eq!((first.id, first.size.min, shape.request.cpu.0, shape.devices[0].count), (11, 2, 32_000, 4));
+    assert_eq!((shape.request.memory.0, shape.devices[0].model.as_deref()), (8 << 30, Some("a100")));
+    assert_eq!((first.duration, first.limit), (Millis(3_600_000), Some(Millis(7_200_000))));
+    assert_eq!((second.id, second.ending, second.limit), (12, Ending::Failed, None));
+    assert_eq!(jobs.starts[&11].0 - first.submit.0, 60_000);
+    let cut = SACCT_JSON.find("  {\"allocation_nodes\": 4").unwrap();
+    fs::write(&path, &SACCT_JSON[..cut]).unwrap();
+    let Err(TraceError::Broken { broken, loaded }) = open(&path, None) else { panic!("it is cut") };
+    assert_eq!((broken.why.as_str(), loaded.rows), ("the list `jobs` is not closed", 2));
+}
+
+#[test]
+fn a_job_on_gpus_of_two_models_asks_for_none() {
+    let text = "JobIDRaw|State|Submit|Start|Elapsed|NNodes|AllocTRES\n\
+        1|COMPLETED|2026-03-01T10:00:00|2026-03-01T10:00:00|00:10:00|2|cpu=8,gres/gpu:a100=2,gres/gpu:v100=4,node=2\n";
+    let jobs = slurm::jobs("s", &slurm::jobs_of(text.as_bytes()));
+    let devices = &jobs.workload.shapes[0][0].devices;
+    assert_eq!((devices[0].count, devices[0].model.as_deref()), (3, None));
+}
+
 #[test]
 fn what_sacct_prints_unless_told_otherwise_has_no_times() {
     let folder = tempfile::tempdir().unwrap();

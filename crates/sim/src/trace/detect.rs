@@ -85,7 +85,9 @@ impl Format {
                 "JSON lines that begin with `{\"head\":`, `{\"node\":`, `{\"queue\":` or `{\"job\":`"
             }
             Self::Swf => "lines of 18 numbers, under comments that begin with `;`",
-            Self::Sacct => "a header with `JobID` and `State`, values between `|` (sacct --parsable2)",
+            Self::Sacct => {
+                "a header with `JobID` and `State`, values between `|` (sacct --parsable2), or what sacct --json prints"
+            }
             Self::Helios => {
                 "a header with `job_id`, `submit_time`, `gpu_num` (or `num_chips`) and `duration` (or `start_time` and `end_time`)"
             }
@@ -204,6 +206,8 @@ fn read_json_kind(text: &str) -> Option<Format> {
         Some(Format::Millpond)
     } else if has("\"jobid\"") || has("\"attempts\"") {
         Some(Format::Philly)
+    } else if has("\"jobs\"") && has("\"allocation_nodes\"") {
+        Some(Format::Sacct)
     } else if has("\"input_length\"") {
         Some(Format::Mooncake)
     } else if has("\"null\"") && has("\"('") {

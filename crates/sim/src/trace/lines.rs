@@ -164,11 +164,16 @@ pub(super) fn read_lines<T>(
     reading
 }
 
-/// Reads every object `{…}` of a JSON array, or of lines, with `one`; text between objects is passed over. A line is where
-/// an object begins. An object that is not closed at the end, or is longer than 16 MiB, is told.
-pub(super) fn read_objects<T>(input: impl Read, one: impl Fn(&str) -> Result<T, BadRowReason>) -> Reading<T> {
+/// Reads every object `{…}` of a JSON array, or of lines, with `one`; with `list`, every object of the array that has this name
+/// in an object around it. Text between objects is passed over. A line is where an object begins. An object that is not
+/// closed at the end, or is longer than 16 MiB, is told.
+pub(super) fn read_objects<T>(
+    input: impl Read,
+    list: Option<&'static str>,
+    one: impl Fn(&str) -> Result<T, BadRowReason>,
+) -> Reading<T> {
     let mut reading = Reading::default();
-    let mut object = Object::default();
+    let mut object = Object { around: list.map(Around::new), ..Object::default() };
     let mut input = BufReader::with_capacity(1 << 16, input);
     let mut line = 1;
     loop {
@@ -196,6 +201,8 @@ pub(super) fn read_objects<T>(input: impl Read, one: impl Fn(&str) -> Result<T, 
             line,
             why: format!("the entry that begins in line {} is not closed", object.line),
         });
+    } else if let Some(list) = object.around.and_then(Around::unclosed) {
+        reading.broken = Some(Broken { line, why: format!("the list `{list}` is not closed") });
     }
     reading
 }
@@ -203,9 +210,65 @@ pub(super) fn read_objects<T>(input: impl Read, one: impl Fn(&str) -> Result<T, 
 /// The longest object, in bytes.
 const LARGEST: usize = 16 << 20;
 
+/// What stands around the objects that are looked for: `{ …, "list": [ here ], … }`.
+struct Around {
+    list: &'static str,
+    /// Brackets that are open.
+    depth: u32,
+    /// The last text of the outermost object: its latest key, where a list begins.
+    word: Vec<u8>,
+    within: bool,
+    quoted: bool,
+    escaped: bool,
+}
+
+impl Around {
+    const fn new(list: &'static str) -> Self {
+        Self { list, depth: 0, word: Vec::new(), within: false, quoted: false, escaped: false }
+    }
+
+    fn unclosed(self) -> Option<&'static str> {
+        self.within.then_some(self.list)
+    }
+
+    /// Takes a byte that is in no object of the list; whether it begins one.
+    fn begins(&mut self, byte: u8) -> bool {
+        if self.quoted {
+            match byte {
+                _ if self.escaped => self.escaped = false,
+                b'\\' => self.escaped = true,
+                b'"' => self.quoted = false,
+                _ if self.depth == 1 && self.word.len() <= self.list.len() => self.word.push(byte),
+                _ => {}
+            }
+            return false;
+        }
+        match byte {
+            b'"' => {
+                self.quoted = true;
+                if self.depth == 1 {
+                    self.word.clear();
+                }
+            }
+            b'{' if self.within && self.depth == 2 => return true,
+            b'{' | b'[' => {
+                self.depth += 1;
+                self.within |= byte == b'[' && self.depth == 2 && self.word == self.list.as_bytes();
+            }
+            b'}' | b']' => {
+                self.depth = self.depth.saturating_sub(1);
+                self.within &= self.depth >= 2;
+            }
+            _ => {}
+        }
+        false
+    }
+}
+
 /// An object on its way in.
 #[derive(Default)]
 struct Object {
+    around: Option<Around>,
     bytes: Vec<u8>,
     line: u64,
     depth: u32,
@@ -217,7 +280,8 @@ impl Object {
     /// Takes a byte; the object's text when it closes it.
     fn push(&mut self, byte: u8, line: u64) -> Option<Result<String, BadRowReason>> {
         if self.depth == 0 {
-            if byte != b'{' {
+            let begins = self.around.as_mut().map_or(byte == b'{', |around| around.begins(byte));
+            if !begins {
                 return None;
             }
             self.line = line;

@@ -20,6 +20,7 @@ pub mod profiles;
 pub mod requests;
 pub mod serving;
 pub mod slurm;
+mod slurm_json;
 mod source;
 pub mod swf;
 mod table;

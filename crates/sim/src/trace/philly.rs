@@ -64,7 +64,7 @@ fn or_nothing<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(input: D
 
 /// Reads `cluster_job_log`: an array, or one object a line.
 pub fn jobs_of(input: impl Read) -> Reading<PhillyJob> {
-    read_objects(input, |text| serde_json::from_str(text).map_err(|why| not_json(&why)))
+    read_objects(input, None, |text| serde_json::from_str(text).map_err(|why| not_json(&why)))
 }
 
 /// A machine of `cluster_machine_list`.

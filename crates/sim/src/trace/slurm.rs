@@ -3,11 +3,11 @@
 
 use super::jobs::{Builder, Draft, Zero, shape, split_evenly};
 use super::table::{Column, Row, Style, malformed, read};
-use super::{BadRowReason, Jobs, LeftOut, Note, Reading, read_ending, time};
+use super::{BadRowReason, Jobs, LeftOut, Note, Reading, read_ending, slurm_json, time};
 use crate::workload::{Cluster, Ending};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 
 pub(super) const ID: Column = &["JobID", "JobIDRaw"];
 const RAW: Column = &["JobIDRaw"];
@@ -67,9 +67,13 @@ pub struct SlurmJob {
 const AGAIN: [&str; 10] =
     ["REQUEUED", "RQ", "REQUEUE_HOLD", "RH", "PREEMPTED", "PR", "NODE_FAIL", "NF", "BOOT_FAIL", "BF"];
 
-/// Reads jobs; steps (`123.batch`, `123.0`) are left out and counted, they have a row of their job beside them.
+/// Reads jobs, of a table or of what `sacct --json` prints; steps (`123.batch`, `123.0`) are left out and counted, they have
+/// a row of their job beside them.
 pub fn jobs_of(input: impl Read) -> Reading<SlurmJob> {
-    read(input, Style::SACCT, read_job)
+    let mut input = BufReader::new(input);
+    // What cannot be read is told by whoever reads on.
+    let json = input.fill_buf().is_ok_and(|head| head.trim_ascii_start().starts_with(b"{"));
+    if json { slurm_json::jobs_of(input) } else { read(input, Style::SACCT, read_job) }
 }
 
 fn read_job(row: &Row) -> Result<SlurmJob, BadRowReason> {
@@ -108,13 +112,17 @@ fn read_job(row: &Row) -> Result<SlurmJob, BadRowReason> {
         limit_ms: read_limit(row)?,
         ending,
         strange,
-        again: AGAIN.iter().any(|known| known.eq_ignore_ascii_case(state)),
+        again: waits_again(state),
         nodes,
         cpus: told.max(amounts.cpus),
         gpus: amounts.gpus,
         model: amounts.model,
         memory: amounts.memory,
     })
+}
+
+pub(super) fn waits_again(state: &str) -> bool {
+    AGAIN.iter().any(|known| known.eq_ignore_ascii_case(state))
 }
 
 /// `123`, `123_4`, `123_[4-7%2]` (elements that never ran), `123+1`.
@@ -173,12 +181,14 @@ fn read_limit(row: &Row) -> Result<Option<u64>, BadRowReason> {
 }
 
 #[derive(Default)]
-struct Amounts {
-    nodes: u32,
-    cpus: u64,
-    gpus: u32,
-    model: Option<String>,
-    memory: u64,
+pub(super) struct Amounts {
+    pub nodes: u32,
+    pub cpus: u64,
+    pub gpus: u32,
+    pub model: Option<String>,
+    pub memory: u64,
+    /// GPUs of each model.
+    models: BTreeMap<String, u32>,
 }
 
 impl Amounts {
@@ -213,7 +223,8 @@ impl Amounts {
         Ok(amounts)
     }
 
-    fn take(&mut self, name: &str, value: &str) -> Option<()> {
+    /// An amount by its name, as `AllocTRES` has them; `None` when it is none.
+    pub fn take(&mut self, name: &str, value: &str) -> Option<()> {
         match name {
             "cpu" => self.cpus = value.parse().ok()?,
             "node" => self.nodes = value.parse().ok()?,
@@ -221,9 +232,11 @@ impl Amounts {
             "gres/gpu" => self.gpus = self.gpus.max(value.parse().ok()?),
             _ => {
                 if let Some(model) = name.strip_prefix("gres/gpu:") {
-                    let count: u32 = value.parse().ok()?;
-                    self.model = Some(model.to_owned());
-                    self.gpus = self.gpus.max(count);
+                    self.models.insert(model.to_owned(), value.parse().ok()?);
+                    let all = self.models.values().fold(0_u32, |sum, count| sum.saturating_add(*count));
+                    self.gpus = self.gpus.max(all);
+                    // Of a job on several models each task may have had any.
+                    self.model = (self.models.len() == 1).then(|| model.to_owned());
                 }
             }
         }

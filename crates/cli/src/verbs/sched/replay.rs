@@ -21,7 +21,7 @@ use pond_server::api::types::{
 use pond_sim::experiment::{Foresight, foresee};
 use pond_sim::report::as_it_was;
 use pond_sim::trace::history::{self, Ask, Row};
-use pond_sim::trace::time;
+use pond_sim::trace::{summary, time};
 use pond_sim::workload::{Cluster, Ending};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -80,6 +80,14 @@ fn past(ctx: &Ctx, args: &ReplayArgs) -> Result<Scene, CliError> {
     let cluster = Cluster { nodes: nodes.iter().map(machine).collect(), queues };
     let numbered: Vec<(u64, &Row)> = rows.iter().map(|row| (row.id, row)).collect();
     let mut jobs = history::jobs("this pool", &numbered, Some(0), cluster);
+    for tally in summary(&jobs.left_out) {
+        ctx.out.warn(&format!(
+            "{} of {} jobs that are over left out: {}",
+            tally.count,
+            rows.len(),
+            tally.first.reason
+        ));
+    }
     if let Some(path) = &args.export {
         let mut text = Vec::new();
         history::write(&jobs, &mut text).map_err(|why| CliError::io("writing the history", why))?;

@@ -54,6 +54,7 @@ pages! {
     simulate => "docs/simulate.md",
     shares => "tests/scenarios/shares.md",
     slurm => "tests/scenarios/slurm.md",
+    slurm_guide => "docs/slurm.md",
     spare => "tests/scenarios/spare.md",
     torchrun => "tests/scenarios/torchrun.md",
     traces => "tests/scenarios/traces.md",

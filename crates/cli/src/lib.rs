@@ -1,7 +1,7 @@
 //! `pond`: the command line of a pool, the pool's server in one process, and the launcher of its tasks.
 //!
 //! Three programs in one binary: called as `pond __launch` it is the process that stands by a task; called as
-//! `sbatch`, `srun`, `squeue`, `scancel`, `sinfo` or `sacct` it speaks Slurm's tongue; otherwise it is `pond`.
+//! `sbatch`, `srun`, `squeue`, `scancel`, `scontrol`, `sinfo` or `sacct` it speaks Slurm's tongue; otherwise it is `pond`.
 
 pub mod args;
 pub mod client;

@@ -36,5 +36,5 @@ pub use overrides::{FLAGS, Flag, FlagArity, Overrides};
 pub use read::{MAX_BYTES, MAX_DEPTH, MAX_DOCUMENTS, MAX_NODES};
 pub use reference::reference;
 pub use schema::schema;
-pub use script::{Lookup, sbatch};
+pub use script::{Lookup, as_slurm, sbatch};
 pub use similar::nearest;

@@ -55,7 +55,11 @@ impl Given {
                     Some((name, value)) => (name, Some(value.to_owned())),
                     None => (long, None),
                 };
-                (known.iter().find(|flag| flag.long == name).ok_or_else(|| unknown(arg))?, value)
+                // A unique beginning will do, as with getopt.
+                let exact = known.iter().find(|flag| flag.long == name);
+                let mut begun = known.iter().filter(|flag| flag.long.starts_with(name));
+                let only = || begun.next().filter(|_| begun.next().is_none() && !name.is_empty());
+                (exact.or_else(only).ok_or_else(|| unknown(arg))?, value)
             } else if let Some(letters) = arg.strip_prefix('-').filter(|letters| !letters.is_empty()) {
                 let mut rest = letters;
                 loop {
@@ -97,12 +101,37 @@ impl Given {
         self.flags.iter().rev().find(|(name, _)| *name == long).map(|(_, value)| value.as_str())
     }
 
+    /// The values of a flag as they are.
+    pub fn texts(&self, long: &str) -> impl Iterator<Item = &str> {
+        self.flags.iter().filter(move |(name, _)| *name == long).map(|(_, value)| value.as_str())
+    }
+
     /// The values of a flag, lists taken apart.
     #[must_use]
     pub fn list(&self, long: &str) -> Vec<String> {
-        let values = self.flags.iter().filter(|(name, _)| *name == long).map(|(_, value)| value.as_str());
-        values.flat_map(|value| value.split(',')).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+        let parts = self.texts(long).flat_map(|value| value.split(','));
+        parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
     }
+}
+
+/// A list of jobs or nodes taken apart: commas inside brackets do not part them.
+#[must_use]
+pub fn ids(list: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut inside = false;
+    for letter in list.chars() {
+        inside = match letter {
+            '[' => true,
+            ']' => false,
+            _ => inside,
+        };
+        match parts.last_mut() {
+            Some(part) if letter != ',' || inside => part.push(letter),
+            _ => parts.push(String::new()),
+        }
+    }
+    parts.retain(|part| !part.is_empty());
+    parts
 }
 
 #[cfg(test)]
@@ -125,7 +154,9 @@ mod tests {
         assert!(given.has("noheader") && given.has("long"));
         assert_eq!(given.rest, ["12", "-x"]);
         assert_eq!(read(&["-u", "a,b", "-u", "c"]).unwrap().list("user"), ["a", "b", "c"]);
-        for wrong in [&["-x"][..], &["--users=a"], &["-u"], &["--noheader=1"], &["-hx"]] {
+        assert_eq!(read(&["--us", "a", "--noh"]).unwrap().get("user"), Some("a"));
+        assert_eq!(super::ids("12,13_[1-3,7],,14"), ["12", "13_[1-3,7]", "14"]);
+        for wrong in [&["-x"][..], &["--users=a"], &["-u"], &["--noheader=1"], &["-hx"], &["--=a"]] {
             assert_eq!(read(wrong).unwrap_err().exit_code(), 64, "{wrong:?}");
         }
     }

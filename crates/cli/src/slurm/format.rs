@@ -1,6 +1,6 @@
 //! Slurm's format strings (`%.18i %9P %j`) and its ways of writing states and times.
 
-use crate::out::clean;
+use crate::out::{clean, moment};
 use pond_server::api::types::State;
 
 /// One part of a format.
@@ -93,6 +93,12 @@ pub const fn state(state: State) -> (&'static str, &'static str) {
         State::Stopped => ("CANCELLED", "CA"),
         State::Succeeded => ("COMPLETED", "CD"),
     }
+}
+
+/// `2026-11-24T08:00:00`.
+#[must_use]
+pub fn short_moment(ms: u64) -> String {
+    moment(ms).get(..19).unwrap_or_default().to_owned()
 }
 
 /// `1-02:03:04`, `02:03:04` or `3:04`, as `squeue` writes spans.

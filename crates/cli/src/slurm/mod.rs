@@ -1,15 +1,20 @@
 //! Slurm's commands for hands that know them: the same words in, the familiar columns out.
 //!
-//! Called by a link named `sbatch`, `srun`, `squeue`, `scancel`, `sinfo` or `sacct` that leads to `pond`.
+//! Called by a link named `sbatch`, `srun`, `squeue`, `scancel`, `scontrol`, `sinfo` or `sacct` that leads to `pond`; links
+//! named as others of Slurm's commands say what to write instead.
 //! Flags that cannot be honoured are refused with a word, never silently dropped; those of scripts warn.
 
+mod account;
 mod along;
+mod control;
 mod flags;
 mod format;
-mod look;
+mod nodes;
+mod queue;
+mod rows;
 mod submit;
 
-use crate::error::Done;
+use crate::error::{CliError, Done};
 use crate::verbs::Ctx;
 
 /// Which one we were called as.
@@ -27,6 +32,16 @@ pub enum Shim {
     Sinfo,
     /// What was.
     Sacct,
+    /// One job or node, and what is done to it.
+    Scontrol,
+    /// A shell on nodes; not here.
+    Salloc,
+    /// Use of a running job; not here.
+    Sstat,
+    /// Use of a job that is over; not here.
+    Seff,
+    /// Accounts; not here.
+    Sacctmgr,
 }
 
 impl Shim {
@@ -40,6 +55,11 @@ impl Shim {
             "scancel" => Self::Scancel,
             "sinfo" => Self::Sinfo,
             "sacct" => Self::Sacct,
+            "scontrol" => Self::Scontrol,
+            "salloc" => Self::Salloc,
+            "sstat" => Self::Sstat,
+            "seff" => Self::Seff,
+            "sacctmgr" => Self::Sacctmgr,
             _ => return None,
         })
     }
@@ -52,6 +72,11 @@ impl Shim {
             Self::Scancel => "scancel",
             Self::Sinfo => "sinfo",
             Self::Sacct => "sacct",
+            Self::Scontrol => "scontrol",
+            Self::Salloc => "salloc",
+            Self::Sstat => "sstat",
+            Self::Seff => "seff",
+            Self::Sacctmgr => "sacctmgr",
         }
     }
 
@@ -62,11 +87,19 @@ impl Shim {
             }
             Self::Srun => "srun [FLAGS] COMMAND [ARG]...\n\nFlags as in #SBATCH lines.\n",
             Self::Squeue => {
-                "squeue [-u USER] [-j JOBS] [-p QUEUE] [-t STATES] [-n NAME] [-h] [-o FORMAT] [--me]\n"
+                "squeue [-u USER] [-j JOBS] [-p QUEUE] [-t STATES] [-n NAME] [-h] [-l] [-r] [-S KEYS] [-o FORMAT] [-O FIELDS] [--me] [--start]\n"
             }
-            Self::Scancel => "scancel [-u USER] [-n NAME] [-p QUEUE] [-t STATE] [-s SIGNAL KILL] [JOB]...\n",
-            Self::Sinfo => "sinfo [-N] [-h] [-o FORMAT]\n",
-            Self::Sacct => "sacct [-j JOBS] [-u USER] [-s STATES] [-n] [-P] [-X] [-o FIELDS]\n",
+            Self::Scancel => {
+                "scancel [-u USER] [-n NAME] [-p QUEUE] [-t STATES] [-s SIGNAL] [--me] [JOB]...\n"
+            }
+            Self::Sinfo => "sinfo [-N] [-l] [-s] [-h] [-n NODES] [-t STATES] [-o FORMAT]\n",
+            Self::Sacct => {
+                "sacct [-j JOBS] [-u USER] [-s STATES] [-S MOMENT] [-E MOMENT] [-n] [-P] [-p] [-X] [-b] [-o FIELDS] [--name NAMES] [--array]\nsacct -e\n"
+            }
+            Self::Scontrol => {
+                "scontrol [-o] show {job [JOB], node [NODE], partition, hostnames LIST}\nscontrol {hold, release, suspend, resume, requeue} JOB...\n"
+            }
+            Self::Salloc | Self::Sstat | Self::Seff | Self::Sacctmgr => "This command is not here.\n",
         }
     }
 }
@@ -87,9 +120,20 @@ pub fn run(ctx: &Ctx, shim: Shim, args: &[String]) -> Done {
     match shim {
         Shim::Sbatch => submit::sbatch(ctx, args),
         Shim::Srun => submit::srun(ctx, args),
-        Shim::Squeue => look::squeue(ctx, args),
-        Shim::Scancel => look::scancel(ctx, args),
-        Shim::Sinfo => look::sinfo(ctx, args),
-        Shim::Sacct => look::sacct(ctx, args),
+        Shim::Squeue => queue::squeue(ctx, args),
+        Shim::Scancel => queue::scancel(ctx, args),
+        Shim::Sinfo => nodes::sinfo(ctx, args),
+        Shim::Sacct => account::sacct(ctx, args),
+        Shim::Scontrol => control::scontrol(ctx, args),
+        Shim::Salloc => Err(absent(shim, "use `srun --pty bash` for a shell, `pond run -d` to hold nodes")),
+        Shim::Sstat => {
+            Err(absent(shim, "use `pond top`, `pond status JOB` or `sacct -j JOB -o JobID,MaxRSS`"))
+        }
+        Shim::Seff => Err(absent(shim, "use `pond status JOB` and `pond usage`")),
+        Shim::Sacctmgr => Err(absent(shim, "there are no accounts: use `pond project` and `pond queue`")),
     }
+}
+
+fn absent(shim: Shim, next: &str) -> CliError {
+    CliError::Usage { what: format!("{} is not here", shim.name()), next: Some(next.to_owned()) }
 }

@@ -6,12 +6,13 @@ use crate::jobs::{Prepared, bad_file, preview, submit, text_of};
 use crate::out::clean;
 use crate::pool::ensure;
 use crate::refs::JobRef;
+use crate::term;
 use crate::verbs::Ctx;
 use crate::verbs::run::{hopeless, stay};
 use crate::verbs::session::code_of;
 use crate::verbs::wait::{Waited, until_over};
 use pond_core::model::Command;
-use pond_spec::{Fault, sbatch as read_script};
+use pond_spec::{Fault, as_slurm, sbatch as read_script};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -109,26 +110,57 @@ pub fn sbatch(ctx: &Ctx, args: &[String]) -> Done {
 /// # Errors
 /// The flags are wrong, or no pool answers.
 pub fn srun(ctx: &Ctx, args: &[String]) -> Done {
-    let (flags, command) = split(args)?;
+    let (args, own) = own_of_srun(args);
+    let (flags, command) = split(&args)?;
     if command.is_empty() {
         return Err(CliError::Usage {
             what: "no command to run".to_owned(),
             next: Some("write srun [FLAGS] COMMAND [ARG]...".to_owned()),
         });
     }
-    // The reader makes a job of flags and a command line; the command is put in as words, never as text of a shell.
+    // The reader makes a job of flags and a command line; the command is put in as words, never as text of a shell. It
+    // is the one step of the job, which the node's own `srun` starts.
     let mut given = flags.to_vec();
     given.push("--wrap=true".to_owned());
     let mut draft = prepared(ctx, None, &given, &[])?.only()?;
-    Arc::make_mut(&mut draft.spec.run).command = Command::Argv(command.to_vec());
+    let step = ["srun", "--alone", "--"].into_iter().map(str::to_owned).chain(command.iter().cloned());
+    Arc::make_mut(&mut draft.spec.run).command = Command::Argv(as_slurm(step));
     if !flags.iter().any(|flag| flag.starts_with("-J") || flag.starts_with("--job-name")) {
         let name = Path::new(&command[0]).file_name().unwrap_or_default().to_string_lossy().into_owned();
         draft.spec.name = name;
     }
+    let tty = own.contains(&"--pty");
+    if tty && !term::is_interactive() {
+        return Err(CliError::usage("--pty needs a terminal"));
+    }
+    Arc::make_mut(&mut draft.spec.run).tty |= tty;
     let client = ensure(ctx)?;
     along::take(ctx, &client, &mut draft)?;
     let job = submit(&client, &draft, &[])?.job;
-    stay(ctx, &client, &job, false)
+    stay(ctx, &client, &job, tty)
+}
+
+/// Flags of `srun` alone, in front of its command: those that are here or change nothing, taken out.
+const OWN_OF_SRUN: [&str; 8] =
+    ["--pty", "--unbuffered", "-u", "--label", "-l", "--kill-on-bad-exit", "-K", "--mpi=none"];
+
+/// The words without them, and which they were.
+fn own_of_srun(args: &[String]) -> (Vec<String>, Vec<&'static str>) {
+    let mut own = Vec::new();
+    let mut rest = args.iter();
+    let mut kept = Vec::new();
+    for arg in rest.by_ref() {
+        match OWN_OF_SRUN.iter().find(|flag| *flag == arg) {
+            Some(flag) => own.push(*flag),
+            None => kept.push(arg.clone()),
+        }
+        // Behind a word that is neither a flag nor the value of one comes what is not ours.
+        if split(&kept).is_ok_and(|(flags, _)| flags.len() < kept.len()) {
+            break;
+        }
+    }
+    kept.extend(rest.cloned());
+    (kept, own)
 }
 
 /// A job of a script or of `--wrap`, working where we are, as Slurm's do.
@@ -158,7 +190,7 @@ fn prepared(
 
 #[cfg(test)]
 mod tests {
-    use super::split;
+    use super::{own_of_srun, split};
 
     #[test]
     fn flags_end_where_the_script_begins() {
@@ -173,5 +205,12 @@ mod tests {
             assert_eq!(split(&words(text)).unwrap().0.len(), flags, "{text}");
         }
         assert!(split(&words("--no-such-flag run.sh")).is_err());
+        for (text, kept, own) in [
+            ("--pty bash -l", "bash -l", &["--pty"][..]),
+            ("-N 1 -u -K -c 2 ls -l -u", "-N 1 -c 2 ls -l -u", &["-u", "-K"]),
+            ("ls --pty", "ls --pty", &[]),
+        ] {
+            assert_eq!(own_of_srun(&words(text)), (words(kept), own.to_vec()), "{text}");
+        }
     }
 }

@@ -23,7 +23,7 @@ impl World {
         for folder in ["bin", "work", "home"] {
             fs::create_dir_all(base.join(folder)).unwrap();
         }
-        for name in ["pond", "sbatch", "srun", "squeue", "scancel", "sinfo", "sacct"] {
+        for name in ["pond", "sbatch", "srun", "squeue", "scancel", "sinfo", "sacct", "scontrol", "seff"] {
             std::os::unix::fs::symlink(POND, base.join("bin").join(name)).unwrap();
         }
         Self { base }
@@ -59,6 +59,7 @@ impl World {
             .env("POND_STATE_DIR", self.state())
             .env("HOW", if rustix::process::geteuid().is_root() { "container" } else { "process" })
             .env("BASE", &self.base)
+            .env("USER", "me")
             .current_dir(self.work())
             .stdin(Stdio::null());
         command

@@ -20,6 +20,11 @@ use words::{Word, words};
 /// [`is_slurm`].
 pub(crate) const SLURM_PRELUDE: &str = "exec \"$POND_SLURM/.start\" \"$@\"\n";
 
+/// A command as it is run in a job of Slurm's: behind [`SLURM_PRELUDE`].
+pub fn as_slurm(argv: impl IntoIterator<Item = String>) -> Vec<String> {
+    ["/bin/sh", "-c", SLURM_PRELUDE, "sbatch"].into_iter().map(str::to_owned).chain(argv).collect()
+}
+
 /// Whether a command is a script of Slurm's behind [`SLURM_PRELUDE`].
 pub(crate) fn is_slurm(argv: &[Text]) -> bool {
     argv.iter().map(|word| word.0.as_str()).take(3).eq(["/bin/sh", "-c", SLURM_PRELUDE])
@@ -180,10 +185,6 @@ fn command(text: &str, origin: &str, slurm: bool, args: &[String]) -> Result<Com
         interpreter.push(name.to_owned());
     }
     interpreter.extend(args.iter().cloned());
-    let mut argv: Vec<String> = Vec::new();
-    if slurm {
-        argv.extend(["/bin/sh", "-c", SLURM_PRELUDE, "sbatch"].map(str::to_owned));
-    }
-    argv.extend(interpreter);
+    let argv = if slurm { as_slurm(interpreter) } else { interpreter };
     Ok(CommandText::Argv(argv.into_iter().map(Text).collect()))
 }

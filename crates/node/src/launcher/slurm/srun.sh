@@ -9,13 +9,15 @@ die() {
 pond_here=${0%/*}
 
 pond_nodes='' pond_tasks='' pond_per_node='' pond_wanted='' pond_unwanted='' pond_skip=0 pond_cpus=${SLURM_CPUS_PER_TASK:-}
-pond_out='' pond_err='' pond_from='' pond_append='' pond_folder='' pond_label='' pond_bad_exit='' pond_gpus=${SLURM_GPUS_PER_TASK:-}
+pond_alone='' pond_out='' pond_err='' pond_from='' pond_append='' pond_folder='' pond_label='' pond_bad_exit='' pond_gpus=${SLURM_GPUS_PER_TASK:-}
 
 # $1: the flag, $2: whether a value follows in the same word, $3: that value, $4: the next word.
 # Sets `pond_took` to 1 when the next word was the value.
 flag() {
   pond_took=0 pond_value=$3
   case $1 in
+    # From `srun` outside of a job: the step is all of the job, and no node speaks for another.
+    --alone) pond_alone=1; return ;;
     -l | --label) pond_label=1; return ;;
     -K | --kill-on-bad-exit) [ "$3" = 0 ] || pond_bad_exit=1; return ;;
     -u | --unbuffered | -Q | --quiet | -v | --verbose | -E | --preserve-env | -O | --overcommit | -X | --disable-status) return ;;
@@ -173,7 +175,7 @@ answer() {
   done
   exit 0
 }
-if [ "$pond_all" -gt 1 ] && [ -z "$pond_out" ]; then
+if [ "$pond_all" -gt 1 ] && [ -z "$pond_out$pond_alone" ]; then
   case $* in
     hostname | 'hostname -s' | 'hostname -f' | 'hostname --short' | 'hostname --fqdn') answer "$pond_hosts" ;;
     'hostname -i' | 'hostname -I' | 'hostname --ip-address' | 'hostname --all-ip-addresses') answer "$POND_NODE_IPS" ;;

@@ -493,7 +493,7 @@ pub struct Launch {
     /// From 1.
     pub attempt: u32,
     /// Nodes of all ranks of the gang, by rank.
-    pub peers: Vec<NodeName>,
+    pub peers: Arc<[NodeName]>,
     /// Keep the writable layer of the attempt before (a paused environment).
     pub keep_layer: bool,
     /// When the time limit stops it.

@@ -207,7 +207,7 @@ fn start(job: u64, isolation: Isolation, disk: u64) -> Effect {
         user: UserName::from("bench"),
         class: Class::Standard,
         attempt: 1,
-        peers: vec![NodeName::from("here")],
+        peers: [NodeName::from("here")].into(),
         keep_layer: false,
         deadline: None,
         checkpoint_dir: None,

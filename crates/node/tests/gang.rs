@@ -9,7 +9,7 @@ use support::{Pool, change, root, script, task};
 
 fn ranked(mut launch: Launch, rank: u32, size: usize) -> Launch {
     launch.allocation.task.rank = rank;
-    launch.peers = vec![NodeName::from("here"); size];
+    launch.peers = vec![NodeName::from("here"); size].into();
     launch.attempt = 3;
     launch
 }

@@ -97,7 +97,7 @@ fn an_image_that_cannot_be_had_is_the_jobs_fault() {
 fn rank(job: u64, rank: u32, text: &str) -> Launch {
     let mut launch = script(job, text);
     launch.allocation.task = JobId(job).gang(0).task(rank);
-    launch.peers = vec![NodeName::from("here"); 2];
+    launch.peers = vec![NodeName::from("here"); 2].into();
     launch
 }
 

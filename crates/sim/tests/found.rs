@@ -213,6 +213,16 @@ fn attempts_of_a_job_that_slurm_queued_again_are_one_job() {
     assert_eq!(jobs.notes[&Note::Attempts], 1);
 }
 
+#[test]
+fn nobody_ran_for_a_century() {
+    let text = HELIOS.replace(",36000,", ",9000000000000000,");
+    let jobs = helios::jobs("h", &helios::jobs_of(text.as_bytes()), &[], 0, helios::Pooling::Pooled);
+    assert_eq!(
+        told(&jobs.left_out),
+        ["line 3: the job had not ended", "line 5: it ran for more than a hundred years"]
+    );
+}
+
 /// As Slurm 21.08 prints it, and as 23.11 does.
 const SACCT_JSON: &str = r#"{
  "meta": {"plugin": {"name": "jobs", "type": "openapi"}, "Slurm": {"release": "21.08", "words": ["jobs", {"jobs": []}]}},

@@ -148,9 +148,7 @@ impl Engine {
         self.sync_row(id);
         let reason = place_reason(tasks);
         self.note_gang(id, from, reason, out);
-        for task in tasks {
-            self.launch(id.task(task.rank), out);
-        }
+        self.launch(id, tasks.iter().map(|task| task.rank), out);
         Ok(())
     }
 
@@ -252,9 +250,7 @@ impl Engine {
         self.seat(id, rows, generation, limits, tasks, seats);
         self.sync_row(id);
         self.note_gang(id, state, format!("grows to {} ranks", have as usize + tasks.len()), out);
-        for task in tasks {
-            self.launch(id.task(task.rank), out);
-        }
+        self.launch(id, tasks.iter().map(|task| task.rank), out);
         Ok(())
     }
 

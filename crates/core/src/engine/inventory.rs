@@ -4,7 +4,7 @@ use super::Engine;
 use super::change::Out;
 use super::job::{Gang, HeldDevice, TaskState};
 use crate::event::{Allocation, Effect, Exit, Found, Launch};
-use crate::ids::{Generation, NodeName, TaskId};
+use crate::ids::{GangId, Generation, NodeName, TaskId};
 use crate::units::Millis;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -67,7 +67,7 @@ impl Engine {
         if live.ending.is_some() || leaves {
             self.repeat_wishes(id, out);
         } else {
-            self.launch(id, out);
+            self.launch(id.gang, [id.rank], out);
         }
     }
 
@@ -107,8 +107,18 @@ impl Engine {
         out.effects.push(Effect::Freeze { task: id, generation, frozen: live.is_frozen(), node: node() });
     }
 
-    /// Tells the substrate to start a task that has a place.
-    pub(super) fn launch(&mut self, id: TaskId, out: &mut Out) {
+    /// Tells the substrate to start tasks of a gang that have a place.
+    pub(super) fn launch(&self, id: GangId, ranks: impl IntoIterator<Item = u32>, out: &mut Out) {
+        let Some(live) = self.gang(id).and_then(Gang::live) else { return };
+        // One list for all: a list for each of its tasks would be that of a gang of 40,000 as often as it has tasks.
+        let peers: Arc<[NodeName]> =
+            live.tasks.iter().map(|task| self.node_name(task.node).to_owned()).collect();
+        for rank in ranks {
+            self.launch_rank(id.task(rank), &peers, out);
+        }
+    }
+
+    fn launch_rank(&self, id: TaskId, peers: &Arc<[NodeName]>, out: &mut Out) {
         let Some(job) = self.jobs.get(&id.gang.job) else { return };
         let Some(gang) = job.gang(id.gang.index) else { return };
         let Some(live) = gang.live() else { return };
@@ -129,7 +139,7 @@ impl Engine {
             user: job.spec.user.to_owned(),
             class: job.spec.class,
             attempt: gang.attempt,
-            peers: live.tasks.iter().map(|task| name(task.node)).collect(),
+            peers: Arc::clone(peers),
             keep_layer: gang.keep_layer,
             deadline: live.deadline,
             checkpoint_dir: job.spec.checkpoint.as_ref().and_then(|save| save.dir.to_owned()),

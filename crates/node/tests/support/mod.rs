@@ -233,7 +233,7 @@ pub fn launch(job: u64, run: RunSpec) -> Launch {
         user: UserName::from("tester"),
         class: Class::Standard,
         attempt: 1,
-        peers: vec![NodeName::from("here")],
+        peers: [NodeName::from("here")].into(),
         keep_layer: false,
         deadline: None,
         checkpoint_dir: None,

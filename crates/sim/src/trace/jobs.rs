@@ -16,6 +16,9 @@ use std::sync::Arc;
 /// The most machines that are made up, or that a header or a table may speak of.
 pub(super) const MOST_NODES: u32 = 1_000_000;
 
+/// A hundred years, in milliseconds.
+const CENTURY_MS: u64 = 36_525 * 86_400_000;
+
 /// Whether the engine takes a node, or a task, of such amounts.
 pub(super) fn possible(cpu_milli: u64, memory: u64, devices: u64) -> Result<(), LeftOut> {
     let fits = cpu_milli <= MAX_CPU && memory <= MAX_BYTES && devices <= u64::from(MAX_DEVICES);
@@ -165,6 +168,9 @@ impl Builder {
                     return Some(why);
                 }
             }
+        }
+        if draft.duration_ms > CENTURY_MS {
+            return Some(LeftOut::TooLong);
         }
         if draft.start_ms.is_some_and(|start| start < draft.submit_ms) {
             return Some(LeftOut::Backwards);

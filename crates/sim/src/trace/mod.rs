@@ -133,6 +133,9 @@ pub enum LeftOut {
     /// Its amounts are beyond any machine.
     #[error("its amounts are beyond any machine")]
     TooLarge,
+    /// It ran for longer than a century: a moment or a number that was mistyped.
+    #[error("it ran for more than a hundred years")]
+    TooLong,
     /// Its speeds are out of range, or do not ascend by tasks.
     #[error("its speeds are out of range or out of order")]
     Unsound,

@@ -349,7 +349,8 @@ fn effects_tell_the_whole_launch() {
         .filter_map(|effect| if let Effect::Start(launch) = effect { Some(launch) } else { None })
         .collect();
     assert_eq!(launches.len(), 2);
-    assert_eq!(launches[1].peers, ["n1".into(), "n1".into()]);
+    assert_eq!(*launches[1].peers, ["n1".into(), "n1".into()]);
+    assert!(std::sync::Arc::ptr_eq(&launches[0].peers, &launches[1].peers), "one list for all");
     assert_eq!(launches[1].allocation.task.rank, 1);
     assert_eq!(launches[1].deadline, Some(crate::units::Timestamp(61_000)));
     assert_eq!((launches[0].attempt, launches[0].allocation.generation.0), (1, 1));

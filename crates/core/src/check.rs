@@ -4,7 +4,7 @@
 
 use crate::event::DeviceGrant;
 use crate::ids::{GangId, Generation};
-use crate::model::{Class, DeviceRequest, ShareMode};
+use crate::model::{Class, DeviceRequest, Resources, ShareMode};
 use crate::partition::Occupied;
 use crate::plan::{Decision, Placement, Plan, PreemptCause, model_matches};
 use crate::queue::{Amounts, DIMS, RUNNING, device_grant, dimension};
@@ -68,6 +68,68 @@ struct Taken {
     /// Ordinal, how it is divided, compute, memory.
     devices: Vec<(u32, ShareMode, u64, u64)>,
     parts: Vec<(u32, Occupied)>,
+}
+
+impl Taken {
+    fn add(&mut self, class: Class, request: &Resources) {
+        match class {
+            Class::Spare => self.lent += request.cpu.0,
+            _ => self.cpu += request.cpu.0,
+        }
+        self.memory += request.memory.0;
+        self.disk += request.disk.0;
+    }
+
+    /// Takes a task's devices; the rules that they break, and how.
+    fn devices(
+        &mut self,
+        node: &NodeRow,
+        requests: &[DeviceRequest],
+        grants: &[DeviceGrant],
+        amounts: &mut Amounts,
+    ) -> Vec<(&'static str, String)> {
+        self.devices.reserve(grants.len());
+        let slots = requests.iter().flat_map(|request| std::iter::repeat_n(request, request.count as usize));
+        // The planner names them in ascending order, where none comes twice.
+        let ascending = grants.is_sorted_by(|one, next| one.device < next.device);
+        let again = |at: usize| grants[..at].iter().any(|grant| grant.device == grants[at].device);
+        let mut fine = slots.clone().count() == grants.len() && (ascending || !(0..grants.len()).any(again));
+        // Where none comes twice, only what other tasks took is looked through.
+        let others = self.devices.len();
+        let mut wrong = Vec::new();
+        for (request, grant) in slots.zip(grants) {
+            let Some(device) = node.devices.get(grant.device as usize) else {
+                fine = false;
+                continue;
+            };
+            fine &= pleases(request, device, grant);
+            amounts.add_grant(request.kind, grant, device.spec.memory);
+            let known = if ascending { others } else { self.devices.len() };
+            let known = self.devices[..known].iter().position(|(device, ..)| *device == grant.device);
+            let at = known.unwrap_or_else(|| {
+                self.devices.push((grant.device, request.mode, 0, 0));
+                self.devices.len() - 1
+            });
+            let (_, divided, compute, memory) = &mut self.devices[at];
+            fine &= *divided == request.mode && device.mode.is_none_or(|mode| mode == request.mode);
+            *compute += grant.compute.0;
+            *memory += grant.memory.0;
+            let mut known = self.parts.iter_mut().find(|(device, _)| *device == grant.device);
+            let parts = known.as_ref().map_or(device.parts, |(_, parts)| *parts);
+            match (stands(request, device, parts, grant), &mut known) {
+                (Ok(then), Some(known)) => known.1 = then,
+                (Ok(then), None) if grant.part.is_some() => self.parts.push((grant.device, then)),
+                (Ok(_), None) => {}
+                (Err(what), _) => {
+                    wrong.push((rule::PARTITIONS, format!("{what} on device {}", grant.device)))
+                }
+            }
+        }
+        if !fine {
+            wrong.push((rule::DEVICES, "wrong devices".to_owned()));
+        }
+        wrong
+    }
 }
 
 struct Check<'a> {
@@ -250,8 +312,13 @@ impl<'a> Check<'a> {
                 self.report(rule::CONSTRAINT, Some(row.id), format!("{} is not {key}={value}", task.node));
             }
             amounts = amounts.plus(&Amounts::of(shape.request));
-            self.take(row, node, &shape.request);
-            self.devices(row, node, &shape.devices, &task.devices, &mut amounts);
+            let taken = self.taken.entry(node).or_default();
+            taken.add(row.class, &shape.request);
+            let wrong = taken.devices(node_row, &shape.devices, &task.devices, &mut amounts);
+            self.found.extend(wrong.into_iter().map(|(rule, detail)| Violation {
+                rule,
+                detail: format!("{}: {detail} of {}", row.id, node_row.name),
+            }));
         }
         amounts.0[RUNNING] = gangs;
         let mut next = Some(row.queue);
@@ -261,64 +328,6 @@ impl<'a> Check<'a> {
                 Err(new) => self.queues.insert(new, (at, amounts)),
             }
             next = self.snapshot.queue(at).parent;
-        }
-    }
-
-    fn take(&mut self, row: &GangRow, node: NodeOrd, request: &crate::model::Resources) {
-        let taken = self.taken.entry(node).or_default();
-        match row.class {
-            Class::Spare => taken.lent += request.cpu.0,
-            _ => taken.cpu += request.cpu.0,
-        }
-        taken.memory += request.memory.0;
-        taken.disk += request.disk.0;
-    }
-
-    fn devices(
-        &mut self,
-        row: &GangRow,
-        node: NodeOrd,
-        requests: &[DeviceRequest],
-        grants: &[DeviceGrant],
-        amounts: &mut Amounts,
-    ) {
-        let node_row = self.snapshot.node(node);
-        let taken = self.taken.entry(node).or_default();
-        taken.devices.reserve(grants.len());
-        let slots = requests.iter().flat_map(|request| std::iter::repeat_n(request, request.count as usize));
-        let again = |at: usize| grants[..at].iter().any(|grant| grant.device == grants[at].device);
-        let mut fine = slots.clone().count() == grants.len() && !(0..grants.len()).any(again);
-        let mut wrong = Vec::new();
-        for (request, grant) in slots.zip(grants) {
-            let Some(device) = node_row.devices.get(grant.device as usize) else {
-                fine = false;
-                continue;
-            };
-            fine &= pleases(request, device, grant);
-            amounts.add_grant(request.kind, grant, device.spec.memory);
-            let known = taken.devices.iter().position(|(device, ..)| *device == grant.device);
-            let at = known.unwrap_or_else(|| {
-                taken.devices.push((grant.device, request.mode, 0, 0));
-                taken.devices.len() - 1
-            });
-            let (_, divided, compute, memory) = &mut taken.devices[at];
-            fine &= *divided == request.mode && device.mode.is_none_or(|mode| mode == request.mode);
-            *compute += grant.compute.0;
-            *memory += grant.memory.0;
-            let mut before = taken.parts.iter_mut().find(|(device, _)| *device == grant.device);
-            let parts = before.as_ref().map_or(device.parts, |(_, parts)| *parts);
-            match (stands(request, device, parts, grant), &mut before) {
-                (Ok(then), Some(known)) => known.1 = then,
-                (Ok(then), None) if grant.part.is_some() => taken.parts.push((grant.device, then)),
-                (Ok(_), None) => {}
-                (Err(what), _) => {
-                    wrong.push(format!("{what} on device {} of {}", grant.device, node_row.name));
-                }
-            }
-        }
-        wrong.into_iter().for_each(|detail| self.report(rule::PARTITIONS, Some(row.id), detail));
-        if !fine {
-            self.report(rule::DEVICES, Some(row.id), format!("wrong devices on {}", node_row.name));
         }
     }
 

@@ -136,6 +136,7 @@ fn turn(
         return (effects, Ok(()));
     }
     match plan(engine, planner, now, journal, observer) {
+        Ok(more) if effects.is_empty() => (more, Ok(())),
         Ok(mut more) => {
             effects.append(&mut more);
             (effects, Ok(()))

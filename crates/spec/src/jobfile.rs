@@ -193,7 +193,7 @@ pub enum RetryText {
 #[serde(deny_unknown_fields, expecting = "a map {after, action}")]
 #[schemars(transform = crate::schema::allow_ignored)]
 pub struct IdleFile {
-    /// After this long.
+    /// After this long; the wait begins anew after the pool was down.
     pub after: Span,
     /// `pause` (default: its files are kept, `pond resume` goes on) or `stop`.
     #[serde(default)]

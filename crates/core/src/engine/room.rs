@@ -33,7 +33,10 @@ pub(super) fn seats(
     tasks: &[Placement],
     new_gang: bool,
 ) -> Result<Seats, StaleReason> {
-    let mut granted: Vec<Granted> = Vec::with_capacity(tasks.iter().map(|task| task.devices.len()).sum());
+    let mut granted: Vec<Granted> = Vec::new();
+    if let [_, _, ..] = tasks {
+        granted.reserve_exact(tasks.iter().map(|task| task.devices.len()).sum());
+    }
     let mut parts: BTreeMap<(NodeOrd, u32), Occupied> = BTreeMap::new();
     let mut seats: Seats = Vec::with_capacity(tasks.len());
     let mut total = Amounts::of(shape.request.times(tasks.len() as u64));
@@ -49,7 +52,12 @@ pub(super) fn seats(
         for (grant, held) in task.devices.iter().zip(&held) {
             total.add_device(held.kind, held.share);
             let (compute, memory) = (grant.compute, grant.memory);
-            granted.push(Granted { at: (ord, grant.device), mode: held.mode, compute, memory });
+            let grant_here = Granted { at: (ord, grant.device), mode: held.mode, compute, memory };
+            match tasks {
+                // No device comes twice in a task.
+                [_] => device_has_room(engine, &[grant_here])?,
+                _ => granted.push(grant_here),
+            }
             if let Some(part) = grant.part {
                 let device = &row.devices[grant.device as usize];
                 let layout = device.spec.traits.layout.as_deref().ok_or(StaleReason::Device)?;
@@ -71,7 +79,9 @@ pub(super) fn seats(
             has_room(engine, own[0], shape.request.times(own.len() as u64), class)?;
         }
     }
-    granted.sort_unstable_by_key(|grant| grant.at);
+    if !granted.is_sorted_by_key(|grant| grant.at) {
+        granted.sort_unstable_by_key(|grant| grant.at);
+    }
     for own in granted.chunk_by(|one, next| one.at == next.at) {
         device_has_room(engine, own)?;
     }
@@ -168,11 +178,12 @@ pub(super) fn held_of(
 fn match_devices(shape: &Shape, rows: &[DeviceRow], grants: &[DeviceGrant]) -> Option<Vec<HeldDevice>> {
     let mut held = Vec::with_capacity(grants.len());
     let wanted = shape.devices.iter().flat_map(|request| (0..request.count).map(move |_| request));
+    let ascending = grants.is_sorted_by(|one, next| one.device < next.device);
     let mut left = grants.iter().enumerate();
     for request in wanted {
         let (at, grant) = left.next()?;
         let row = rows.get(grant.device as usize)?;
-        let again = grants[..at].iter().any(|other| other.device == grant.device);
+        let again = !ascending && grants[..at].iter().any(|other| other.device == grant.device);
         if again || !answers(request, row, grant) {
             return None;
         }

@@ -31,6 +31,31 @@ struct Sums {
     down: u128,
 }
 
+/// What a gauge counts now, in units.
+struct Rates {
+    capacity: u64,
+    granted: u64,
+    planned: u64,
+    free: u64,
+    up: bool,
+}
+
+impl Sums {
+    /// Rates have 64 bits, and so has the time from 0 to now: their products have room in 128 for ever.
+    fn go_on(&mut self, span: Millis, rates: &Rates) {
+        let add = |sum: &mut u128, rate: u64| {
+            // Of granted, planned and free, most gauges have one at a time.
+            if rate > 0 {
+                *sum = sum.wrapping_add(over(span, rate));
+            }
+        };
+        add(&mut self.capacity, rates.capacity);
+        add(&mut self.granted, rates.granted);
+        add(&mut self.planned, rates.planned);
+        add(if rates.up { &mut self.idle } else { &mut self.down }, rates.free);
+    }
+}
+
 /// Sums up to a moment, in unit × milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
@@ -72,25 +97,22 @@ impl Gauge {
         if now <= self.since {
             return;
         }
-        self.sum = self.sums(now);
-        self.since = self.since.max(now);
+        let (span, rates) = (now.since(self.since), self.rates());
+        self.sum.go_on(span, &rates);
+        self.since = now;
     }
 
     fn sums(&self, now: Timestamp) -> Sums {
-        let span = now.since(self.since);
-        let over = |rate: u64| over(span, rate);
-        let held = self.granted.saturating_add(self.planned);
+        let mut sums = self.sum;
+        sums.go_on(now.since(self.since), &self.rates());
+        sums
+    }
+
+    fn rates(&self) -> Rates {
+        let (granted, planned) = (self.granted, self.planned);
+        let held = granted.saturating_add(planned);
         let capacity = self.size.max(held);
-        let free = over(capacity.saturating_sub(held));
-        let (idle, down) = if self.up { (free, 0) } else { (0, free) };
-        // Rates have 64 bits, and so has the time from 0 to now: their products have room in 128 for ever.
-        Sums {
-            capacity: self.sum.capacity.wrapping_add(over(capacity)),
-            granted: self.sum.granted.wrapping_add(over(self.granted)),
-            idle: self.sum.idle.wrapping_add(idle),
-            planned: self.sum.planned.wrapping_add(over(self.planned)),
-            down: self.sum.down.wrapping_add(down),
-        }
+        Rates { capacity, granted, planned, free: capacity.saturating_sub(held), up: self.up }
     }
 
     pub(super) fn set_capacity(&mut self, now: Timestamp, size: u64) {

@@ -115,14 +115,17 @@ impl World<'_> {
 
     /// Forgets the ranks of an attempt but for what was barred. One that still lives is a defect.
     pub fn clear_attempt(&mut self, job: u32) {
-        let Some(run) = &mut self.runs[job as usize] else { return };
-        let barred = |rank: &Rank| Rank { closed: rank.closed, ..Rank::default() };
-        let vacant = run.ranks.iter().map(barred).collect();
-        let ranks = std::mem::replace(&mut run.ranks, vacant);
-        for (at, rank) in (0_u32..).zip(ranks) {
+        let ranks = self.runs[job as usize].as_ref().map_or(0, |run| run.ranks.len());
+        for at in 0..ranks {
+            let Some(rank) = self.runs[job as usize].as_mut().and_then(|run| run.ranks.get_mut(at)) else {
+                return;
+            };
+            let vacant = Rank { closed: rank.closed, ..Rank::default() };
+            let rank = std::mem::replace(rank, vacant);
             if rank.state == RankState::Vacant {
                 continue;
             }
+            let at = u32::try_from(at).unwrap_or(u32::MAX);
             self.machines[rank.node as usize].tasks.remove(&(job, at));
             if rank.lives() {
                 self.doubled += 1;

@@ -53,6 +53,9 @@ pub struct TraceArgs {
     /// The file with its machines, where that does not lie beside it in its folder
     #[arg(long, value_name = "FILE")]
     pub machines: Option<PathBuf>,
+    /// SWF: all processors on one machine and each job one task, as in most published simulations of these logs
+    #[arg(long, conflicts_with_all = ["nodes", "cluster"])]
+    pub flat: bool,
     /// Only jobs submitted from this moment on: a date, a date and time, or a span since the trace's start
     #[arg(long, value_name = "WHEN")]
     pub from: Option<String>,

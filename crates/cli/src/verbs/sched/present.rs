@@ -76,10 +76,9 @@ pub fn present(out: &Out, runs: &Runs, args: &ReportArgs) -> Result<(), CliError
             comparisons: &comparisons,
         })?;
     } else {
-        out.line(&out.paint(
-            Style::Bold,
-            &format!("{} jobs of {}", grouped(jobs_of(&summaries)), clean(&runs.title)),
-        ))?;
+        out.line(
+            &out.paint(Style::Bold, &format!("{} of {}", jobs_in_words(&summaries), clean(&runs.title))),
+        )?;
         out.line(&out.paint(Style::Dim, &clean(&runs.about)))?;
         out.line("")?;
         out.table(&figures(&summaries, &comparisons))?;
@@ -91,8 +90,11 @@ pub fn present(out: &Out, runs: &Runs, args: &ReportArgs) -> Result<(), CliError
     Ok(())
 }
 
-fn jobs_of(summaries: &[Summary]) -> u64 {
-    summaries.first().map_or(0, |summary| summary.jobs)
+fn jobs_in_words(summaries: &[Summary]) -> String {
+    match summaries.first().map_or(0, |summary| summary.jobs) {
+        1 => "1 job".to_owned(),
+        jobs => format!("{} jobs", grouped(jobs)),
+    }
 }
 
 /// Writes a file. What was there before stays until the new text is whole.

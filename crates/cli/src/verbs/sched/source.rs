@@ -10,6 +10,7 @@ use pond_core::units::{Bytes, MilliCpu, Millis, Timestamp};
 use pond_sim::experiment::{Foresight, foresee, hasten};
 use pond_sim::report::grouped;
 use pond_sim::trace::profiles::Assign;
+use pond_sim::trace::swf::Layout;
 use pond_sim::trace::{Content, Format, Jobs, Loaded, Machine, Note, Options, TraceError, open_with, time};
 use pond_sim::workload::Cluster;
 use std::path::Path;
@@ -156,8 +157,12 @@ fn about(args: &TraceArgs, jobs: &Jobs, machines: &str) -> String {
 }
 
 fn read(out: &Out, args: &TraceArgs) -> Result<Jobs, CliError> {
-    let options =
-        Options { machines: args.machines.clone(), nodes: args.nodes.unwrap_or(0), ..Options::default() };
+    let options = Options {
+        machines: args.machines.clone(),
+        nodes: args.nodes.unwrap_or(0),
+        layout: if args.flat { Layout::Flat } else { Layout::Nodes },
+        ..Options::default()
+    };
     read_trace(out, &args.trace, args.format, &options)
 }
 
@@ -179,6 +184,12 @@ pub fn read_trace(
         }
         other => other.map_err(|why| unreadable(&why))?,
     };
+    if options.layout == Layout::Flat && loaded.format != Format::Swf {
+        return Err(CliError::usage(format!(
+            "--flat is for logs of swf; this is a trace of {}",
+            loaded.format
+        )));
+    }
     left_out(out, &loaded);
     let (format, rows) = (loaded.format, loaded.rows);
     let shown = clean(&path.display().to_string()).into_owned();
@@ -299,7 +310,11 @@ fn in_words(cluster: &Cluster) -> String {
     let devices: usize = cluster.nodes.iter().map(|node| node.devices.len()).sum();
     let nodes = nodes_in_words(cluster);
     let cores: u64 = cluster.nodes.iter().map(|node| node.capacity.cpu.0 / 1000).sum();
-    if devices > 0 { format!("{nodes}, {devices} devices") } else { format!("{nodes}, {cores} cores") }
+    match devices {
+        0 => format!("{nodes}, {cores} cores"),
+        1 => format!("{nodes}, 1 device"),
+        _ => format!("{nodes}, {devices} devices"),
+    }
 }
 
 /// How many machines, with the word.

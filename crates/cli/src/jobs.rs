@@ -137,8 +137,9 @@ fn overrides(flags: &JobFlags) -> Result<Overrides, CliError> {
     ];
     let one = one.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?)));
     let many = many.iter().flat_map(|(name, values)| values.iter().map(move |value| (*name, value.as_str())));
-    let switch = flags.no_preempt.then_some(("no-preempt", ""));
-    for (name, value) in one.chain(many).chain(switch) {
+    let switches = [("no-preempt", flags.no_preempt), ("hold", flags.hold)];
+    let switches = switches.iter().filter_map(|(name, on)| on.then_some((*name, "")));
+    for (name, value) in one.chain(many).chain(switches) {
         all.set(name, value).map_err(|why| refused(&why))?;
     }
     Ok(all)

@@ -289,6 +289,34 @@ fn a_script_whose_output_is_kept_hears_signals_and_says_its_last() {
 }
 
 #[test]
+fn a_signal_before_the_time_limit_is_for_the_steps_or_for_the_script() {
+    let place = Place::new();
+    // The deadline is the signal's lead and three seconds away, for the programs to say what they do about it.
+    let deadline = || {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        (now.as_secs() + 93).to_string()
+    };
+    let deaf = "trap 'echo never; exit 9' USR1; ";
+    let steps = "srun python3 -c 'import signal,sys; signal.signal(signal.SIGUSR1, lambda *_: sys.exit(4)); signal.pause()'; echo $?";
+    let mut command = place.command(&[".start", "/bin/bash", "-c", &format!("{deaf}{steps}")], (0, 1));
+    command.env("SBATCH_SIGNAL", "USR1@90").env("POND_DEADLINE", deadline());
+    assert_eq!(said(command), ("4".to_owned(), 0));
+    let script = "trap 'echo heard; exit 5' USR1; srun -n2 sleep 600 & wait";
+    let mut command = place.command(&[".start", "/bin/bash", "-c", script], (0, 1));
+    command
+        .env("SBATCH_SIGNAL", "B:SIGUSR1@90")
+        .env("POND_DEADLINE", deadline())
+        .env("SBATCH_OUTPUT", "o.txt");
+    // The steps that it leaves are ended with it, and their shells say so.
+    let (text, code) = said(command);
+    assert_eq!((text.lines().next(), code), (Some("heard"), 5));
+    // A lead that is longer than the limit: there is no moment for it.
+    let mut command = place.command(&[".start", "/bin/bash", "-c", "echo done"], (0, 1));
+    command.env("SBATCH_SIGNAL", "USR1@900").env("POND_DEADLINE", deadline());
+    assert_eq!(said(command), ("done".to_owned(), 0));
+}
+
+#[test]
 fn what_is_not_there_says_so_in_a_line() {
     let place = Place::new();
     for name in ["sbatch", "squeue", "scancel", "sacct", "salloc", "sinfo"] {

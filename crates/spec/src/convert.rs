@@ -148,6 +148,7 @@ impl JobFile {
             parallel: self.parallel.or_else(|| array.as_ref().and_then(|array| array.parallel)),
             size: self.nodes.map_or(GangSize::ONE, |nodes| GangSize { min: nodes.min, max: nodes.max }),
             shapes,
+            held: self.hold.unwrap_or(false),
             preemptible: self.preemptible.unwrap_or(class != Class::Critical),
             min_runtime: span(self.min_runtime, Millis::ZERO),
             time_limit: self.time_limit.map(|limit| limit.0),

@@ -328,6 +328,9 @@ pub struct JobFile {
     /// Inside its queue: `low` (250), `normal` (500, default), `high` (750), or 0 to 1000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<PriorityText>,
+    /// Whether it waits until `pond resume` lets it go; default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<bool>,
     /// Whether it may be evicted for others; default true, false for `critical`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preemptible: Option<bool>,

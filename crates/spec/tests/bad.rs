@@ -46,6 +46,7 @@ const WRONG: &[(&str, &[&str])] = &[
     ("any_of", &["3", "x", "{}", "[3]", "[{gpus: 1}]", "[{gpu: 0}]"]),
     ("class", &["3", "gold", "[]", "{}"]),
     ("priority", &["urgent", "1001", "-1", "true", "[]", "{}"]),
+    ("hold", &["yes", "1", "[]", "{}"]),
     ("preemptible", &["yes", "1", "[]", "{}"]),
     ("checkpoint", &["3", "/ckpt", "[]", "{dir: rel}", "{signal: KILL}", "{grace: 5y}", "{directory: /a}"]),
     ("time_limit", &["soon", "true", "0", "5y", "-1", "[]", "{}", "99999999d", "99999999999999999999d"]),

@@ -120,6 +120,9 @@ pub struct JobFlags {
     /// Never evict it for others
     #[arg(long)]
     pub no_preempt: bool,
+    /// Let it wait until `pond resume`
+    #[arg(long)]
+    pub hold: bool,
 }
 
 /// A job file, and flags on top of it.

@@ -86,10 +86,6 @@ fn share(run: &mut RunSpec, here: &Path, folder: String) {
 /// not to see (`docs/decisions/0040-host-root.md`).
 fn kept_back(here: &Path, home: Option<&Path>, state: &Path) -> Option<&'static str> {
     const SYSTEM: [&str; 6] = ["/boot", "/dev", "/etc", "/proc", "/run", "/sys"];
-    let state = state.canonicalize().unwrap_or_else(|_| state.to_owned());
-    if state.starts_with(here) || here.starts_with(&state) {
-        return Some("holds the pool's own files");
-    }
     if here.components().filter(|part| matches!(part, Component::Normal(_))).count() < 2
         || SYSTEM.iter().any(|system| here.starts_with(system))
     {
@@ -111,7 +107,8 @@ fn kept_back(here: &Path, home: Option<&Path>, state: &Path) -> Option<&'static 
             return Some("is hidden from tasks");
         }
     }
-    None
+    let state = state.canonicalize().unwrap_or_else(|_| state.to_owned());
+    (state.starts_with(here) || here.starts_with(&state)).then_some("holds the pool's own files")
 }
 
 #[cfg(test)]

@@ -160,7 +160,8 @@ impl Engine {
             What::Job { job: id, over: Some(false) },
             ["submitted by ", spec.user.as_str()].concat(),
         );
-        let gangs: Vec<Gang> = spec.indices.iter().map(|index| self.new_gang(id.gang(*index))).collect();
+        let gangs: Vec<Gang> =
+            spec.indices.iter().map(|index| self.new_gang(id.gang(*index), spec.held)).collect();
         let job = Job {
             id,
             submitted: self.now,
@@ -192,7 +193,7 @@ impl Engine {
         if after.success && !ended { Err(Refusal::FailedDependency(after.job)) } else { Ok(false) }
     }
 
-    const fn new_gang(&self, id: GangId) -> Gang {
+    const fn new_gang(&self, id: GangId, paused: bool) -> Gang {
         Gang {
             id,
             phase: Phase::Held(Held::ArrayLimit(0)),
@@ -210,7 +211,7 @@ impl Engine {
             last: None,
             resized: None,
             resized_devices: Vec::new(),
-            paused: false,
+            paused,
             keep_layer: false,
             backoff: None,
             rows: None,

@@ -142,6 +142,9 @@ pub struct JobSpec {
     pub size: GangSize,
     /// What each task needs; alternatives in order of preference, at least one.
     pub shapes: Vec<Shape>,
+    /// Whether it waits until it is resumed, as if it had been paused at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
     /// Whether it may be evicted for others. `critical` jobs never are.
     pub preemptible: bool,
     /// Once started, it is not preempted for this long.
@@ -187,6 +190,7 @@ impl JobSpec {
             parallel: None,
             size: GangSize::ONE,
             shapes: vec![shape],
+            held: false,
             preemptible: true,
             min_runtime: Millis::ZERO,
             time_limit: None,

@@ -149,6 +149,12 @@ impl JobPlan {
         self.spec.parallel = parallel;
         self
     }
+    /// It waits until it is resumed.
+    #[must_use]
+    pub fn held(mut self) -> Self {
+        self.spec.held = true;
+        self
+    }
     /// Attempts after the first, on these.
     #[must_use]
     pub fn retry(mut self, on: &[RetryOn], max: u32) -> Self {

@@ -83,6 +83,7 @@ impl<'a> Scene<'a> {
             _ => None,
         };
         Arc::new(JobSpec {
+            held: false,
             name: job.id.to_string(),
             kind: JobKind::Task,
             queue: workload.queues[job.queue as usize].clone(),

@@ -96,6 +96,13 @@ pub fn sbatch(
         ));
     };
     job.run = Some(command(&text, origin, is_slurm, args)?);
+    let drawn = text.lines().position(|line| line.contains("$RANDOM") || line.contains("${RANDOM}"));
+    if let (true, Some(line)) = (is_slurm && job.nodes.is_some_and(|nodes| nodes.max > 1), drawn) {
+        let place = Some(Place { line: u32::try_from(line + 1).unwrap_or(u32::MAX), column: 1 });
+        let message =
+            "`$RANDOM` differs on each node; take `$SLURM_JOB_ID` for what all must agree on".to_owned();
+        warnings.push(Warning { origin: String::new(), place, message });
+    }
     for warning in &mut warnings {
         origin.clone_into(&mut warning.origin);
     }

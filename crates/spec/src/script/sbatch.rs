@@ -250,6 +250,9 @@ impl Request {
         if let Some((text, place)) = self.given.get("dependency").cloned() {
             self.dependency(job, &text, place)?;
         }
+        if self.given.contains_key("hold") {
+            job.hold = Some(true);
+        }
         let requeue = self.given.get("requeue").map(|(_, place)| *place);
         let no_requeue = self.given.get("no-requeue").map(|(_, place)| *place);
         if no_requeue > requeue || (no_requeue.is_some() && requeue.is_none()) {
@@ -264,8 +267,8 @@ impl Request {
             checkpoint.signal = Some(signal.parse::<SignalText>().map_err(|why| placed(bad(&why)))?);
             let seconds = count_of(before).map_err(placed)?;
             checkpoint.grace = Some(Span(Millis::from_secs(seconds.into())));
-            let message = "`--signal` is sent before the job is evicted, not before its time limit";
-            self.warnings.push(Warning { origin: String::new(), place, message: message.to_owned() });
+            // The node sends it before the time limit.
+            self.export(job, "SBATCH_SIGNAL", Some(text));
         }
         if let Some((text, place)) = self.given.get("nice").cloned() {
             match text.parse::<i64>() {

@@ -141,6 +141,15 @@ fn a_waiting_job_can_be_paused_and_resumed() {
 }
 
 #[test]
+fn a_job_can_be_held_from_its_submission_on() {
+    let pool = Pool::new().node("n1", cpus(2)).job("a", one().held().array(2, None)).run(secs(5));
+    assert_eq!(pool.states("a"), [State::Paused, State::Paused]);
+    let first = Target { index: Some(0), ..Target::job(pool.id("a")) };
+    let pool = pool.request(Request::Resume(first)).run(secs(1));
+    assert_eq!(pool.states("a"), [State::Running, State::Paused]);
+}
+
+#[test]
 fn an_array_runs_as_many_elements_as_it_may() {
     let plan = one().array(5, Some(2)).runs(secs(10));
     let pool = Pool::new().node("n1", cpus(8)).job("a", plan).run(secs(5));

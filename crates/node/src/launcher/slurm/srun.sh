@@ -233,22 +233,9 @@ task() {
       read -r pond_code
       exit "$pond_code"
     }; } 4>&1
-    ended $?
-  elif [ -n "$pond_bad_exit" ]; then
-    pond_child='' pond_stop=''
-    trap 'pond_stop=1; kill -TERM $pond_child 2> /dev/null' TERM
-    "$@" &
-    pond_child=$!
-    [ -z "$pond_stop" ] || kill -TERM "$pond_child"
-    waited "$pond_child"
-    ended "$pond_code"
-  else
-    exec "$@"
+    exit $?
   fi
-}
-ended() {
-  [ "$1" = 0 ] || [ -z "$pond_bad_exit" ] || kill -ALRM $$
-  exit "$1"
+  exec "$@"
 }
 # Waits for a process, over the signals that come meanwhile; its code is in `pond_code`.
 waited() {
@@ -260,31 +247,69 @@ waited() {
   done
 }
 
-# One task and nobody to compare it with: it takes this process's place.
-if [ "$pond_local_tasks" = 1 ] && [ -z "$pond_bad_exit" ]; then
+# A signal that is for the script alone (`--signal=B:`) comes to the whole group: a task that does not ask for it is spared.
+case ${SBATCH_SIGNAL:-} in
+  *B:*)
+    pond_signal=${SBATCH_SIGNAL%@*} pond_signal=${pond_signal##*:}
+    trap '' "${pond_signal#SIG}" ;;
+esac
+
+# One task: it takes this process's place.
+if [ "$pond_local_tasks" = 1 ]; then
   task 0 "$@"
 fi
-exec 3<&0
-pond_pids='' pond_at=0 pond_failed=''
-trap 'kill -TERM $pond_pids 2> /dev/null' TERM INT HUP
-trap 'pond_failed=1; kill -TERM $pond_pids 2> /dev/null' ALRM
-while [ "$pond_at" -lt "$pond_local_tasks" ] && [ -z "$pond_failed" ]; do
-  # The first alone reads what the step is given.
-  if [ "$pond_at" = 0 ]; then
-    (trap - TERM INT HUP ALRM; task "$pond_at" "$@") <&3 3<&- &
+exec 3<&0 4>&1
+# Starts task $1. The first alone reads what the step is given.
+start() {
+  if [ "$1" = 0 ]; then
+    (task "$@") <&3 >&4 3<&- 4>&- &
   else
-    (trap - TERM INT HUP ALRM; task "$pond_at" "$@") 3<&- < /dev/null &
+    (task "$@") < /dev/null >&4 3<&- 4>&- &
   fi
+}
+
+# A shell that has a trap can lose a signal for a process that it has just forked: there are none while tasks start.
+pond_at=0
+if [ -n "$pond_bad_exit" ]; then
+  # Each task's process, then its code; at the first that failed the others are ended, and their codes do not count.
+  pond_code=$(
+    while [ "$pond_at" -lt "$pond_local_tasks" ]; do
+      {
+        start "$pond_at" "$@"
+        echo "$! started"
+        # Without the shell's own words about how it ended.
+        { wait $!; } 2> /dev/null
+        echo "$! $?"
+      } &
+      pond_at=$((pond_at + 1))
+    done | {
+      pond_pids='' pond_highest=0
+      while read -r pond_pid pond_code; do
+        if [ "$pond_code" != started ]; then
+          [ "$pond_code" != 0 ] && [ "$pond_highest" = 0 ] || continue
+          pond_highest=$pond_code
+          kill -TERM $pond_pids 2> /dev/null
+        elif [ "$pond_highest" = 0 ]; then
+          pond_pids="$pond_pids $pond_pid"
+        else
+          kill -TERM "$pond_pid" 2> /dev/null
+        fi
+      done
+      echo "$pond_highest"
+    }
+  )
+  exit "$pond_code"
+fi
+pond_pids=''
+while [ "$pond_at" -lt "$pond_local_tasks" ]; do
+  start "$pond_at" "$@"
   pond_pids="$pond_pids $!"
   pond_at=$((pond_at + 1))
 done
-# One may have failed between the start of the next and its number.
-[ -z "$pond_failed" ] || kill -TERM $pond_pids 2> /dev/null
+trap 'kill -TERM $pond_pids 2> /dev/null' TERM INT HUP
 pond_highest=0
 for pond_pid in $pond_pids; do
   waited "$pond_pid"
-  # Those that were ended for another's failure do not count.
-  [ -n "$pond_failed" ] && [ "$pond_code" = 143 ] && continue
   [ "$pond_code" -le "$pond_highest" ] || pond_highest=$pond_code
 done
 exit "$pond_highest"

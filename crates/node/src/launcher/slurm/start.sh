@@ -37,6 +37,19 @@ if [ -n "${POND_ARRAY_COUNT:-}" ]; then
   export SLURM_ARRAY_JOB_ID SLURM_ARRAY_TASK_ID SLURM_ARRAY_TASK_COUNT SLURM_ARRAY_TASK_MIN SLURM_ARRAY_TASK_MAX
 fi
 [ -z "${SBATCH_CHDIR:-}" ] || cd "$SBATCH_CHDIR" || exit 1
+# `--signal`: so long before the time limit to all of the group, as before an eviction. What is meant for steps is not to
+# end the script; what is meant for the script (`B:`) its steps are spared by `srun`.
+if [ -n "${SBATCH_SIGNAL:-}" ]; then
+  pond_signal=${SBATCH_SIGNAL%@*} pond_before=60
+  case $SBATCH_SIGNAL in *@*) pond_before=${SBATCH_SIGNAL##*@} ;; esac
+  pond_signal=${pond_signal##*:} pond_signal=${pond_signal#SIG}
+  if [ -n "${POND_DEADLINE:-}" ]; then
+    pond_rest=$((POND_DEADLINE - pond_before - $(date +%s)))
+    # A grandchild, so that the script has no child that it did not start.
+    [ "$pond_rest" -le 0 ] || ( (sleep "$pond_rest" && kill -s "$pond_signal" 0) > /dev/null 2>&1 & )
+  fi
+  case $SBATCH_SIGNAL in *B:*) ;; *) trap '' "$pond_signal" ;; esac
+fi
 export PATH="$POND_SLURM:$PATH"
 pond_login=''
 case $1 in

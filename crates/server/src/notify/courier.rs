@@ -115,20 +115,21 @@ pub async fn run(shared: Shared, mark: Option<Mark>) {
 impl Courier {
     async fn work(&mut self) {
         let mut news = self.shared.feed.follow();
+        let mut changes = self.shared.notices.follow();
         let mut stop = self.shared.stop.clone();
         loop {
             news.mark_unchanged();
+            changes.mark_unchanged();
             let wait = match self.turn().await {
                 Ok(wait) => wait,
                 Err(_not_now) => TROUBLE,
             };
-            let notices = self.shared.notices.clone();
             tokio::select! {
                 changed = news.changed() => {
                     if changed.is_err() { return }
                     tokio::time::sleep(GATHER).await;
                 }
-                () = notices.changed() => {}
+                changed = changes.changed() => if changed.is_err() { return },
                 Some(tried) = self.flying.join_next() => {
                     if let Ok((delivery, result)) = tried
                         && !self.settle(delivery, result).await

@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 /// Times a message is tried.
 pub const TRIES: u32 = 8;
@@ -219,7 +219,8 @@ pub struct Counts {
 struct Inner {
     subscriptions: RwLock<BTreeMap<String, Subscription>>,
     settings: RwLock<Arc<NotifySettings>>,
-    wake: Notify,
+    /// How many changes there were.
+    changes: watch::Sender<u64>,
     counts: Counts,
 }
 
@@ -274,18 +275,30 @@ impl Notices {
             }
             NotifyChange::Made(..) | NotifyChange::Tried(_) => {}
         }
-        self.0.wake.notify_one();
+        self.0.changes.send_modify(|count| *count += 1);
     }
 
-    /// Waits until something has changed.
-    pub async fn changed(&self) {
-        self.0.wake.notified().await;
+    /// Tells of every change, that of a message's state included.
+    #[must_use]
+    pub fn follow(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_follows_is_told_what_became_of_a_message() {
+        let notices = Notices::default();
+        let mut follower = notices.follow();
+        assert!(!follower.has_changed().unwrap());
+        notices.apply(&NotifyChange::Made(None, Vec::new()));
+        assert!(follower.has_changed().unwrap());
+        follower.mark_unchanged();
+        assert!(!follower.has_changed().unwrap());
+    }
 
     #[test]
     fn pauses_grow_over_hours_and_differ_between_messages() {

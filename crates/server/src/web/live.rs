@@ -22,9 +22,12 @@ pub async fn stream(Extract(shared): Extract<Shared>) -> Result<Response, Oops> 
     tokio::spawn(async move {
         let _room = room;
         let mut news = shared.feed.follow();
+        // What becomes of a message is no entry of the event log.
+        let mut told = shared.notices.follow();
         let mut stop = shared.stop.clone();
         loop {
             let seq = *news.borrow_and_update();
+            told.mark_unchanged();
             if sender.send(Ok(Event::default().data(seq.to_string()))).await.is_err() {
                 return;
             }
@@ -34,6 +37,7 @@ pub async fn stream(Extract(shared): Extract<Shared>) -> Result<Response, Oops> 
             }
             tokio::select! {
                 changed = news.changed() => if changed.is_err() { return },
+                changed = told.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(AT_LEAST) => {}
                 () = sender.closed() => return,
                 _ = stop.wait_for(|&stop| stop) => return,

@@ -218,7 +218,7 @@ impl Engine {
         let idle = self.jobs.get(&task.gang.job).and_then(|job| job.spec.idle);
         let live = self.gang_mut(task.gang).and_then(Gang::live_mut);
         let live = live.ok_or(Refusal::UnknownTask(task))?;
-        let known = live.tasks.iter_mut().find(|known| known.rank == task.rank).ok_or(unknown)?;
+        let known = live.rank_mut(task.rank).ok_or(unknown)?;
         known.sessions = count;
         let used = live.tasks.iter().any(|task| task.sessions > 0);
         if let (Some(idle), Some(_)) = (idle, live.started) {
@@ -320,7 +320,7 @@ impl Engine {
         let state = gang.state();
         let Some(live) = gang.live_mut() else { return };
         let before = live.is_squeezed();
-        let Some(task) = live.tasks.iter_mut().find(|task| task.rank == id.rank) else { return };
+        let Some(task) = live.rank_mut(id.rank) else { return };
         let cpu = cpu.min(task.limits.burst.cpu);
         if task.cpu_limit == cpu {
             return;

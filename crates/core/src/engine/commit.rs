@@ -332,7 +332,7 @@ impl Engine {
         }
         let gang = job.gang(id.gang.index).ok_or(StaleReason::Gone)?;
         let live = gang.live().ok_or(StaleReason::Phase)?;
-        let task = live.tasks.iter().find(|task| task.rank == id.rank).ok_or(StaleReason::Ranks)?;
+        let task = live.rank(id.rank).ok_or(StaleReason::Ranks)?;
         // A grown gang has ranks under older generations than its own; the planner sees its own.
         if generation != gang.generation && generation != task.generation {
             return Err(StaleReason::Generation);

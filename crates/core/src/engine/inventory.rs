@@ -122,7 +122,7 @@ impl Engine {
         let Some(job) = self.jobs.get(&id.gang.job) else { return };
         let Some(gang) = job.gang(id.gang.index) else { return };
         let Some(live) = gang.live() else { return };
-        let Some(task) = live.tasks.iter().find(|task| task.rank == id.rank) else { return };
+        let Some(task) = live.rank(id.rank) else { return };
         let name = |ord| self.node_name(ord).to_owned();
         let launch = Launch {
             allocation: Allocation {

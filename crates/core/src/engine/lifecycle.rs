@@ -7,7 +7,7 @@ use super::manner::{SIGTERM, describe, describe_end, is_retried, reason_of, stop
 use super::rows::{Counted, GangRows, placed_row};
 use super::{Engine, Timer};
 use crate::event::{DeviceGrant, Effect, Exit};
-use crate::ids::{GangId, JobId};
+use crate::ids::{GangId, JobId, TaskId};
 use crate::model::{Class, IdleAction, JobSpec, ShareTerms};
 use crate::snapshot::{GangPhase, Held, NodeOrd, Placed};
 use crate::units::{Millis, Timestamp};
@@ -135,6 +135,18 @@ impl Engine {
         }
     }
 
+    /// As [`Self::recount_gang`], where one task alone changed.
+    pub(super) fn recount_task(&mut self, id: TaskId) {
+        let Some(job) = self.jobs.get_mut(&id.gang.job) else { return };
+        let class = job.spec.class;
+        let Some(live) = job.gang_mut(id.gang.index).and_then(Gang::live_mut) else { return };
+        let frozen = live.is_frozen();
+        let Some(task) = live.rank_mut(id.rank) else { return };
+        let now = Counted::of(task, class, frozen);
+        self.rows.recount(task.node, task.counted, now);
+        task.counted = now;
+    }
+
     /// Begins to take a gang out of its place. A stronger reason replaces a weaker one under way.
     pub(super) fn end_gang(&mut self, id: GangId, then: Then, out: &mut Out) {
         let Some(job) = self.jobs.get(&id.job) else { return };
@@ -217,7 +229,7 @@ impl Engine {
     pub(super) fn rank_ended(&mut self, id: GangId, rank: u32, exit: Exit, out: &mut Out) {
         let now = self.now;
         let Some(live) = self.gang_mut(id).and_then(Gang::live_mut) else { return };
-        let Some(task) = live.tasks.iter_mut().find(|task| task.rank == rank) else { return };
+        let Some(task) = live.rank_mut(rank) else { return };
         task.state = TaskState::Ended(exit);
         let (generation, node) = (task.generation, task.node);
         let leaves = live.shrinking.is_some_and(|shrinking| rank >= shrinking.to);
@@ -225,7 +237,7 @@ impl Engine {
         let node = self.node_name(node).to_owned();
         let what = What::Task { task: id.task(rank), generation, node, exit: Some(exit) };
         self.note(out, what, "");
-        self.recount_gang(id);
+        self.recount_task(id.task(rank));
         if fails {
             self.end_gang(id, Then::Failed { rank, exit }, out);
             return;

@@ -76,12 +76,12 @@ impl Engine {
     /// The task under this id while it has a place.
     pub(super) fn task(&self, id: TaskId) -> Option<&Task> {
         let live = self.gang(id.gang)?.live()?;
-        live.tasks.iter().find(|task| task.rank == id.rank)
+        live.rank(id.rank)
     }
 
     pub(super) fn task_mut(&mut self, id: TaskId) -> Option<&mut Task> {
         let live = self.gang_mut(id.gang)?.live_mut()?;
-        live.tasks.iter_mut().find(|task| task.rank == id.rank)
+        live.rank_mut(id.rank)
     }
 
     /// Whether a message is about a task's present life and comes from where it is. Counts it otherwise.
@@ -147,7 +147,7 @@ impl Engine {
         }
         // It never ran; what is told of it afterwards is that it left nothing.
         task.state = TaskState::Ended(Exit::Lost);
-        self.recount_gang(id.gang);
+        self.recount_task(id);
         let leaves = self.leaves(id);
         if leaves {
             self.rank_ended(id.gang, id.rank, Exit::Lost, out);

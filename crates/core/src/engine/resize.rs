@@ -219,7 +219,7 @@ impl Engine {
         let Some(gang) = job.gang_mut(id.index) else { return };
         let Some(rows) = gang.rows else { return };
         let Some(live) = gang.live_mut() else { return };
-        let Some(task) = live.tasks.iter_mut().find(|task| task.rank == rank) else { return };
+        let Some(task) = live.rank_mut(rank) else { return };
         self.rows.account(task, class, rows.queue, false);
         let Limits { request, burst } = grant.limits;
         let squeezed = task.squeezed_to();
@@ -229,7 +229,7 @@ impl Engine {
         (task.devices, task.held) = (devices.into(), held);
         self.rows.account(task, class, rows.queue, true);
         self.meter.resize(self.now, id.task(rank), request, &task.devices);
-        self.recount_gang(id);
+        self.recount_task(id.task(rank));
     }
 
     /// A resize took effect, or the old amounts and terms stay.

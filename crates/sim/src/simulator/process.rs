@@ -325,6 +325,12 @@ impl World<'_> {
     fn speed(&self, job: u32) -> u64 {
         let Some(run) = &self.runs[job as usize] else { return 0 };
         let sim = self.scene.job(job);
+        // Ranks start and end one after the other: most of the time one end of a rigid gang tells.
+        let stands = |rank: Option<&Rank>| rank.is_some_and(|rank| rank.state != RankState::Running);
+        let rigid = run.ranks.len() == sim.size.min as usize;
+        if rigid && (stands(run.ranks.first()) || stands(run.ranks.last())) {
+            return 0;
+        }
         let (mut running, mut slowest) = (0_u32, u64::MAX);
         for rank in &run.ranks {
             match rank.state {

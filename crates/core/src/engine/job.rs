@@ -212,25 +212,6 @@ impl Live {
         self.paused || self.frozen.is_some()
     }
 
-    /// Where a rank stands among its tasks, which ascend.
-    fn place(&self, rank: u32) -> Option<usize> {
-        // Without ranks that are gone each stands at its number.
-        let guess = rank as usize;
-        if self.tasks.get(guess).is_some_and(|task| task.rank == rank) {
-            return Some(guess);
-        }
-        self.tasks.binary_search_by_key(&rank, |task| task.rank).ok()
-    }
-
-    /// The task of a rank.
-    pub(super) fn rank(&self, rank: u32) -> Option<&Task> {
-        self.place(rank).map(|at| &self.tasks[at])
-    }
-
-    pub(super) fn rank_mut(&mut self, rank: u32) -> Option<&mut Task> {
-        self.place(rank).map(|at| &mut self.tasks[at])
-    }
-
     /// Whether one of its tasks is squeezed.
     pub(super) fn is_squeezed(&self) -> bool {
         self.tasks.iter().any(|task| task.squeezed_to().is_some())

@@ -1,7 +1,7 @@
 //! What substrates tell. A message of an older generation is counted and ignored.
 
 use super::change::{Handled, Out, What};
-use super::job::{End, Gang, Task, TaskState, Then};
+use super::job::{End, Gang, Live, Task, TaskState, Then};
 use super::rows::Counted;
 use super::{Engine, Timer};
 use crate::event::{Actor, Effect, Exit, PastShare, Report, TaskSample};
@@ -13,6 +13,27 @@ use crate::units::MilliCpu;
 const IDLE_PERCENT: u64 = 5;
 /// What an environment without guaranteed CPU, or time of a device, may use and still count as idle.
 const IDLE_FLOOR: MilliCpu = MilliCpu(50);
+
+impl Live {
+    /// Where a rank stands among its tasks, which ascend.
+    fn place(&self, rank: u32) -> Option<usize> {
+        // Without ranks that are gone each stands at its number.
+        let guess = rank as usize;
+        if self.tasks.get(guess).is_some_and(|task| task.rank == rank) {
+            return Some(guess);
+        }
+        self.tasks.binary_search_by_key(&rank, |task| task.rank).ok()
+    }
+
+    /// The task of a rank.
+    pub(super) fn rank(&self, rank: u32) -> Option<&Task> {
+        self.place(rank).map(|at| &self.tasks[at])
+    }
+
+    pub(super) fn rank_mut(&mut self, rank: u32) -> Option<&mut Task> {
+        self.place(rank).map(|at| &mut self.tasks[at])
+    }
+}
 
 impl Engine {
     pub(super) fn report(&mut self, actor: &Actor, report: Report, out: &mut Out) -> Handled<()> {

@@ -271,6 +271,37 @@ fn output_goes_to_files_named_as_slurm_names_them() {
 }
 
 #[test]
+fn tasks_that_write_one_file_lose_no_line() {
+    let place = Place::new();
+    let command = place.step(&["-n4", "-o", "all.txt", "sh", "-c", "echo $SLURM_PROCID"], (0, 1));
+    assert_eq!(said(command), (String::new(), 0));
+    let text = place.file("all.txt");
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["0", "1", "2", "3"]);
+}
+
+#[test]
+fn a_list_of_nodes_that_is_none_starts_nothing() {
+    let place = Place::new();
+    let (text, code) = said(place.step(&["-w", "a[1-", "echo", "ran"], (0, 1)));
+    assert!(code == 1 && !text.contains("ran"), "{text}");
+}
+
+#[test]
+fn what_a_script_left_in_a_group_of_its_own_does_not_hold_up_its_end() {
+    let place = Place::new();
+    // `timeout` makes a group of its own.
+    let script = "timeout 600 sleep 600 & echo $! > left; echo hi; exit 4";
+    let mut command = place.command(&[".start", "/bin/bash", "-c", script], (0, 1));
+    command.env("SBATCH_OUTPUT", "o.txt").env("SBATCH_ERROR", "e.txt");
+    let (text, code) = said(command);
+    let left = rustix::process::Pid::from_raw(place.file("left").trim().parse().unwrap()).unwrap();
+    rustix::process::kill_process(left, rustix::process::Signal::TERM).unwrap();
+    assert_eq!((text.as_str(), code, place.file("o.txt").as_str()), ("hi", 4, "hi\n"));
+}
+
+#[test]
 fn a_script_whose_output_is_kept_hears_signals_and_says_its_last() {
     let place = Place::new();
     let script = "trap 'echo bye; exit 8' TERM; echo ready; sleep 600 & wait";

@@ -164,14 +164,14 @@ fn export_names_variables_of_who_submits() {
 #[test]
 fn a_job_may_be_held_and_be_told_before_its_time_is_over() {
     let (job, warnings) =
-        script("#!/bin/sh\n#SBATCH -H --signal=B:SIGUSR1@90 -N2\ntorchrun --rdzv_id $RANDOM x.py\n").unwrap();
+        script("#!/bin/sh\n#SBATCH -H --signal=b:sigusr1@90 -N2\n# $RANDOM\n: $RANDOM_SEED\ntorchrun --rdzv_id $RANDOM x.py\n").unwrap();
     let spec = job.into_spec(&Context::new("ada", "/")).unwrap().spec;
     assert!(spec.held);
     assert_eq!(spec.run.env["SBATCH_SIGNAL"], "B:SIGUSR1@90");
     assert_eq!(spec.checkpoint.map(|checkpoint| checkpoint.grace), Some(Millis(90_000)));
     let said: Vec<String> = warnings.iter().map(ToString::to_string).collect();
     assert!(
-        said.iter().any(|line| line.starts_with("train.sh: line 3") && line.contains("`$RANDOM` differs")),
+        said.iter().any(|line| line.starts_with("train.sh: line 5") && line.contains("`$RANDOM` differs")),
         "{said:?}"
     );
     assert_eq!(said.len(), 2, "{said:?}");

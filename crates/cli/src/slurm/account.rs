@@ -247,7 +247,7 @@ fn field(client: &Client, name: &str, row: &Row) -> String {
 /// `1:0`, or `0:9` for a signal.
 pub fn exit(row: &Row) -> String {
     match row.exit_code.unwrap_or(0) {
-        code @ 129.. => format!("0:{}", code - 128),
+        code @ 129..=192 => format!("0:{}", code - 128),
         code => format!("{code}:0"),
     }
 }

@@ -85,7 +85,26 @@ fn share(run: &mut RunSpec, here: &Path, folder: String) {
 /// Why a folder is not handed to a job just because it was submitted from there: with it would go what tasks are
 /// not to see (`docs/decisions/0040-host-root.md`).
 fn kept_back(here: &Path, home: Option<&Path>, state: &Path) -> Option<&'static str> {
-    const SYSTEM: [&str; 6] = ["/boot", "/dev", "/etc", "/proc", "/run", "/sys"];
+    const SYSTEM: [&str; 18] = [
+        "/bin",
+        "/boot",
+        "/dev",
+        "/etc",
+        "/lib",
+        "/lib64",
+        "/proc",
+        "/run",
+        "/sbin",
+        "/sys",
+        "/usr",
+        "/var/lib/containerd",
+        "/var/lib/containers",
+        "/var/lib/docker",
+        "/var/lib/kubelet",
+        "/var/lib/private",
+        "/var/log",
+        "/var/spool",
+    ];
     if here.components().filter(|part| matches!(part, Component::Normal(_))).count() < 2
         || SYSTEM.iter().any(|system| here.starts_with(system))
     {
@@ -95,15 +114,15 @@ fn kept_back(here: &Path, home: Option<&Path>, state: &Path) -> Option<&'static 
         let below = here.strip_prefix(home).ok().and_then(|rest| rest.components().next());
         below.is_some_and(|part| part.as_os_str().to_string_lossy().starts_with('.'))
     };
-    let homes = [Path::new("/root")]
-        .into_iter()
-        .chain(home)
-        .chain(here.ancestors().filter(|dir| dir.parent() == Some(Path::new("/home"))));
-    for home in homes {
+    // `here` is a path without links, and homes are often links to where a filesystem is mounted.
+    let links = std::fs::read_dir("/home").into_iter().flatten().flatten().map(|entry| entry.path());
+    let above = here.ancestors().filter(|dir| dir.parent() == Some(Path::new("/home")));
+    let homes = [Path::new("/root")].into_iter().chain(home).chain(above).map(Path::to_owned).chain(links);
+    for home in homes.map(|home| home.canonicalize().unwrap_or(home)) {
         if home.starts_with(here) {
             return Some("holds a home folder, with its keys");
         }
-        if hidden(home) {
+        if hidden(&home) {
             return Some("is hidden from tasks");
         }
     }
@@ -129,12 +148,21 @@ mod tests {
             "/home/ada/.ssh",
             "/home/bob/.aws/x",
             "/etc/ssh",
+            "/usr/bin",
+            "/var/log/app",
         ] {
             assert!(why(here).is_some(), "{here}");
         }
         for here in ["/var/lib", "/var/lib/pond", "/var/lib/pond/tasks"] {
             assert_eq!(why(here), Some("holds the pool's own files"), "{here}");
         }
+        let folder = tempfile::tempdir().unwrap();
+        let (real, link) = (folder.path().canonicalize().unwrap().join("ada"), folder.path().join("link"));
+        std::fs::create_dir_all(real.join("paper")).unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let linked = |here: &Path| kept_back(here, Some(&link), Path::new("/var/lib/pond"));
+        assert_eq!(linked(&real), Some("holds a home folder, with its keys"), "a home that is a link");
+        assert_eq!(linked(&real.join("paper")), None);
         for here in ["/home/ada/paper", "/data/ada", "/tmp/x", "/home/ada/paper/.cache"] {
             assert_eq!(why(here), None, "{here}");
         }

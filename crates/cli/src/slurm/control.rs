@@ -10,7 +10,7 @@ use crate::error::{CliError, Done, codes};
 use crate::out::clean;
 use crate::refs::JobRef;
 use crate::verbs::Ctx;
-use pond_server::api::types::{ActionBody, JobSummary, NodeView, QueueView};
+use pond_server::api::types::{ActionBody, GangView, JobDetail, JobSummary, NodeView, QueueView, State};
 
 /// `scontrol`.
 ///
@@ -31,7 +31,8 @@ pub fn scontrol(ctx: &Ctx, args: &[String]) -> Done {
             ctx.client()?.get::<pond_server::api::types::Health>("/health", &())?;
             ctx.out.line("The pool is UP").map(|()| codes::OK)
         }
-        ["hold" | "uhold" | "suspend", jobs @ ..] if !jobs.is_empty() => each(ctx, jobs, "pause"),
+        ["hold" | "uhold", jobs @ ..] if !jobs.is_empty() => hold(ctx, jobs),
+        ["suspend", jobs @ ..] if !jobs.is_empty() => each(ctx, jobs, "pause"),
         ["release" | "resume", jobs @ ..] if !jobs.is_empty() => each(ctx, jobs, "resume"),
         ["requeue", jobs @ ..] if !jobs.is_empty() => each(ctx, jobs, "retry"),
         ["cancel", ..] => Err(instead("scontrol cancels nothing here", "use `scancel JOB`")),
@@ -74,17 +75,54 @@ fn update(words: &[&str]) -> CliError {
     instead("nothing is changed by `scontrol update` here", &next)
 }
 
+/// The jobs that words name.
+fn asked(client: &Client, words: &[&str]) -> Result<Vec<Asked>, CliError> {
+    let names = words.iter().flat_map(|text| super::flags::ids(text));
+    names
+        .map(|text| Asked::read(client, text.trim_start_matches("jobid=").trim_start_matches("JobId=")))
+        .collect()
+}
+
 /// Does something to each job. As Slurm's, it says nothing when it is done.
 fn each(ctx: &Ctx, jobs: &[&str], verb: &str) -> Done {
     let client = ctx.client()?;
-    for text in jobs.iter().flat_map(|text| super::flags::ids(text)) {
-        let asked = Asked::read(&client, text.trim_start_matches("jobid=").trim_start_matches("JobId="))?;
-        let job = JobRef::job(asked.job);
+    for asked in asked(&client, jobs)? {
         let indices: Vec<Option<u32>> =
             asked.only.map_or_else(|| vec![None], |only| only.into_iter().map(Some).collect());
-        for index in indices {
-            let body = ActionBody { index, ..ActionBody::default() };
-            client.post::<JobSummary>(&job.path(&format!("/{verb}")), &body)?;
+        act(&client, asked.job, &indices, verb)?;
+    }
+    Ok(codes::OK)
+}
+
+fn act(client: &Client, job: u64, indices: &[Option<u32>], verb: &str) -> Result<(), CliError> {
+    let job = JobRef::job(job);
+    for index in indices {
+        let body = ActionBody { index: *index, ..ActionBody::default() };
+        client.post::<JobSummary>(&job.path(&format!("/{verb}")), &body)?;
+    }
+    Ok(())
+}
+
+/// Keeps from starting what has not started; what runs is left alone.
+fn hold(ctx: &Ctx, jobs: &[&str]) -> Done {
+    let client = ctx.client()?;
+    for asked in asked(&client, jobs)? {
+        let detail: JobDetail = client.get(&JobRef::job(asked.job).path(""), &())?;
+        let waits = |gang: &&GangView| {
+            matches!(gang.state, State::Waiting | State::Infeasible | State::Paused)
+                && asked.only.as_ref().is_none_or(|only| only.contains(&gang.index))
+        };
+        let waiting: Vec<Option<u32>> =
+            detail.gangs.iter().filter(waits).map(|gang| Some(gang.index)).collect();
+        match waiting.len() {
+            0 => {
+                return Err(instead(
+                    &format!("job {} is no longer pending", asked.job),
+                    &format!("use `scontrol suspend {}` to freeze what runs", asked.job),
+                ));
+            }
+            all if all == detail.gangs.len() => act(&client, asked.job, &[None], "pause")?,
+            _ => act(&client, asked.job, &waiting, "pause")?,
         }
     }
     Ok(codes::OK)
@@ -115,7 +153,7 @@ fn show_jobs(ctx: &Ctx, words: &[&str], one: bool) -> Done {
 }
 
 fn workdir(client: &Client, row: &Row) -> Result<String, CliError> {
-    let detail: pond_server::api::types::JobDetail = client.get(&JobRef::job(row.job.id).path(""), &())?;
+    let detail: JobDetail = client.get(&JobRef::job(row.job.id).path(""), &())?;
     Ok(detail.spec["run"]["workdir"].as_str().unwrap_or("(null)").to_owned())
 }
 

@@ -89,6 +89,11 @@ impl Given {
         Ok(given)
     }
 
+    /// As if a flag had been given with this value.
+    pub fn add(&mut self, long: &'static str, value: String) {
+        self.flags.push((long, value));
+    }
+
     /// Whether a switch is there.
     #[must_use]
     pub fn has(&self, long: &str) -> bool {

@@ -258,9 +258,10 @@ pub fn scancel(ctx: &Ctx, args: &[String]) -> Done {
         return Err(CliError::usage("No job identification provided"));
     }
     let client = ctx.client()?;
-    if named.is_empty() {
-        // By their states some elements of an array are meant, otherwise all of it.
-        let some = given.has("states");
+    if filters {
+        // By their states or their numbers some elements of an array are meant, otherwise all of it.
+        let some = given.has("states") || named.iter().any(|text| text.contains('_'));
+        named.into_iter().for_each(|text| given.add("jobs", text));
         let mut targets: Vec<JobRef> = Vec::new();
         for row in chosen(&client, &given, Scope { active: true, apart: some })? {
             let index = row.element.as_deref().filter(|_| some).and_then(|element| element.parse().ok());

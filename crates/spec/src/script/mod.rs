@@ -96,7 +96,7 @@ pub fn sbatch(
         ));
     };
     job.run = Some(command(&text, origin, is_slurm, args)?);
-    let drawn = text.lines().position(|line| line.contains("$RANDOM") || line.contains("${RANDOM}"));
+    let drawn = text.lines().position(draws);
     if let (true, Some(line)) = (is_slurm && job.nodes.is_some_and(|nodes| nodes.max > 1), drawn) {
         let place = Some(Place { line: u32::try_from(line + 1).unwrap_or(u32::MAX), column: 1 });
         let message =
@@ -107,6 +107,13 @@ pub fn sbatch(
         origin.clone_into(&mut warning.origin);
     }
     Ok((job, warnings))
+}
+
+/// Whether a line of a shell script asks for `$RANDOM`.
+fn draws(line: &str) -> bool {
+    let whole = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+    let asks = line.contains("${RANDOM}") || line.split("$RANDOM").skip(1).any(whole);
+    asks && !line.trim_start().starts_with('#')
 }
 
 /// The flag lines above the first command.

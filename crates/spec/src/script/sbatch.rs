@@ -261,14 +261,17 @@ impl Request {
         }
         if let Some((text, place)) = self.given.get("signal").cloned() {
             let (signal, before) = text.split_once('@').unwrap_or((&text, "60"));
-            let signal = signal.rsplit(':').next().unwrap_or(signal);
+            let (whom, signal) = signal.rsplit_once(':').unwrap_or(("", signal));
             let placed = |fault| SpecError { place, ..SpecError::of("--signal", fault) };
             let checkpoint = job.checkpoint.get_or_insert_default();
-            checkpoint.signal = Some(signal.parse::<SignalText>().map_err(|why| placed(bad(&why)))?);
+            let signal = signal.parse::<SignalText>().map_err(|why| placed(bad(&why)))?;
+            checkpoint.signal = Some(signal);
             let seconds = count_of(before).map_err(placed)?;
             checkpoint.grace = Some(Span(Millis::from_secs(seconds.into())));
             // The node sends it before the time limit.
-            self.export(job, "SBATCH_SIGNAL", Some(text));
+            let colon = if whom.is_empty() { "" } else { ":" };
+            let whom = whom.to_ascii_uppercase();
+            self.export(job, "SBATCH_SIGNAL", Some(format!("{whom}{colon}{signal}@{seconds}")));
         }
         if let Some((text, place)) = self.given.get("nice").cloned() {
             match text.parse::<i64>() {

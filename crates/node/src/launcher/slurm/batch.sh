@@ -23,7 +23,9 @@ opened() {
   echo "sbatch: cannot write $1; is its folder there? The pool keeps the output: \`pond logs $SLURM_JOB_ID\`" >&2
   return 1
 }
+# Takes its input on, into file $1 as well, and says who it is.
 keep() {
+  echo "keeper $(exec sh -c 'echo "$PPID"')" >&7
   if [ -n "$1" ]; then exec tee -a -- "$1"; else exec cat; fi
 }
 
@@ -39,17 +41,36 @@ opened "$pond_err" "$pond_append$([ "$pond_err" != "$pond_out" ] || echo 1)" || 
 # They are ignored from before any of these is there; the part that runs the script takes that back.
 trap '' $pond_signals
 exec 5>&1 6>&2
-pond_code=$(
+{
   {
     {
       {
         trap : $pond_signals
         "$@" 2>&8 5>&- 6>&- 7>&- 8>&-
-        echo $? >&7
-        # As at the end of any task nothing of it stays; without this, what it left would hold its output open.
+        echo "code $?" >&7
+        # As at the end of any task nothing of it stays.
         kill -TERM 0
       } | keep "$pond_out" >&5
     } 8>&1 | keep "$pond_err" >&6
   } 7>&1
-)
-exit "${pond_code:-1}"
+} | {
+  pond_keepers='' pond_late='' pond_code=1
+  # What the script left in a group of its own would hold its output open for ever. Shells say nothing of this signal.
+  late() {
+    [ -z "$pond_late" ] || kill -KILL "$pond_late" 2> /dev/null
+    (sleep 2 && kill -s PIPE $pond_keepers) > /dev/null 2>&1 5>&- 6>&- &
+    pond_late=$!
+  }
+  while read -r pond_word pond_value; do
+    case $pond_word in
+      keeper)
+        pond_keepers="$pond_keepers $pond_value"
+        [ -z "$pond_late" ] || late ;;
+      code)
+        pond_code=$pond_value
+        late ;;
+    esac
+  done
+  [ -z "$pond_late" ] || kill -KILL "$pond_late" 2> /dev/null
+  exit "$pond_code"
+}

@@ -101,7 +101,8 @@ pond_all=${POND_NODES:-1} pond_me=${POND_NODE_RANK:-0}
 [ "${pond_nodes:-1}" -gt 0 ] && [ $((pond_skip + ${pond_nodes:-1})) -le "$pond_all" ] || die "the job has $pond_all nodes, not $((pond_skip + ${pond_nodes:-1}))"
 pond_hosts=$("$pond_here/scontrol" show hostnames "$SLURM_JOB_NODELIST") || exit 1
 named() {
-  "$pond_here/scontrol" show hostnames "$1" | while read -r pond_name; do
+  pond_list=$("$pond_here/scontrol" show hostnames "$1") || return 1
+  echo "$pond_list" | while read -r pond_name; do
     case "
 $pond_hosts
 " in
@@ -229,7 +230,9 @@ task() {
     exec 2>> "$pond_to" || exit 1
   fi
   if [ -n "$pond_label" ]; then
-    { { { "$@" 2>&1 3>&- 4>&-; echo $? >&3; } | sed -u "s/^/$SLURM_PROCID: /" >&4; } 3>&1 | {
+    pond_sed='sed -u'
+    $pond_sed '' < /dev/null 2> /dev/null || pond_sed=sed
+    { { { "$@" 2>&1 3>&- 4>&-; echo $? >&3; } | $pond_sed "s/^/$SLURM_PROCID: /" >&4; } 3>&1 | {
       read -r pond_code
       exit "$pond_code"
     }; } 4>&1
@@ -251,12 +254,26 @@ waited() {
 case ${SBATCH_SIGNAL:-} in
   *B:*)
     pond_signal=${SBATCH_SIGNAL%@*} pond_signal=${pond_signal##*:}
-    trap '' "${pond_signal#SIG}" ;;
+    # But TERM: the pool's own stop is one.
+    case $pond_signal in TERM | SIGTERM | 15) ;; *) trap '' "${pond_signal#SIG}" ;; esac ;;
 esac
 
 # One task: it takes this process's place.
 if [ "$pond_local_tasks" = 1 ]; then
   task 0 "$@"
+fi
+# A file that several tasks write is emptied once, before any of them.
+if [ -z "$pond_append" ]; then
+  pond_at=0
+  while [ "$pond_at" -lt "$pond_local_tasks" ]; do
+    for pond_pattern in "$pond_out" "$pond_err"; do
+      [ -n "$pond_pattern" ] || continue
+      pond_to=$(SLURM_LOCALID=$pond_at SLURM_PROCID=$((pond_first + pond_at)) "$pond_here/.path" "$pond_pattern")
+      : > "$pond_to" || exit 1
+    done
+    pond_at=$((pond_at + 1))
+  done
+  pond_append=1
 fi
 exec 3<&0 4>&1
 # Starts task $1. The first alone reads what the step is given.

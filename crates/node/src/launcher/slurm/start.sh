@@ -48,7 +48,8 @@ if [ -n "${SBATCH_SIGNAL:-}" ]; then
     # A grandchild, so that the script has no child that it did not start.
     [ "$pond_rest" -le 0 ] || ( (sleep "$pond_rest" && kill -s "$pond_signal" 0) > /dev/null 2>&1 & )
   fi
-  case $SBATCH_SIGNAL in *B:*) ;; *) trap '' "$pond_signal" ;; esac
+  # But TERM: the pool's own stop is one, and everybody hears it.
+  case $SBATCH_SIGNAL:$pond_signal in *B:* | *:TERM | *:15) ;; *) trap '' "$pond_signal" ;; esac
 fi
 export PATH="$POND_SLURM:$PATH"
 pond_login=''

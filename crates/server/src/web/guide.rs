@@ -36,6 +36,7 @@ const PAGES: &[(&str, &str)] = pages![
     "queues.md",
     "security.md",
     "simulate.md",
+    "slurm.md",
     "spare.md",
     "traces.md",
     "troubleshooting.md",

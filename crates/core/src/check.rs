@@ -90,11 +90,10 @@ impl Taken {
     ) -> Vec<(&'static str, String)> {
         self.devices.reserve(grants.len());
         let slots = requests.iter().flat_map(|request| std::iter::repeat_n(request, request.count as usize));
-        // The planner names them in ascending order, where none comes twice.
+        // As the planner names them; so none comes twice, and only what other tasks took is looked through.
         let ascending = grants.is_sorted_by(|one, next| one.device < next.device);
         let again = |at: usize| grants[..at].iter().any(|grant| grant.device == grants[at].device);
         let mut fine = slots.clone().count() == grants.len() && (ascending || !(0..grants.len()).any(again));
-        // Where none comes twice, only what other tasks took is looked through.
         let others = self.devices.len();
         let mut wrong = Vec::new();
         for (request, grant) in slots.zip(grants) {

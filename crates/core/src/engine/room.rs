@@ -33,10 +33,9 @@ pub(super) fn seats(
     tasks: &[Placement],
     new_gang: bool,
 ) -> Result<Seats, StaleReason> {
-    let mut granted: Vec<Granted> = Vec::new();
-    if let [_, _, ..] = tasks {
-        granted.reserve_exact(tasks.iter().map(|task| task.devices.len()).sum());
-    }
+    let alone = tasks.len() == 1;
+    let devices = if alone { 0 } else { tasks.iter().map(|task| task.devices.len()).sum() };
+    let mut granted: Vec<Granted> = Vec::with_capacity(devices);
     let mut parts: BTreeMap<(NodeOrd, u32), Occupied> = BTreeMap::new();
     let mut seats: Seats = Vec::with_capacity(tasks.len());
     let mut total = Amounts::of(shape.request.times(tasks.len() as u64));
@@ -52,11 +51,12 @@ pub(super) fn seats(
         for (grant, held) in task.devices.iter().zip(&held) {
             total.add_device(held.kind, held.share);
             let (compute, memory) = (grant.compute, grant.memory);
-            let grant_here = Granted { at: (ord, grant.device), mode: held.mode, compute, memory };
-            match tasks {
+            let here = Granted { at: (ord, grant.device), mode: held.mode, compute, memory };
+            if alone {
                 // No device comes twice in a task.
-                [_] => device_has_room(engine, &[grant_here])?,
-                _ => granted.push(grant_here),
+                device_has_room(engine, &[here])?;
+            } else {
+                granted.push(here);
             }
             if let Some(part) = grant.part {
                 let device = &row.devices[grant.device as usize];
@@ -79,9 +79,7 @@ pub(super) fn seats(
             has_room(engine, own[0], shape.request.times(own.len() as u64), class)?;
         }
     }
-    if !granted.is_sorted_by_key(|grant| grant.at) {
-        granted.sort_unstable_by_key(|grant| grant.at);
-    }
+    granted.sort_unstable_by_key(|grant| grant.at);
     for own in granted.chunk_by(|one, next| one.at == next.at) {
         device_has_room(engine, own)?;
     }

@@ -272,6 +272,41 @@ fn what_sacct_prints_as_json() {
 }
 
 #[test]
+fn attempts_of_a_job_are_one_job_as_json_too() {
+    let entry = |state: &str, start: u64| {
+        format!(
+            "{{\"allocation_nodes\": 1, \"job_id\": 7, \"user\": \"ann\", \"state\": {{\"current\": {state}}}, \"time\": {{\"elapsed\": 60, \
+            \"start\": {start}, \"submission\": 1772359200}}, \"tres\": {{\"allocated\": [{{\"type\": \"cpu\", \"count\": 4}}]}}}}"
+        )
+    };
+    let (first, second) =
+        (entry("[\"FAILED\", \"REQUEUED\"]", 1_772_359_260), entry("[\"COMPLETED\"]", 1_772_359_560));
+    // Some editors put a byte order mark in front.
+    let text = format!("\u{feff}{{\"jobs\": [{first}, {second}]}}\n");
+    let reading = slurm::jobs_of(text.as_bytes());
+    assert_eq!(reading.bad, []);
+    let jobs = slurm::jobs("s", &reading);
+    assert_eq!(told(&jobs.left_out), [""; 0]);
+    let [job] = jobs.workload.jobs.as_slice() else { panic!("{:?}", jobs.workload.jobs) };
+    assert_eq!((job.id, job.duration, job.ending), (7, Millis(120_000), Ending::Completed));
+}
+
+#[test]
+fn a_tar_file_that_is_cut_short_gives_what_it_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rows = String::from(HELIOS);
+    let row = HELIOS.lines().last().unwrap();
+    for at in 0..20_000 {
+        rows.push_str(&row.replacen(row.split(',').next().unwrap(), &(100 + at).to_string(), 1));
+        rows.push('\n');
+    }
+    let whole = tar(&[("log.csv", rows.as_bytes())]);
+    let path = write(folder.path(), "log.tar.gz", &whole[..whole.len() / 2]);
+    let Err(TraceError::Broken { loaded, .. }) = open(&path, None) else { panic!("it is cut") };
+    assert!((1_000..20_000).contains(&loaded.rows), "{}", loaded.rows);
+}
+
+#[test]
 fn a_job_on_gpus_of_two_models_asks_for_none() {
     let text = "JobIDRaw|State|Submit|Start|Elapsed|NNodes|AllocTRES\n\
         1|COMPLETED|2026-03-01T10:00:00|2026-03-01T10:00:00|00:10:00|2|cpu=8,gres/gpu:a100=2,gres/gpu:v100=4,node=2\n";
@@ -368,6 +403,12 @@ fn a_file_that_has_no_machines_is_not_replaced_by_made_up_ones() {
     let options = |name: &str| Options { machines: Some(folder.path().join(name)), ..Options::default() };
     let why = open_with(&path, None, &options("log.csv")).unwrap_err().to_string();
     assert!(why.contains("log.csv has no machine of helios; 4 rows are bad, the first: line 2"), "{why}");
+    write(folder.path(), "empty.csv", "");
+    let why = open_with(&path, None, &options("empty.csv")).unwrap_err().to_string();
+    assert!(why.contains("empty.csv has no machine of helios; no row is in it"), "{why}");
+    std::fs::write(folder.path().join("packed.csv"), b"\xfd7zXZ\0rest").unwrap();
+    let why = open_with(&path, None, &options("packed.csv")).unwrap_err().to_string();
+    assert!(why.contains("packed with xz") && why.contains("unxz"), "{why}");
     let Err(TraceError::Read { path, .. }) = open_with(&path, None, &options("gone")) else {
         panic!("it is not there")
     };

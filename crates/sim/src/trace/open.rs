@@ -138,17 +138,17 @@ pub enum TraceError {
         /// The first.
         first: BadRow,
     },
-    /// Of a file with machines every row was bad.
-    #[error("{} has no machine of {format}; {count} rows are bad, the first: {first}", path.display())]
+    /// A file with machines has none.
+    #[error("{} has no machine of {format}; {}", path.display(), unusable(*count, first.as_ref()))]
     NoMachines {
         /// What.
         path: PathBuf,
         /// The format.
         format: Format,
-        /// How many.
+        /// How many rows are bad.
         count: usize,
-        /// The first.
-        first: BadRow,
+        /// The first of them.
+        first: Option<BadRow>,
     },
     /// It ends before its end. What was read up to there is inside.
     #[error("{} breaks off: {broken}; {} rows were read up to there", loaded.path.display(), loaded.rows)]
@@ -246,6 +246,14 @@ struct Files {
     tasks: Option<Source>,
     /// Its first line, when the format was named and its head does not look like it.
     unlike: Option<String>,
+}
+
+/// Why a file with machines has none.
+fn unusable(count: usize, first: Option<&BadRow>) -> String {
+    match first {
+        Some(first) => format!("{count} rows are bad, the first: {first}"),
+        None => "no row is in it; leave it out to have machines made up".to_owned(),
+    }
 }
 
 /// The part that a file is, and its first line.
@@ -404,12 +412,12 @@ impl Files {
     ) -> Result<R, TraceError> {
         let Some(source) = &self.machines else { return Ok(R::default()) };
         let mut reading = read(source.open()?);
-        if let (Some(first), true) = (reading.bad.first(), reading.rows.is_empty()) {
+        if reading.rows.is_empty() {
             return Err(TraceError::NoMachines {
                 path: source.path(),
                 format: self.format,
                 count: reading.bad.len(),
-                first: first.clone(),
+                first: reading.bad.first().cloned(),
             });
         }
         loaded.take(&source.path(), &mut reading);

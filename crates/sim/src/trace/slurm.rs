@@ -72,7 +72,10 @@ const AGAIN: [&str; 10] =
 pub fn jobs_of(input: impl Read) -> Reading<SlurmJob> {
     let mut input = BufReader::new(input);
     // What cannot be read is told by whoever reads on.
-    let json = input.fill_buf().is_ok_and(|head| head.trim_ascii_start().starts_with(b"{"));
+    let plain = |head: &[u8]| {
+        head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start().first() == Some(&b'{')
+    };
+    let json = input.fill_buf().is_ok_and(plain);
     if json { slurm_json::jobs_of(input) } else { read(input, Style::SACCT, read_job) }
 }
 

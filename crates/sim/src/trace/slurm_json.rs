@@ -110,11 +110,11 @@ pub(super) fn jobs_of(input: impl Read) -> Reading<SlurmJob> {
 }
 
 fn read_job(entry: Entry) -> Result<SlurmJob, BadRowReason> {
-    let state = match entry.state.current {
-        Word::One(word) => word,
-        Word::Several(words) => words.into_iter().next().unwrap_or_default(),
+    let words = match entry.state.current {
+        Word::One(word) => vec![word],
+        Word::Several(words) => words,
     };
-    let (ending, strange) = read_ending(&state);
+    let (ending, strange) = read_ending(words.first().map_or("", String::as_str));
     let amounts = read_amounts(&entry.tres)?;
     let nodes = entry.allocation_nodes.0.and_then(|count| u32::try_from(count).ok()).unwrap_or(0);
     let thousand_fold = |number: Number, factor: u64| number.0.map(|number| number.saturating_mul(factor));
@@ -132,7 +132,8 @@ fn read_job(entry: Entry) -> Result<SlurmJob, BadRowReason> {
         limit_ms: thousand_fold(entry.time.limit, 60_000).filter(|&limit| limit > 0),
         ending,
         strange,
-        again: waits_again(&state),
+        // Behind the state stand its flags, `REQUEUED` among them.
+        again: words.iter().any(|word| waits_again(word)),
         nodes: nodes.max(amounts.nodes).max(1),
         cpus: amounts.cpus,
         gpus: amounts.gpus,

@@ -44,11 +44,14 @@ impl Source {
 
     /// The file, or what is in it when it is a tar file of one table.
     pub fn table(path: &Path) -> Result<Self, TraceError> {
-        match Contents::of(path)? {
-            Contents::Archive(files) if files.len() == 1 => {
-                Ok(files.into_iter().map(|(source, _)| source).next().unwrap_or_else(|| Self::file(path)))
-            }
-            _ => Ok(Self::file(path)),
+        let (source, head) = match Contents::of(path)? {
+            Contents::Archive(mut files) if files.len() == 1 => files.remove(0),
+            Contents::Text(head) => (Self::file(path), head),
+            _ => return Ok(Self::file(path)),
+        };
+        match foreign(&head) {
+            Some((what, then)) => Err(TraceError::Foreign { path: source.path(), what, then }),
+            None => Ok(source),
         }
     }
 
@@ -97,7 +100,11 @@ impl Contents {
         let mut archive = tar::Archive::new(file(path)?);
         let mut files = Vec::new();
         for entry in archive.entries().map_err(failed(path))?.take(MOST) {
-            let mut entry = entry.map_err(failed(path))?;
+            let mut entry = match entry {
+                // Of a file that is cut short its rows up to there are read, and where it ends is told with them.
+                Err(_cut) if !files.is_empty() => break,
+                entry => entry.map_err(failed(path))?,
+            };
             let name = entry.path().map_err(failed(path))?.into_owned();
             let short = name.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             if short.starts_with("placements") {
@@ -109,7 +116,10 @@ impl Contents {
             }
             let (begins, size) = (entry.raw_file_position(), entry.size());
             let mut raw = Vec::new();
-            entry.by_ref().take(HEAD).read_to_end(&mut raw).map_err(failed(path))?;
+            let read = entry.by_ref().take(HEAD).read_to_end(&mut raw);
+            if raw.is_empty() {
+                read.map_err(failed(path))?;
+            }
             let mut head = Vec::new();
             // A part of something packed ends in an error, behind what could be unpacked of it.
             drop(unpack(raw.as_slice()).and_then(|input| input.take(HEAD).read_to_end(&mut head)));

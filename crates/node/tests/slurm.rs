@@ -322,13 +322,14 @@ fn a_script_whose_output_is_kept_hears_signals_and_says_its_last() {
 #[test]
 fn a_signal_before_the_time_limit_is_for_the_steps_or_for_the_script() {
     let place = Place::new();
-    // The deadline is the signal's lead and three seconds away, for the programs to say what they do about it.
+    // The deadline is the signal's lead and six seconds away, for the programs to say what they do about it. One that is
+    // later than that ends by its own alarm.
     let deadline = || {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        (now.as_secs() + 93).to_string()
+        (now.as_secs() + 96).to_string()
     };
     let deaf = "trap 'echo never; exit 9' USR1; ";
-    let steps = "srun python3 -c 'import signal,sys; signal.signal(signal.SIGUSR1, lambda *_: sys.exit(4)); signal.pause()'; echo $?";
+    let steps = "srun python3 -c 'import signal,sys; signal.alarm(60); signal.signal(signal.SIGUSR1, lambda *_: sys.exit(4)); signal.pause()'; echo $?";
     let mut command = place.command(&[".start", "/bin/bash", "-c", &format!("{deaf}{steps}")], (0, 1));
     command.env("SBATCH_SIGNAL", "USR1@90").env("POND_DEADLINE", deadline());
     assert_eq!(said(command), ("4".to_owned(), 0));

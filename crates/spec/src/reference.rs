@@ -76,7 +76,7 @@ The script runs once on *every* node of a gang, not on the first only. In it:
 - `srun` starts this node's tasks of a step, with Slurm's variables and PyTorch's (`RANK`, `LOCAL_RANK`, `WORLD_SIZE`) set
   for each, and ends with the highest exit code. `-n -N --ntasks-per-node -w -x -r -c -o -e -i -D -l -K --export
   --gpus-per-task` are honoured; flags of layout and limits change nothing inside a job; others are refused in one line.
-- `scontrol show hostnames` and `show job` are there. `sbatch squeue scancel sinfo sacct salloc sstat seff` say that a job
+- `scontrol show hostnames` and `show job` are there. `sbatch squeue scancel sinfo sacct salloc sstat seff sbcast` say that a job
   reaches no pool, and what to do instead.
 - What differs between nodes (`$RANDOM`, the date) differs: take `$SLURM_JOB_ID` for what all must agree on.
 - `--output` and `--error` (`%j %A %a %J %N %n %s %t %u %x`, widths as in `%3t`) are written by the script's own task, with

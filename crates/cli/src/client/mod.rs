@@ -32,10 +32,7 @@ impl Client {
     /// Whether the pool is on this machine, as far as its address tells.
     #[must_use]
     pub fn is_here(&self) -> bool {
-        let rest = self.base.split_once("://").map_or(self.base.as_str(), |(_, rest)| rest);
-        let host = rest.split('/').next().unwrap_or_default();
-        let host = host.rsplit_once(':').map_or(host, |(host, _)| host).trim_matches(['[', ']']);
-        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        is_loopback(&self.base)
     }
 
     /// The pool that flags, environment or state folder name.
@@ -274,8 +271,14 @@ fn own_token(dir: &std::path::Path, base: &str, local: bool) -> Option<String> {
 }
 
 fn is_loopback(base: &str) -> bool {
-    let host = base.split("://").nth(1).unwrap_or_default();
-    host.starts_with("127.") || host.starts_with("localhost") || host.starts_with("[::1]")
+    let rest = base.split_once("://").map_or(base, |(_, rest)| rest);
+    let host = rest.split('/').next().unwrap_or_default();
+    // A name may come with a port, and an address of IPv6 has colons of its own, in brackets.
+    let host = match host.strip_prefix('[') {
+        Some(inside) => inside.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// `?a=1&b=2` out of a flat value; absent fields are left out.

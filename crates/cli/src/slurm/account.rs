@@ -103,7 +103,8 @@ pub fn sacct(ctx: &Ctx, args: &[String]) -> Done {
     let from = given.get("starttime").map(when).transpose()?.unwrap_or(0);
     let to = given.get("endtime").map(when).transpose()?.unwrap_or(u64::MAX);
     let client = ctx.client()?;
-    let mut rows = chosen(&client, &given, Scope { active: false, apart: given.has("array") })?;
+    let detail = columns.iter().any(|it| matches!(it.name, "maxrss" | "averss" | "restarts" | "nodelist"));
+    let mut rows = chosen(&client, &given, Scope { active: false, apart: given.has("array"), detail })?;
     rows.retain(|row| row.job.submitted_ms <= to && row.ended_ms.is_none_or(|ended| ended >= from));
     let end = if given.has("parsable") { "|" } else { "" };
     let bare = given.has("parsable2") || given.has("parsable");
@@ -235,7 +236,7 @@ fn field(client: &Client, name: &str, row: &Row) -> String {
         "nodelist" => row.nodes.join(","),
         "nnodes" | "allocnodes" | "ntasks" => row.tasks().to_string(),
         "priority" => job.priority.to_string(),
-        "qos" => format!("{:?}", job.class).to_lowercase(),
+        "qos" => crate::verbs::list::class_text(job.class).to_owned(),
         "reason" => row.reason.clone().unwrap_or_else(|| "None".to_owned()),
         "maxrss" | "averss" => row.memory_bytes.map(|bytes| format!("{}K", bytes >> 10)).unwrap_or_default(),
         "restarts" => row.attempt.map(|attempt| attempt.saturating_sub(1).to_string()).unwrap_or_default(),

@@ -23,7 +23,7 @@ pub fn scontrol(ctx: &Ctx, args: &[String]) -> Done {
     match words.as_slice() {
         ["show", "job" | "jobs" | "jobid", rest @ ..] => show_jobs(ctx, rest, line),
         ["show", "node" | "nodes", rest @ ..] => show_nodes(ctx, rest, line),
-        ["show", "partition" | "partitions", ..] => show_queues(ctx, line),
+        ["show", "partition" | "partitions", names @ ..] => show_queues(ctx, names, line),
         ["show", "hostname" | "hostnames", list] => {
             hosts(list)?.iter().try_for_each(|name| ctx.out.line(&clean(name))).map(|()| codes::OK)
         }
@@ -142,7 +142,7 @@ fn show_jobs(ctx: &Ctx, words: &[&str], one: bool) -> Done {
         args.extend(["-j".to_owned(), word.split_once('=').map_or(*word, |(_, job)| job).to_owned()]);
     }
     let given = Given::read("scontrol", &[super::flags::with_value('j', "jobs")], &args)?;
-    let rows = chosen(&client, &given, Scope { active: words.is_empty(), apart: false })?;
+    let rows = chosen(&client, &given, Scope { active: words.is_empty(), apart: false, detail: true })?;
     for row in &rows {
         print(ctx, &job_lines(row, &workdir(&client, row)?), one)?;
     }
@@ -220,9 +220,13 @@ fn show_nodes(ctx: &Ctx, words: &[&str], one: bool) -> Done {
     Ok(codes::OK)
 }
 
-fn show_queues(ctx: &Ctx, one: bool) -> Done {
+fn show_queues(ctx: &Ctx, names: &[&str], one: bool) -> Done {
     let queues: Vec<QueueView> = ctx.client()?.get("/queues", &())?;
-    for queue in queues.iter().filter(|queue| !queue.path.is_empty()) {
+    if let Some(gone) = names.iter().find(|name| !queues.iter().any(|queue| queue.path == **name)) {
+        return Err(instead(&format!("there is no partition `{gone}`"), "`pond queue` lists them"));
+    }
+    let wanted = |path: &str| !path.is_empty() && (names.is_empty() || names.contains(&path));
+    for queue in queues.iter().filter(|queue| wanted(&queue.path)) {
         print(ctx, &[format!("PartitionName={} State=UP MaxTime=UNLIMITED", queue.path)], one)?;
     }
     Ok(codes::OK)
@@ -230,7 +234,7 @@ fn show_queues(ctx: &Ctx, one: bool) -> Done {
 
 /// `a[1-3,07]b,c`, taken apart.
 fn hosts(list: &str) -> Result<Vec<String>, CliError> {
-    let wrong = || CliError::usage(format!("Invalid hostlist: {list}"));
+    let wrong = || instead(&format!("Invalid hostlist: {list}"), "write names as in a[1-3,07]b,c");
     let mut out = Vec::new();
     for name in super::flags::ids(list) {
         let mut heads = vec![String::new()];
@@ -242,7 +246,10 @@ fn hosts(list: &str) -> Result<Vec<String>, CliError> {
                 let (first, last) = range.split_once('-').unwrap_or((range, range));
                 let number = |text: &str| text.parse::<u32>().map_err(|_why| wrong());
                 let (from, to) = (number(first)?, number(last)?);
-                if u64::from(to.saturating_sub(from)) + (parts.len() + heads.len()) as u64 > 100_000 {
+                // A number of more digits is none that a node has.
+                if first.len() > 10
+                    || u64::from(to.saturating_sub(from)) + (parts.len() + heads.len()) as u64 > 100_000
+                {
                     return Err(wrong());
                 }
                 parts.extend((from..=to).map(|at| format!("{at:0width$}", width = first.len())));
@@ -272,5 +279,6 @@ mod tests {
         for wrong in ["a[1-", "a[x-2]", "a[1,,2]", "a[0-4000000000]", "a[0-999][0-999]"] {
             assert!(hosts(wrong).is_err(), "{wrong}");
         }
+        assert!(hosts(&format!("a[{}1]", "0".repeat(70_000))).is_err(), "wider than a number can be padded");
     }
 }

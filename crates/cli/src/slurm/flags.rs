@@ -86,6 +86,12 @@ impl Given {
             };
             given.flags.push((flag.long, value));
         }
+        if let Some(other) = given.get("clusters").filter(|name| !matches!(*name, "all" | "pond")) {
+            return Err(CliError::Usage {
+                what: format!("there is no cluster `{other}` here"),
+                next: Some("leave -M out; another pool is named by POND_SERVER".to_owned()),
+            });
+        }
         Ok(given)
     }
 

@@ -36,7 +36,7 @@ pub fn squeue(ctx: &Ctx, args: &[String]) -> Done {
     ];
     let given = Given::read("squeue", &known, args)?;
     let client = ctx.client()?;
-    let mut rows = chosen(&client, &given, Scope { active: true, apart: given.has("array") })?;
+    let mut rows = chosen(&client, &given, Scope { active: true, apart: given.has("array"), detail: false })?;
     if let Some(keys) = given.get("sort") {
         sort(&mut rows, keys)?;
     }
@@ -123,7 +123,10 @@ fn sort(rows: &mut [Row], keys: &str) -> Result<(), CliError> {
         };
         let letter = letter.chars().next().filter(|letter| !title(*letter).is_empty());
         let Some(letter) = letter else {
-            return Err(CliError::usage(format!("squeue cannot sort by `{key}`")));
+            return Err(CliError::Usage {
+                what: format!("squeue cannot sort by `{key}`"),
+                next: Some("name the letters of its format, as in -S -p,i".to_owned()),
+            });
         };
         // What is a number is compared as one.
         let by = |row: &Row| match letter {
@@ -132,6 +135,13 @@ fn sort(rows: &mut [Row], keys: &str) -> Result<(), CliError> {
             'M' => (row.ran_ms(), String::new()),
             'D' => (row.tasks(), String::new()),
             'C' => (row.cores(), String::new()),
+            'c' => (row.job.request.cpu_milli, String::new()),
+            'm' => (row.job.request.memory_bytes, String::new()),
+            'l' => (row.job.time_limit_ms.unwrap_or(u64::MAX), String::new()),
+            'L' => {
+                let left = row.job.time_limit_ms.map(|limit| limit.saturating_sub(row.ran_ms()));
+                (left.unwrap_or(u64::MAX), String::new())
+            }
             other => (0, field(other, row)),
         };
         rows.sort_by(|a, b| if down { by(b).cmp(&by(a)) } else { by(a).cmp(&by(b)) });
@@ -263,7 +273,7 @@ pub fn scancel(ctx: &Ctx, args: &[String]) -> Done {
         let some = given.has("states") || named.iter().any(|text| text.contains('_'));
         named.into_iter().for_each(|text| given.add("jobs", text));
         let mut targets: Vec<JobRef> = Vec::new();
-        for row in chosen(&client, &given, Scope { active: true, apart: some })? {
+        for row in chosen(&client, &given, Scope { active: true, apart: some, detail: false })? {
             let index = row.element.as_deref().filter(|_| some).and_then(|element| element.parse().ok());
             let target = JobRef { index, ..JobRef::job(row.job.id) };
             if targets.last() != Some(&target) {

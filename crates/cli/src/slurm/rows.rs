@@ -40,7 +40,10 @@ impl Asked {
             (Ok(job), Some(elements)) => {
                 let elements = elements.trim_start_matches('[').trim_end_matches(']');
                 let indices = elements.parse::<pond_spec::values::ArrayIndices>();
-                let indices = indices.map_err(|why| CliError::usage(format!("`{whole}`: {why}")))?;
+                let indices = indices.map_err(|why| CliError::Usage {
+                    what: format!("`{whole}`: {why}"),
+                    next: Some("write elements as in 12_7 or 12_[1-3,7]".to_owned()),
+                })?;
                 Ok(Self { job, only: Some(indices.indices), text })
             }
             _ => {
@@ -187,16 +190,17 @@ fn ranges(indices: &[u32]) -> String {
     parts.iter().map(part).collect::<Vec<_>>().join(",")
 }
 
-/// The lines of one job. `apart`: those that wait each have their own.
+/// The lines of one job.
 fn lines(
     client: &Client,
     job: &JobSummary,
     asked: Option<&Asked>,
-    apart: bool,
+    scope: Scope,
 ) -> Result<Vec<Row>, CliError> {
+    let apart = scope.apart;
     let detail = || client.get::<JobDetail>(&JobRef::job(job.id).path(""), &());
     if job.elements.total <= 1 {
-        let detail = if asked.is_some() { Some(detail()?) } else { None };
+        let detail = if asked.is_some() || scope.detail { Some(detail()?) } else { None };
         let mut row = Row::whole(job, detail.as_ref());
         if let Some(asked) = asked.filter(|asked| asked.only.is_some()) {
             row.id.clone_from(&asked.text);
@@ -268,9 +272,11 @@ pub struct Scope {
     pub active: bool,
     /// Elements that wait each have a line of their own.
     pub apart: bool,
+    /// Where its tasks are and how often it started is asked of each job, not only of those that are named.
+    pub detail: bool,
 }
 
-/// What flags ask for, in the order of their ids.
+/// What flags ask for, in the order of their ids, or in that in which jobs are named.
 ///
 /// # Errors
 /// A job or state that is none, or no pool.
@@ -287,7 +293,7 @@ pub fn chosen(client: &Client, given: &Given, scope: Scope) -> Result<Vec<Row>, 
     let queues = given.list("partition");
     let asked: Vec<Asked> =
         given.texts("jobs").flat_map(ids).map(|text| Asked::read(client, &text)).collect::<Result<_, _>>()?;
-    let Scope { active, apart } = Scope { active: scope.active && states.is_empty(), ..scope };
+    let active = scope.active && states.is_empty();
     let wanted = |job: &JobSummary| {
         (users.is_empty() || users.contains(&job.user))
             && (names.is_empty() || names.contains(&job.name))
@@ -296,23 +302,23 @@ pub fn chosen(client: &Client, given: &Given, scope: Scope) -> Result<Vec<Row>, 
     };
     let mut rows = Vec::new();
     if asked.is_empty() {
-        let scope = if active { "active" } else { "all" };
+        let which = if active { "active" } else { "all" };
         let one = |list: &[String]| Some(list).filter(|list| list.len() == 1).map(|list| list[0].clone());
         let query = JobQuery {
-            state: Some(scope.to_owned()),
+            state: Some(which.to_owned()),
             queue: one(&queues),
             name: one(&names),
             user: one(&users),
             ..JobQuery::default()
         };
         for job in jobs(client, &query, MOST)?.iter().rev().filter(|job| wanted(job)) {
-            rows.extend(lines(client, job, None, apart)?);
+            rows.extend(lines(client, job, None, scope)?);
         }
     }
     for asked in &asked {
         let detail: JobDetail = client.get(&JobRef::job(asked.job).path(""), &())?;
         if wanted(&detail.summary) {
-            rows.extend(lines(client, &detail.summary, Some(asked), apart)?);
+            rows.extend(lines(client, &detail.summary, Some(asked), scope)?);
         }
     }
     rows.retain(|row| {

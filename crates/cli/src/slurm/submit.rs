@@ -123,7 +123,9 @@ pub fn srun(ctx: &Ctx, args: &[String]) -> Done {
     let mut given = flags.to_vec();
     given.push("--wrap=true".to_owned());
     let mut draft = prepared(ctx, None, &given, &[])?.only()?;
-    let step = ["srun", "--alone", "--"].into_iter().map(str::to_owned).chain(command.iter().cloned());
+    let own_step = own.iter().copied().filter(|flag| *flag != "--pty");
+    let words = ["srun", "--alone"].into_iter().chain(own_step).chain(["--"]).map(str::to_owned);
+    let step = words.chain(command.iter().cloned());
     Arc::make_mut(&mut draft.spec.run).command = Command::Argv(as_slurm(step));
     if !flags.iter().any(|flag| flag.starts_with("-J") || flag.starts_with("--job-name")) {
         let name = Path::new(&command[0]).file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -131,7 +133,10 @@ pub fn srun(ctx: &Ctx, args: &[String]) -> Done {
     }
     let tty = own.contains(&"--pty");
     if tty && !term::is_interactive() {
-        return Err(CliError::usage("--pty needs a terminal"));
+        return Err(CliError::Usage {
+            what: "--pty needs a terminal".to_owned(),
+            next: Some("leave --pty out where none is there".to_owned()),
+        });
     }
     Arc::make_mut(&mut draft.spec.run).tty |= tty;
     let client = ensure(ctx)?;
@@ -140,7 +145,7 @@ pub fn srun(ctx: &Ctx, args: &[String]) -> Done {
     stay(ctx, &client, &job, tty)
 }
 
-/// Flags of `srun` alone, in front of its command: those that are here or change nothing, taken out.
+/// Flags of `srun` alone, in front of its command: what is this command's, and what the node's own `srun` is told.
 const OWN_OF_SRUN: [&str; 8] =
     ["--pty", "--unbuffered", "-u", "--label", "-l", "--kill-on-bad-exit", "-K", "--mpi=none"];
 

@@ -10,7 +10,8 @@ use pond_sim::report::{
 };
 use serde::Serialize;
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// Runs with their names, in the order in which they are shown.
@@ -113,24 +114,30 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if before.as_ref().is_some_and(|before| !before.is_file()) {
         return fs::write(&path, bytes);
     }
-    let draft = path.with_file_name(format!(".pond-{}.draft", std::process::id()));
-    let written = fs::write(&draft, bytes).and_then(|()| {
-        if let Some(before) = &before {
-            fs::set_permissions(&draft, before.permissions())?;
-        }
-        fs::rename(&draft, &path)
-    });
-    if written.is_err() {
-        // It may not even have come to be; what is told is why.
-        drop(fs::remove_file(&draft));
-    }
-    match written {
+    match replace_whole(&path, before.as_ref(), bytes) {
         // One may be allowed to change a file and not its folder.
         Err(why) if why.kind() == io::ErrorKind::PermissionDenied && before.is_some() => {
             fs::write(&path, bytes)
         }
         written => written,
     }
+}
+
+/// By a draft beside it, which has the rights of what was there before it has any content.
+fn replace_whole(path: &Path, before: Option<&fs::Metadata>, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let rights = before.map_or_else(|| fs::Permissions::from_mode(0o666), fs::Metadata::permissions);
+    let mut draft = tempfile::Builder::new()
+        .prefix(".pond-")
+        .permissions(rights)
+        .tempfile_in(folder.unwrap_or_else(|| Path::new(".")))?;
+    draft.as_file_mut().write_all(bytes)?;
+    if let Some(before) = before {
+        // The mask of this process may have taken some away.
+        draft.as_file().set_permissions(before.permissions())?;
+    }
+    draft.persist(path).map_err(|why| why.error)?;
+    Ok(())
 }
 
 /// Whether files can be put where the command line says, as far as that can be known before they are made: a long

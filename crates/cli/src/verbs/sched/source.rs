@@ -185,10 +185,10 @@ pub fn read_trace(
         other => other.map_err(|why| unreadable(&why))?,
     };
     if options.layout == Layout::Flat && loaded.format != Format::Swf {
-        return Err(CliError::usage(format!(
-            "--flat is for logs of swf; this is a trace of {}",
-            loaded.format
-        )));
+        return Err(CliError::Usage {
+            what: format!("--flat is for logs of swf; this is a trace of {}", loaded.format),
+            next: Some("leave --flat out".to_owned()),
+        });
     }
     left_out(out, &loaded);
     let (format, rows) = (loaded.format, loaded.rows);

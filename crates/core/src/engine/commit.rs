@@ -139,6 +139,7 @@ impl Engine {
             ending: None,
             shrinking: None,
             idle_since: None,
+            asked: super::report::Asked::default(),
         };
         gang.phase = Phase::Placed(Box::new(live));
         self.remember(id, decision);

@@ -203,6 +203,8 @@ pub struct Live {
     pub shrinking: Option<Shrinking>,
     /// Nobody uses it since then.
     pub idle_since: Option<Timestamp>,
+    #[serde(skip)]
+    pub(super) asked: super::report::Asked,
 }
 
 impl Live {

@@ -265,7 +265,7 @@ impl Engine {
         let left = live.tasks.split_off(leave);
         live.shrinking = None;
         let kept: Vec<NodeOrd> = live.tasks.iter().map(|task| task.node).collect();
-        let started = live.started.is_none() && live.tasks.iter().all(Task::is_running);
+        let started = live.started.is_none() && live.all_run();
         for task in &left {
             self.free_task(id, task, class, rows, false);
             if !kept.contains(&task.node) {
@@ -298,8 +298,8 @@ impl Engine {
     /// Once every rank has ended, frees the place and decides what becomes of the gang.
     pub(super) fn conclude(&mut self, id: GangId, out: &mut Out) {
         let now = self.now;
-        let all_ended = |live: &super::Live| live.tasks.iter().all(Task::has_ended);
-        if !self.gang(id).and_then(Gang::live).is_some_and(all_ended) || self.awaits_verdict(id) {
+        let live = self.gang_mut(id).and_then(Gang::live_mut);
+        if !live.is_some_and(super::Live::all_ended) || self.awaits_verdict(id) {
             return;
         }
         self.bank(id);

@@ -14,7 +14,44 @@ const IDLE_PERCENT: u64 = 5;
 /// What an environment without guaranteed CPU, or time of a device, may use and still count as idle.
 const IDLE_FLOOR: MilliCpu = MilliCpu(50);
 
+/// Where the last time a task was met that had not started, or not ended: each that starts or ends asks for all others, and
+/// looking for them from the first on again would take time in proportion to the square of their number.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked {
+    start: usize,
+    end: usize,
+}
+
+/// It says nothing that the tasks do not.
+impl PartialEq for Asked {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Asked {}
+
+/// Whether all tasks are so. The first that is not is looked for where the last one was met, and only when none is behind it from
+/// the first on.
+fn all(tasks: &[Task], met: &mut usize, so: fn(&Task) -> bool) -> bool {
+    let not = |task: &Task| !so(task);
+    let behind = tasks.get(*met..).and_then(|rest| rest.iter().position(not)).map(|steps| *met + steps);
+    let found = behind.or_else(|| tasks.iter().position(not));
+    *met = found.unwrap_or(0);
+    found.is_none()
+}
+
 impl Live {
+    /// Whether every rank runs or has run.
+    pub(super) fn all_run(&mut self) -> bool {
+        all(&self.tasks, &mut self.asked.start, Task::is_running)
+    }
+
+    /// Whether every rank has ended.
+    pub(super) fn all_ended(&mut self) -> bool {
+        all(&self.tasks, &mut self.asked.end, Task::has_ended)
+    }
+
     /// Where a rank stands among its tasks, which ascend.
     fn place(&self, rank: u32) -> Option<usize> {
         // Without ranks that are gone each stands at its number.
@@ -145,10 +182,9 @@ impl Engine {
         let (generation, ord) = (task.generation, task.node);
         let node = self.node_name(ord).to_owned();
         self.meter.run(now, id);
-        let Some(gang) = self.gang(id.gang) else { return };
-        let Some(live) = gang.live() else { return };
+        let Some(live) = self.gang_mut(id.gang).and_then(Gang::live_mut) else { return };
         let frozen = live.is_frozen();
-        let all = live.started.is_none() && live.ending.is_none() && live.tasks.iter().all(Task::is_running);
+        let all = live.started.is_none() && live.ending.is_none() && live.all_run();
         if frozen && live.ending.is_none() {
             let node = node.to_owned();
             out.effects.push(Effect::Freeze { task: id, generation, frozen, node });

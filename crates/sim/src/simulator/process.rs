@@ -302,12 +302,12 @@ impl World<'_> {
 
     /// Brings a job's speed and its end up to date.
     pub fn refresh(&mut self, job: u32) {
+        if self.runs[job as usize].as_ref().is_none_or(|run| run.halted) {
+            return;
+        }
         let speed = self.speed(job);
         let (now, mode) = (self.now, self.scene.settings.checkpointing);
         let Some(run) = &mut self.runs[job as usize] else { return };
-        if run.halted {
-            return;
-        }
         let changed = run.work.set_speed(now, speed);
         if !changed && !std::mem::take(&mut run.stale_end) {
             return;
@@ -327,6 +327,10 @@ impl World<'_> {
         let sim = self.scene.job(job);
         // Ranks start and end one after the other: most of the time one end of a rigid gang tells.
         let stands = |rank: Option<&Rank>| rank.is_some_and(|rank| rank.state != RankState::Running);
+        // Of those that have not been started yet none runs.
+        if run.ranks.len() < sim.size.min as usize {
+            return 0;
+        }
         let rigid = run.ranks.len() == sim.size.min as usize;
         if rigid && (stands(run.ranks.first()) || stands(run.ranks.last())) {
             return 0;

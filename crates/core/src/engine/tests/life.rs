@@ -426,3 +426,57 @@ fn another_policy_holds_from_the_next_plan_on_and_through_a_crash() {
     let pool = pool.request(Request::SetPolicy(None)).run(secs(1));
     assert_eq!(pool.engine.settings().plan, crate::snapshot::Settings::default());
 }
+
+/// Every order of these.
+fn orders(ranks: &[u32]) -> Vec<Vec<u32>> {
+    let [_, _, ..] = ranks else { return vec![ranks.to_vec()] };
+    let behind = |first: &u32| {
+        let rest: Vec<u32> = ranks.iter().copied().filter(|rank| rank != first).collect();
+        let with = |mut order: Vec<u32>| {
+            order.insert(0, *first);
+            order
+        };
+        orders(&rest).into_iter().map(with).collect::<Vec<_>>()
+    };
+    ranks.iter().flat_map(behind).collect()
+}
+
+#[test]
+fn a_gang_runs_when_all_its_ranks_do_and_is_over_when_all_have_ended_in_whatever_order() {
+    let all = orders(&[0, 1, 2, 3]);
+    for (start, end) in all.iter().zip(all.iter().rev()) {
+        let mut engine = Engine::new(crate::engine::Settings::default());
+        let mut node = cpus(4);
+        node.name = "n1".into();
+        let now = crate::units::Timestamp(1000);
+        let mut spec = gang(4).spec;
+        spec.name = "a".to_owned();
+        let submit = Request::Submit(std::sync::Arc::new(spec));
+        for event in [Event::Report(Report::NodeUp(node)), Event::Request(submit)] {
+            engine.handle(now, &Actor::Pool, event).unwrap();
+        }
+        let plan = crate::plan::Planner::new(engine.settings().plan.to_owned()).plan(engine.snapshot(), now);
+        assert!(engine.commit(now, &plan).stale.is_empty());
+        let id = JobId(1).gang(0);
+        let generation = engine.gang(id).unwrap().generation;
+        let mut tell = |report| {
+            engine.handle(now, &Actor::Pool, Event::Report(report)).unwrap();
+            engine.gang(id).unwrap().state()
+        };
+        let states: Vec<State> = start
+            .iter()
+            .map(|rank| Report::Started {
+                task: id.task(*rank),
+                generation,
+                address: None,
+                ports: Vec::new(),
+                steps: Vec::new(),
+            })
+            .map(&mut tell)
+            .collect();
+        assert_eq!(states, [State::Starting, State::Starting, State::Starting, State::Running], "{start:?}");
+        let exited = |rank: &u32| Report::Exited { task: id.task(*rank), generation, exit: Exit::Code(0) };
+        let states: Vec<State> = end.iter().map(exited).map(&mut tell).collect();
+        assert_eq!(states, [State::Running, State::Running, State::Running, State::Succeeded], "{end:?}");
+    }
+}

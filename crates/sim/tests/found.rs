@@ -425,3 +425,166 @@ fn where_a_line_of_json_is_wrong_is_told_within_it() {
         ]
     );
 }
+
+#[test]
+fn a_pipe_gives_all_its_rows() {
+    // More than is looked at to tell the format, and nothing in its rows that would tell of a lost beginning.
+    let rows: String =
+        (1..=5000).map(|id| format!("{id} {id} 0 60 1 -1 -1 1 90 -1 1 1 1 -1 1 -1 -1 -1\n")).collect();
+    let log = format!("; MaxProcs: 7\n{rows}");
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let path = PathBuf::from(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader)));
+    let writes = std::thread::spawn(move || std::io::Write::write_all(&mut writer, log.as_bytes()).unwrap());
+    let jobs = jobs(&path);
+    writes.join().unwrap();
+    assert_eq!(jobs.workload.jobs.len(), 5000);
+    assert_eq!(
+        jobs.cluster.nodes.iter().map(|node| node.capacity.cpu.0).sum::<u64>(),
+        7000,
+        "its header, too"
+    );
+}
+
+#[test]
+fn what_lies_beside_a_trace_and_cannot_be_read_is_told_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let told = |path: &Path| {
+        let loaded = open(path, None).unwrap();
+        loaded.passed_over.iter().map(ToString::to_string).collect::<Vec<String>>()
+    };
+    write(folder.path(), "log.csv", HELIOS);
+    write(folder.path(), "README.md", "# not a part\n");
+    assert_eq!(told(folder.path()), Vec::<String>::new());
+    write(folder.path(), "cluster_gpu_number.csv.gz", b"\x1f\x8b\x08\0garbage");
+    write(folder.path(), "vc.csv.bz2", b"BZh91AY");
+    let [broken, foreign] = told(folder.path()).try_into().unwrap();
+    assert!(broken.starts_with(&at("cluster_gpu_number.csv.gz cannot be read (")), "{broken}");
+    assert_eq!(
+        foreign,
+        at("vc.csv.bz2 is packed with bzip2, which is not read; unpack it with `bunzip2` first")
+    );
+    // A part that is whole at its begin alone, and is no part that is known.
+    let mut cut = GzEncoder::new(Vec::new(), Compression::fast());
+    std::io::Write::write_all(&mut cut, b"what,ever\n1,2\n").unwrap();
+    let mut cut = cut.finish().unwrap();
+    cut.truncate(cut.len() - 9);
+    write(folder.path(), "half.csv.gz", cut);
+    assert_eq!(told(folder.path()).len(), 3);
+}
+
+#[test]
+fn what_of_a_tar_file_cannot_be_read_is_told_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let files: [(&str, &[u8]); 3] = [
+        ("t/log.csv", HELIOS.as_bytes()),
+        ("t/vc.csv.xz", b"\xfd7zXZ\0rest"),
+        ("t/vc.csv.gz", b"\x1f\x8b\x08\0no"),
+    ];
+    let path = write(folder.path(), "t.tar", tar(&files));
+    let loaded = open(&path, None).unwrap();
+    let told: Vec<String> = loaded.passed_over.iter().map(ToString::to_string).collect();
+    let inside = |name: &str| path.join("t").join(name).display().to_string();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert_eq!(
+        told[0],
+        inside("vc.csv.xz is packed with xz, which is not read; unpack it with `unxz` first")
+    );
+    assert!(told[1].starts_with(&inside("vc.csv.gz cannot be read (")), "{told:?}");
+    // With nothing else in it, that is why there is no trace.
+    let path = write(folder.path(), "u.tar", tar(&files[1..]));
+    assert!(matches!(open(&path, None), Err(TraceError::Foreign { .. })));
+}
+
+#[test]
+fn rows_are_told_by_the_file_they_are_in() {
+    let folder = tempfile::tempdir().unwrap();
+    write(
+        folder.path(),
+        "pods.csv",
+        "name,cpu_milli,memory_mib,num_gpu,gpu_milli,qos,pod_phase,creation_time,deletion_time,scheduled_time\np,1,1,0,0,LS,Running,0,9,1\np,1,1,0,0,LS,Running,0,9,1\nq,1,1,0,0,LS,Running,0,,1\n",
+    );
+    write(folder.path(), "nodes.csv", "sn,cpu_milli,memory_mib,gpu,model\nn,1000,1000,0,\nn,1000,1000,0,\n");
+    let loaded = open(folder.path(), None).unwrap();
+    let told: Vec<(String, Vec<String>)> = loaded
+        .by_file()
+        .into_iter()
+        .map(|(path, kinds)| {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            (name, kinds.iter().map(ToString::to_string).collect())
+        })
+        .collect();
+    let double = "an earlier row has the same number or name";
+    assert_eq!(told[0].0, "pods.csv");
+    assert_eq!(
+        told[0].1,
+        [format!("1 × like line 3: {double}"), "1 × like line 4: the job had not ended".to_owned()]
+    );
+    assert_eq!(told[1], ("nodes.csv".to_owned(), vec![format!("1 × like line 3: {double}")]));
+}
+
+#[test]
+fn memory_of_sacct_is_for_each_cpu_or_node_of_any_column() {
+    let memory = |nodes: &str, cpus: &str, asked: &str, tres: &str| {
+        let text = format!(
+            "JobID|State|Submit|Elapsed|{nodes}|{cpus}|ReqMem|AllocTRES\n7|COMPLETED|2021-02-03T09:59:00|01:00:00|2|16|{asked}|{tres}\n"
+        );
+        let reading = slurm::jobs_of(text.as_bytes());
+        assert_eq!(told(&reading.bad), [""; 0]);
+        reading.rows[0].memory >> 30
+    };
+    assert_eq!(memory("NNodes", "NCPUS", "4Gc", ""), 64);
+    assert_eq!(memory("AllocNodes", "AllocCPUS", "16Gn", ""), 32);
+    assert_eq!(memory("NNodes", "NCPUS", "16G", ""), 16);
+    assert_eq!(memory("NNodes", "NCPUS", "4Gc", "cpu=8,node=1"), 64, "the larger of both");
+    assert_eq!(memory("NNodes", "NCPUS", "4Gc", "cpu=8,mem=5G,node=1"), 5, "what it got");
+}
+
+#[test]
+fn sacct_cuts_states_and_writes_large_counts_in_short() {
+    let text = "JobID|State|Submit|Elapsed|AllocNodes|NCPUS|ReqGRES\n\
+        1|REQUEUE_H+|2021-02-03T09:59:00|01:00:00|1|1|\n2|CONFIGURI+|2021-02-03T09:59:00|01:00:00|1|1|\n\
+        3|SPECIAL_E+|2021-02-03T09:59:00|01:00:00|1|1|\n4|OUT_OF_ME+|2021-02-03T09:59:00|01:00:00|2K|4096|PER_NODE:gpu:2\n\
+        5|COMPLET+|2021-02-03T09:59:00|01:00:00|1|1|PER_JOB:gpu:v100:3\n6|CANCELLED by 7|2021-02-03T09:59:00|01:00:00|2.50K|1|\n";
+    let reading = slurm::jobs_of(text.as_bytes());
+    assert_eq!(told(&reading.bad), [""; 0]);
+    let ends: Vec<(Option<Ending>, bool)> =
+        reading.rows.iter().map(|job| (job.ending, job.strange)).collect();
+    let (failed, cancelled) = (Some(Ending::Failed), Some(Ending::Cancelled));
+    // What is cut so far that it may go on or have ended is taken to have ended, and told.
+    let either = (Some(Ending::Completed), true);
+    assert_eq!(
+        ends,
+        [(None, false), (None, false), (failed, false), (failed, false), either, (cancelled, false)]
+    );
+    assert!(reading.rows[0].again);
+    let sizes: Vec<(u32, u32)> = reading.rows[3..].iter().map(|job| (job.nodes, job.gpus)).collect();
+    assert_eq!(sizes, [(2048, 4096), (1, 3), (2560, 0)]);
+    assert_eq!(reading.rows[4].model.as_deref(), Some("v100"));
+}
+
+#[test]
+fn a_log_that_names_no_machine_gets_the_smallest_that_could_have_run_it() {
+    // Two of 4 processors at once, a third after them.
+    let log = "1 0 0 100 4 -1 -1 4 200 -1 1 1 1 -1 -1 -1 -1 -1\n2 0 10 100 4 -1 -1 4 200 -1 1 1 1 -1 -1 -1 -1 -1\n\
+        3 50 60 100 6 -1 -1 6 200 -1 1 1 1 -1 -1 -1 -1 -1\n4 0 0 900 50 -1 -1 50 200 -1 3 1 1 -1 -1 -1 -1 -1\n";
+    let (header, reading) = swf::read(log.as_bytes());
+    for layout in [swf::Layout::Nodes, swf::Layout::Flat] {
+        let jobs = swf::jobs("s", &header, &reading, layout);
+        let cores: u64 = jobs.cluster.nodes.iter().map(|node| node.capacity.cpu.0 / 1000).sum();
+        assert_eq!((cores, jobs.notes[&Note::MadeUpMachines]), (8, 1), "{layout:?}");
+    }
+}
+
+#[test]
+fn a_mistyped_name_in_our_own_form_is_told() {
+    let text = "{\"head\":{\"name\":\"x\"}}\n{\"job\":{\"id\":1,\"submit\":5,\"duration_ms\":9}}\n\
+        {\"job\":{\"id\":2,\"duration_ms\":9,\"shapes\":[{\"gpus\":4}]}}\n\
+        {\"job\":{\"id\":3,\"duration_ms\":9,\"shapes\":[{\"devices\":[{\"modle\":\"A100\"}]}]}}\n";
+    let reading = pond_sim::trace::history::read(text.as_bytes());
+    let told = told(&reading.bad);
+    assert_eq!((reading.rows.len(), told.len()), (1, 3));
+    for (told, name) in told.iter().zip(["submit", "gpus", "modle"]) {
+        assert!(told.contains(&format!("unknown field `{name}`")), "{told}");
+    }
+}

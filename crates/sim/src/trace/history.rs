@@ -30,7 +30,7 @@ pub enum Line {
 
 /// What the file is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Head {
     /// For people.
     pub name: String,
@@ -41,7 +41,7 @@ pub struct Head {
 
 /// A finished job. Times in milliseconds from the head's zero; what is absent has the value named.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Row {
     /// Unique in the file.
     pub id: u64,
@@ -114,7 +114,7 @@ impl Default for Row {
 
 /// What one task asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Ask {
     /// CPU in thousandths of a core.
     #[serde(skip_serializing_if = "is_zero")]
@@ -138,7 +138,7 @@ pub struct Ask {
 
 /// Devices of one kind for one task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct AskDevice {
     /// Absent: `gpu`.
     #[serde(skip_serializing_if = "is_gpu")]
@@ -296,7 +296,7 @@ pub fn load(name: &str, input: impl Read) -> (Reading<()>, Jobs) {
 
 /// A workload on its way in.
 struct Loader {
-    builder: Builder,
+    builder: Builder<'static>,
     head: Head,
     cluster: Cluster,
     names: BTreeSet<NodeName>,

@@ -107,18 +107,20 @@ pub(super) enum Zero {
 }
 
 /// Puts jobs together.
-pub(super) struct Builder {
+pub(super) struct Builder<'a> {
     jobs: Jobs,
     ids: BTreeSet<u64>,
+    names: BTreeSet<&'a str>,
     submits: Vec<i64>,
     starts: Vec<Option<i64>>,
 }
 
-impl Builder {
+impl<'a> Builder<'a> {
     pub fn new(name: &str) -> Self {
         Self {
             jobs: Jobs { workload: Workload::new(name), ..Jobs::default() },
             ids: BTreeSet::new(),
+            names: BTreeSet::new(),
             submits: Vec::new(),
             starts: Vec::new(),
         }
@@ -126,6 +128,15 @@ impl Builder {
 
     pub fn leave_out(&mut self, line: u64, why: LeftOut) {
         self.jobs.left_out.push(BadRow { line, reason: why.into() });
+    }
+
+    /// Whether a job of this name is the first; another is left out.
+    pub fn is_first(&mut self, line: u64, name: &'a str) -> bool {
+        let first = self.names.insert(name);
+        if !first {
+            self.leave_out(line, LeftOut::Double);
+        }
+        first
     }
 
     pub fn note(&mut self, note: Note) {
@@ -239,7 +250,7 @@ impl Builder {
 
     /// The workload, in the order of submission.
     pub fn finish(self, zero: Zero, cluster: Cluster) -> Jobs {
-        let Self { mut jobs, ids, submits, starts } = self;
+        let Self { mut jobs, ids, submits, starts, .. } = self;
         let first = submits.iter().copied().min().unwrap_or(0);
         let (start, calendar) = match zero {
             Zero::Midnight => {

@@ -31,6 +31,7 @@ pub mod write;
 pub use detect::{Format, UnknownFormat, detect, names};
 pub use jobs::{Jobs, Machine, Note};
 pub use open::{Content, Loaded, Options, TraceError, open, open_with};
+pub use source::{PassedOver, of_pipe};
 
 use crate::workload::Ending;
 use std::collections::BTreeMap;
@@ -253,13 +254,31 @@ fn not_json(why: &serde_json::Error) -> BadRowReason {
 
 /// How a job ended, `None` when it goes on or waits again; and whether that is a guess because the word is not known.
 fn read_ending(state: &str) -> (Option<Ending>, bool) {
-    let word = state.split([' ', '+']).next().unwrap_or_default();
-    if GOING.iter().any(|known| known.eq_ignore_ascii_case(word)) {
-        return (None, false);
+    let goes_on = GOING.iter().any(|known| is_word(state, known));
+    let known = read_state(state);
+    match (goes_on, known) {
+        (true, None) => (None, false),
+        // What is cut so short that it may be either, too.
+        (true, Some(ending)) => (Some(ending), true),
+        (false, known) => (Some(known.unwrap_or_default()), known.is_none()),
     }
-    let known = read_state(word);
-    (Some(known.unwrap_or_default()), known.is_none())
 }
+
+/// Whether a state is this word, in capitals: alone, with more behind it (`CANCELLED by 7`), or cut to the width of its column
+/// (`OUT_OF_ME+`).
+fn is_word(state: &str, word: &str) -> bool {
+    let text = state.split(' ').next().unwrap_or_default();
+    match text.split_once('+') {
+        Some((begin, "")) if begin.len() >= CUT => {
+            word.get(..begin.len()).is_some_and(|start| start.eq_ignore_ascii_case(begin))
+        }
+        Some((whole, _)) => whole.eq_ignore_ascii_case(word),
+        None => text.eq_ignore_ascii_case(word),
+    }
+}
+
+/// The shortest that a word is cut to and is still taken for it.
+const CUT: usize = 4;
 
 /// States of jobs that go on, or wait again.
 const GOING: [&str; 24] = [
@@ -291,13 +310,31 @@ const GOING: [&str; 24] = [
 
 /// How a state, in any of the spellings that traces have, ends a job; `None` for a word that is not known.
 fn read_state(text: &str) -> Option<Ending> {
-    let word = text.split([' ', '+']).next().unwrap_or_default().to_ascii_uppercase();
-    Some(match word.as_str() {
-        "COMPLETED" | "CD" | "PASS" => Ending::Completed,
-        "CANCELLED" | "CANCELED" | "CA" | "KILLED" | "REVOKED" => Ending::Cancelled,
-        "FAILED" | "F" | "TIMEOUT" | "TO" | "NODE_FAIL" | "NF" | "OOM" | "BOOT_FAIL" | "BF"
-        | "OUT_OF_MEMORY" | "OUT_OF_ME" | "DEADLINE" | "DL" | "PREEMPTED" | "PR" | "SPECIAL_EXIT"
-        | "LAUNCH_FAILED" => Ending::Failed,
-        _ => return None,
-    })
+    let ends: [(Ending, &[&str]); 3] = [
+        (Ending::Completed, &["COMPLETED", "CD", "PASS"]),
+        (Ending::Cancelled, &["CANCELLED", "CANCELED", "CA", "KILLED", "REVOKED"]),
+        (Ending::Failed, &FAILED),
+    ];
+    ends.into_iter().find(|(_, words)| words.iter().any(|word| is_word(text, word))).map(|(end, _)| end)
 }
+
+/// States of jobs that ended without having done what they were to do.
+const FAILED: [&str; 17] = [
+    "FAILED",
+    "F",
+    "TIMEOUT",
+    "TO",
+    "NODE_FAIL",
+    "NF",
+    "OOM",
+    "BOOT_FAIL",
+    "BF",
+    "OUT_OF_MEMORY",
+    "OUT_OF_ME",
+    "DEADLINE",
+    "DL",
+    "PREEMPTED",
+    "PR",
+    "SPECIAL_EXIT",
+    "LAUNCH_FAILED",
+];

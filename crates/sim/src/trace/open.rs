@@ -4,13 +4,14 @@ use super::detect::{Format, Part, names, part_of, part_of_name};
 use super::profiles::{Pair, gavel, interference, pollux};
 use super::requests::{self, Request};
 use super::serving::{self, Value};
-use super::source::{Contents, Source, failed, foreign, in_folder};
+use super::source::{Archive, Contents, Head, PassedOver, Source, failed, foreign, in_folder};
 use super::{
     BadRow, Broken, Jobs, Reading, Tally, excerpt, helios, history, openb, pai, philly, slurm, summary, swf,
 };
 use crate::workload::Profile;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What was loaded.
 #[derive(Clone, Debug)]
@@ -25,6 +26,10 @@ pub struct Loaded {
     pub rows: u64,
     /// Rows that could not be used, with the file they are in.
     pub bad: Vec<(PathBuf, BadRow)>,
+    /// The file with the jobs, of several.
+    pub main: PathBuf,
+    /// Files beside it that may belong to it and cannot be read.
+    pub passed_over: Vec<PassedOver>,
     /// Where the input broke off.
     pub broken: Option<Broken>,
 }
@@ -58,6 +63,8 @@ pub struct Options {
     pub pooling: helios::Pooling,
     /// SWF: nodes as in the header, or one flat machine.
     pub layout: swf::Layout,
+    /// What came out of the file, where it was a pipe and was read already.
+    pub kept: Option<Arc<[u8]>>,
 }
 
 /// A trace cannot be loaded.
@@ -181,6 +188,23 @@ impl Loaded {
         summary(&all)
     }
 
+    /// As [`Self::summary`], file by file: that with the jobs first.
+    #[must_use]
+    pub fn by_file(&self) -> Vec<(&Path, Vec<Tally>)> {
+        let mut files: Vec<(&Path, Vec<BadRow>)> = vec![(&self.main, Vec::new())];
+        for (path, row) in &self.bad {
+            match files.iter_mut().find(|(known, _)| known == path) {
+                Some((_, rows)) => rows.push(row.clone()),
+                None => files.push((path, vec![row.clone()])),
+            }
+        }
+        if let Content::Jobs(jobs) = &self.content {
+            files[0].1.extend(jobs.left_out.iter().cloned());
+        }
+        files.retain(|(_, rows)| !rows.is_empty());
+        files.into_iter().map(|(path, rows)| (path, summary(&rows))).collect()
+    }
+
     /// The jobs; `None` for a trace of requests or speeds.
     #[must_use]
     pub fn into_jobs(self) -> Option<Jobs> {
@@ -210,16 +234,19 @@ pub fn open(path: &Path, format: Option<Format>) -> Result<Loaded, TraceError> {
 /// # Errors
 /// As [`open`].
 pub fn open_with(path: &Path, format: Option<Format>, options: &Options) -> Result<Loaded, TraceError> {
-    let files = Files::find(path, format, options)?;
+    let mut files = Files::find(path, format, options)?;
     let mut loaded = Loaded {
         path: path.to_owned(),
         format: files.format,
         content: Content::Requests(Vec::new()),
         rows: 0,
         bad: Vec::new(),
+        main: files.main.path(),
+        passed_over: Vec::new(),
         broken: None,
     };
     loaded.content = files.load(&mut loaded, options)?;
+    loaded.passed_over = files.trouble.drain(..).map(PassedOver::from).collect();
     if let Some(broken) = loaded.broken.clone() {
         return Err(TraceError::Broken { broken, loaded: Box::new(loaded) });
     }
@@ -246,6 +273,8 @@ struct Files {
     tasks: Option<Source>,
     /// Its first line, when the format was named and its head does not look like it.
     unlike: Option<String>,
+    /// What lies beside it and cannot be read: it may be no part of the trace.
+    trouble: Vec<TraceError>,
 }
 
 /// Why a file with machines has none.
@@ -268,47 +297,49 @@ fn part(name: &str, head: &[u8]) -> (Option<Part>, String) {
 
 impl Files {
     fn find(path: &Path, format: Option<Format>, options: &Options) -> Result<Self, TraceError> {
-        let mut files =
-            if path.is_dir() { Self::in_folder(path, format)? } else { Self::single(path, format)? };
+        let mut files = if path.is_dir() {
+            Self::in_folder(path, format)?
+        } else {
+            Self::single(&Source::at(path, options.kept.as_ref())?, format)?
+        };
         if let Some(machines) = &options.machines {
             files.machines = Some(Source::table(machines)?);
         }
         Ok(files)
     }
 
-    fn single(path: &Path, format: Option<Format>) -> Result<Self, TraceError> {
-        match Contents::of(path)? {
-            Contents::Text(head) => Self::of_one(Source::file(path), &head, format),
-            Contents::Profiles => Self::of_profiles(path, format),
-            Contents::Archive(mut files) if files.len() == 1 => {
+    fn single(file: &Source, format: Option<Format>) -> Result<Self, TraceError> {
+        match Contents::of(file)? {
+            Contents::Text(head) => Self::of_one(file.clone(), &head.text, format),
+            Contents::Profiles => Self::of_profiles(file, format),
+            Contents::Archive(Archive { mut files, trouble }) if files.len() == 1 => {
                 let (source, head) = files.remove(0);
-                Self::of_one(source, &head, format)
+                Ok(Self { trouble, ..Self::of_one(source, &head, format)? })
             }
-            Contents::Archive(files) => {
+            Contents::Archive(Archive { files, trouble }) => {
                 let parts = files
                     .into_iter()
                     .filter_map(|(source, head)| part(&source.name(), &head).0.map(|part| (part, source)));
-                Self::of_several(path, parts.collect(), format)
+                Self::of_several(&file.path(), parts.collect(), trouble, format)
             }
         }
     }
 
-    fn of_profiles(path: &Path, format: Option<Format>) -> Result<Self, TraceError> {
+    fn of_profiles(file: &Source, format: Option<Format>) -> Result<Self, TraceError> {
         match format {
             Some(wanted) if wanted != Format::Pollux => Err(TraceError::NotThis {
-                path: path.to_owned(),
+                path: file.path(),
                 wanted,
                 found: "a tar file".to_owned(),
                 looks_like: Some(Format::Pollux),
             }),
-            _ => Ok(Self {
-                format: Format::Pollux,
-                main: Source::file(path),
-                machines: None,
-                tasks: None,
-                unlike: None,
-            }),
+            _ => Ok(Self::alone(Format::Pollux, file.clone())),
         }
+    }
+
+    /// Of one file.
+    const fn alone(format: Format, main: Source) -> Self {
+        Self { format, main, machines: None, tasks: None, unlike: None, trouble: Vec::new() }
     }
 
     fn of_one(main: Source, head: &[u8], format: Option<Format>) -> Result<Self, TraceError> {
@@ -332,41 +363,41 @@ impl Files {
             (None, None) => return Err(TraceError::Unknown { path, found }),
         };
         let unlike = part.is_none().then_some(found);
-        Ok(Self { format, main, machines: None, tasks: None, unlike })
+        Ok(Self { unlike, ..Self::alone(format, main) })
     }
 
     fn in_folder(folder: &Path, format: Option<Format>) -> Result<Self, TraceError> {
         let mut parts: Vec<(Part, Source)> = Vec::new();
-        // What cannot be read may be no part of the trace; it is told when there is no trace without it.
-        let mut trouble = None;
+        let mut trouble = Vec::new();
         for path in in_folder(folder)? {
-            match Contents::of(&path) {
-                Ok(Contents::Text(head)) => {
-                    let source = Source::file(&path);
-                    if let Some((what, then)) = foreign(&head) {
-                        trouble.get_or_insert(TraceError::Foreign { path, what, then });
-                    } else if let (Some(part), _) = part(&source.name(), &head) {
+            let source = Source::file(&path);
+            match Contents::of(&source) {
+                Ok(Contents::Text(Head { text, broken })) => {
+                    if let Some((what, then)) = foreign(&text) {
+                        trouble.push(TraceError::Foreign { path, what, then });
+                    } else if let (Some(part), _) = part(&source.name(), &text) {
                         parts.push((part, source));
+                    } else if let Some(why) = broken {
+                        trouble.push(failed(&path)(why));
                     }
                 }
-                Ok(Contents::Profiles) => parts.push((Part::Main(Format::Pollux), Source::file(&path))),
-                Ok(Contents::Archive(files)) => {
-                    parts.extend(files.into_iter().filter_map(|(source, head)| {
+                Ok(Contents::Profiles) => parts.push((Part::Main(Format::Pollux), source)),
+                Ok(Contents::Archive(archive)) => {
+                    parts.extend(archive.files.into_iter().filter_map(|(source, head)| {
                         part(&source.name(), &head).0.map(|part| (part, source))
                     }));
+                    trouble.extend(archive.trouble);
                 }
-                Err(why) => drop(trouble.get_or_insert(why)),
+                Err(why) => trouble.push(why),
             }
         }
-        match (Self::of_several(folder, parts, format), trouble) {
-            (Err(TraceError::NotOne { names, .. }), Some(trouble)) if names.is_empty() => Err(trouble),
-            (found, _) => found,
-        }
+        Self::of_several(folder, parts, trouble, format)
     }
 
     fn of_several(
         path: &Path,
         mut parts: Vec<(Part, Source)>,
+        mut trouble: Vec<TraceError>,
         format: Option<Format>,
     ) -> Result<Self, TraceError> {
         parts.retain(|(part, _)| format.is_none_or(|format| part.format() == format));
@@ -377,6 +408,10 @@ impl Files {
             mains.retain(|(_, source)| source.name().contains("default"));
         }
         let [(main, source)] = mains.as_slice() else {
+            // It may be the trace that cannot be read.
+            if mains.is_empty() && !trouble.is_empty() {
+                return Err(trouble.swap_remove(0));
+            }
             let names = mains.iter().map(|(_, source)| source.name()).collect();
             return Err(TraceError::NotOne { path: path.to_owned(), names });
         };
@@ -394,6 +429,7 @@ impl Files {
             machines: other(Part::Machines(format)),
             tasks: other(Part::Tasks(format)),
             unlike: None,
+            trouble,
         })
     }
 

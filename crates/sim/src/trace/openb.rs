@@ -141,10 +141,8 @@ fn read_phase(text: &str) -> Ending {
 #[must_use]
 pub fn jobs(name: &str, lives: &Reading<OpenbLife>, nodes: &[OpenbNode]) -> Jobs {
     let mut builder = Builder::new(name);
-    let mut known = BTreeSet::new();
     for (number, (life, &line)) in (1..).zip(lives.rows.iter().zip(&lives.lines)) {
-        if !known.insert(life.pod.name.as_str()) {
-            builder.leave_out(line, LeftOut::Double);
+        if !builder.is_first(line, &life.pod.name) {
             continue;
         }
         let spans = match (life.scheduled_s, life.deleted_s) {

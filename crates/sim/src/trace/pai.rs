@@ -226,10 +226,8 @@ pub fn jobs(name: &str, rows: &Reading<PaiJob>, tasks: &Reading<PaiTask>, machin
         of_job.entry(&task.job).or_default().push(task);
     }
     let mut builder = Builder::new(name);
-    let mut known = BTreeSet::new();
     for (number, (job, &line)) in (1..).zip(rows.rows.iter().zip(&rows.lines)) {
-        if !known.insert(job.name.as_str()) {
-            builder.leave_out(line, LeftOut::Double);
+        if !builder.is_first(line, &job.name) {
             continue;
         }
         let roles = of_job.get(job.name.as_str()).map_or(&[][..], Vec::as_slice);

@@ -104,10 +104,8 @@ pub fn machines(input: impl Read) -> Reading<PhillyMachine> {
 #[must_use]
 pub fn jobs(name: &str, reading: &Reading<PhillyJob>, machines: &[PhillyMachine]) -> Jobs {
     let mut builder = Builder::new(name);
-    let mut known = BTreeSet::new();
     for (number, (job, &line)) in (1..).zip(reading.rows.iter().zip(&reading.lines)) {
-        if !known.insert(job.jobid.as_str()) {
-            builder.leave_out(line, LeftOut::Double);
+        if !builder.is_first(line, &job.jobid) {
             continue;
         }
         match Life::of(job) {

@@ -3,7 +3,7 @@
 
 use super::jobs::{Builder, Draft, Zero, shape, split_evenly};
 use super::table::{Column, Row, Style, malformed, read};
-use super::{BadRowReason, Jobs, LeftOut, Note, Reading, read_ending, slurm_json, time};
+use super::{BadRowReason, Jobs, LeftOut, Note, Reading, is_word, read_ending, slurm_json, time};
 use crate::workload::{Cluster, Ending};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -101,9 +101,8 @@ fn read_job(row: &Row) -> Result<SlurmJob, BadRowReason> {
     let (ending, strange) = read_ending(state);
     let moment = |column: Column| if row.has(column) { row.moment(column) } else { Ok(None) };
     let (start_ms, end_ms) = (moment(START)?, moment(END)?);
-    let amounts = Amounts::read(row)?;
-    let nodes = row.optional(NODES).map_or(Ok(0), |_| row.small(NODES))?.max(amounts.nodes).max(1);
-    let told = row.optional(CPUS).map_or(Ok(0), |_| row.number(CPUS))?;
+    let told = (count(row, NODES)?, count(row, CPUS)?);
+    let amounts = Amounts::read(row, told)?;
     Ok(SlurmJob {
         id,
         user: row.optional(&["User", "UID"]).unwrap_or_default().to_owned(),
@@ -116,8 +115,8 @@ fn read_job(row: &Row) -> Result<SlurmJob, BadRowReason> {
         ending,
         strange,
         again: waits_again(state),
-        nodes,
-        cpus: told.max(amounts.cpus),
+        nodes: amounts.nodes,
+        cpus: amounts.cpus,
         gpus: amounts.gpus,
         model: amounts.model,
         memory: amounts.memory,
@@ -125,7 +124,21 @@ fn read_job(row: &Row) -> Result<SlurmJob, BadRowReason> {
 }
 
 pub(super) fn waits_again(state: &str) -> bool {
-    AGAIN.iter().any(|known| known.eq_ignore_ascii_case(state))
+    AGAIN.iter().any(|known| is_word(state, known))
+}
+
+/// A number of nodes or CPUs, 0 when there is none; some columns of `sacct` have 2048 as `2K`.
+fn count(row: &Row, column: Column) -> Result<u64, BadRowReason> {
+    let Some(text) = row.optional(column) else { return Ok(0) };
+    let digits = text.trim_end_matches(['K', 'M']);
+    let shift = if text.ends_with('K') { 10 } else { 20 * u32::from(text.ends_with('M')) };
+    let number = if digits.len() == text.len() {
+        text.parse().ok()
+    } else {
+        time::read_thousandths(digits)
+            .and_then(|milli| u64::try_from(i128::from(milli) * (1 << shift) / 1000).ok())
+    };
+    number.ok_or_else(|| malformed(column[0], text, "a whole number of 0 or more"))
 }
 
 /// `123`, `123_4`, `123_[4-7%2]` (elements that never ran), `123+1`.
@@ -195,8 +208,9 @@ pub(super) struct Amounts {
 }
 
 impl Amounts {
-    /// What was allocated, or asked for where nothing was: `cpu=8,gres/gpu:a100=2,gres/gpu=2,mem=16G,node=1`.
-    fn read(row: &Row) -> Result<Self, BadRowReason> {
+    /// What was allocated, or asked for where nothing was: `cpu=8,gres/gpu:a100=2,gres/gpu=2,mem=16G,node=1`; with the nodes and
+    /// CPUs of columns of their own.
+    fn read(row: &Row, (nodes, cpus): (u64, u64)) -> Result<Self, BadRowReason> {
         let mut amounts = Self::default();
         let found = TRES.iter().find_map(|&column| row.optional(column).map(|text| (column[0], text)));
         let column = found.map_or("AllocTRES", |(column, _)| column);
@@ -208,6 +222,8 @@ impl Amounts {
         {
             amounts.take(name.trim(), value.trim()).ok_or_else(|| malformed(column, value, "an amount"))?;
         }
+        amounts.nodes = u32::try_from(nodes).unwrap_or(u32::MAX).max(amounts.nodes).max(1);
+        amounts.cpus = amounts.cpus.max(cpus);
         if amounts.gpus == 0 {
             amounts.read_gres(row.optional(GRES).unwrap_or_default());
         }
@@ -218,7 +234,7 @@ impl Amounts {
                 Some(rest) => (rest, amounts.cpus.max(1)),
                 None => (
                     text.trim_end_matches('n'),
-                    if text.ends_with('n') { u64::from(amounts.nodes.max(1)) } else { 1 },
+                    if text.ends_with('n') { u64::from(amounts.nodes) } else { 1 },
                 ),
             };
             amounts.memory = read_memory(digits).unwrap_or(0).saturating_mul(each);
@@ -246,19 +262,21 @@ impl Amounts {
         Some(())
     }
 
-    /// `gpu:2`, `gpu:a100:2`, `gres:gpu:2`, as older versions print it.
+    /// `gpu:2`, `gpu:a100:2`, `gres:gpu:2`, and from 19.05 to 20.11 `PER_NODE:gpu:2`, as older versions print it.
     fn read_gres(&mut self, text: &str) {
         for item in text.split(',') {
-            let parts: Vec<&str> = item.trim_start_matches("gres:").split([':', '(']).collect();
-            match parts.as_slice() {
-                ["gpu"] => self.gpus = self.gpus.max(1),
-                ["gpu", count, ..] if count.parse::<u32>().is_ok() => self.gpus = count.parse().unwrap_or(0),
-                ["gpu", model, count, ..] => {
-                    self.gpus = count.parse().unwrap_or(0);
-                    self.model = Some((*model).to_owned());
-                }
-                _ => {}
-            }
+            let each_node = item.strip_prefix("PER_NODE:");
+            let times = if each_node.is_some() { self.nodes } else { 1 };
+            let item = each_node.unwrap_or(item).trim_start_matches("PER_JOB:").trim_start_matches("gres:");
+            let parts: Vec<&str> = item.split([':', '(']).collect();
+            let (count, model) = match parts.as_slice() {
+                ["gpu"] => (1, None),
+                ["gpu", count, ..] if count.parse::<u32>().is_ok() => (count.parse().unwrap_or(0), None),
+                ["gpu", model, count, ..] => (count.parse().unwrap_or(0), Some(*model)),
+                _ => continue,
+            };
+            self.gpus = u32::saturating_mul(count, times);
+            self.model = model.map(str::to_owned);
         }
     }
 }

@@ -192,9 +192,7 @@ fn read_job(text: &str) -> Result<SwfJob, BadRowReason> {
 /// job has a line of its own.
 #[must_use]
 pub fn jobs(name: &str, header: &Header, reading: &Reading<SwfJob>, layout: Layout) -> Jobs {
-    let possible = |count: &u32| *count <= MOST_NODES;
-    let widest = reading.rows.iter().filter_map(processors).filter(possible).max().unwrap_or(1);
-    let (nodes, per_node) = machine(header, widest, layout);
+    let (nodes, per_node) = machine(header, || most_in_use(&reading.rows), layout);
     let memory = node_memory(header, reading, per_node);
     let mut builder = Builder::new(name);
     if header.nodes.or(header.processors).is_none() {
@@ -240,10 +238,33 @@ const fn processors(job: &SwfJob) -> Option<u32> {
 /// The most processors of one node.
 const MOST_CORES: u32 = 1_000_000;
 
+/// The most processors that jobs had at once, as they ran; of one whose wait is not known, from its submission on.
+fn most_in_use(rows: &[SwfJob]) -> u32 {
+    let mut changes: Vec<(i64, i64)> = Vec::new();
+    let mut widest = 1;
+    for job in rows.iter().filter(|job| !matches!(job.status, Some(2..=4))) {
+        let Some((count, run)) = processors(job).filter(|count| *count <= MOST_NODES).zip(job.run_ms) else {
+            continue;
+        };
+        widest = widest.max(count);
+        let start = job.submit_ms.saturating_add_unsigned(job.wait_ms.unwrap_or(0));
+        changes.push((start, i64::from(count)));
+        changes.push((start.saturating_add_unsigned(run), -i64::from(count)));
+    }
+    // What ends at a moment is free for what begins then.
+    changes.sort_unstable();
+    let (mut now, mut most) = (0, 0);
+    for (_, change) in changes {
+        now += change;
+        most = most.max(now);
+    }
+    u32::try_from(most).unwrap_or(u32::MAX).clamp(widest, MOST_NODES)
+}
+
 /// Nodes, and processors on each; a header that speaks of more than there is anywhere is not believed.
-fn machine(header: &Header, widest: u32, layout: Layout) -> (u32, u32) {
+fn machine(header: &Header, most_in_use: impl Fn() -> u32, layout: Layout) -> (u32, u32) {
     let named = header.nodes.filter(|count| *count <= MOST_NODES);
-    let processors = header.processors.or(named).unwrap_or(widest);
+    let processors = header.processors.or(named).unwrap_or_else(most_in_use);
     let nodes = match layout {
         Layout::Flat => 1,
         Layout::Nodes => named.unwrap_or(processors).min(processors).min(MOST_NODES),

@@ -21,6 +21,7 @@ mod feasible;
 mod fragment;
 mod line;
 mod process;
+mod range;
 mod recorder;
 mod run;
 mod scene;
@@ -28,6 +29,7 @@ mod settings;
 mod work;
 mod world;
 
+pub use range::{Amount, OutOfRange, Range};
 pub use settings::{
     Breakdown, Checkpointing, Faults, Lifetime, Maintenance, Messages, Restart, Sampling, SimSettings,
     Startup,
@@ -100,6 +102,9 @@ pub enum SimError {
         /// The other one.
         other: u64,
     },
+    /// A setting means nothing.
+    #[error(transparent)]
+    Setting(#[from] OutOfRange),
     /// The pool does not take a node or a queue of the cluster.
     #[error("the pool does not take the cluster: {0}")]
     Refused(#[source] Refusal),

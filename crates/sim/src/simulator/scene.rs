@@ -28,6 +28,7 @@ impl<'a> Scene<'a> {
         workload: &'a Workload,
         settings: &'a SimSettings,
     ) -> Result<Self, SimError> {
+        settings.in_range()?;
         let mut nodes = ByName::default();
         for (at, node) in (0_u32..).zip(&cluster.nodes) {
             if nodes.insert(node.name.clone(), at).is_some() {

@@ -156,7 +156,7 @@ pub struct ReportArgs {
     #[arg(long, value_name = "DIR")]
     pub csv: Option<PathBuf>,
     /// Resamples for the 95 % intervals
-    #[arg(long, value_name = "N", default_value_t = 1000)]
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     pub resamples: u32,
     /// Length of the blocks that are resampled
     #[arg(long, value_name = "SPAN", default_value = "1d")]
@@ -241,7 +241,7 @@ pub struct TuneArgs {
     #[arg(long, value_enum, default_value_t, value_name = "HOW")]
     pub method: TuneBy,
     /// Candidates at most (random, cma); values of each parameter (grid)
-    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub budget: u32,
     /// What is to be small
     #[arg(long, value_enum, default_value_t, value_name = "WHAT")]

@@ -14,7 +14,10 @@ pub fn named(names: &[String]) -> Result<Vec<(String, Named)>, CliError> {
     let mut found: Vec<(String, Named)> = Vec::new();
     for name in names.iter().map(|name| name.trim()) {
         if found.iter().any(|(known, _)| known == name) {
-            return Err(CliError::usage(format!("policy `{name}` is named twice")));
+            return Err(CliError::Usage {
+                what: format!("policy `{name}` is named twice"),
+                next: Some("name each once; another backfill makes it another, as sjf+easy".to_owned()),
+            });
         }
         found.push((name.to_owned(), by_name(name).map_err(|why| unknown(&why))?));
     }

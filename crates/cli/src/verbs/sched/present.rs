@@ -130,7 +130,9 @@ fn replace_whole(path: &Path, before: Option<&fs::Metadata>, bytes: &[u8]) -> io
     let mut draft = tempfile::Builder::new()
         .prefix(".pond-")
         .permissions(rights)
-        .tempfile_in(folder.unwrap_or_else(|| Path::new(".")))?;
+        .tempfile_in(folder.unwrap_or_else(|| Path::new(".")))
+        // Without the draft's own name, which tells nobody anything.
+        .map_err(|why| io::Error::from(why.kind()))?;
     draft.as_file_mut().write_all(bytes)?;
     if let Some(before) = before {
         // The mask of this process may have taken some away.
@@ -156,8 +158,24 @@ pub fn places<'a>(files: impl IntoIterator<Item = &'a PathBuf>) -> Result<(), Cl
         if folder.is_some_and(|folder| !folder.is_dir()) {
             return Err(wrong(format!("there is no folder to write `{shown}` in"), "make the folder first"));
         }
+        if !may_write(path) {
+            return Err(wrong(format!("`{shown}` may not be written"), "name a file where you may write"));
+        }
     }
     Ok(())
+}
+
+/// Whether a file can be written, one that is there or a new one: a draft is made beside it, as [`write`] does, and taken away.
+fn may_write(path: &Path) -> bool {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let draft = || tempfile::Builder::new().prefix(".pond-").tempfile_in(folder).is_ok();
+    match fs::metadata(path) {
+        // One may be allowed to change a file and not its folder.
+        Ok(file) if file.is_file() => fs::OpenOptions::new().append(true).open(path).is_ok() || draft(),
+        // A device or a pipe takes what it is given.
+        Ok(_) => true,
+        Err(_not_there) => draft(),
+    }
 }
 
 impl ReportArgs {
@@ -172,7 +190,20 @@ impl ReportArgs {
                 what: format!("`{}` is a file", clean(&folder.display().to_string())),
                 next: Some("--csv takes a folder; one that is not there is made".to_owned()),
             }),
-            _ => Ok(()),
+            Some(folder) => {
+                // The nearest folder above that is there has to take it.
+                let there =
+                    folder.ancestors().find(|folder| folder.as_os_str().is_empty() || folder.exists());
+                let inside = there.unwrap_or(Path::new("")).join("summary.csv");
+                if may_write(&inside) {
+                    return Ok(());
+                }
+                Err(CliError::Usage {
+                    what: format!("nothing may be written in `{}`", clean(&folder.display().to_string())),
+                    next: Some("name a folder where you may write".to_owned()),
+                })
+            }
+            None => Ok(()),
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::args::SimArgs;
 use crate::error::CliError;
 use pond_core::plan::named::Named;
 use pond_core::units::Millis;
-use pond_sim::simulator::{Breakdown, Lifetime, SimSettings};
+use pond_sim::simulator::{Breakdown, Lifetime, OutOfRange, SimSettings};
 use pond_sim::trace::time::read_thousandths;
 use serde_json::Value;
 
@@ -29,12 +29,30 @@ pub fn settings(args: &SimArgs) -> Result<SimSettings, CliError> {
 /// `--set` last, so that it has the last word over flags and policies.
 ///
 /// # Errors
-/// There is no such setting, or it cannot be that.
+/// There is no such setting, it cannot be that, or it is outside its range.
 pub fn overridden(mut settings: SimSettings, args: &SimArgs) -> Result<SimSettings, CliError> {
     for assignment in &args.set {
         settings = set(&settings, assignment)?;
     }
-    Ok(settings)
+    in_range(settings)
+}
+
+/// The settings, if all of them are in their ranges.
+///
+/// # Errors
+/// One is not.
+pub fn in_range(settings: SimSettings) -> Result<SimSettings, CliError> {
+    match settings.in_range() {
+        Ok(()) => Ok(settings),
+        Err(OutOfRange { name, value, range }) => {
+            let short = name.strip_prefix("engine.").unwrap_or(name);
+            let flag = if name == "restart.factor" { "; --overhead 1 is 1000 of it" } else { "" };
+            Err(CliError::Usage {
+                what: format!("`{short}` cannot be {value}"),
+                next: Some(format!("it is {range}{flag}")),
+            })
+        }
+    }
 }
 
 /// A factor as thousandths.
@@ -76,10 +94,17 @@ fn read_fault(settings: &mut SimSettings, text: &str) -> Result<(), CliError> {
             next: Some(format!("let them be {SOONEST} apart or more")),
         });
     }
-    match kind.trim() {
-        "nodes" => settings.faults.nodes = Some(breakdown),
-        "devices" => settings.faults.devices = Some(breakdown),
+    let kind = kind.trim();
+    let place = match kind {
+        "nodes" => &mut settings.faults.nodes,
+        "devices" => &mut settings.faults.devices,
         _ => return Err(wrong()),
+    };
+    if place.replace(breakdown).is_some() {
+        return Err(CliError::Usage {
+            what: format!("--faults: {kind} are given twice"),
+            next: Some(format!("leave one of the two out; {kind} have one mean and one time to repair")),
+        });
     }
     Ok(())
 }

@@ -4,8 +4,9 @@ use super::settings::factor_milli;
 use crate::args::{MOST_MACHINES, PredictBy, TraceArgs};
 use crate::error::CliError;
 use crate::out::{Out, clean};
+use pond_core::engine::{MAX_BYTES, MAX_CPU};
 use pond_core::ids::NodeName;
-use pond_core::model::{NodeSpec, QueueSpec};
+use pond_core::model::{NodeSpec, QueueSpec, Shape};
 use pond_core::units::{Bytes, MilliCpu, Millis, Timestamp};
 use pond_sim::experiment::{Foresight, foresee, hasten};
 use pond_sim::report::grouped;
@@ -17,8 +18,6 @@ use std::path::Path;
 
 /// Memory that is "never short": more than any machine has, and little enough that sums of it fit. In bytes.
 const PLENTY: u64 = 1 << 44;
-/// CPU that is "never short": the most a node may have. In thousandths of a core.
-const PLENTY_CPU: u64 = 1_000_000_000;
 
 /// What is to be simulated.
 #[derive(Clone, Debug)]
@@ -62,6 +61,9 @@ pub fn scene(out: &Out, args: &TraceArgs, seed: u64) -> Result<Scene, CliError> 
     }
     foresee(&mut jobs.workload, foresight(args.predict));
     give_speeds(out, args, seed, &mut jobs)?;
+    if args.nodes.is_some() {
+        any_model(out, &mut jobs);
+    }
     if let Some(given) = given {
         jobs.cluster = given;
     }
@@ -72,7 +74,10 @@ pub fn scene(out: &Out, args: &TraceArgs, seed: u64) -> Result<Scene, CliError> 
 
 fn load(text: &str) -> Result<u64, CliError> {
     match factor_milli("--load", text)? {
-        0 => Err(CliError::usage("--load: less than a thousandth is no load")),
+        0 => Err(CliError::Usage {
+            what: "--load: less than a thousandth is no load".to_owned(),
+            next: Some("write 0.001 or more; 1 leaves arrivals as they are".to_owned()),
+        }),
         factor => Ok(factor),
     }
 }
@@ -109,6 +114,22 @@ const fn foresight(by: PredictBy) -> Foresight {
         PredictBy::Estimate | PredictBy::UserMean => Foresight::Limit,
         PredictBy::Constant => Foresight::Constant(Millis(3_600_000)),
         PredictBy::Inverted => Foresight::Inverted,
+    }
+}
+
+/// On machines that are all alike a job takes the devices that are there: a model that it names would be nowhere.
+fn any_model(out: &Out, jobs: &mut Jobs) {
+    let named = |shape: &Shape| shape.devices.iter().any(|asked| asked.model.is_some());
+    let which: Vec<bool> = jobs.workload.shapes.iter().map(|shapes| shapes.iter().any(named)).collect();
+    let count = jobs.workload.jobs.iter().filter(|job| which.get(job.shape as usize) == Some(&true)).count();
+    if count > 0 {
+        out.note(&format!(
+            "{count} × jobs ask for a model of device, and --nodes has none: they take any (--cluster names models)"
+        ));
+    }
+    for shapes in &mut jobs.workload.shapes {
+        shapes.iter_mut().flat_map(|shape| &mut shape.devices).for_each(|asked| asked.model = None);
+        shapes.dedup();
     }
 }
 
@@ -201,8 +222,12 @@ pub fn read_trace(
     })?;
     match (jobs.workload.jobs.is_empty(), rows) {
         (false, _) => Ok(jobs),
-        (true, 0) => Err(bad(format!("error: {shown}: there is no job in this trace of {format}"))),
-        (true, _) => Err(bad(format!("error: {shown}: no job of this trace of {format} can be simulated"))),
+        (true, 0) => Err(bad(format!(
+            "error: {shown}: there is no job in this trace of {format}\nnext: name one that has rows below its header"
+        ))),
+        (true, _) => Err(bad(format!(
+            "error: {shown}: no job of this trace of {format} can be simulated\nnext: the warning above says why each was left out; docs/traces.md, what a job needs"
+        ))),
     }
 }
 
@@ -218,21 +243,43 @@ fn unreadable(why: &TraceError) -> CliError {
             format!("reading {}", path.display()),
             std::io::Error::new(source.kind(), source.to_string()),
         ),
-        _ => CliError::BadFile { messages: format!("error: {}", clean(&why.to_string())) },
+        _ => {
+            let next = next_step(why).map_or_else(String::new, |next| format!("\nnext: {next}"));
+            CliError::BadFile { messages: format!("error: {}{next}", clean(&why.to_string())) }
+        }
+    }
+}
+
+/// What to do about it, where its message does not say that.
+const fn next_step(why: &TraceError) -> Option<&'static str> {
+    match why {
+        TraceError::Empty { .. } => Some("export it once more, or name another file"),
+        TraceError::NotThis { .. } => Some("leave --format out, or name the format that it has"),
+        TraceError::Nothing { .. } => Some("docs/traces.md says what a row of each format needs"),
+        TraceError::NoMachines { .. } => {
+            Some("name a file with machines, or leave it out to have them made up")
+        }
+        TraceError::Unknown { .. } => Some("give it with --format; docs/traces.md says what each looks like"),
+        _ => None,
     }
 }
 
 fn left_out(out: &Out, loaded: &Loaded) {
-    let kinds = loaded.summary();
-    if kinds.is_empty() {
-        return;
+    for (file, kinds) in loaded.by_file() {
+        let count: u64 = kinds.iter().map(|tally| tally.count).sum();
+        let words: Vec<String> = kinds.iter().map(ToString::to_string).collect();
+        let rows = if count == 1 { "row" } else { "rows" };
+        out.warn(&clean(&format!("{}: {count} {rows} left out: {}", file.display(), words.join("; "))));
     }
-    let count: u64 = kinds.iter().map(|tally| tally.count).sum();
-    let words: Vec<String> = kinds.iter().map(ToString::to_string).collect();
-    let rows = if count == 1 { "row" } else { "rows" };
-    out.warn(&clean(&format!("{}: {count} {rows} left out: {}", loaded.path.display(), words.join("; "))));
+    match loaded.passed_over.as_slice() {
+        [] => {}
+        [one] => out.warn(&clean(&format!("1 file passed over: {one}"))),
+        several => {
+            let words: Vec<String> = several.iter().map(ToString::to_string).collect();
+            out.warn(&clean(&format!("{} files passed over: {}", several.len(), words.join("; "))));
+        }
+    }
 }
-
 /// The jobs submitted in a window. A moment is of the trace's calendar, or a span since its start.
 ///
 /// # Errors
@@ -261,7 +308,10 @@ pub fn window(jobs: &Jobs, from: Option<&str>, to: Option<&str>) -> Result<Jobs,
     let from = from.map_or(Ok(zero), |text| moment("--from", text))?;
     let to = to.map_or(Ok(i64::MAX), |text| moment("--to", text))?;
     if from >= to {
-        return Err(CliError::usage("--from is not before --to"));
+        return Err(CliError::Usage {
+            what: "--from is not before --to".to_owned(),
+            next: Some("jobs from --from on are taken, and none from --to on".to_owned()),
+        });
     }
     let dated = Jobs { zero_ms: Some(zero), ..jobs.clone() };
     let mut part = dated.between(from, to).unwrap_or_default();
@@ -276,13 +326,25 @@ fn given(args: &TraceArgs) -> Result<Option<Cluster>, CliError> {
     let Some(count) = args.nodes else { return args.cluster.as_deref().map(read_cluster).transpose() };
     let machine = Machine {
         name: "n".to_owned(),
-        cpu_milli: args.cpus_per_node.map_or(PLENTY_CPU, |cpus| cpus.0),
+        cpu_milli: args.cpus_per_node.map_or(MAX_CPU, |cpus| cpus.0),
         memory: args.memory_per_node.map_or(PLENTY, |memory| memory.0),
         gpus: args.gpus_per_node,
         gpu: (String::new(), PLENTY),
         partition: String::new(),
     };
-    few(&[(count, args.gpus_per_node)]).map_err(CliError::usage)?;
+    few(&[(count, args.gpus_per_node)])
+        .map_err(|what| CliError::Usage { what, next: Some("take fewer of either".to_owned()) })?;
+    for (flag, is, most) in [
+        ("--cpus-per-node", machine.cpu_milli > MAX_CPU, MilliCpu(MAX_CPU).to_string()),
+        ("--memory-per-node", machine.memory > MAX_BYTES, Bytes(MAX_BYTES).to_string()),
+    ] {
+        if is {
+            return Err(CliError::Usage {
+                what: format!("{flag}: no machine has so much"),
+                next: Some(format!("{most} is the most; left out, it is never short")),
+            });
+        }
+    }
     let nodes = (0..count as usize).map(|number| named(&machine, number, count)).collect();
     Ok(Some(Cluster { nodes, queues: Vec::new() }))
 }
@@ -363,10 +425,22 @@ const fn one() -> u32 {
 
 fn read_cluster(path: &Path) -> Result<Cluster, CliError> {
     let shown = path.display().to_string();
-    let bad =
-        |why: String| CliError::BadFile { messages: format!("error: {}: {}", clean(&shown), clean(&why)) };
+    let bad = |why: String| {
+        // Behind the first line stands the place in the file, as a picture.
+        let why = why.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        CliError::BadFile {
+            messages: format!(
+                "error: {}: {}\nnext: docs/simulate.md shows a file of machines",
+                clean(&shown),
+                clean(why)
+            ),
+        }
+    };
     let text = std::fs::read_to_string(path).map_err(|why| match why.kind() {
-        std::io::ErrorKind::NotFound => CliError::usage(format!("there is no file `{shown}`")),
+        std::io::ErrorKind::NotFound => CliError::Usage {
+            what: format!("there is no file `{shown}`"),
+            next: Some("name a file with machines; docs/simulate.md shows one".to_owned()),
+        },
         _ => CliError::io(format!("reading {shown}"), why),
     })?;
     let file: ClusterFile = serde_saphyr::from_str(&text).map_err(|why| bad(why.to_string()))?;
@@ -383,7 +457,7 @@ fn read_cluster(path: &Path) -> Result<Cluster, CliError> {
             |text: &String| text.parse::<MilliCpu>().map(|cpu| cpu.0).map_err(|why| bad(why.to_string()));
         let machine = Machine {
             name: kind.name.clone(),
-            cpu_milli: kind.cpu.as_ref().map_or(Ok(PLENTY_CPU), cpu)?,
+            cpu_milli: kind.cpu.as_ref().map_or(Ok(MAX_CPU), cpu)?,
             memory: bytes(&kind.memory)?,
             gpus: kind.gpus,
             gpu: (kind.model.clone(), bytes(&kind.device_memory)?),

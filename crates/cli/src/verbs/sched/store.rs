@@ -70,7 +70,10 @@ pub fn load(path: &Path) -> Result<Runs, CliError> {
         ),
     };
     let file = File::open(path).map_err(|why| match why.kind() {
-        std::io::ErrorKind::NotFound => CliError::usage(format!("there is no file `{shown}`")),
+        std::io::ErrorKind::NotFound => CliError::Usage {
+            what: format!("there is no file `{shown}`"),
+            next: Some("make one with `pond sched simulate … --save FILE`".to_owned()),
+        },
         _ => CliError::io(format!("reading {shown}"), why),
     })?;
     let mut text = Vec::new();

@@ -12,6 +12,9 @@ use pond_sim::synth::{Goodness, Model, Options, as_read, compare, fit, generate,
 use pond_sim::trace::{self, Jobs, history};
 use pond_sim::workload::Workload;
 use serde::Serialize;
+use std::borrow::Cow;
+use std::fs;
+use std::io::ErrorKind;
 
 /// The part of a trace's time that a model is fitted to when it is to be checked against the rest.
 const FITTED_PERCENT: u64 = 60;
@@ -27,10 +30,16 @@ pub fn synth(ctx: &Ctx, args: &SynthArgs) -> Done {
     places(args.out.iter().chain(&args.save_model))?;
     let load = factor_milli("--load", &args.load)?;
     if load < 10 {
-        return Err(CliError::usage("--load: less than a hundredth is no load"));
+        return Err(CliError::Usage {
+            what: "--load: less than a hundredth is no load".to_owned(),
+            next: Some("write 0.01 or more; 1 leaves arrivals as they are".to_owned()),
+        });
     }
     if args.span == Some(Millis::ZERO) {
-        return Err(CliError::usage("--span: no job comes in no time"));
+        return Err(CliError::Usage {
+            what: "--span: no job comes in no time".to_owned(),
+            next: Some("write a span such as 4w".to_owned()),
+        });
     }
     let model = model(&ctx.out, args)?;
     if let Some(path) = &args.save_model {
@@ -66,14 +75,33 @@ pub fn synth(ctx: &Ctx, args: &SynthArgs) -> Done {
 
 /// A kept model, or one fitted to a trace.
 fn model(out: &Out, args: &SynthArgs) -> Result<Model, CliError> {
-    let kept = || std::fs::read(&args.source).ok().filter(|bytes| bytes.first() == Some(&b'{'));
-    if args.format.is_none()
-        && let Some(model) = kept().and_then(|bytes| serde_json::from_slice::<Model>(&bytes).ok())
-    {
-        return Ok(model);
+    let kept = match trace::of_pipe(&args.source) {
+        Err(why) if why.kind() != ErrorKind::NotFound => {
+            return Err(CliError::io(format!("reading {}", args.source.display()), why));
+        }
+        found => found.unwrap_or_default(),
+    };
+    let bytes = match &kept {
+        Some(kept) => Cow::from(&kept[..]),
+        None => Cow::from(fs::read(&args.source).unwrap_or_default()),
+    };
+    if args.format.is_none() && is_model(&bytes) {
+        return serde_json::from_slice(&bytes).map_err(|why| CliError::BadFile {
+            messages: format!(
+                "error: {}: not a whole model: {}\nnext: make one with `pond sched synth TRACE --save-model FILE`",
+                clean(&args.source.display().to_string()),
+                clean(&why.to_string())
+            ),
+        });
     }
-    let jobs = read_trace(out, &args.source, args.format, &trace::Options::default())?;
+    let jobs = read_trace(out, &args.source, args.format, &trace::Options { kept, ..Default::default() })?;
     Ok(fit(&jobs.workload, jobs.zero_ms))
+}
+
+/// Whether a file begins as a model does, which no trace does.
+fn is_model(bytes: &[u8]) -> bool {
+    let head = String::from_utf8_lossy(&bytes[..bytes.len().min(4096)]);
+    head.trim_start().starts_with('{') && head.contains("\"arrivals\"") && head.contains("\"per_hour\"")
 }
 
 fn written(workload: Workload, zero_ms: i64, form: SynthForm) -> std::io::Result<Vec<u8>> {
@@ -93,12 +121,20 @@ fn written(workload: Workload, zero_ms: i64, form: SynthForm) -> std::io::Result
 
 /// Says how like the held-out rest of a trace the made-up workload is, beside how like it the fitted part is.
 fn check(out: &Out, args: &SynthArgs) -> Done {
+    if fs::metadata(&args.source).is_ok_and(|file| file.is_file())
+        && fs::read(&args.source).is_ok_and(|bytes| is_model(&bytes))
+    {
+        return Err(CliError::Usage {
+            what: format!("{}: a model has no rows to compare with", args.source.display()),
+            next: Some("name the trace that it was fitted to".to_owned()),
+        });
+    }
     let jobs = read_trace(out, &args.source, args.format, &trace::Options::default())?;
     let (first, rest) = split(&jobs, FITTED_PERCENT);
     if first.jobs.is_empty() || rest.jobs.is_empty() {
         return Err(CliError::BadFile {
             messages: format!(
-                "error: {}: too short to be divided: it is cut at a midnight",
+                "error: {}: too short to be divided: it is cut at a midnight\nnext: name a trace of two days or more",
                 clean(&args.source.display().to_string())
             ),
         });

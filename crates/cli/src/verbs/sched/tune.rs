@@ -68,10 +68,21 @@ pub fn tune(ctx: &Ctx, args: &TuneArgs) -> Done {
 }
 
 fn read_params(texts: &[String]) -> Result<Vec<Param>, CliError> {
-    texts
-        .iter()
-        .map(|text| text.parse::<Param>().map_err(|why| CliError::usage(format!("--param: {why}"))))
-        .collect()
+    let mut params: Vec<Param> = Vec::new();
+    for text in texts {
+        let param = text.parse::<Param>().map_err(|why| CliError::Usage {
+            what: format!("--param: {why}"),
+            next: Some("for example plan.ranking.base=2..16:log, plan.calm=0s..10min".to_owned()),
+        })?;
+        if params.iter().any(|known| known.name() == param.name()) {
+            return Err(CliError::Usage {
+                what: format!("--param: `{}` is given twice", param.name()),
+                next: Some("leave one of the two out; one range takes in both".to_owned()),
+            });
+        }
+        params.push(param);
+    }
+    Ok(params)
 }
 
 /// The first part of the trace by time of submission, and the rest. Each is simulated from an empty pool.
@@ -98,9 +109,10 @@ fn split(whole: &Workload, percent: u64) -> Result<(Workload, Workload), CliErro
 impl Bench<'_> {
     fn settings(&self, candidate: &Candidate) -> Result<SimSettings, CliError> {
         let pairs = self.params.iter().zip(candidate);
-        pairs.into_iter().try_fold(self.base.clone(), |settings, (param, value)| {
+        let settings = pairs.into_iter().try_fold(self.base.clone(), |settings, (param, value)| {
             settings::set(&settings, &format!("{}={value}", param.name()))
-        })
+        })?;
+        settings::in_range(settings)
     }
 
     /// What candidates come to on a workload: in milliseconds or thousandths.

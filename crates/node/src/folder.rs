@@ -10,6 +10,7 @@
 //! first moment, and only once: no generation of a task ever runs twice.
 
 use crate::cgroup::Reading;
+use crate::tolerate;
 use pond_core::event::Exit;
 use pond_core::ids::{Generation, JobId, TaskId};
 use pond_core::units::Timestamp;
@@ -164,6 +165,20 @@ impl Folder {
     #[must_use]
     pub fn layer_image(&self) -> PathBuf {
         self.0.join("layer.img")
+    }
+
+    /// A name for the layer beside those of all other generations of all tasks.
+    #[must_use]
+    pub fn layer_name(&self) -> String {
+        let parts: Vec<_> = self.0.iter().rev().take(3).map(std::ffi::OsStr::to_string_lossy).collect();
+        parts.into_iter().rev().collect::<Vec<_>>().join(".")
+    }
+
+    /// Removes the layer where it is not in this folder but in memory.
+    pub fn remove_layer_elsewhere(&self) {
+        if let Ok(elsewhere) = fs::read_link(self.layer()) {
+            tolerate(fs::remove_dir_all(elsewhere));
+        }
     }
 
     fn read<T: for<'de> Deserialize<'de>>(&self, name: &str) -> Option<T> {

@@ -117,6 +117,20 @@ fn in_new_namespace(work: impl FnOnce() -> io::Result<()> + Send) -> io::Result<
     })
 }
 
+/// Runs `work` on a thread with mounts of its own, which end with it.
+pub(crate) fn in_mount_namespace<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("mounts".to_owned()).spawn_scoped(scope, || {
+            #[expect(deprecated, reason = "unsound only with FILES, which is not among these flags")]
+            rustix::thread::unshare(UnshareFlags::NEWNS)?;
+            let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+            rustix::mount::mount_change("/", private)?;
+            work()
+        })?;
+        thread.join().unwrap_or_else(|_panic| Err(io::Error::other("the trial panicked")))
+    })
+}
+
 /// What a ground for the machine's own root was made from.
 #[derive(Debug, Default)]
 struct Facts {

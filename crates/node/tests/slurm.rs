@@ -291,8 +291,8 @@ fn a_list_of_nodes_that_is_none_starts_nothing() {
 #[test]
 fn what_a_script_left_in_a_group_of_its_own_does_not_hold_up_its_end() {
     let place = Place::new();
-    // `timeout` makes a group of its own.
-    let script = "timeout 600 sleep 600 & echo $! > left; echo hi; exit 4";
+    // With job control the shell itself sees to it that the group is there before it goes on.
+    let script = "set -m; sleep 600 & echo $! > left; echo hi; exit 4";
     let mut command = place.command(&[".start", "/bin/bash", "-c", script], (0, 1));
     command.env("SBATCH_OUTPUT", "o.txt").env("SBATCH_ERROR", "e.txt");
     let (text, code) = said(command);

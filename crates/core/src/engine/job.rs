@@ -138,6 +138,9 @@ pub struct Attempt {
     /// The device that ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<Blamed>,
+    /// Why it never came to run, when a start failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unstarted: Option<Box<str>>,
 }
 
 /// How one rank of an attempt ended.

@@ -323,6 +323,10 @@ impl Engine {
             ended: now,
             ranks,
             device: Blamed::of(&then, pool_pays),
+            unstarted: match &then {
+                Then::StartFailed { message, .. } => Some(message.as_str().into()),
+                _ => None,
+            },
         });
         gang.hold = None;
         let lost = match &then {

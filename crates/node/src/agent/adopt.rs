@@ -3,6 +3,7 @@
 use super::{Inner, Live, Shutdown};
 use crate::folder::{Claim, Folder, now};
 use crate::launcher::control::Request;
+use crate::launcher::layer;
 use crate::launcher::spec::LaunchSpec;
 use crate::tolerate;
 use pond_core::event::{Found, Report};
@@ -34,6 +35,7 @@ impl Inner {
                 Claim::Free => {
                     // Once claimed by us no late launcher can; without the folder it was never here.
                     if folder.take_claim().is_ok() {
+                        folder.remove_layer_elsewhere();
                         tolerate(fs::remove_dir_all(&folder.0));
                         continue;
                     }
@@ -148,6 +150,7 @@ impl Inner {
             self.partitions.keep(|_| false);
             self.partitions.clear_all();
             self.pool.remove();
+            layer::let_go_of_memory(&self.config.state_dir, how == Shutdown::Stop);
         }
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
     }

@@ -23,6 +23,7 @@ pub use session::{CopyOut, ExecRequest};
 use crate::cgroup::{Group, Limits, Meters, Pool, Version};
 use crate::folder::Folder;
 use crate::ground::Grounds;
+use crate::launcher::layer;
 use crate::launcher::spec::LogSettings;
 use crate::net::{Network, TaskNet};
 use crate::probe::Listed;
@@ -212,6 +213,7 @@ impl Agent {
         let id = pool_id(&state).map_err(state_error("name the pool in", &state))?;
         // A file that is wrong ends it here, with nothing made that would have to go again.
         let listed = crate::probe::listed(&state)?;
+        layer::take_memory_if_needed(&state);
         let pool = Pool::open(&format!("pond-{id}"));
         let mut node = order::node_spec(&config);
         node.devices.extend(listed.iter().map(|listed| listed.device.clone()));

@@ -33,6 +33,17 @@ fn job_fault(message: String) -> Unstarted {
     Unstarted::Failed(StartFailure { message, node_fault: false })
 }
 
+/// Containers cannot be built. Where the pool may not mount at all, to try again changes nothing.
+fn no_ground(why: io::Error) -> Unstarted {
+    if why.kind() == io::ErrorKind::PermissionDenied {
+        return job_fault(format!(
+            "this machine lets the pool build no containers ({why}); use `isolation: process`, which sees the whole \
+             machine and may have no limits, or run the pool as root where it may mount (`pond doctor` says what is missing)"
+        ));
+    }
+    node_fault(format!("cannot make the mounts containers stand on: {why}"))
+}
+
 fn has_image(launch: &Launch) -> bool {
     launch.run.image != Image::Host && launch.run.isolation != Isolation::Process
 }
@@ -112,11 +123,7 @@ impl Inner {
         steps.done(StepKind::Image, has_image(launch));
         let ground = match launch.run.isolation {
             Isolation::Process => None,
-            Isolation::Container => Some(self.grounds.of(&rootfs.lowers).map_err(|why| {
-                node_fault(format!(
-                    "cannot make the mounts containers stand on: {why}; is the pool run as root?"
-                ))
-            })?),
+            Isolation::Container => Some(self.grounds.of(&rootfs.lowers).map_err(no_ground)?),
         };
         steps.done(StepKind::Mounts, ground.is_some());
         let net = self.plan_net(launch)?;
@@ -222,12 +229,14 @@ impl Inner {
         let bytes = bytes.max(4 << 20).next_multiple_of(1 << 20);
         let dir = self.config.state_dir.join("templates");
         let path = dir.join(format!("ext4-{bytes}"));
+        if !Path::new("/dev/loop-control").exists() {
+            return None;
+        }
         if path.exists() {
             return Some(path);
         }
         fs::create_dir_all(&dir).ok()?;
-        let usable = Path::new("/dev/loop-control").exists() && layer::make_template(&path, bytes).is_ok();
-        usable.then_some(path)
+        layer::make_template(&path, bytes).is_ok().then_some(path)
     }
 }
 

@@ -237,6 +237,7 @@ impl Inner {
                 std::thread::sleep(Duration::from_millis(5));
             }
         }
+        mine.iter().for_each(|(_, _, folder)| folder.remove_layer_elsewhere());
         // Whoever settles the end may write one more record meanwhile.
         let end = Instant::now() + Duration::from_secs(10);
         while fs::remove_dir_all(&dir).is_err() && dir.exists() && Instant::now() < end {

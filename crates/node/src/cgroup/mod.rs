@@ -6,6 +6,7 @@
 //! Devices are a controller in v1 and a program of ours in v2.
 
 mod devices;
+mod leaf;
 
 pub use devices::DeviceGuard;
 
@@ -177,6 +178,9 @@ impl Pool {
 
     fn enable_v2(&mut self) {
         let Some(dir) = self.v2.clone() else { return };
+        if let Some(parent) = dir.parent() {
+            leaf::make_way(parent, Controller::ALL.into_iter().filter_map(Controller::name_v2));
+        }
         for controller in Controller::ALL {
             let Some(name) = controller.name_v2() else { continue };
             let enable = |at: &Path| write(at.join("cgroup.subtree_control"), &format!("+{name}")).is_ok();
@@ -241,6 +245,7 @@ impl Pool {
         for dir in self.dirs() {
             tolerate(fs::remove_dir(dir));
         }
+        self.v2.as_deref().and_then(Path::parent).into_iter().for_each(leaf::bring_back);
     }
 }
 

@@ -7,6 +7,7 @@
 
 use super::control::{Answer, Request, shell_code};
 use super::init::{self, Inherited, Order, Told};
+use super::layer;
 use super::spec::LaunchSpec;
 use super::sys::{self, Side};
 use crate::cgroup::Group;
@@ -357,7 +358,7 @@ impl<'a> Keeper<'a> {
         if self.folder.layer_image().exists() {
             let space = self.layer.as_ref().and_then(|layer| rustix::fs::fstatvfs(layer).ok());
             self.disk_full = space.is_some_and(|space| space.f_bavail * space.f_frsize < leftover(limit));
-        } else if crate::folder::tree_bytes(&self.folder.layer()) > limit {
+        } else if crate::folder::tree_bytes(&layer::place(self.folder)) > limit {
             self.disk_full = true;
             self.group.kill();
         }

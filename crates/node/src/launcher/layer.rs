@@ -1,13 +1,17 @@
 //! The writable layer of a container: a plain folder, or a filesystem of limited size in a sparse file.
+//!
+//! Where the state folder's own filesystem cannot hold the upper layer of an overlay (it is an overlay itself, as in a
+//! container of one's own without a volume), plain folders are in memory, `<state>/layers/`, for as long as the pool is up.
 
 use super::sys;
 use crate::folder::Folder;
+use crate::ground;
 use crate::tolerate;
 use rustix::fs::SeekFrom;
-use rustix::mount::MountFlags;
+use rustix::mount::{MountFlags, UnmountFlags};
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -93,18 +97,111 @@ pub fn mount_image(image: &Path, target: &Path, read_only: bool) -> io::Result<(
 /// The disk is full, or no loop device is to be had.
 pub fn open(folder: &Folder, template: Option<&Path>) -> io::Result<PathBuf> {
     let dir = folder.layer();
+    let image = folder.layer_image();
+    let memory = in_memory(folder.state());
+    if template.is_none() && !image.exists() && is_mounted(&memory) && dir.symlink_metadata().is_err() {
+        let place = memory.join(folder.layer_name());
+        fs::create_dir_all(&place)?;
+        std::os::unix::fs::symlink(place, &dir)?;
+    }
     match fs::create_dir(&dir) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
-    let image = folder.layer_image();
     if let Some(template) = template.filter(|_| !image.exists()) {
         copy_sparse(template, &image)?;
     }
     if image.exists() {
         mount_image(&image, &dir, false)?;
     }
-    Ok(dir)
+    Ok(place(folder))
+}
+
+/// The folder that the layer of a task is in.
+#[must_use]
+pub fn place(folder: &Folder) -> PathBuf {
+    fs::read_link(folder.layer()).unwrap_or_else(|_not_elsewhere| folder.layer())
+}
+
+/// Where layers are that the state folder cannot hold.
+fn in_memory(state: &Path) -> PathBuf {
+    state.join("layers")
+}
+
+fn is_mounted(dir: &Path) -> bool {
+    let device = |path: &Path| fs::metadata(path).map(|meta| meta.dev()).ok();
+    dir.parent().is_some_and(|above| device(dir).is_some_and(|own| device(above) != Some(own)))
+}
+
+/// Mounts memory for layers when the state folder cannot hold them. Without the right to mount there are no containers.
+pub fn take_memory_if_needed(state: &Path) {
+    let memory = in_memory(state);
+    if !is_mounted(&memory)
+        && !is_known_to_hold_layers(state)
+        && !holds_layers(state)
+        && fs::create_dir_all(&memory).is_ok()
+    {
+        tolerate(ground::mount_memory(&memory, "mode=700"));
+    }
+}
+
+/// Ends what [`take_memory_if_needed`] began, once no layer is in it or with all that are.
+pub fn let_go_of_memory(state: &Path, with_layers: bool) {
+    let memory = in_memory(state);
+    let is_empty = || fs::read_dir(&memory).is_ok_and(|mut layers| layers.next().is_none());
+    if is_mounted(&memory) && (with_layers || is_empty()) {
+        tolerate(rustix::mount::unmount(&memory, UnmountFlags::DETACH));
+    }
+    tolerate(fs::remove_dir(&memory));
+}
+
+/// ext4, XFS, Btrfs, memory: what needs no trial.
+fn is_known_to_hold_layers(dir: &Path) -> bool {
+    let kind = rustix::fs::statfs(dir).map_or(0, |stat| stat.f_type);
+    [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994].contains(&kind)
+}
+
+fn holds_layers(state: &Path) -> bool {
+    let room = state.join(format!("layers-trial-{}", std::process::id()));
+    let tried = fs::create_dir(&room).and_then(|()| try_overlay(&room, false));
+    tolerate(fs::remove_dir_all(&room));
+    // Who may not mount gains nothing by memory.
+    !matches!(tried, Err(why) if why.kind() != io::ErrorKind::PermissionDenied)
+}
+
+/// Mounts, in a mount namespace of its own, an overlay whose upper layer is in this empty folder, or in memory over it; writes and
+/// hides a file.
+///
+/// # Errors
+/// The filesystem cannot hold upper layers (`EINVAL` and others), or this process may not mount (`EPERM`).
+pub fn try_overlay(room: &Path, memory: bool) -> io::Result<()> {
+    ground::in_mount_namespace(|| {
+        if memory {
+            ground::mount_memory(room, "mode=700,size=1m")?;
+        }
+        overlay_in(room)
+    })
+}
+
+fn overlay_in(room: &Path) -> io::Result<()> {
+    for folder in ["lower", "upper", "work", "merged"] {
+        fs::create_dir(room.join(folder))?;
+    }
+    fs::write(room.join("lower/hidden"), "")?;
+    let at = |folder: &str| room.join(folder).display().to_string();
+    let options = format!("lowerdir={},upperdir={},workdir={}", at("lower"), at("upper"), at("work"));
+    let options = std::ffi::CString::new(options).map_err(io::Error::other)?;
+    let merged = room.join("merged");
+    rustix::mount::mount("overlay", &merged, "overlay", MountFlags::empty(), Some(options.as_c_str()))?;
+    let tried = fs::write(merged.join("new"), "text").and_then(|()| fs::remove_file(merged.join("hidden")));
+    rustix::mount::unmount(&merged, rustix::mount::UnmountFlags::DETACH)?;
+    tried?;
+    let hidden = fs::symlink_metadata(room.join("upper/hidden"))?;
+    if hidden.file_type().is_char_device() {
+        Ok(())
+    } else {
+        Err(io::Error::other("a removed lower file left no whiteout"))
+    }
 }
 
 #[cfg(test)]

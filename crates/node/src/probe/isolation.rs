@@ -1,13 +1,10 @@
 //! Trials of what keeps tasks apart: namespaces, overlay, seccomp, networks.
 
 use super::doctor::{Row, Scratch};
+use crate::ground::in_mount_namespace;
+use crate::launcher::layer;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
-use rustix::mount::{MountFlags, MountPropagationFlags};
-use rustix::thread::UnshareFlags;
-use std::fs;
 use std::io;
-use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 const NO_CONTAINERS: &str = "no containers: jobs run as plain processes that see the whole machine";
@@ -48,25 +45,19 @@ fn by_program(flags: &[&str]) -> io::Result<()> {
     Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
 }
 
-/// Runs `work` on a thread with mounts of its own, which end with it.
-pub(super) fn in_mount_namespace<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("mounts".to_owned()).spawn_scoped(scope, || {
-            #[expect(deprecated, reason = "unsound only with FILES, which is not among these flags")]
-            rustix::thread::unshare(UnshareFlags::NEWNS)?;
-            let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-            rustix::mount::mount_change("/", private)?;
-            work()
-        })?;
-        thread.join().unwrap_or_else(|_panic| Err(io::Error::other("the trial panicked")))
-    })
-}
-
 /// An overlay as containers have it: an upper layer in the state folder, a file of the lower one hidden.
 pub(super) fn overlay(scratch: &Scratch) -> Vec<Row> {
-    let tried = scratch.room("overlay").and_then(|room| in_mount_namespace(|| try_overlay(&room)));
+    let tried = scratch.room("overlay").and_then(|room| layer::try_overlay(&room, false));
+    // On an overlay, as in a container of one's own without a volume.
+    let memory = || scratch.room("overlay-in-memory").and_then(|room| layer::try_overlay(&room, true));
     vec![match tried {
         Ok(()) => Row::ok("overlay", "mounted, written, a lower file hidden"),
+        Err(why) if memory().is_ok() => Row::degraded(
+            "overlay",
+            format!("in memory only; in the state folder: {why}"),
+            "files that a task without a disk limit writes outside of volumes are its memory, and end with the pool",
+            "put the state folder on ext4, xfs or btrfs: give the container a volume for it",
+        ),
         Err(why) => Row::missing(
             "overlay",
             why.to_string(),
@@ -74,27 +65,6 @@ pub(super) fn overlay(scratch: &Scratch) -> Vec<Row> {
             "put the state folder on ext4, xfs or btrfs, and run the pool as root",
         ),
     }]
-}
-
-fn try_overlay(room: &Path) -> io::Result<()> {
-    for folder in ["lower", "upper", "work", "merged"] {
-        fs::create_dir(room.join(folder))?;
-    }
-    fs::write(room.join("lower/hidden"), "")?;
-    let at = |folder: &str| room.join(folder).display().to_string();
-    let options = format!("lowerdir={},upperdir={},workdir={}", at("lower"), at("upper"), at("work"));
-    let options = std::ffi::CString::new(options).map_err(io::Error::other)?;
-    let merged = room.join("merged");
-    rustix::mount::mount("overlay", &merged, "overlay", MountFlags::empty(), Some(options.as_c_str()))?;
-    let tried = fs::write(merged.join("new"), "text").and_then(|()| fs::remove_file(merged.join("hidden")));
-    rustix::mount::unmount(&merged, rustix::mount::UnmountFlags::DETACH)?;
-    tried?;
-    let hidden = fs::symlink_metadata(room.join("upper/hidden"))?;
-    if hidden.file_type().is_char_device() {
-        Ok(())
-    } else {
-        Err(io::Error::other("a removed lower file left no whiteout"))
-    }
 }
 
 /// Unpacking images safely needs `openat2`.

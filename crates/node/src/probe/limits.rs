@@ -1,8 +1,8 @@
 //! Trials of what holds tasks to their limits: control groups, pressure, disk.
 
 use super::doctor::{Row, Scratch};
-use super::isolation::in_mount_namespace;
 use crate::cgroup::{Controller, DeviceGuard, Group, Limits, Pool, Version};
+use crate::ground::in_mount_namespace;
 use crate::launcher::layer;
 use rustix::fs::{Mode, OFlags};
 use std::fs;

@@ -78,21 +78,25 @@ fn meminfo(key: &str) -> u64 {
     kib.unwrap_or(0).saturating_mul(1024)
 }
 
-/// The memory limit of the control group this process runs in, as in a container; none is the largest number.
+/// The memory limit of the control groups this process runs in, as in a container; none is the largest number.
 fn own_memory_limit() -> u64 {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let limit = |line: &str| {
         let mut fields = line.splitn(3, ':');
         let controllers = fields.nth(1)?;
         let path = fields.next()?.trim_start_matches('/');
-        let file = if controllers.is_empty() {
-            Path::new("/sys/fs/cgroup").join(path).join("memory.max")
+        let (root, file) = if controllers.is_empty() {
+            (Path::new("/sys/fs/cgroup"), "memory.max")
         } else if controllers.split(',').any(|name| name == "memory") {
-            Path::new("/sys/fs/cgroup/memory").join(path).join("memory.limit_in_bytes")
+            (Path::new("/sys/fs/cgroup/memory"), "memory.limit_in_bytes")
         } else {
             return None;
         };
-        fs::read_to_string(file).ok()?.trim().parse::<u64>().ok()
+        // Each group above limits as well: in a container the process may sit in a leaf of its own.
+        let limits = Path::new(path).ancestors().filter_map(|group| {
+            fs::read_to_string(root.join(group).join(file)).ok()?.trim().parse::<u64>().ok()
+        });
+        limits.min()
     };
     groups.lines().filter_map(limit).min().unwrap_or(u64::MAX)
 }

@@ -1,7 +1,7 @@
 //! A substrate of files: each task is a file that says what it does, so tasks outlive the server like real ones.
 //!
 //! `sleep` runs until it is stopped; `exit N` ends at once with code N; `say TEXT` writes a line and ends;
-//! `secret NAME` asks the resolver and ends with 0 when there is a value.
+//! `unstarted WHY` cannot be started here for now; `secret NAME` asks the resolver and ends with 0 when there is a value.
 
 use pond_core::event::{Effect, Exit, Found, Launch, Report};
 use pond_core::ids::{Generation, JobId, NodeName, TaskId};
@@ -125,6 +125,14 @@ impl Farm {
         let change = self.change.lock().unwrap();
         // Done twice is done once.
         let Ok(mut file) = OpenOptions::new().write(true).create_new(true).open(&path) else { return };
+        if let Command::Argv(argv) = &launch.run.command
+            && let [first, why @ ..] = argv.as_slice()
+            && first == "unstarted"
+        {
+            file.write_all(b"ended killed").unwrap();
+            let message = why.join(" ");
+            return self.tell(Report::StartFailed { task, generation, message, node_fault: true });
+        }
         file.write_all(b"running").unwrap();
         self.tell(Report::Started {
             task,

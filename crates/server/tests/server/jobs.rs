@@ -47,6 +47,23 @@ fn failures_keep_their_code_and_reason() {
 }
 
 #[test]
+fn a_job_that_waits_for_its_next_start_says_why_the_last_one_failed() {
+    let folder = Folder::new();
+    let pool = Pool::start(folder.path());
+    let id = pool.client.run(&["unstarted", "no loop device is free"]);
+    let reason =
+        || pool.client.get(&format!("/api/v1/jobs/{id}")).json()["reason"].as_str().map(str::to_owned);
+    let said = "waits before its next attempt; its last start failed: no loop device is free";
+    until("the reason", || reason().is_some_and(|reason| reason == said));
+    let why = pool.client.get(&format!("/api/v1/jobs/{id}/why")).json();
+    let sentence = why["sentence"].as_str().unwrap_or_default();
+    assert!(
+        sentence.starts_with("Its last start failed: no loop device is free. It is tried again in "),
+        "{why}"
+    );
+}
+
+#[test]
 fn jobs_are_stopped_paused_resumed_resized_retried_and_removed() {
     let folder = Folder::new();
     let pool = Pool::start(folder.path());

@@ -11,7 +11,7 @@ use pond_core::event::{DeviceGrant, Exit};
 use pond_core::ids::{GangId, JobId, TaskId};
 use pond_core::model::{self, ShareTerms};
 use pond_core::plan::{Explanation, HoldReason, Verdict};
-use pond_core::snapshot::NodeOrd;
+use pond_core::snapshot::{Held, NodeOrd};
 use pond_core::units::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -119,9 +119,18 @@ fn began(gang: &Gang) -> Option<u64> {
     at.map(|at| at.0)
 }
 
+/// Why the last start failed of a gang that waits to be started again.
+fn unstarted(gang: &Gang) -> Option<&str> {
+    let Phase::Held(Held::Backoff(_)) = &gang.phase else { return None };
+    gang.last.as_ref()?.unstarted.as_deref()
+}
+
 fn reason(job: &Job, gang: &Gang) -> Option<String> {
     match &gang.phase {
-        Phase::Held(held) => Some(words::held(held)),
+        Phase::Held(held) => Some(match unstarted(gang) {
+            Some(why) => format!("{}; its last start failed: {why}", words::held(held)),
+            None => words::held(held),
+        }),
         Phase::Pending => gang.hold.as_ref().map(words::hold),
         Phase::Placed(live) if live.ending.is_some() => Some("being ended".to_owned()),
         Phase::Placed(live) if live.paused => Some("frozen by a user".to_owned()),
@@ -341,6 +350,9 @@ pub fn why(sight: &Sight<'_>, job: JobId, index: Option<u32>) -> Option<WhyView>
     let explained = sight.planner.explain(sight.engine.snapshot(), gang.id, sight.now);
     let mut view =
         explained.map_or_else(|| plain_why(job, gang), |explanation| explanation_view(&explanation));
+    if let Some(why) = unstarted(gang) {
+        view.sentence = format!("Its last start failed: {why}. {}", view.sentence);
+    }
     view.past = super::past::decided(sight, gang);
     if !state(gang).is_over() {
         view.unwell = super::machine::unwell(sight, &job.spec.shapes);

@@ -594,8 +594,7 @@ impl Job {
     /// The exit code of the whole job: that of its first gang that failed, 0 otherwise; `None` while one has not ended.
     #[must_use]
     pub fn exit_code(&self) -> Option<i32> {
-        self.finished?;
-        let codes = self.gangs.iter().filter_map(Gang::outcome).map(End::exit_code);
-        Some(codes.into_iter().find(|code| *code != 0).unwrap_or(0))
+        let mut codes = self.gangs.iter().filter_map(Gang::outcome).map(End::exit_code);
+        self.finished.and(codes.find(|code| *code != 0).or(Some(0)))
     }
 }

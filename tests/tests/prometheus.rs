@@ -20,6 +20,20 @@ fn named(text: &str) -> BTreeSet<String> {
     words.filter(|word| word.starts_with("pond_")).map(str::to_owned).collect()
 }
 
+/// Metrics of which one line is chosen by a label, and that label: what Prometheus would never find, no alert would tell.
+fn chosen(exprs: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for (before, rest) in exprs.match_indices('{').map(|(at, _)| exprs.split_at(at)) {
+        let metric =
+            before.rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default();
+        let inside = rest[1..].split('}').next().unwrap_or_default();
+        let labels = inside.split(',').filter(|label| !label.contains("=~") && !label.contains('$'));
+        let ours = labels.filter(|label| metric.starts_with("pond_") && label.contains('='));
+        found.extend(ours.map(|label| (format!("{metric}{{"), label.to_owned())));
+    }
+    found
+}
+
 /// What a running pool exports, histograms with what is made of them.
 fn exported(metrics: &str) -> BTreeSet<String> {
     let types = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
@@ -72,6 +86,10 @@ fn what_is_shipped_names_what_is_exported() {
         };
         let named = named(&exprs);
         assert!(named.len() >= 4, "{}: {named:?}", path.display());
+        for (metric, label) in chosen(&exprs) {
+            let has = |line: &str| line.strip_prefix(&metric).is_some_and(|rest| rest.contains(&label));
+            assert!(metrics.lines().any(has), "{}: no {metric} has {label}", path.display());
+        }
         let missing: Vec<&String> = named.difference(&there).collect();
         assert!(missing.is_empty(), "{}: {missing:?} are not exported", path.display());
     }

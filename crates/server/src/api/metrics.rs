@@ -148,7 +148,7 @@ fn queues(text: &mut Text, sight: &Sight<'_>) {
     for (name, help, column) in columns {
         text.head(name, "gauge", help);
         for queue in &queues {
-            text.value(name, &[("queue", queue.path.as_str())], column(queue));
+            text.value(name, &[("queue", queue_label(&queue.path))], column(queue));
         }
     }
     text.head(
@@ -158,8 +158,13 @@ fn queues(text: &mut Text, sight: &Sight<'_>) {
     );
     for queue in &queues {
         let wait = longest.get(queue.path.as_str()).copied().unwrap_or_default();
-        text.value("pond_queue_longest_wait_seconds", &[("queue", queue.path.as_str())], wait / 1000);
+        text.value("pond_queue_longest_wait_seconds", &[("queue", queue_label(&queue.path))], wait / 1000);
     }
+}
+
+/// The pool's own queue is `/`, as everywhere: to Prometheus an empty label is none at all.
+fn queue_label(path: &str) -> &str {
+    if path.is_empty() { "/" } else { path }
 }
 
 fn devices(text: &mut Text, sight: &Sight<'_>) {

@@ -332,3 +332,38 @@ fn well_formed(text: &str) {
     }
     assert!(families.len() > 20);
 }
+
+#[test]
+fn what_waits_below_a_queue_counts_for_it_and_for_the_pool() {
+    let folder = Folder::new();
+    let pool = Pool::start(folder.path());
+    let client = &pool.client;
+    until("the node is there", || client.get("/api/v1/health").json()["nodes_ready"] == 1);
+    client.put("/api/v1/queues/lab", &json!({})).expect(200);
+    client.put("/api/v1/queues/lab/nlp", &json!({"limit": {"running": 1}})).expect(200);
+    let submit = |cores: u64| {
+        let mut job = job(&["sleep"]);
+        job["project"] = json!("lab/nlp");
+        job["resources"] = json!({"cpu": cores, "memory": "8MB", "disk": "1MB"});
+        client.post("/api/v1/jobs", &job).expect(201).json()["job"]["id"].as_u64().unwrap()
+    };
+    let runs = submit(1);
+    client.await_state(runs, "running");
+    client.await_state(submit(1), "waiting");
+    client.await_state(submit(50_000), "infeasible");
+    let queues = client.get("/api/v1/queues").expect(200).json();
+    for path in ["", "lab", "lab/nlp"] {
+        let queue = queues.as_array().unwrap().iter().find(|queue| queue["path"] == path).unwrap();
+        assert_eq!((&queue["waiting"], &queue["infeasible"]), (&json!(1), &json!(1)), "{queue}");
+    }
+    // An empty label is none at all to Prometheus.
+    let metrics = client.get("/metrics").expect(200).text();
+    for queue in ["/", "lab", "lab/nlp"] {
+        for metric in ["waiting", "infeasible"] {
+            let line = format!("pond_queue_{metric}{{queue=\"{queue}\"}} 1");
+            assert!(metrics.lines().any(|it| it == line), "{line}: {metrics}");
+        }
+    }
+    assert!(!metrics.contains("=\"\""), "{metrics}");
+    client.post(&format!("/api/v1/jobs/{runs}/stop"), &json!({})).expect(200);
+}

@@ -64,9 +64,9 @@ pub struct QueueView {
     pub settings: QueueBody,
     /// Held by it and all below.
     pub used: QueueAmounts,
-    /// Elements that wait, in it alone.
+    /// Elements that wait, of it and all below.
     pub waiting: u64,
-    /// Elements that wait for a place that cannot come free, in it alone.
+    /// Elements that wait for a place that cannot come free, of it and all below.
     pub infeasible: u64,
     /// Decayed history of use: dominant share in millionths times seconds.
     pub history: u64,

@@ -202,7 +202,7 @@ fn partitions(row: &DeviceRow) -> Vec<FreeSize> {
     layout.numbered().map(size).filter(|size| size.count > 0).collect()
 }
 
-/// Every queue, parents before their children.
+/// Every queue, parents before their children. What waits counts for its queue and all above, as what is used does.
 #[must_use]
 pub fn queues(sight: &Sight<'_>) -> Vec<QueueView> {
     let snapshot = sight.engine.snapshot();
@@ -212,7 +212,14 @@ pub fn queues(sight: &Sight<'_>) -> Vec<QueueView> {
         let never = gang.is_some_and(|gang| state(gang) == State::Infeasible);
         *waiting.entry((row.queue, never)).or_default() += 1;
     }
-    let count = |place, never| waiting.get(&(QueueOrd(place), never)).copied().unwrap_or(0);
+    let mut sums: BTreeMap<(QueueOrd, bool), u64> = BTreeMap::new();
+    for ((own, never), count) in waiting {
+        let above = std::iter::successors(Some(own), |at| snapshot.queue(*at).parent);
+        for at in above {
+            *sums.entry((at, never)).or_default() += count;
+        }
+    }
+    let count = |place, never| sums.get(&(QueueOrd(place), never)).copied().unwrap_or(0);
     let rows = snapshot.queues.iter().zip(0_u32..);
     rows.map(|(row, place)| queue(row, count(place, false), count(place, true))).collect()
 }

@@ -231,6 +231,8 @@ pub struct PlacedGang {
     pub tasks: Vec<Placed>,
     /// Frozen by the pool, to give its CPU back.
     pub frozen: Option<Timestamp>,
+    /// Frozen by a user.
+    pub paused: bool,
     /// It is being ended; its place is free soon.
     pub stopping: bool,
     /// Of those, evicted on behalf of this gang.

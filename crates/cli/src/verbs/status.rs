@@ -95,7 +95,9 @@ fn one(ctx: &Ctx, detail: &JobDetail) -> Result<(), CliError> {
     }
     field(ctx, "queue", &clean(&format!("{} · {} · {}", job.queue, job.user, class_text(job.class))))?;
     let asks = format!("{} · {}", amounts(&job.request), devices_text(&job.devices));
-    field(ctx, "asks", &format!("{} task(s), each {}", job.size_min, clean(asks.trim_end_matches(" · -"))))?;
+    let count =
+        if job.size_min == 1 { "1 task with".to_owned() } else { format!("{} tasks, each", job.size_min) };
+    field(ctx, "asks", &format!("{count} {}", clean(asks.trim_end_matches(" · -"))))?;
     if job.elements.total > 1 {
         field(ctx, "array", &format!("{} elements: {}", job.elements.total, counts_text(&job.elements)))?;
     }

@@ -1,13 +1,14 @@
 //! `pond why`: one explanation, as the pool made it, laid out for people.
 
 use super::Ctx;
+use super::list::devices_text;
 use super::status::amounts;
 use crate::args::WhyArgs;
 use crate::client::Client;
 use crate::error::{CliError, Done, codes};
 use crate::out::{Style, ago, clean, moment, now_ms};
 use crate::refs::{Careful, JobRef, find};
-use pond_core::units::Millis;
+use pond_core::units::{Millis, Timestamp};
 use pond_server::api::types::{Amounts, EventPage, EventQuery, WhyQuery, WhyView};
 
 /// Decisions of the past that are shown.
@@ -35,10 +36,17 @@ fn verdict(view: &WhyView) -> (Style, &'static str) {
         "placed" => (Style::Green, "it has a place"),
         "waiting" => (Style::Yellow, "it waits its turn"),
         "needs_you" => (Style::Red, "it needs you: waiting will not help"),
+        "needs_admin" if has_next_span(view) => (Style::Red, "it needs an administrator, or patience"),
         "needs_admin" => (Style::Red, "it needs an administrator: waiting will not help"),
         "over" => (Style::Dim, "it is over"),
         _ => (Style::Plain, "it is somewhere else"),
     }
+}
+
+/// Whether it waits for money and a later span of the budget brings some.
+fn has_next_span(view: &WhyView) -> bool {
+    let until = view.reason.as_ref().and_then(|reason| reason.get("budget")?.get("until")?.as_u64());
+    until.is_some_and(|until| until < Timestamp::NEVER.0)
 }
 
 /// The text of an explanation; the plan page shows the same.
@@ -67,11 +75,11 @@ pub fn render(ctx: &Ctx, view: &WhyView) -> String {
         return text;
     }
     if view.asked != Amounts::default() {
-        field("asks", &amounts(&view.asked));
+        field("asks", &asks(view));
     }
     if view.nodes > 0 {
         let mut left = view.nodes;
-        let mut steps = vec![format!("{left} nodes")];
+        let mut steps = vec![if left == 1 { "1 node".to_owned() } else { format!("{left} nodes") }];
         for step in &view.funnel {
             left = left.saturating_sub(step.removed);
             steps.push(format!("-{} {}", step.removed, clean(&step.constraint)));
@@ -105,6 +113,15 @@ pub fn render(ctx: &Ctx, view: &WhyView) -> String {
         field(if place == 0 { "what if" } else { "" }, &format!("{}: {start}", clean(&what_if.change)));
     }
     text
+}
+
+/// What it asks for: `4 × (8 CPU, 64GB, H100:8)`.
+fn asks(view: &WhyView) -> String {
+    let mut each = amounts(&view.asked);
+    if !view.devices.is_empty() {
+        each.push_str(&format!(", {}", clean(&devices_text(&view.devices))));
+    }
+    if view.tasks > 1 { format!("{} × ({each})", view.tasks) } else { each }
 }
 
 /// `now`, or `in 3m04s`.

@@ -415,6 +415,7 @@ pub fn placed_row(
         expected_end: None,
         tasks,
         frozen: live.frozen,
+        paused: live.paused,
         stopping: live.ending.is_some(),
         evicted_for,
         shrinking: live.shrinking,

@@ -3,12 +3,13 @@
 use super::emit::held_reason;
 use super::policy::order::{Head, Line};
 use super::problem::Problem;
+use super::problem::pending::Key;
 use super::sentence::{placed_sentence, waiting_sentence};
 use super::solve::{Fate, Focus, Solver};
 use super::{Explanation, Funnel, HoldReason, Verdict, WhatIf};
 use crate::ids::GangId;
 use crate::model::{Class, Resources};
-use crate::queue::Tree;
+use crate::queue::{Amounts, RUNNING, Tree};
 use crate::snapshot::{Backfill, GangOrd, GangPhase, GangRow, Held, Settings, Snapshot};
 use crate::units::{Millis, Timestamp};
 use std::collections::VecDeque;
@@ -43,7 +44,8 @@ pub(super) fn explain(
     };
     match &row.phase {
         GangPhase::Placed(placed) => {
-            explanation.verdict = Verdict::Placed;
+            let is_paused = placed.paused && !placed.stopping;
+            explanation.verdict = if is_paused { Verdict::NeedsYou } else { Verdict::Placed };
             explanation.sentence = placed_sentence(snapshot, placed, now);
         }
         GangPhase::Held(held) => {
@@ -98,6 +100,10 @@ fn explain_pending(
         solver.fate_of(ord).and_then(|fate| if let Fate::Limit(hit) = fate { Some(hit.used) } else { None });
     explanation.reason = solver.reason_of(ord);
     solver.problem.pool.reset();
+    if let Some(HoldReason::Infeasible(empty)) = &explanation.reason {
+        // What runs has nothing to do with it.
+        explanation.funnel.removed.clone_from(&empty.removed);
+    }
     explanation.verdict = match &explanation.reason {
         Some(HoldReason::Infeasible(_)) => Verdict::NeedsYou,
         Some(HoldReason::OverQueueLimit { .. }) => Verdict::NeedsAdmin,
@@ -127,7 +133,7 @@ fn limit_release(snapshot: &Snapshot, queue: &crate::ids::QueuePath, now: Timest
 }
 
 /// The place of a gang in the line, from 1, and who is right before it, nearest first: the order in which gangs would be
-/// tried if everybody before found a place.
+/// tried if everybody before found a place. Who can never have one stands in nobody's way, and has no place in line.
 fn position(
     problem: &mut Problem,
     snapshot: &Snapshot,
@@ -138,30 +144,52 @@ fn position(
     let mut before: VecDeque<GangId> = VecDeque::new();
     let mut count = 0;
     let mut next: Vec<usize> = vec![0; problem.pending.buckets.len()];
+    let mut never: Vec<Option<bool>> = vec![None; next.len()];
     for class in [Class::Critical, Class::Standard, Class::Spare] {
         let mut line = Line::new(settings.queues, snapshot.queues.len());
         for bucket in 0..next.len() {
             push(problem, &tree, &mut line, bucket, 0, class);
         }
         while let Some(head) = line.pop(&tree) {
-            count += 1;
             let bucket = &problem.pending.buckets[head.bucket];
             let (key, ord) = (bucket.key.clone(), bucket.gangs[next[head.bucket]].gang);
-            if ord == gang {
-                return (count, before.into_iter().rev().collect());
+            if *never[head.bucket].get_or_insert_with(|| can_never(problem, &tree, &key)) {
+                if ord == gang {
+                    return (0, Vec::new());
+                }
+            } else {
+                count += 1;
+                if ord == gang {
+                    return (count, before.into_iter().rev().collect());
+                }
+                before.push_back(head.gang);
+                if before.len() > NAMED {
+                    before.pop_front();
+                }
+                let variant = problem.variant(key.demand, 0, class == Class::Spare);
+                tree.charge(key.queue, &asked(problem, variant, key.size.min));
             }
-            before.push_back(head.gang);
-            if before.len() > NAMED {
-                before.pop_front();
-            }
-            let variant = problem.variant(key.demand, 0, class == Class::Spare);
-            let asked = problem.pool.variants[variant].shape.amounts.times(u64::from(key.size.min));
-            tree.charge(key.queue, &asked);
             next[head.bucket] += 1;
             push(problem, &tree, &mut line, head.bucket, next[head.bucket], class);
         }
     }
     (0, Vec::new())
+}
+
+/// What so many tasks of a variant count for.
+fn asked(problem: &Problem, variant: usize, tasks: u32) -> Amounts {
+    problem.pool.variants[variant].shape.amounts.times(u64::from(tasks))
+}
+
+/// Whether gangs of a bucket fit neither the pool nor their queue, whatever ends.
+fn can_never(problem: &mut Problem, tree: &Tree, key: &Key) -> bool {
+    (0..problem.alternatives(key.demand)).all(|alternative| {
+        let variant = problem.variant(key.demand, alternative, key.class == Class::Spare);
+        let mut asked = asked(problem, variant, key.size.min);
+        asked.0[RUNNING] = 1;
+        problem.pool.capacity_if_well(variant, key.size.min) < key.size.min
+            || tree.hit(key.queue, &asked).is_some_and(|hit| hit.never())
+    })
 }
 
 fn push(problem: &Problem, tree: &Tree, line: &mut Line, bucket: usize, at: usize, class: Class) {

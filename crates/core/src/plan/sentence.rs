@@ -1,7 +1,7 @@
 //! One sentence for people: what is short by how much, and what to do.
 
 use super::problem::shape::{model_matches, wanted};
-use super::{Constraint, DeviceAt, Dimension, Explanation, Funnel, HoldReason};
+use super::{Constraint, DeviceAt, Dimension, Explanation, Funnel, HoldReason, WhatIf};
 use crate::model::{DeviceKind, Resources, Shape, ShareMode};
 use crate::snapshot::{DeviceRow, GangRow, PlacedGang, Snapshot};
 use crate::units::{Bytes, MilliCpu, Thousandths, Timestamp};
@@ -15,8 +15,11 @@ pub(super) fn placed_sentence(snapshot: &Snapshot, placed: &PlacedGang, now: Tim
     let since = now.since(placed.since);
     match (placed.stopping, placed.frozen) {
         (true, _) => format!("It is being stopped on {}.", nodes.join(", ")),
-        (_, Some(_)) => {
+        (_, Some(_)) if !placed.paused => {
             format!("It is frozen on {}: the owner of the CPU it ran on needs it now.", nodes.join(", "))
+        }
+        _ if placed.paused => {
+            format!("It is paused, and frozen on {}; resume it to let it go on.", nodes.join(", "))
         }
         _ => format!("It has had its place on {} for {since}.", nodes.join(", ")),
     }
@@ -42,7 +45,7 @@ pub fn amount(dimension: Dimension, value: u64) -> String {
     }
 }
 
-fn cores(cpu: MilliCpu) -> String {
+pub(super) fn cores(cpu: MilliCpu) -> String {
     if cpu == MilliCpu(1000) { "1 core".to_owned() } else { format!("{cpu} cores") }
 }
 
@@ -97,6 +100,33 @@ fn losses(funnel: &Funnel) -> String {
     }
 }
 
+/// Why even an empty pool is not enough, and what would be.
+fn never(snapshot: &Snapshot, empty: &Funnel, explanation: &Explanation) -> (String, String) {
+    if empty.placeable > 0 {
+        let (fit, all) = (empty.placeable, empty.needed);
+        let lost = match &empty.removed[..] {
+            [] => String::new(),
+            _ => format!("{}, and ", losses(empty)),
+        };
+        let short = format!("{lost}even when nothing else runs {fit} of {all} tasks fit");
+        return (short, format!("ask for at most {}, or add a node", tasks(fit)));
+    }
+    let helps = most(snapshot, empty)
+        .or_else(|| explanation.what_ifs.first().map(with))
+        .or_else(|| unkept(snapshot, empty))
+        .or_else(|| unlabelled(empty))
+        .unwrap_or_else(|| "ask for less, or add a node".to_owned());
+    (losses(empty), helps)
+}
+
+/// What would help who asks for a label that no node has.
+fn unlabelled(empty: &Funnel) -> Option<String> {
+    empty.removed.iter().find_map(|(why, _)| match why {
+        Constraint::Label(label) => Some(format!("leave out the label {label}, or give it to a node")),
+        _ => None,
+    })
+}
+
 /// The most of what is too small or not there that a node of the pool has.
 fn most(snapshot: &Snapshot, funnel: &Funnel) -> Option<String> {
     let largest = |of: fn(&Resources) -> u64| snapshot.nodes.iter().map(|row| of(&row.capacity)).max();
@@ -112,6 +142,11 @@ fn most(snapshot: &Snapshot, funnel: &Funnel) -> Option<String> {
         .map(|(at, value)| {
             format!("ask for at most {}, the most a node has, or add a larger node", amount(at, value))
         })
+}
+
+/// So many tasks.
+pub(super) fn tasks(count: u32) -> String {
+    if count == 1 { "1 task".to_owned() } else { format!("{count} tasks") }
 }
 
 /// What each task asks for.
@@ -220,11 +255,9 @@ pub fn unwell(devices: &[DeviceAt], more: u32) -> String {
     all.join(", ")
 }
 
-fn advice(explanation: &Explanation, otherwise: &str) -> String {
-    match explanation.what_ifs.first() {
-        Some(first) => format!("it would start {}", first.change),
-        None => otherwise.to_owned(),
-    }
+fn with(change: &WhatIf) -> String {
+    let would = if change.start.is_some() { "would start" } else { "could run" };
+    format!("it {would} {}", change.change)
 }
 
 /// Of a gang that waits; `used` of what its queue has a limit of.
@@ -244,11 +277,9 @@ pub(super) fn waiting_sentence(
     };
     match &explanation.reason {
         None => format!("{asks}; there is room, and it starts with the next plan."),
-        Some(HoldReason::Infeasible(_)) => {
-            let otherwise = most(snapshot, funnel)
-                .or_else(|| unkept(snapshot, funnel))
-                .unwrap_or_else(|| "ask for less, or add a node".to_owned());
-            format!("{asks}, which this pool can never give: {lost}; {}.", advice(explanation, &otherwise))
+        Some(HoldReason::Infeasible(empty)) => {
+            let (lost, helps) = never(snapshot, empty, explanation);
+            format!("{asks}, which this pool can never give: {lost}; {helps}.")
         }
         Some(HoldReason::Unwell { devices, more }) => format!(
             "{asks}, which this pool can give once devices that are not well work again: {}; it starts when they do.",
@@ -256,10 +287,11 @@ pub(super) fn waiting_sentence(
         ),
         Some(HoldReason::NoRoom) => {
             let free = free_shares(snapshot, snapshot.demand(row.demand).first());
-            format!(
-                "{asks}, and {} of {} tasks fit now: {lost}{free}; {when}.",
-                funnel.placeable, funnel.needed
-            )
+            let fit = match (funnel.placeable, funnel.needed) {
+                (_, 1) => "there is no room for it now".to_owned(),
+                (fit, all) => format!("{fit} of {all} tasks fit now"),
+            };
+            format!("{asks}, and {fit}: {lost}{free}; {when}.")
         }
         Some(HoldReason::QueueLimit { queue, dimension, limit, asked }) => format!(
             "Queue {queue} uses {} of its limit of {} and it asks for {} more; wait for a job of the queue to end, or have the limit raised.",
@@ -274,16 +306,16 @@ pub(super) fn waiting_sentence(
         ),
         Some(HoldReason::Reserved { gang, until }) => {
             let until = until.map_or_else(String::new, |until| format!(" in {}", until.since(now)));
-            format!(
-                "There is room, kept for {gang} which starts{until}; {}.",
-                advice(explanation, "a time limit that ends before would let it in")
-            )
+            let helps = explanation.what_ifs.first().map(with);
+            let helps = helps.unwrap_or_else(|| "a time limit that ends before would let it in".to_owned());
+            format!("There is room, kept for {gang} which starts{until}; {helps}.")
         }
         Some(HoldReason::AwaitingEviction { victims }) => {
             format!("Its place is being made free: {victims} others are stopping.")
         }
         Some(HoldReason::Paused) => "It is paused; resume it to let it run.".to_owned(),
         Some(HoldReason::Dependency(jobs)) => format!("It waits for {} to end.", names(jobs).join(", ")),
+        Some(HoldReason::ArrayLimit(1)) => "Its array runs one element at a time, as it asked.".to_owned(),
         Some(HoldReason::ArrayLimit(limit)) => {
             format!("Its array runs {limit} elements at a time, as it asked.")
         }

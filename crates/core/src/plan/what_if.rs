@@ -4,9 +4,10 @@ use super::WhatIf;
 use super::problem::pending::Key;
 use super::problem::pool::{KeptFor, Want};
 use super::problem::shape::compile;
+use super::sentence::{cores, tasks};
 use super::solve::{Fate, Solver};
-use crate::model::{Class, GangSize, Shape, ShareMode};
-use crate::snapshot::GangOrd;
+use crate::model::{Class, GangSize, Resources, Shape, ShareMode};
+use crate::snapshot::{GangOrd, NodeState};
 use crate::units::{Bytes, MilliCpu, Millis, Thousandths, Timestamp};
 
 /// Changes that are shown.
@@ -23,6 +24,16 @@ struct Change {
     family: u8,
 }
 
+/// The most that an empty pool has.
+struct Most {
+    /// On one node.
+    cpu: MilliCpu,
+    /// On one node.
+    memory: Bytes,
+    /// Tasks of the gang, no more than it needs.
+    tasks: u32,
+}
+
 impl Solver<'_> {
     /// Tries changes for a gang that cannot start, best first.
     pub fn what_ifs(&mut self, gang: GangOrd, bucket: usize, key: &Key, fate: &Fate) -> Vec<WhatIf> {
@@ -30,7 +41,8 @@ impl Solver<'_> {
         let kept = if let Fate::Kept(kept) = fate { Some(*kept) } else { None };
         let mut found: Vec<(Timestamp, usize, String)> = Vec::new();
         let mut done: Vec<u8> = Vec::new();
-        for (at, change) in changes(&shape, key, kept, self.now).into_iter().enumerate() {
+        let all = self.most(&shape, key);
+        for (at, change) in changes(&shape, key, kept, &all, self.now).into_iter().enumerate() {
             if done.contains(&change.family) {
                 continue;
             }
@@ -44,6 +56,18 @@ impl Solver<'_> {
         found.truncate(SHOWN);
         let known = |start: Timestamp| (start != Timestamp::NEVER).then_some(start);
         found.into_iter().map(|(start, _, change)| WhatIf { change, start: known(start) }).collect()
+    }
+
+    /// What the pool has at most for a gang like this.
+    fn most(&mut self, shape: &Shape, key: &Key) -> Most {
+        let each = |of: fn(&Resources) -> u64| {
+            let open = self.snapshot.nodes.iter().filter(|node| node.state == NodeState::Ready);
+            open.map(|node| of(&node.capacity)).max().unwrap_or(0)
+        };
+        let (cpu, memory) = (MilliCpu(each(|has| has.cpu.0)), Bytes(each(|has| has.memory.0)));
+        let compiled = compile(shape, &self.problem.pool.models);
+        let variant = self.problem.pool.add_variant(compiled, key.class == Class::Spare);
+        Most { cpu, memory, tasks: self.problem.pool.capacity(variant, false, key.size.min) }
     }
 
     /// When the gang would start with the change; [`Timestamp::NEVER`] when nobody knows, `None` when never.
@@ -69,7 +93,7 @@ impl Solver<'_> {
     }
 }
 
-fn changes(shape: &Shape, key: &Key, kept: Option<KeptFor>, now: Timestamp) -> Vec<Change> {
+fn changes(shape: &Shape, key: &Key, kept: Option<KeptFor>, most: &Most, now: Timestamp) -> Vec<Change> {
     let mut changes = Vec::new();
     let base = |text: String, family: u8| Change {
         text,
@@ -88,20 +112,26 @@ fn changes(shape: &Shape, key: &Key, kept: Option<KeptFor>, now: Timestamp) -> V
         change.shape.labels.remove(key);
         changes.push(change);
     }
-    for quarters in [3_u64, 2, 1] {
-        let memory = Bytes(shape.request.memory.0 / 4 * quarters);
-        let mut change = base(format!("with memory {memory} instead of {}", shape.request.memory), 2);
-        change.shape.request.memory = memory;
+    let Resources { cpu, memory, .. } = shape.request;
+    let parts = [3_u64, 2, 1];
+    let less = parts.map(|quarters| Bytes(memory.0 / 4 * quarters));
+    for less in Some(most.memory).into_iter().filter(|most| *most < memory).chain(less) {
+        let mut change = base(format!("with memory {less} instead of {memory}"), 2);
+        change.shape.request.memory = less;
         changes.push(change);
-        let cpu = MilliCpu(shape.request.cpu.0 * quarters / 4);
-        let mut change = base(format!("with {cpu} cores instead of {}", shape.request.cpu), 3);
-        change.shape.request.cpu = cpu;
+    }
+    let fewer_cores = parts.map(|quarters| MilliCpu(cpu.0 * quarters / 4));
+    for less in Some(most.cpu).into_iter().filter(|most| *most < cpu).chain(fewer_cores) {
+        let mut change = base(format!("with {} instead of {cpu}", cores(less)), 3);
+        change.shape.request.cpu = less;
         changes.push(change);
     }
     device_changes(shape, &base, &mut changes);
-    for nodes in fewer(key.size.min) {
+    let room = Some(most.tasks).into_iter().filter(|room| (1..key.size.min).contains(room));
+    for nodes in room.chain(fewer(key.size.min)) {
         let size = GangSize { min: nodes, max: key.size.max };
-        changes.push(Change { size, ..base(format!("with {nodes} tasks instead of {}", key.size.min), 7) });
+        let text = format!("with {} instead of {}", tasks(nodes), key.size.min);
+        changes.push(Change { size, ..base(text, 7) });
     }
     if key.class != Class::Spare {
         changes.push(Change { class: Class::Spare, ..base("as class spare".to_owned(), 8) });

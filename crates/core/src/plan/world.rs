@@ -406,6 +406,7 @@ impl World {
                 expected_end: None,
                 tasks,
                 frozen: None,
+                paused: false,
                 stopping: false,
                 evicted_for: None,
                 shrinking: None,

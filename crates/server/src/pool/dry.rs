@@ -1,7 +1,7 @@
 //! What would happen to a job: the real engine and planner, on a copy.
 
 use super::inbox::Sight;
-use super::view::{grant, job::explanation_view};
+use super::view::{grant, job::explanation_view, job::tell_asked};
 use crate::api::types::{EstimateView, PlacementView, Preview};
 use pond_core::engine::{Engine, Refusal, Reply};
 use pond_core::event::{Actor, Event, Request};
@@ -54,7 +54,11 @@ pub fn run(sight: &Sight<'_>, actor: &Actor, mut spec: JobSpec) -> Result<Previe
     }
     if preview.placement.is_empty() {
         let explained = planner.explain(engine.snapshot(), gang, sight.now);
-        preview.why = explained.map(|explanation| explanation_view(&explanation));
+        preview.why = explained.map(|explanation| {
+            let mut view = explanation_view(&explanation);
+            tell_asked(&mut view, &spec);
+            view
+        });
     }
     preview.price = estimate(&engine, &spec, placed);
     Ok(preview)

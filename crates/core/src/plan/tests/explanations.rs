@@ -4,7 +4,7 @@ use super::*;
 use crate::model::{Class, QueueSpec};
 use crate::plan::world::{Ask, gpus, shape};
 use crate::plan::{Explanation, Verdict};
-use crate::snapshot::{NodeOrd, NodeState, QueueOrd};
+use crate::snapshot::{GangPhase, NodeOrd, NodeState, QueueOrd};
 
 const ROOT: QueueOrd = QueueOrd(0);
 
@@ -56,7 +56,7 @@ fn the_line_is_simulated_to_predict_starts() {
     assert_eq!((why.position, &why.ahead[..]), (2, &[second][..]));
     assert_eq!(why.predicted_start, Some(Timestamp(1150 * SECOND)));
     assert!(
-        why.sentence.contains("0 of 1 tasks fit now") && why.sentence.contains("2m20s"),
+        why.sentence.contains("there is no room for it now") && why.sentence.contains("2m20s"),
         "{}",
         why.sentence
     );
@@ -69,9 +69,85 @@ fn infeasible_needs_you_and_says_what_would_do() {
     pool.plan();
     let why = pool.why(id);
     assert_eq!(why.verdict, Verdict::NeedsYou);
-    assert_eq!(pool.changes(id)[0], ("with memory 32.2GB instead of 42.9GB".to_owned(), true));
+    assert_eq!(pool.changes(id)[0], ("with memory 34.3GB instead of 42.9GB".to_owned(), true));
     assert!(why.sentence.contains("too small in memory even when empty"), "{}", why.sentence);
-    assert!(why.sentence.contains("it would start with memory 32.2GB"), "{}", why.sentence);
+    assert!(
+        why.sentence.contains("ask for at most 34.3GB of memory, the most a node has"),
+        "{}",
+        why.sentence
+    );
+}
+
+#[test]
+fn who_can_never_start_has_no_place_in_line_and_stands_before_nobody() {
+    let mut world = World::new();
+    world.node(8, 32, &[], &[]);
+    let mut spec = QueueSpec::new("q");
+    spec.limit.cpu = Some(2000);
+    let queue = world.queue(spec);
+    let mut pool = Pool::new(world);
+    pool.ask(Ask::new(shape(8, 1)).limit(100));
+    pool.run();
+    let giant = pool.ask(Ask::new(shape(9, 1)));
+    let over = pool.world.submit(queue, Ask::new(shape(4, 1)), pool.at());
+    let first = pool.ask(Ask::new(shape(8, 1)));
+    let second = pool.ask(Ask::new(shape(8, 1)));
+    pool.plan();
+    for never in [giant, over] {
+        let why = pool.why(never);
+        assert_eq!((why.position, &why.ahead[..]), (0, &[][..]));
+    }
+    assert_eq!((pool.why(first).position, &pool.why(first).ahead[..]), (1, &[][..]));
+    assert_eq!((pool.why(second).position, &pool.why(second).ahead[..]), (2, &[first][..]));
+}
+
+#[test]
+fn a_gang_that_is_too_wide_is_told_how_wide_it_may_be() {
+    let mut pool = node(8, 32);
+    let holder = pool.ask(Ask::new(shape(7, 1)).limit(100));
+    pool.run();
+    assert!(pool.runs(holder));
+    let wide = pool.ask(Ask::new(shape(2, 1)).tasks(6, 6));
+    let labelled = {
+        let mut shape = shape(2, 1);
+        shape.labels.insert("zone".to_owned(), "b".to_owned());
+        pool.ask(Ask::new(shape))
+    };
+    pool.plan();
+    let why = pool.why(wide);
+    assert_eq!(why.verdict, Verdict::NeedsYou);
+    assert!(
+        why.sentence.ends_with(
+            "even when nothing else runs 4 of 6 tasks fit; ask for at most 4 tasks, or add a node."
+        ),
+        "{}",
+        why.sentence
+    );
+    assert_eq!(
+        (why.funnel.removed.len(), why.funnel.placeable),
+        (0, 0),
+        "what runs is not what is in its way"
+    );
+    let changes: Vec<String> = pool.changes(wide).into_iter().map(|(change, _)| change).collect();
+    assert!(changes.contains(&"with 4 tasks instead of 6".to_owned()), "{changes:?}");
+    let why = pool.why(labelled);
+    assert!(!why.sentence.contains("ask for less"), "{}", why.sentence);
+    assert!(why.sentence.contains("without the label zone=b"), "{}", why.sentence);
+}
+
+#[test]
+fn who_is_paused_in_place_is_told_to_resume() {
+    let mut pool = node(8, 32);
+    let id = pool.ask(Ask::new(shape(1, 1)));
+    pool.run();
+    pool.world.edit(id, |row| {
+        if let GangPhase::Placed(placed) = &mut row.phase {
+            placed.paused = true;
+        }
+    });
+    let why = pool.why(id);
+    assert_eq!(why.verdict, Verdict::NeedsYou);
+    assert_eq!(why.sentence, "It is paused, and frozen on n0; resume it to let it go on.");
 }
 
 #[test]
@@ -106,7 +182,7 @@ fn labels_devices_nodes_and_classes_are_tried() {
     let labelled = pool.ask(Ask::new(labelled));
     pool.plan();
     assert!(pool.changes(whole).contains(&("with half a device instead of a whole one".to_owned(), true)));
-    assert!(pool.changes(wide).contains(&("with 1 tasks instead of 2".to_owned(), true)));
+    assert!(pool.changes(wide).contains(&("with 1 task instead of 2".to_owned(), true)));
     assert!(pool.changes(labelled).contains(&("without the label zone=b".to_owned(), true)));
 }
 

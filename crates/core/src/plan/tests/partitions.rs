@@ -138,7 +138,7 @@ fn who_waits_is_told_which_partition_is_missing_where() {
     assert_eq!(why.funnel.removed, [(full, 1)]);
     assert_eq!(
         why.sentence,
-        "It asks for 1 core, 1GB of memory, a 3g.20gb of 1 GPU, and 0 of 1 tasks fit now: the one node has no \
+        "It asks for 1 core, 1GB of memory, a 3g.20gb of 1 GPU, and there is no room for it now: the one node has no \
          place for a 3g.20gb on its GPUs beside what is used (device 0 of n0 has room for 1 1g.10gb or 2 \
          1g.5gb); it should start in 1m00s."
     );

@@ -1,6 +1,6 @@
 //! Why a gang is where it is, and how predictions came out.
 
-use super::Amounts;
+use super::{Amounts, DeviceAsk};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -63,6 +63,12 @@ pub struct WhyView {
     pub what_ifs: Vec<WhatIfView>,
     /// What each task asks for.
     pub asked: Amounts,
+    /// The devices that each task asks for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<DeviceAsk>,
+    /// Tasks that start together, the fewest that will do.
+    #[serde(default)]
+    pub tasks: u32,
 }
 
 /// A device that is not granted for how it is.

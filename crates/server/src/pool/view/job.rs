@@ -58,7 +58,6 @@ pub fn summary(sight: &Sight<'_>, job: &Job) -> JobSummary {
         *by_state.entry(state(gang).as_str().to_owned()).or_default() += 1;
         nodes.extend(gang.live().into_iter().flat_map(|live| &live.tasks).map(|task| task.node));
     }
-    let spokesman = job.gangs.iter().find(|gang| state(gang) == overall);
     JobSummary {
         id: job.id.0,
         name: job.spec.name.clone(),
@@ -71,7 +70,7 @@ pub fn summary(sight: &Sight<'_>, job: &Job) -> JobSummary {
         class: class(job.spec.class),
         priority: job.spec.priority,
         state: overall,
-        reason: spokesman.and_then(|gang| reason(job, gang)),
+        reason: job_reason(job),
         elements: Counts { total: job.gangs.len() as u64, by_state },
         size_min: job.spec.size.min,
         size_max: job.spec.size.max,
@@ -123,6 +122,13 @@ fn began(gang: &Gang) -> Option<u64> {
 fn unstarted(gang: &Gang) -> Option<&str> {
     let Phase::Held(Held::Backoff(_)) = &gang.phase else { return None };
     gang.last.as_ref()?.unstarted.as_deref()
+}
+
+/// What there is to say of a job's state: of the first of its gangs that is in it.
+#[must_use]
+pub fn job_reason(job: &Job) -> Option<String> {
+    let overall = job_state(job);
+    job.gangs.iter().find(|gang| state(gang) == overall).and_then(|gang| reason(job, gang))
 }
 
 fn reason(job: &Job, gang: &Gang) -> Option<String> {
@@ -353,17 +359,27 @@ pub fn why(sight: &Sight<'_>, job: JobId, index: Option<u32>) -> Option<WhyView>
     if let Some(why) = unstarted(gang) {
         view.sentence = format!("Its last start failed: {why}. {}", view.sentence);
     }
+    tell_asked(&mut view, &job.spec);
     view.past = super::past::decided(sight, gang);
     if !state(gang).is_over() {
         view.unwell = super::machine::unwell(sight, &job.spec.shapes);
     }
-    view.passed_by = super::past::passed_by(sight, job, gang);
+    if !view.infeasible {
+        view.passed_by = super::past::passed_by(sight, job, gang);
+    }
     if let (Some(start), Some((early, late))) = (view.predicted_start_ms, sight.forecasts.band()) {
         // What is past cannot be foretold any more.
         let moment = |error: i64| start.saturating_add_signed(error).max(sight.now.0);
         (view.predicted_earliest_ms, view.predicted_latest_ms) = (Some(moment(early)), Some(moment(late)));
     }
     Some(view)
+}
+
+/// What a job asks for beside amounts: devices, and how many tasks that start together.
+pub fn tell_asked(view: &mut WhyView, spec: &model::JobSpec) {
+    let devices = spec.shapes.first().map(|shape| shape.devices.iter().map(ask).collect());
+    view.devices = devices.unwrap_or_default();
+    view.tasks = spec.size.min;
 }
 
 /// For a gang the planner does not know: it is over, or its phase says it all.
@@ -408,6 +424,8 @@ fn bare_why(gang: String, state: State, reason: Option<String>) -> WhyView {
         past: Vec::new(),
         what_ifs: Vec::new(),
         asked: Default::default(),
+        devices: Vec::new(),
+        tasks: 0,
     }
 }
 
@@ -455,5 +473,7 @@ pub fn explanation_view(explanation: &Explanation) -> WhyView {
             })
             .collect(),
         asked: amounts(explanation.asked),
+        devices: Vec::new(),
+        tasks: 0,
     }
 }

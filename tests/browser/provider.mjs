@@ -1,4 +1,4 @@
-// An identity provider for tests: the package oidc-provider (certified OpenID Connect) with three people and its own plain
+// An identity provider for tests: the package oidc-provider (certified OpenID Connect) with four people and its own plain
 // pages for logging in. Arguments: its port, the pool's address. Prints `ready` once it listens.
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
@@ -10,6 +10,8 @@ const { default: Provider } = await import(pathToFileURL(packages.resolve('oidc-
 const people = {
   ann: { name: 'ann', groups: ['ml', 'leads'] },
   bob: { name: 'bob', groups: ['ml'] },
+  // As a directory may call somebody.
+  zoe: { name: "DOMAIN\\Zoë O'Brien", groups: ['ml'] },
   // Calls themself what the pool's owner is called.
   eve: { name: process.env.POND_OWNER, groups: ['leads'] },
 };

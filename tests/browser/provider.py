@@ -87,6 +87,15 @@ def errand_groups_are_looked_at_with_each_login(browser):
     assert user("bob")["roles"] == {"other": "viewer"}, "what was given by hand stays"
 
 
+def errand_a_name_that_is_none_here_becomes_the_nearest_that_is(browser):
+    go_through(page := fresh(browser), "zoe")
+    expect(page.get_by_test_id("user")).to_have_text("DOMAIN-Zoë-O-Brien")
+    assert user("DOMAIN-Zoë-O-Brien")["roles"] == {"lab": "member"}
+    # Still known by issuer and subject.
+    go_through(page := fresh(browser), "zoe")
+    expect(page.get_by_test_id("user")).to_have_text("DOMAIN-Zoë-O-Brien")
+
+
 def errand_nobody_becomes_the_owner_by_their_name(browser):
     go_through(page := fresh(browser), "eve")
     expect(page.get_by_test_id("error")).to_contain_text("another user")

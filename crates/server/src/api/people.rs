@@ -65,10 +65,24 @@ pub async fn user(
     find(&shared, &name).map(Json)
 }
 
+const NAME_BYTES: usize = 100;
+
+fn goes_into_a_name(c: char) -> bool {
+    c.is_alphanumeric() || "._-@+".contains(c)
+}
+
+/// A name that somebody has elsewhere, as near to it as a user's name can be: `DOMAIN\Zoë O'Brien` gives `DOMAIN-Zoë-O-Brien`.
+#[must_use]
+pub fn fitting_name(theirs: &str) -> String {
+    let words = theirs.split(|c| !goes_into_a_name(c)).filter(|word| !word.is_empty());
+    let name = words.collect::<Vec<_>>().join("-");
+    let fits = |(at, letter): &(usize, char)| at + letter.len_utf8() <= NAME_BYTES;
+    name.char_indices().take_while(fits).map(|(_, letter)| letter).collect()
+}
+
 /// Names stand in job ids of keys, in the audit log and in shells; `pool` and `node:` are actors of the audit log already.
 pub fn check_name(name: &str) -> Result<(), Problem> {
-    let fine = |c: char| c.is_alphanumeric() || "._-@+".contains(c);
-    if (1..=100).contains(&name.len()) && name.chars().all(fine) && name != "pool" {
+    if (1..=NAME_BYTES).contains(&name.len()) && name.chars().all(goes_into_a_name) && name != "pool" {
         return Ok(());
     }
     Err(Problem::new(

@@ -262,6 +262,20 @@ pub struct Arrival {
     pub groups: Vec<String>,
 }
 
+impl Arrival {
+    /// Somebody of whom the provider says all that it must.
+    ///
+    /// # Errors
+    /// It has no name of its own for them: all such would be one person.
+    pub fn new(subject: String, name: Option<String>, groups: Vec<String>) -> Result<Self, OidcError> {
+        if subject.is_empty() {
+            let text = "its subject is empty".to_owned();
+            return Err(OidcError::Refused { step: "the ID token", text });
+        }
+        Ok(Self { subject, name, groups })
+    }
+}
+
 /// The pool as a client of a provider.
 pub struct Oidc {
     /// As the file says it.
@@ -418,7 +432,7 @@ impl Oidc {
             _ => Vec::new(),
         };
         let name = found.get(&self.provider.name_claim).and_then(text);
-        Ok(Arrival { subject: subject.to_string(), name, groups })
+        Arrival::new(subject.to_string(), name, groups)
     }
 }
 
@@ -440,6 +454,12 @@ mod tests {
         assert_eq!(roles(&["ops"]), Grants::from([(String::new(), Role::Viewer)]));
         assert_eq!(roles(&["ML", ""]), Grants::new());
         assert!(toml::from_str::<Provider>(&format!("{text}role = 'viewer'")).is_err());
+    }
+
+    #[test]
+    fn nobody_arrives_without_a_subject() {
+        assert!(Arrival::new(String::new(), Some("ann".to_owned()), Vec::new()).is_err());
+        assert_eq!(Arrival::new("u1".to_owned(), None, Vec::new()).unwrap().subject, "u1");
     }
 
     #[test]

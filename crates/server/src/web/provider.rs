@@ -6,7 +6,7 @@
 use super::login::let_in;
 use super::session::Visitor;
 use super::{Oops, cookie_name};
-use crate::api::people::{check_name, may_try};
+use crate::api::people::{check_name, fitting_name, may_try};
 use crate::api::types::Problem;
 use crate::api::{Shared, blocking};
 use crate::auth::oidc::{Arrival, Departure, Oidc, OidcError};
@@ -196,12 +196,18 @@ async fn known(
     let (name, new) = match people.by_subject(&origin) {
         Some(user) if user.disabled => return Err(Problem::forbidden("this account is disabled")),
         Some(user) => (user.name, false),
-        None => (arrival.name.clone().unwrap_or_else(|| arrival.subject.clone()), true),
+        None => {
+            let theirs = arrival.name.as_deref().map(fitting_name).filter(|name| !name.is_empty());
+            (theirs.unwrap_or_else(|| fitting_name(&arrival.subject)), true)
+        }
     };
     let actor = Actor::User { name: UserName::from(name.as_str()), from: from.to_owned() };
     if new {
         check_name(&name)?;
         if people.knows(&name) {
+            let text =
+                format!("somebody came through the identity provider whose name here is taken: {name}");
+            shared.handle.note(Actor::Pool, "login.provider", text);
             return Err(Problem::new(
                 StatusCode::CONFLICT,
                 "name_taken",

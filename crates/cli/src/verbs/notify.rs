@@ -239,14 +239,19 @@ fn mail(ctx: &Ctx, client: &Client, host: &str, flags: &NotifyMailFlags) -> Resu
     settings.mail = match (host, &flags.from) {
         ("none", _) => None,
         (_, None) => return Err(CliError::usage("give the sender: --from ADDRESS".to_owned())),
-        (host, Some(from)) => {
+        (given, Some(from)) => {
+            // `mail.example.org:587`, as people write it; an address of IPv6 has more than one colon.
+            let (host, port) = match given.split_once(':').map(|(host, port)| (host, port.parse::<u16>())) {
+                Some((host, Ok(port))) if flags.port.is_none() => (host, Some(port)),
+                _ => (given, flags.port),
+            };
             let ca = flags.trust.as_ref().map(|path| {
                 std::fs::read_to_string(path)
                     .map_err(|why| CliError::io(format!("reading {}", path.display()), why))
             });
             Some(MailServer {
                 host: host.to_owned(),
-                port: flags.port,
+                port,
                 tls: match flags.tls {
                     MailTlsArg::Starttls => MailTls::Starttls,
                     MailTlsArg::Implicit => MailTls::Implicit,

@@ -43,6 +43,12 @@ pub enum MailError {
     /// What should be certificates is none.
     #[error("`ca` holds no certificate in PEM")]
     NoCertificate,
+    /// Not the name of a machine.
+    #[error("`{host}` is neither a machine's name nor an address; its port is set apart (`--port`)")]
+    Host {
+        /// What was given.
+        host: String,
+    },
     /// A password would cross the network readable.
     #[error("without TLS a mail server must be on the loopback, and `{host}` is not")]
     Plain {
@@ -104,6 +110,10 @@ pub fn transport(
 ) -> Result<SmtpTransport, MailError> {
     let smtp = |source| MailError::Smtp { source };
     let host = server.host.clone();
+    let is_name = !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || ".-_".contains(c));
+    if !is_name && host.parse::<IpAddr>().is_err() {
+        return Err(MailError::Host { host });
+    }
     let encrypted = || {
         let mut parameters = TlsParameters::builder(host.clone());
         if let Some(pem) = &server.ca {
@@ -232,6 +242,11 @@ mod tests {
         {
             assert!(check(&server, bad).is_err(), "{bad}");
         }
+        for bad in ["mail.example.org:587", "", "mail example.org", "https://mail.example.org"] {
+            server.host = bad.to_owned();
+            assert!(matches!(transport(&server, |_| None), Err(MailError::Host { .. })), "{bad}");
+        }
+        server.host = "mail.example.org".to_owned();
         server.tls = MailTls::None;
         assert!(matches!(transport(&server, |_| None), Err(MailError::Plain { .. })));
         server.host = "127.0.0.1".to_owned();

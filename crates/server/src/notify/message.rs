@@ -48,7 +48,12 @@ struct Job<'a> {
     user: &'a str,
     project: &'a str,
     state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
 }
+
+/// The most of a reason that a line has room for, in characters.
+const REASON: usize = 160;
 
 impl News<'_> {
     /// In one line.
@@ -65,7 +70,12 @@ impl News<'_> {
             Topic::Idle => "is not used",
             _ => return self.view.text.clone(),
         };
-        format!("job {} {} {what}", job.id, job.name)
+        let why = job.reason.as_ref().filter(|_| matches!(self.topic, Topic::Failed | Topic::Stopped));
+        let why = why.map_or_else(String::new, |why| match why.char_indices().nth(REASON) {
+            Some((end, _)) => format!(": {}…", &why[..end]),
+            None => format!(": {why}"),
+        });
+        format!("job {} {} {what}{why}", job.id, job.name)
     }
 
     fn link(&self) -> Option<String> {
@@ -94,6 +104,7 @@ impl News<'_> {
                     user: &job.user,
                     project: &job.queue,
                     state: job.state.as_str(),
+                    reason: job.reason.as_deref(),
                 }),
                 subject: self.view.subject.as_deref(),
                 node: self.view.node.as_deref(),
@@ -107,7 +118,12 @@ impl News<'_> {
     /// For mail.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut text = format!("{}\n\n{}\n{}\n", self.title(), self.view.text, stamp(self.view.at_ms));
+        let title = self.title();
+        let mut text = format!("{title}\n\n");
+        if self.view.text != title {
+            text.push_str(&format!("{}\n", self.view.text));
+        }
+        text.push_str(&format!("{}\n", stamp(self.view.at_ms)));
         if let Some(job) = self.job {
             text.push_str(&format!("job {} {} of {} in {}\n", job.id, job.name, job.user, job.queue));
         }

@@ -25,18 +25,21 @@ pub struct JobFacts {
     pub queue: String,
     /// How it stands.
     pub state: State,
+    /// Why, where there is something to say.
+    pub reason: Option<String>,
     /// Whom it wants told.
     pub notify: Option<Box<NotifySpec>>,
 }
 
 impl JobFacts {
-    fn new(id: u64, spec: &JobSpec, state: State) -> Self {
+    fn new(id: u64, spec: &JobSpec, state: State, reason: Option<String>) -> Self {
         Self {
             id,
             name: spec.name.clone(),
             user: spec.user.to_string(),
             queue: spec.queue.to_string(),
             state,
+            reason,
             notify: spec.notify.clone(),
         }
     }
@@ -44,14 +47,15 @@ impl JobFacts {
     /// Of a job in memory.
     #[must_use]
     pub fn of(job: &Job) -> Self {
-        Self::new(job.id.0, &job.spec, view::job::job_state(job))
+        Self::new(job.id.0, &job.spec, view::job::job_state(job), view::job::job_reason(job))
     }
 
     /// Of one in the archive.
     #[must_use]
     pub fn archived(detail: &crate::api::types::JobDetail) -> Option<Self> {
         let spec: JobSpec = serde_json::from_value(detail.spec.clone()).ok()?;
-        Some(Self::new(detail.summary.id, &spec, detail.summary.state))
+        let summary = &detail.summary;
+        Some(Self::new(summary.id, &spec, summary.state, summary.reason.clone()))
     }
 }
 

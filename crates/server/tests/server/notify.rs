@@ -167,6 +167,9 @@ fn a_webhook_is_tried_until_it_is_taken_and_its_signature_verifies() {
     let body = got[0].json();
     assert_eq!((body["type"].as_str(), body["data"]["job"]["id"].as_u64()), (Some("job.failed"), Some(id)));
     assert_eq!(body["data"]["job"]["state"], "failed");
+    let reason = body["data"]["job"]["reason"].as_str().expect("why it failed");
+    assert!(reason.contains("exit code"), "{reason}");
+    assert!(body["text"].as_str().unwrap().ends_with(reason), "{body}");
     let delivery = &deliveries(&pool.client, "")[0];
     assert_eq!(
         (delivery["attempts"].as_u64(), delivery["last"].as_str()),

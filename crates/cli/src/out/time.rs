@@ -37,7 +37,7 @@ pub fn moment(at_ms: u64) -> String {
     )
 }
 
-/// Reads a span back from now (`10m`) or a moment in UTC (`2026-11-24`, `2026-11-24T08:00:00Z`), as milliseconds
+/// Reads a span back from now (`10m`) or a moment in UTC (`2026-11-24`, `2026-11-24T08:00:00Z`, or with an offset), as milliseconds
 /// since the epoch.
 ///
 /// # Errors

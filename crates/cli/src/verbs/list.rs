@@ -27,7 +27,7 @@ pub fn ps(ctx: &Ctx, args: &PsArgs) -> Done {
         ..JobQuery::default()
     };
     watched(&ctx.out, args.watch, || {
-        let jobs = jobs(&client, &query, args.limit)?;
+        let (jobs, is_all) = newest(&client, &query, args.limit)?;
         if args.quiet {
             return jobs.iter().try_for_each(|job| ctx.out.line(&job.id.to_string()));
         }
@@ -42,28 +42,37 @@ pub fn ps(ctx: &Ctx, args: &PsArgs) -> Done {
             };
             ctx.out.note(hint);
         }
-        ctx.out.table(&table(&jobs))
+        ctx.out.table(&table(&jobs))?;
+        if !is_all {
+            ctx.out.note(&format!("these are the newest {}; -n shows more", jobs.len()));
+        }
+        Ok(())
     })
 }
 
-/// The newest jobs that fit, at most `limit`, page by page.
+/// The newest jobs that fit, at most `limit`.
 ///
 /// # Errors
 /// The pool refuses.
 pub fn jobs(client: &Client, query: &JobQuery, limit: u32) -> Result<Vec<JobSummary>, CliError> {
+    newest(client, query, limit).map(|(jobs, _)| jobs)
+}
+
+/// The same, page by page, and whether these are all.
+fn newest(client: &Client, query: &JobQuery, limit: u32) -> Result<(Vec<JobSummary>, bool), CliError> {
     let mut jobs: Vec<JobSummary> = Vec::new();
     let mut after = None;
     loop {
         let left = limit.saturating_sub(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
         if left == 0 {
-            return Ok(jobs);
+            return Ok((jobs, false));
         }
         let page: JobPage =
             client.get("/jobs", &JobQuery { limit: Some(left.min(1000)), after, ..query.clone() })?;
         jobs.extend(page.jobs);
         after = page.next;
         if after.is_none() {
-            return Ok(jobs);
+            return Ok((jobs, true));
         }
     }
 }

@@ -172,7 +172,10 @@ fn price_row(price: &PriceView, currency: &str) -> Vec<Cell> {
         (&price.unit).into(),
         moment(price.from_ms).into(),
         price.to_ms.map(moment).into(),
-        if price.holds { "holds" } else { "" }.into(),
+        match price.replaced_by {
+            Some(later) => format!("{later} counts").into(),
+            None => if price.holds { "holds" } else { "" }.into(),
+        },
     ]
 }
 
@@ -322,8 +325,10 @@ fn print(ctx: &Ctx, report: &BillReport) -> Result<(), CliError> {
     }
     columns.extend([Column::right("CORE-H"), Column::right("GIB-H"), Column::right("DEVICE-H")]);
     let mut table = Table::new(columns);
-    for row in report.rows.iter().chain([&report.total]) {
-        table.row(cells(row));
+    let rows = || report.rows.iter().chain([&report.total]);
+    let places = rows().flat_map(amounts).map(pond_core::money::places).max().unwrap_or(2);
+    for row in rows() {
+        table.row(cells(row, places));
     }
     ctx.out.table(&table)?;
     ctx.out.line("")?;
@@ -335,7 +340,19 @@ fn hours(micro_hours: u64) -> String {
     format!("{}.{:03}", micro_hours / pond_core::money::MICROS, micro_hours % pond_core::money::MICROS / 1000)
 }
 
-fn cells(row: &BillRow) -> Vec<Cell> {
+/// All that a row has of money.
+fn amounts(row: &BillRow) -> Vec<i128> {
+    let mut all: Vec<i128> =
+        [row.charge_micros, row.waste_micros, row.charge_spare_micros, row.credit_micros]
+            .map(i128::from)
+            .into();
+    all.push(row.net_micros.into());
+    all.extend(row.idle_micros.map(i128::from));
+    all
+}
+
+/// `places`: digits behind the point of all amounts, so that they can be compared.
+fn cells(row: &BillRow, places: usize) -> Vec<Cell> {
     let of = |wanted: fn(&BillAmount) -> bool| {
         hours(
             row.amounts
@@ -345,15 +362,8 @@ fn cells(row: &BillRow) -> Vec<Cell> {
                 .sum(),
         )
     };
-    let mut cells = vec![
-        (&row.key).into(),
-        money(row.charge_micros).into(),
-        money(row.waste_micros).into(),
-        money(row.charge_spare_micros).into(),
-        money(row.credit_micros).into(),
-        money(row.net_micros).into(),
-    ];
-    cells.extend(row.idle_micros.map(|idle| money(idle).into()));
+    let mut cells: Vec<Cell> = vec![(&row.key).into()];
+    cells.extend(amounts(row).into_iter().map(|it| pond_core::money::decimal_to(it, places).into()));
     cells.extend([
         of(|it| it.resource == "cpu").into(),
         of(|it| it.resource == "memory").into(),

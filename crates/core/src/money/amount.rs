@@ -13,6 +13,21 @@ pub fn decimal(micros: i128) -> String {
     format!("{sign}{whole}.{short:0<2}")
 }
 
+/// How many digits an amount has behind its point: from 2 to 6.
+#[must_use]
+pub fn places(micros: i128) -> usize {
+    decimal(micros).rsplit_once('.').map_or(2, |(_, part)| part.len())
+}
+
+/// The same with so many digits behind the point, at least those that it has.
+#[must_use]
+pub fn decimal_to(micros: i128, least: usize) -> String {
+    let mut text = decimal(micros);
+    let short = least.saturating_sub(places(micros));
+    text.extend(std::iter::repeat_n('0', short));
+    text
+}
+
 /// Micro-units of digits with up to six more behind a point; `None`: it is something else, or too much.
 #[must_use]
 pub fn micros(text: &str) -> Option<u64> {

@@ -69,11 +69,25 @@ pub const fn date(at: Timestamp) -> (u64, u64, u64) {
     (year, month, day_of_month(day).wrapping_add(1))
 }
 
-/// A moment in UTC: `2026-11-24`, `2026-11-24 08:00`, `2026-11-24T08:00:00.123Z`, from 1970 to 9999; `None`: it is something else, or
-/// there is no such day.
+/// A moment: `2026-11-24`, `2026-11-24 08:00`, `2026-11-24T08:00:00.123Z` in UTC, `2026-11-24T09:00+01:00` elsewhere, from 1970 to
+/// 9999; `None`: it is something else, or there is no such day.
 #[must_use]
 pub fn moment(text: &str) -> Option<Timestamp> {
     let (day, time) = text.trim_end_matches('Z').split_once(['T', ' ']).unwrap_or((text, "00:00"));
+    let Some(place) = time.find(['+', '-']) else { return in_utc(day, time) };
+    let (time, offset) = time.split_at(place);
+    let (hours, minutes) = offset.get(1..)?.split_once(':')?;
+    let digits = |part: &str, most: u64| {
+        let number: Option<u64> =
+            part.parse().ok().filter(|_| part.bytes().all(|byte| byte.is_ascii_digit()));
+        number.filter(|number| part.len() == 2 && *number <= most)
+    };
+    let minutes = digits(hours, 23)?.saturating_mul(60).saturating_add(digits(minutes, 59)?);
+    let (local, away) = (in_utc(day, time)?, minutes.saturating_mul(60_000));
+    if offset.starts_with('+') { local.0.checked_sub(away) } else { local.0.checked_add(away) }.map(Timestamp)
+}
+
+fn in_utc(day: &str, time: &str) -> Option<Timestamp> {
     let numbers =
         |text: &str, sep: char| text.split(sep).map(|part| part.parse().ok()).collect::<Option<Vec<u64>>>();
     let [year, month, of_month] = numbers(day, '-')?[..] else { return None };
@@ -161,6 +175,16 @@ mod tests {
         }
         assert_eq!(moment("2026-11-24T03:33:04.120Z"), Some(Timestamp(1_795_491_184_120)));
         assert_eq!(moment("2026-11-24"), Some(Timestamp(1_795_478_400_000)));
+        assert_eq!(moment("2026-11-24T05:03:04.120+01:30"), Some(Timestamp(1_795_491_184_120)));
+        assert_eq!(moment("2026-11-23T19:00-05:00"), Some(Timestamp(1_795_478_400_000)));
+        for wrong in [
+            "2026-11-24T08:00+1",
+            "2026-11-24T08:00+25:00",
+            "2026-11-24T08:00+01:60",
+            "2026-11-24T08:00+-1:00",
+        ] {
+            assert_eq!(moment(wrong), None, "{wrong}");
+        }
         let none =
             ["", "tomorrow", "2026-02-30", "2026-13-01", "2026-00-10", "2026-11-00", "2026-11", "1969-12-31"];
         for wrong in none.into_iter().chain([

@@ -26,7 +26,7 @@ mod calendar;
 mod ledger;
 mod price;
 
-pub use amount::{decimal, micros};
+pub use amount::{decimal, decimal_to, micros, places};
 pub(crate) use budget::Finding;
 pub use budget::{Budget, BudgetError, BudgetStop, Budgets, MAX_BUDGETS, Spending, Spent};
 pub use calendar::{Span, date, moment};

@@ -122,6 +122,14 @@ impl PriceSheet {
         &self.prices
     }
 
+    /// The price for the same, of the same class, that counts instead of this one at a moment: the last to begin.
+    #[must_use]
+    pub fn replaced_by(&self, price: &Price, at: Timestamp) -> Option<u64> {
+        let same =
+            self.prices.iter().filter(|it| it.of == price.of && it.class == price.class && it.holds(at));
+        same.max_by_key(|it| (it.from, it.id)).map(|it| it.id).filter(|id| *id != price.id && price.holds(at))
+    }
+
     /// What a unit and hour costs a class at a moment, in micro-units; 0 where no price holds.
     #[must_use]
     pub fn rate(&self, resource: &Resource, class: Class, at: Timestamp) -> u64 {

@@ -46,11 +46,11 @@ pub fn sheet(sight: &Sight<'_>, all: bool) -> PricesView {
     let prices = sheet.prices().iter().filter(|price| all || price.to.is_none_or(|to| to > sight.now));
     PricesView {
         currency: sheet.currency().to_owned(),
-        prices: prices.map(|price| view(price, sight.now)).collect(),
+        prices: prices.map(|price| view(price, sheet.replaced_by(price, sight.now), sight.now)).collect(),
     }
 }
 
-fn view(price: &Price, now: Timestamp) -> PriceView {
+fn view(price: &Price, replaced_by: Option<u64>, now: Timestamp) -> PriceView {
     let (resource, model) = match &price.of {
         Priced::Cpu => (Resource::Cpu, None),
         Priced::Memory => (Resource::Memory, None),
@@ -70,6 +70,7 @@ fn view(price: &Price, now: Timestamp) -> PriceView {
         from_ms: price.from.0,
         to_ms: price.to.map(|to| to.0),
         holds: price.holds(now),
+        replaced_by,
     }
 }
 

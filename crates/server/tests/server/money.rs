@@ -148,3 +148,18 @@ fn prices_that_cannot_be_are_refused_and_nothing_of_them_is_set() {
     assert_eq!(client.get("/api/v1/prices?all=true").json()["prices"], json!([]));
     client.delete("/api/v1/prices/7").problem(404, "no_such_price");
 }
+
+#[test]
+fn of_two_prices_for_the_same_the_list_says_which_counts() {
+    let folder = Folder::new();
+    let pool = Pool::start(folder.path());
+    let set = |price: serde_json::Value| {
+        pool.client.post("/api/v1/prices", &json!({"prices": [price]})).expect(200).json()
+    };
+    set(json!({"resource": "cpu", "micros": 100_000}));
+    set(json!({"resource": "cpu", "micros": 20_000, "class": "spare"}));
+    let sheet = set(json!({"resource": "cpu", "micros": 200_000}));
+    let replaced: Vec<_> =
+        sheet["prices"].as_array().unwrap().iter().map(|price| price["replaced_by"].clone()).collect();
+    assert_eq!(json!(replaced), json!([3, null, null]), "{sheet}");
+}

@@ -48,6 +48,9 @@ pub struct PriceView {
     pub to_ms: Option<u64>,
     /// Whether it holds now.
     pub holds: bool,
+    /// The price for the same that began later and counts instead of it now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced_by: Option<u64>,
 }
 
 /// Prices to be set, all of them or none.

@@ -560,11 +560,59 @@ def errand_everything_is_there_without_scripts(world):
     await_state(job, "stopped")
 
 
+OUT_OF_ITS_CARD = """[...document.querySelectorAll('.card:not(.flush) p, .card:not(.flush) li, .head p')].filter((it) => {
+  const card = (it.closest('.card') ?? it.closest('.head')).getBoundingClientRect();
+  const range = document.createRange();
+  range.selectNodeContents(it);
+  return it.checkVisibility() && !it.closest('.timeline, .scroll') && range.getBoundingClientRect().right > card.right + 1;
+}).map((it) => it.textContent.slice(0, 60))"""
+
+
+def errand_what_is_typed_while_a_page_is_renewed_stays(world):
+    page = world.open("/queue")
+    held = []
+    page.route("**/queue", lambda route: held.append(route) if route.request.headers.get("hx-request") else route.continue_())
+    page.evaluate("document.addEventListener('htmx:afterRequest', () => { window.renewed = true; })")
+    with page.expect_request(lambda request: "hx-request" in request.headers):
+        pond("queue", "set", "renewed", "--weight", "50")
+    page.get_by_label("Name").fill("half a na")
+    held[0].continue_()
+    until("the answer was dealt with", lambda: page.evaluate("window.renewed"))
+    assert page.get_by_label("Name").input_value() == "half a na"
+    pond("queue", "rm", "renewed")
+
+
+def errand_a_chart_of_a_single_moment_shows_that_moment(world):
+    page = world.log_in()
+
+    def only_the_first(route):
+        samples = route.fetch().json()
+        for task in samples["tasks"]:
+            for column in task.values():
+                if isinstance(column, list):
+                    del column[1:]
+        route.fulfill(json=samples)
+
+    page.route("**/samples.json", only_the_first)
+    # Keeps the charts that are made, to ask them what they show.
+    page.add_init_script("""window.plots = []; let made;
+      Object.defineProperty(window, 'uPlot', { configurable: true, get: () => made, set(plot) {
+        made = class extends plot { constructor(...given) { super(...given); window.plots.push(this); } }; } });""")
+    page.goto(f"{world.base}/jobs/{world.first}")
+    # The policy forbids what `wait_for_function` does.
+    until("the charts are drawn", lambda: page.evaluate("window.plots.filter((plot) => plot.scales.x.max != null).length === 2"))
+    for span in page.evaluate("window.plots.map((plot) => plot.scales.x.max - plot.scales.x.min)"):
+        assert span <= 60, f"a single moment is shown over {span} s"
+
+
 def errand_nothing_serious_stands_in_the_way_of_anybody(world):
     """axe-core over every page, light and dark, wide and narrow: no serious and no critical finding."""
     waiting = submit("waits-for-ever", "true", resources={"cpu": world.cores * 2, "memory": "32MB"})
+    # What it failed for is long and has no place to break.
+    lost = submit("lost", ["no-such-program"], env={"PATH": "/" + "folder-of-a-long-name" * 20})
+    await_state(lost, "failed")
     found = []
-    paths = [*PAGES, "/queue?state=all", f"/jobs/{world.first}", f"/jobs/{waiting}", f"/jobs/{world.unwell}", f"/jobs/{world.first}/logs", f"/jobs/{world.first}/spec", "/nowhere"]
+    paths = [*PAGES, "/queue?state=all", f"/jobs/{world.first}", f"/jobs/{waiting}", f"/jobs/{lost}", f"/jobs/{world.unwell}", f"/jobs/{world.first}/logs", f"/jobs/{world.first}/spec", "/nowhere"]
     page = world.log_in()
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
@@ -580,6 +628,13 @@ def errand_nothing_serious_stands_in_the_way_of_anybody(world):
                 wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
                 if wide > 0:
                     found.append(f"{path} ({width}): the page is {wide} px wider than the window")
+                out = page.evaluate(OUT_OF_ITS_CARD)
+                if out:
+                    found.append(f"{path} ({width}): {out} leave their card")
+                # What axe-core leaves undecided where text is seen through.
+                faint = page.evaluate("[...document.querySelectorAll('main *')].filter(it => it.childElementCount === 0 && it.textContent.trim() && it.checkVisibility() && ((o) => o > 0 && o < 1)(+getComputedStyle(it).opacity)).map(it => it.outerHTML.slice(0, 120))")
+                if faint:
+                    found.append(f"{path} ({width}): {faint} are pale")
     assert not found, "\n".join(found)
 
 

@@ -21,6 +21,15 @@ function joined(tasks, field) {
   return [moments.map((at) => at / 1000), ...columns];
 }
 
+// Moments as on the rest of the page: in UTC, with the date where ticks are days apart.
+const clock = (at, apart) => {
+  const [day, time] = new Date(at * 1000).toISOString().split("T");
+  return apart >= 86400 ? day : time.slice(0, apart >= 60 ? 5 : 8);
+};
+
+// The library makes years of a single moment: show a minute around it.
+const window_of = (moments, from, to) => moments.length === 1 ? [moments[0] - 30, moments[0] + 30] : [from, to];
+
 function draw(place, tasks, again) {
   const field = place.dataset.plot;
   const data = joined(tasks, field);
@@ -37,12 +46,12 @@ function draw(place, tasks, again) {
     title: place.dataset.unit === "bytes" ? "Memory" : "CPU, cores",
     width: place.clientWidth, height: 190, legend: { show: tasks.length > 1 && tasks.length <= 8 },
     cursor: { points: { size: 6 } },
-    series: [{}, ...tasks.map((task, n) => ({
+    series: [{ label: "UTC", value: (_, at) => at == null ? "–" : clock(at, 1) }, ...tasks.map((task, n) => ({
       label: task.task, stroke: shades[n % shades.length], dash: dashes[Math.floor(n / shades.length) % dashes.length], width: 1.6, spanGaps: true,
       fill: tasks.length === 1 ? `${colour.used}22` : undefined, points: { show: task.at_ms.length < 3 }, value: (_, n) => n == null ? "–" : value(n),
     }))],
-    scales: { y: { range: (_, __, most) => [0, (most || 1) * 1.1] } },
-    axes: [axis, { ...axis, size: 64, values: (_, ticks) => ticks.map(value) }],
+    scales: { x: { range: (plot, from, to) => window_of(plot.data[0], from, to) }, y: { range: (_, __, most) => [0, (most || 1) * 1.1] } },
+    axes: [{ ...axis, values: (_, ticks, __, ___, apart) => ticks.map((at) => clock(at, apart)) }, { ...axis, size: 64, values: (_, ticks) => ticks.map(value) }],
   }, data, place);
   charts.set(place, { plot, names });
 }

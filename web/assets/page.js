@@ -7,9 +7,8 @@ const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 let stream = null;
 let ready = true;
 
-function busy() {
-  const live = $("#live");
-  if (!live || !ready) return true;
+// Whether the reader is in the middle of something that new content would take away.
+function occupied(live) {
   const changed = all("input, select", live).some((field) => field.type === "checkbox"
     ? field.checked !== field.defaultChecked
     : field.tagName === "SELECT" ? ![...field.options].every((option) => option.selected === option.defaultSelected || !field.dataset.touched)
@@ -18,6 +17,11 @@ function busy() {
   const reading = selection && !selection.isCollapsed && live.contains(selection.anchorNode);
   const typing = live.contains(document.activeElement) && /^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement.tagName);
   return changed || reading || typing || Boolean($("dialog[open]"));
+}
+
+function busy() {
+  const live = $("#live");
+  return !live || !ready || occupied(live);
 }
 
 function refresh() {
@@ -53,7 +57,12 @@ addEventListener("pagehide", () => stream?.close());
 
 // What the reader had set survives a refresh: where boxes were scrolled to, what was open, which row was chosen.
 let kept = null;
-document.addEventListener("htmx:beforeSwap", () => {
+document.addEventListener("htmx:beforeSwap", (event) => {
+  // Begun while the new content was on its way.
+  if (event.detail.target.id === "live" && occupied(event.detail.target)) {
+    event.detail.shouldSwap = false;
+    return;
+  }
   kept = {
     scrolled: all("#live .scroll, #live .log, #live .timeline").map((box) => [box.scrollLeft, box.scrollTop, atEnd(box)]),
     open: all("#live details").map((box) => box.open),

@@ -13,6 +13,9 @@ const NEEDY: u32 = 8;
 /// A failure older than this is no news, in milliseconds.
 const NEWS_MS: u64 = 24 * 3_600_000;
 
+/// Reasons of what can never start.
+const NEVER: [&str; 2] = ["infeasible", "over_queue_limit"];
+
 /// One part of a bar.
 pub struct Segment {
     /// What it is, for the style: `used`, `waste`, `idle`, `down`, ...
@@ -106,6 +109,8 @@ struct Home {
     reasons: Vec<(String, u64)>,
     waiting: u64,
     running: u64,
+    /// That can never start as things are: these are nobody's waiting.
+    never: u64,
     infeasible: Vec<JobSummary>,
     failed: Vec<JobSummary>,
     nodes: Vec<NodeView>,
@@ -137,14 +142,18 @@ pub async fn page(Extract(shared): Extract<Shared>, visitor: Visitor, here: Uri)
     let latest = find("all", false, 6).await?.0.jobs;
     let mut nodes = pool::nodes(Extract(shared.clone()), visitor.caller.clone()).await?.0;
     nodes.retain(|node| node.state != "ready" || node.devices.iter().any(|device| !device.healthy));
-    let mut reasons: Vec<(String, u64)> =
-        status.waiting.iter().map(|(word, &count)| (word.clone(), count)).collect();
+    let mut reasons: Vec<(String, u64)> = status
+        .waiting
+        .iter()
+        .filter(|(word, _)| !NEVER.contains(&word.as_str()))
+        .map(|(word, &count)| (word.clone(), count))
+        .collect();
     reasons.sort_by_key(|(word, count)| (std::cmp::Reverse(*count), word.clone()));
     let count = |words: &[&str]| words.iter().filter_map(|&word| status.elements.get(word)).sum();
-    let (waiting, running) =
-        (count(&["waiting", "infeasible", "paused"]), count(&["running", "starting", "frozen"]));
+    let (waiting, running) = (count(&["waiting", "paused"]), count(&["running", "starting", "frozen"]));
+    let never = count(&["infeasible"]);
     let bars = bars(&status);
-    render(&Home { shell, status, bars, reasons, waiting, running, infeasible, failed, nodes, latest })
+    render(&Home { shell, status, bars, reasons, waiting, running, never, infeasible, failed, nodes, latest })
 }
 
 /// CPU, memory and devices. Of devices nobody measures the use yet, so what is granted is one part.

@@ -87,9 +87,37 @@ pub fn stamp(ms: impl Number) -> String {
     moment(ms).replace(' ', "T") + "Z"
 }
 
-/// The time of day alone.
-pub fn clock(ms: impl Number) -> String {
-    moment(ms).split_off(11)
+/// The time of day; of another day with its date.
+pub fn when(ms: impl Number, now: impl Number) -> String {
+    let (mut at, today) = (moment(ms), moment(now));
+    if at.get(..11) == today.get(..11) { at.split_off(11) } else { at }
+}
+
+/// A line of output without what only tells a terminal how to show it: colours, moves of the cursor, titles.
+pub fn plain(line: &str) -> String {
+    let mut out = String::with_capacity(line.len());
+    let mut letters = line.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\u{1b}' => match letters.next() {
+                Some('[') => _ = letters.find(|letter| ('\u{40}'..='\u{7e}').contains(letter)),
+                Some(']') => _ = letters.find(|letter| matches!(letter, '\u{7}' | '\u{9c}')),
+                _ => {}
+            },
+            letter => out.push(letter),
+        }
+    }
+    out
+}
+
+/// Text in which commands and names stand between backticks, in parts: whether each is such a one.
+pub fn coded(text: &str) -> Vec<(bool, &str)> {
+    let parts: Vec<&str> = text.split('`').collect();
+    // One that is not closed is a backtick and nothing else.
+    if parts.len().is_multiple_of(2) {
+        return vec![(false, text)];
+    }
+    parts.into_iter().enumerate().map(|(place, part)| (place % 2 == 1, part)).collect()
 }
 
 /// What a task asks for: `4 cores · 32GB · 1 × H100`.
@@ -123,7 +151,7 @@ pub const fn class(class: &Class) -> &'static str {
 }
 
 /// Reasons and verdicts of the API, and what people read for them.
-const WORDS: [(&str, &str); 17] = [
+const WORDS: [(&str, &str); 18] = [
     ("infeasible", "can never fit this pool"),
     ("over_queue_limit", "asks for more than its queue may have"),
     ("unwell", "wait for devices that are not well"),
@@ -134,6 +162,7 @@ const WORDS: [(&str, &str); 17] = [
     ("paused", "paused"),
     ("dependency", "wait for another job"),
     ("array_limit", "enough of their array runs"),
+    ("budget", "wait for money: their budget is spent"),
     ("backoff", "failed; wait before the next attempt"),
     ("new", "not planned yet"),
     ("needs_you", "Needs you"),
@@ -205,9 +234,24 @@ mod tests {
         assert_eq!(moment(0_u64), "1970-01-01 00:00:00");
         assert_eq!(moment(951_782_400_000_u64), "2000-02-29 00:00:00");
         assert_eq!(stamp(1_795_652_056_789_u64), "2026-11-26T00:14:16Z");
-        assert_eq!(clock(1_795_652_056_789_u64), "00:14:16");
+        assert_eq!(when(1_795_652_056_789_u64, 1_795_700_000_000_u64), "00:14:16");
+        assert_eq!(when(1_795_652_056_789_u64, 1_795_800_000_000_u64), "2026-11-26 00:14:16");
         assert_eq!(moment(4_107_542_399_000_u64), "2100-02-28 23:59:59");
         assert_eq!(moment(4_107_542_400_000_u64), "2100-03-01 00:00:00");
+    }
+
+    #[test]
+    fn what_is_for_a_terminal_is_left_out() {
+        assert_eq!(plain("\u{1b}[1;31mred\u{1b}[0m 50%\r\tdone"), "red 50%\r\tdone");
+        assert_eq!(plain("\u{1b}]0;title\u{7}x\u{1b}[2Ky\u{1b}"), "xy");
+        assert_eq!(plain("plain [text]"), "plain [text]");
+    }
+
+    #[test]
+    fn backticks_in_pairs_are_code() {
+        assert_eq!(coded("list jobs: `pond ps`"), [(false, "list jobs: "), (true, "pond ps"), (false, "")]);
+        assert_eq!(coded("5 ` of it"), [(false, "5 ` of it")]);
+        assert_eq!(coded(""), [(false, "")]);
     }
 
     #[test]

@@ -34,6 +34,8 @@ struct UsagePage {
     /// Queues whose budget the visitor may set.
     bounded: Vec<String>,
     refused: Option<Refused>,
+    /// Digits behind the point in all of the bill, so that its columns can be compared.
+    places: usize,
 }
 
 /// A form that was refused: the page shows it as it was sent, with what was wrong.
@@ -50,6 +52,25 @@ impl UsagePage {
     /// Whether the visitor may set or remove the budget of a queue.
     fn may_bound(&self, queue: &str) -> bool {
         self.bounded.iter().any(|path| path == queue)
+    }
+
+    /// What rows are of.
+    fn by_title(&self) -> &'static str {
+        match self.by.as_str() {
+            "user" => "User",
+            "job" => "Job",
+            _ => "Queue",
+        }
+    }
+
+    /// Micro-units of the bill.
+    fn cash(&self, micros: impl show::Number) -> String {
+        pond_core::money::decimal_to(micros.value().into(), self.places)
+    }
+
+    /// The same that may be less than nothing.
+    fn cash_net(&self, micros: impl std::borrow::Borrow<i64>) -> String {
+        pond_core::money::decimal_to((*micros.borrow()).into(), self.places)
     }
 
     /// What was wrong with a form.
@@ -74,12 +95,18 @@ impl UsagePage {
 
 /// Amount times time in hours, for people: of thousandths × milliseconds.
 pub fn hours(milli_ms: impl show::Number) -> String {
-    show::tidy(milli_ms.value() / 3_600_000)
+    little(milli_ms.value(), milli_ms.value() / 3_600_000)
+}
+
+/// Thousandths; of something that is too little for them, not nothing.
+fn little(exact: u64, milli: u64) -> String {
+    if exact > 0 && milli < 10 { "<0.01".to_owned() } else { show::tidy(milli) }
 }
 
 /// Of mebibytes × seconds, gibibyte-hours.
 pub fn gib_hours(mib_s: impl show::Number) -> String {
-    show::tidy(u64::try_from(u128::from(mib_s.value()) * 1000 / (1024 * 3600)).unwrap_or(u64::MAX))
+    let milli = u64::try_from(u128::from(mib_s.value()) * 1000 / (1024 * 3600)).unwrap_or(u64::MAX);
+    little(mib_s.value(), milli)
 }
 
 /// Use by queue, user or job.
@@ -130,7 +157,17 @@ pub async fn show_page(
     report.rows.truncate(ROWS);
     let most = report.rows.first().map_or(0, weight);
     let bar = bar(&report.nodes);
-    let page = render(&UsagePage { shell, by, report, bar, most, bill, prices, budgets, bounded, refused })?;
+    let amounts = bill.rows.iter().chain([&bill.total]).flat_map(|row| {
+        [
+            row.charge_micros.into(),
+            row.waste_micros.into(),
+            row.credit_micros.into(),
+            i128::from(row.net_micros),
+        ]
+    });
+    let places = amounts.map(pond_core::money::places).max().unwrap_or(2);
+    let page =
+        render(&UsagePage { shell, by, report, bar, most, bill, prices, budgets, bounded, refused, places })?;
     Ok((status.unwrap_or(StatusCode::OK), page).into_response())
 }
 
@@ -139,14 +176,9 @@ pub fn money(micros: impl show::Number) -> String {
     crate::money::decimal(micros.value().into())
 }
 
-/// Micro-units that may be less than nothing, as money.
-pub fn net(micros: impl std::borrow::Borrow<i64>) -> String {
-    crate::money::decimal((*micros.borrow()).into())
-}
-
 /// Millionths of unit-hours.
 pub fn unit_hours(micro_hours: impl show::Number) -> String {
-    show::tidy(micro_hours.value() / 1000)
+    little(micro_hours.value(), micro_hours.value() / 1000)
 }
 
 const fn every(span: &BudgetSpan) -> &'static str {

@@ -10,7 +10,7 @@ HERE = pathlib.Path(__file__).parent
 DOCUMENT = HERE / "../../docs/openapi.json"
 OUT = HERE / "src/millpond"
 # They are not one question and one answer.
-STREAMS = {"exec", "attach", "forward", "copy_out", "copy_in", "logs", "ledger"}
+STREAMS = {"tasks_exec", "tasks_attach", "tasks_forward", "tasks_copy_out", "tasks_copy_in", "jobs_logs", "money_ledger"}
 HEAD = '"""{}. Made by generate.py from docs/openapi.json; change that."""\n\n'
 
 
@@ -148,7 +148,7 @@ class {kind}:
         for path, method, operation in operations(document):
             arguments, handed = signature(path, operation)
             gives = wrap.format(answer(operation))
-            name = f"{operation['tags'][0].replace('-', '_')}_{operation['operationId']}"
+            name = operation["operationId"]
             text += f"\n    def {name}(self{''.join(', ' + one for one in arguments)}) -> {gives}:\n"
             text += words(operation.get("summary") or operation.get("description") or name, "        ")
             text += f"        return cast(\"{gives}\", self._ask(\"{method.upper()}\", {handed}))\n"

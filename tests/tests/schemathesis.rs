@@ -35,7 +35,7 @@ fn no_request_makes_the_server_stumble() {
     command.args(["--header", &format!("Authorization: Bearer {}", api.token())]);
     command.args([
         "--phases",
-        "examples,coverage,fuzzing",
+        "examples,coverage,fuzzing,stateful",
         "--max-examples",
         "8",
         "--generation-deterministic",

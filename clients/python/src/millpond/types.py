@@ -850,6 +850,8 @@ class PriceView(TypedDict):
     """For one `unit`."""
     model: NotRequired[str | None]
     """Words of the device's model name; absent: any model."""
+    replaced_by: NotRequired[int | None]
+    """The price for the same that began later and counts instead of it now."""
     resource: str
     """`cpu`, `memory`, `disk`, `gpu`, `fpga`, `npu` or `opencl`."""
     to_ms: NotRequired[int | None]
@@ -944,7 +946,7 @@ class QueueView(TypedDict):
     history: int
     """Decayed history of use: dominant share in millionths times seconds."""
     infeasible: int
-    """Elements that wait for a place that cannot come free, in it alone."""
+    """Elements that wait for a place that cannot come free, of it and all below."""
     path: str
     """Its path in the tree; the root's is empty."""
     settings: QueueBody
@@ -952,7 +954,7 @@ class QueueView(TypedDict):
     used: QueueAmounts
     """Held by it and all below."""
     waiting: int
-    """Elements that wait, in it alone."""
+    """Elements that wait, of it and all below."""
 
 
 class ResizeBody(TypedDict):
@@ -1309,6 +1311,8 @@ class WhyView(TypedDict):
     """Who is right before it, nearest first."""
     asked: Amounts
     """What each task asks for."""
+    devices: NotRequired[list[DeviceAsk]]
+    """The devices that each task asks for."""
     funnel: list[FunnelStep]
     """How many of them each constraint removed, in the order tried."""
     gang: str
@@ -1334,10 +1338,12 @@ class WhyView(TypedDict):
     """See `predicted_earliest_ms`."""
     predicted_start_ms: NotRequired[int | None]
     """When it is predicted to start."""
-    reason: NotRequired[dict[str, Any]]
+    reason: NotRequired[Any]
     """The typed reason as `pond_core::plan::HoldReason` writes it: a word, or an object with one key."""
     sentence: str
     """One sentence with arithmetic and advice."""
+    tasks: NotRequired[int]
+    """Tasks that start together, the fewest that will do."""
     unwell: NotRequired[list[UnwellView]]
     """Devices of the sorts it asks for that are not granted now, for how they are; at most eight."""
     verdict: str

@@ -17,7 +17,9 @@ pub fn read(
 ) -> Result<(JobSpec, Vec<String>), Problem> {
     let format = match content_type {
         SPEC => {
-            let spec = serde_json::from_slice(bytes).map_err(|why| super::extract::bad_json(&why))?;
+            let spec: JobSpec =
+                serde_json::from_slice(bytes).map_err(|why| super::extract::bad_json(&why))?;
+            check_name(&spec.name)?;
             return Ok((spec, Vec::new()));
         }
         "application/json" => Format::Json,
@@ -43,6 +45,19 @@ pub fn read(
     let draft = file.into_spec(&context).map_err(|why| bad_file(&why))?;
     let warnings = warnings.iter().map(ToString::to_string).collect();
     finish(draft).map(|spec| (spec, warnings))
+}
+
+/// Names of job files are strict already. Those of complete specs may be words of any language, and what they look like.
+fn check_name(name: &str) -> Result<(), Problem> {
+    let hides = |letter: char| {
+        letter.is_control()
+            || matches!(letter, '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
+    };
+    if name.len() <= 1000 && !name.contains(hides) {
+        return Ok(());
+    }
+    let message = "a name has at most 1,000 bytes, and no characters that control, hide or reorder text";
+    Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_job", message).at("name"))
 }
 
 /// Jobs to wait for, by id.

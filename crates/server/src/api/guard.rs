@@ -11,7 +11,7 @@ use crate::http::Peer;
 use crate::{spans, web};
 use axum::Extension;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
@@ -76,7 +76,7 @@ pub async fn guard(
     next: Next,
 ) -> Response {
     shared.counters.requests.fetch_add(1, Ordering::Relaxed);
-    if let Err(problem) = check_host(&shared.gate, request.headers()) {
+    if let Err(problem) = check_host(&shared.gate, &request) {
         return problem.into_response();
     }
     let page = web::owns(request.uri().path());
@@ -84,6 +84,9 @@ pub async fn guard(
     if let Err(refusal) = admit(&shared, &mut request, peer.ip().to_string(), need, page) {
         shared.counters.denied.fetch_add(1, Ordering::Relaxed);
         return finish(*refusal, page);
+    }
+    if let Err(problem) = check_coding(request.headers()) {
+        return finish(refusal(problem, page), page);
     }
     let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
     let mut span = spans::request(request.method().as_str(), route, request.headers());
@@ -164,8 +167,28 @@ fn finish(mut response: Response, page: bool) -> Response {
     response
 }
 
-/// A page of another site can make a browser resolve its own name to our address; such a request carries that name.
-fn check_host(gate: &Gate, headers: &HeaderMap) -> Result<(), Problem> {
+/// A body that is compressed would be taken for a broken one.
+fn check_coding(headers: &HeaderMap) -> Result<(), Problem> {
+    let coding = headers.get(header::CONTENT_ENCODING).and_then(|coding| coding.to_str().ok());
+    match coding.map(str::trim) {
+        None | Some("" | "identity") => Ok(()),
+        Some(coding) => Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "bad_content_encoding",
+            format!("bodies in the coding `{}` are not read", super::extract::short(coding)),
+        )
+        .with_next("send it as it is, without `content-encoding`")),
+    }
+}
+
+/// A page of another site can make a browser resolve its own name to our address; such a request carries that name. Browsers
+/// always send one: HTTP/1.0 without any is what probes of load balancers speak.
+fn check_host(gate: &Gate, request: &Request) -> Result<(), Problem> {
+    let headers = request.headers();
+    let is_probe = request.version() == Version::HTTP_10 && request.uri().host().is_none();
+    if is_probe && !headers.contains_key(header::HOST) {
+        return Ok(());
+    }
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),

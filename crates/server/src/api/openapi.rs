@@ -4,7 +4,7 @@ use super::types::{self, PROBLEM, Problem};
 use super::{events, guard, jobs, keys, money, notify, output, people, pool, sessions, usage};
 use axum::Json;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, Response};
+use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, Response, Schema, Server};
 use utoipa::{Modify, OpenApi};
 
 #[derive(OpenApi)]
@@ -31,7 +31,7 @@ use utoipa::{Modify, OpenApi};
 )]
 struct Api;
 
-/// What every operation has: the token, and errors as problems.
+/// What every operation has: the token, an id of its own, and errors as problems.
 struct Common;
 
 impl Modify for Common {
@@ -39,11 +39,29 @@ impl Modify for Common {
         let components = document.components.get_or_insert_with(Default::default);
         components.add_security_scheme("token", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
         let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+        for schema in components.schemas.values_mut() {
+            let RefOr::T(Schema::Object(object)) = schema else { continue };
+            for property in object.properties.values_mut() {
+                // What stands for another schema with `{}` as its default is what some generators leave out whole.
+                if let RefOr::T(Schema::OneOf(one)) = property
+                    && one.items.len() == 1
+                {
+                    one.default = None;
+                }
+            }
+        }
+        document.servers = Some(vec![Server::new("/")]);
         let mut response = Response::new("an error");
         response.content.insert(PROBLEM.to_owned(), content);
         for path in document.paths.paths.values_mut() {
             let operations = [&mut path.get, &mut path.put, &mut path.post, &mut path.delete];
             for operation in operations.into_iter().flatten() {
+                if let (Some(id), Some(tag)) =
+                    (&mut operation.operation_id, operation.tags.iter().flatten().next())
+                {
+                    // Handlers of two parts of the API may have one name; what programs are made of needs each once.
+                    *id = format!("{}_{id}", tag.replace('-', "_"));
+                }
                 let error = RefOr::T(response.clone());
                 operation.responses.responses.entry("default".to_owned()).or_insert(error);
             }

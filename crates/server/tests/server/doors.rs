@@ -73,6 +73,22 @@ fn the_description_is_current() {
     assert!(kept == openapi::text(), "docs/openapi.json is old: run this test with POND_UPDATE=1");
     let document: serde_json::Value = serde_json::from_str(&kept).unwrap();
     assert_eq!(document["openapi"], "3.1.0");
+    // Programs are made of these names, so each is there once.
+    let mut ids: Vec<&str> = Vec::new();
+    for operation in
+        document["paths"].as_object().unwrap().values().flat_map(|all| all.as_object().unwrap().values())
+    {
+        let id = operation["operationId"].as_str().unwrap();
+        assert!(!ids.contains(&id), "two operations are called {id}");
+        ids.push(id);
+    }
+    assert_eq!(document["servers"], json!([{"url": "/"}]));
+    for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+        for (field, property) in schema["properties"].as_object().into_iter().flatten() {
+            let stands_for_another = property["oneOf"].as_array().is_some_and(|all| all.len() == 1);
+            assert!(!stands_for_another || property["default"].is_null(), "{name}.{field}: {property}");
+        }
+    }
     // Every reference leads somewhere.
     for part in kept.split("\"#/components/schemas/").skip(1) {
         let name = part.split('"').next().unwrap();
@@ -91,6 +107,28 @@ fn names_of_other_sites_are_refused() {
     for host in ["localhost", "127.0.0.1:1", "[::1]:80", "pool.example:443", "POOL.example"] {
         pool.client.request("GET", "/api/v1/health", &[("host", host)], b"").expect(200);
     }
+    // What probes of load balancers send, and what a browser never does.
+    let status = |request: &str| {
+        let mut stream = std::net::TcpStream::connect(&pool.client.address).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        read_answer(stream).status
+    };
+    assert_eq!(status("GET /api/v1/health HTTP/1.0\r\n\r\n"), 200);
+    assert_eq!(status("GET /api/v1/health HTTP/1.0\r\nhost: evil.example\r\n\r\n"), 421);
+    assert_eq!(status("GET http://evil.example/api/v1/health HTTP/1.0\r\n\r\n"), 421);
+    assert_eq!(status("GET /api/v1/health HTTP/1.1\r\nconnection: close\r\n\r\n"), 421);
+}
+
+#[test]
+fn bodies_that_are_compressed_are_refused_as_such() {
+    let folder = Folder::new();
+    let pool = Pool::start(folder.path());
+    let send = |coding: &str| {
+        let headers = [("content-type", "application/json"), ("content-encoding", coding)];
+        pool.client.request("POST", "/api/v1/plan", &headers, br#"{"type": "task", "run": "true"}"#)
+    };
+    send("identity").expect(200);
+    send("gzip").problem(415, "bad_content_encoding");
 }
 
 #[test]
@@ -130,6 +168,17 @@ fn bad_bodies_are_told_what_is_wrong_and_change_nothing() {
         let answer = pool.client.request("POST", path, &[("content-type", kind)], body.as_bytes());
         assert_eq!(answer.status, *status, "{path} {body}: {}", answer.text());
         answer.problem(*status, code);
+    }
+    // A complete spec may have any name that looks like what it is.
+    let plan = pool.client.post("/api/v1/plan", &json!({"type": "task", "run": "true"})).expect(200).json();
+    let mut spec = plan["spec"].clone();
+    let kind = [("content-type", "application/vnd.pond.spec+json")];
+    for (name, status) in
+        [("学習 🚀 👩\u{200d}💻", 200), ("\u{202e}live", 422), ("a\u{0}", 422), ("a\nb", 422)]
+    {
+        spec["name"] = json!(name);
+        let answer = pool.client.request("POST", "/api/v1/plan", &kind, spec.to_string().as_bytes());
+        assert_eq!(answer.status, status, "{name:?}: {}", answer.text());
     }
     let yaml = "type: task\nrun: x\nclas: spare\n";
     let answer =

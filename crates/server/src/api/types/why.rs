@@ -26,7 +26,7 @@ pub struct WhyView {
     pub sentence: String,
     /// The typed reason as `pond_core::plan::HoldReason` writes it: a word, or an object with one key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Object)]
+    #[schema(value_type = serde_json::Value)]
     pub reason: Option<serde_json::Value>,
     /// Nodes in the pool.
     pub nodes: u32,

@@ -609,7 +609,7 @@ def errand_nothing_serious_stands_in_the_way_of_anybody(world):
     """axe-core over every page, light and dark, wide and narrow: no serious and no critical finding."""
     waiting = submit("waits-for-ever", "true", resources={"cpu": world.cores * 2, "memory": "32MB"})
     # What it failed for is long and has no place to break.
-    lost = submit("lost", ["no-such-program"], env={"PATH": "/" + "folder-of-a-long-name" * 20})
+    lost = submit("lost", ["no-such-program"], env={"PATH": "/" + "x" * 200})
     await_state(lost, "failed")
     found = []
     paths = [*PAGES, "/queue?state=all", f"/jobs/{world.first}", f"/jobs/{waiting}", f"/jobs/{lost}", f"/jobs/{world.unwell}", f"/jobs/{world.first}/logs", f"/jobs/{world.first}/spec", "/nowhere"]

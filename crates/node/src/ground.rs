@@ -4,6 +4,7 @@
 //! ```text
 //! <state>/ground/          memory, seen in that namespace only
 //!     layer/               over the machine's root or the image, below the task's own layer
+//!     l0, l1, ...          links to the image's layers, the topmost first: short names for one mount's options
 //!     layer%home/          the same for another filesystem of the machine, when something in it is hidden
 //!     root/                where a container's root is mounted, in the container's own copy of the namespace
 //! ```
@@ -46,6 +47,12 @@ pub(crate) fn place(state: &Path) -> PathBuf {
 #[must_use]
 pub(crate) fn layer_over(ground: &Path, target: &Path) -> PathBuf {
     ground.join(format!("layer{}", escaped(target)))
+}
+
+/// A short name of the read-only folder with this number, relative to the ground.
+#[must_use]
+pub(crate) fn lower_name(number: usize) -> PathBuf {
+    PathBuf::from(format!("l{number}"))
 }
 
 /// A name for what belongs to a filesystem of the machine: nothing for the root, else its path with `%` for `/`.
@@ -191,9 +198,13 @@ fn lay(place: &Path, lowers: &[PathBuf], hidden: &[PathBuf]) -> io::Result<()> {
     let layer = layer_over(place, Path::new("/"));
     fs::create_dir(&layer)?;
     like(below.first().map_or(Path::new("/"), PathBuf::as_path), &layer)?;
-    for dir in ["proc", "sys", "dev", "run", OUT] {
-        mirror(&layer, below, Path::new(dir))?;
+    for (number, lower) in lowers.iter().enumerate() {
+        symlink(lower, place.join(lower_name(number)))?;
     }
+    for dir in ["proc", "sys", "dev", "run"] {
+        place_over(&layer, below, dir)?;
+    }
+    mirror(&layer, below, Path::new(OUT))?;
     if let Some(etc) = mirror(&layer, below, Path::new("etc"))? {
         for name in OWN_FILES {
             symlink(Path::new(OWN).join(name), etc.join(name))?;
@@ -259,6 +270,19 @@ pub(crate) fn like(model: &Path, copy: &Path) -> io::Result<()> {
     let meta = fs::metadata(model)?;
     std::os::unix::fs::chown(copy, Some(meta.uid()), Some(meta.gid()))?;
     fs::set_permissions(copy, meta.permissions())
+}
+
+/// Makes the folder `name` in the layer `at`. Where a root has a link or a file of that name, it is out of sight:
+/// something of the pool's own is mounted there.
+fn place_over(at: &Path, below: &[PathBuf], name: &str) -> io::Result<()> {
+    let own = at.join(name);
+    fs::create_dir(&own)?;
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o755))?;
+    let model = below.iter().map(|root| root.join(name)).find(|path| path.symlink_metadata().is_ok());
+    match model {
+        Some(model) if model.symlink_metadata()?.is_dir() => like(&model, &own),
+        _ => Ok(()),
+    }
 }
 
 /// Makes `dir` and its parents inside the layer `at`, each with the owner and mode it has in `below`.

@@ -16,7 +16,7 @@ use std::fs;
 use std::io::Read;
 use std::net::TcpStream;
 use std::path::Path;
-use support::{Pool, change, launch, root, script};
+use support::{Pool, change, launch, root, script, until};
 use tar::EntryType;
 
 fn in_router(test: impl FnOnce() + Send) {
@@ -74,6 +74,36 @@ fn a_task_runs_in_its_image() {
         let (exit, output) = pool.run(launch(1, run));
         assert_eq!(exit, Exit::Code(0), "{output}");
         assert_eq!(output, "of the image green /work /home/app\nown\nwrote\nnothing of the machine\n");
+    });
+}
+
+#[test]
+fn an_image_of_many_layers_and_with_links_for_the_pools_own_folders_runs() {
+    in_router(|| {
+        let mut pool = Pool::open("layers");
+        let links = Layer::new()
+            .symlink("proc", "nowhere")
+            .symlink("dev", "/etc")
+            .symlink("run", "/var/run")
+            .file("sys", "a file")
+            .file("etc/mine", "stays");
+        // More than a container tool makes, and than fit by their whole names into the options of one mount.
+        let many =
+            (0..126).map(|n| (Layer::new().file(&format!("layers/{n}"), &format!("{n}")), Form::Plain));
+        let layers: Vec<_> = [(shell(), Form::Gzip), (links, Form::Plain)].into_iter().chain(many).collect();
+        let path = Built::new(&layers, r#"{"Env":["A=b"]}"#).layout(&pool.dir.join("layout"));
+        let text = "for n in 0 64 125; do read what < /layers/$n || echo -n $what,; done; read mine < /etc/mine || echo $mine\n\
+                    test -e /proc/self/status && test -c /dev/null && test -d /sys/devices && test -d /run/pond && echo own\n";
+        let mut run = RunSpec::argv(&["/bin/sh", "-c", text]);
+        run.image = Image::Layout(path);
+        let (exit, output) = pool.run(launch(1, run));
+        assert_eq!((exit, output.as_str()), (Exit::Code(0), "0,64,125,stays\nown\n"));
+        // They are brought to disk and marked beside the work.
+        let layers = pool.state().join("images/layers");
+        let synced = |layer: fs::DirEntry| layer.path().join("synced").exists();
+        until("the layers are on disk", || {
+            fs::read_dir(&layers).unwrap().all(|layer| synced(layer.unwrap()))
+        });
     });
 }
 

@@ -4,6 +4,7 @@ mod support;
 
 use pond_core::event::Exit;
 use pond_core::model::Volume;
+use pond_core::units::{Bytes, MilliCpu};
 use std::fs;
 use support::{Pool, change, root, script};
 
@@ -78,7 +79,7 @@ fn it_has_names_memory_and_devices_of_its_own() {
             "hostname; grep -c pond-1-0 /etc/hosts; ls /dev | xargs; df -k /dev/shm | awk 'END {print $2}'; ls /proc | grep -c '^[0-9]'",
         ),
         |run| {
-            run.shm = pond_core::units::Bytes(8 << 20);
+            run.shm = Bytes(8 << 20);
         },
     );
     let (exit, output) = pool.run(launch);
@@ -91,6 +92,44 @@ fn it_has_names_memory_and_devices_of_its_own() {
     );
     assert_eq!(lines[3], "8192");
     assert!(lines[4].parse::<u32>().unwrap() < 8, "{output}");
+}
+
+/// Its own limits are where programs look for them, whichever version the machine has, and nothing else is there.
+#[test]
+fn it_sees_its_own_control_groups_and_no_others() {
+    if !root() {
+        return;
+    }
+    let mut pool = Pool::open("groups");
+    let text = "#!/bin/sh\n\
+        cd /sys/fs/cgroup\n\
+        cat memory/memory.limit_in_bytes memory.max 2>/dev/null\n\
+        cat pids/pids.max pids.max 2>/dev/null\n\
+        cat cpu.max 2>/dev/null | cut -d ' ' -f 1; cat cpu/cpu.cfs_quota_us 2>/dev/null\n\
+        cut -d : -f 3 /proc/self/cgroup | grep -v -c '^/$'\n\
+        find . -mindepth 2 -type d | grep -c .\n\
+        echo 9999999 2>/dev/null > memory/memory.limit_in_bytes && echo raised\n\
+        echo max 2>/dev/null > memory.max && echo raised\n\
+        mkdir new memory/new 2>/dev/null && echo made\n\
+        echo end";
+    let mut launch = change(script(1, text), |run| run.pids = 77);
+    launch.allocation.burst.cpu = MilliCpu(500);
+    launch.allocation.burst.memory = Bytes(64 << 20);
+    let (exit, output) = pool.run(launch);
+    assert_eq!(exit, Exit::Code(0), "{output}");
+    assert_eq!(output, "67108864\n77\n50000\n0\n0\nend\n");
+}
+
+#[test]
+fn what_the_pool_was_started_with_is_not_handed_on() {
+    if !root() {
+        return;
+    }
+    // Without "close on exec": as from a shell that opened a file for itself.
+    let (_reading, inherited) = rustix::pipe::pipe().unwrap();
+    let mut pool = Pool::open("inherited");
+    let listed = say(&mut pool, 1, "#!/bin/sh\nls -l /proc/self/fd | grep -c pipe:; echo end");
+    assert_eq!(listed, "2\nend\n", "beside its output it has {inherited:?}");
 }
 
 #[test]

@@ -142,6 +142,9 @@ fn a_full_writable_layer_is_told_and_the_machine_keeps_its_disk() {
     // A block that does not fit is not begun, so some room is left.
     let large = "dd if=/dev/zero of=/fill bs=16M count=100 status=none";
     assert_eq!(pool.run(with(script(3, large), small)).0, Exit::OutOfDisk);
+    // Empty files take no room, but a place each.
+    let many = "n=0; while : > /$n; do n=$((n + 1)); done";
+    assert_eq!(pool.run(with(script(5, many), small)).0, Exit::OutOfDisk);
     // It failed, and not for want of room.
     assert_eq!(
         pool.run(with(script(4, "head -c 10000000 /dev/zero > /fits; exit 3"), small)).0,
@@ -250,8 +253,11 @@ fn in_a_v2_group_only_granted_devices_open() {
         all.remove();
         return;
     };
-    let only_v2 =
-        cgroup::Pool { v1: Vec::new(), v2: Some(v2), v2_controllers: vec![cgroup::Controller::Devices] };
+    let only_v2 = cgroup::Pool {
+        v2: Some(v2),
+        v2_controllers: vec![cgroup::Controller::Devices],
+        ..cgroup::Pool::default()
+    };
     let group = only_v2.group("task");
     let open = |how: &str| {
         let join = format!("echo 0 > \"$1\"/cgroup.procs && exec 3{how}");

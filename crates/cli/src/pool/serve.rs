@@ -29,6 +29,8 @@ pub(super) fn serve(ctx: &Ctx, args: &UpArgs) -> Done {
     if args.daemon {
         // Fails when we already lead a session: then there is nobody to part from.
         rustix::process::setsid().map(drop).unwrap_or_default();
+        // Somebody may wait for the end of a pipe that only we still hold.
+        pond_node::launcher::sys::close_inherited();
     }
     let mut signals =
         Signals::catch(&[SIGINT, SIGTERM, SIGHUP]).map_err(|why| CliError::io("catching signals", why))?;

@@ -7,14 +7,16 @@
 
 mod devices;
 mod leaf;
+mod meters;
 
 pub use devices::DeviceGuard;
+use meters::field;
+pub use meters::{Meters, Reading};
 
 use crate::tolerate;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -24,6 +26,8 @@ use std::time::{Duration, Instant};
 pub enum Controller {
     /// CPU quota and weight.
     Cpu,
+    /// v1's counter of CPU time, where it is not beside the CPU controller.
+    Cpuacct,
     /// Memory.
     Memory,
     /// Number of processes and threads.
@@ -37,11 +41,13 @@ pub enum Controller {
 }
 
 impl Controller {
-    const ALL: [Self; 6] = [Self::Cpu, Self::Memory, Self::Pids, Self::Devices, Self::Blkio, Self::Freezer];
+    const ALL: [Self; 7] =
+        [Self::Cpu, Self::Cpuacct, Self::Memory, Self::Pids, Self::Devices, Self::Blkio, Self::Freezer];
 
     const fn name_v1(self) -> &'static str {
         match self {
             Self::Cpu => "cpu",
+            Self::Cpuacct => "cpuacct",
             Self::Memory => "memory",
             Self::Pids => "pids",
             Self::Devices => "devices",
@@ -56,7 +62,7 @@ impl Controller {
             Self::Memory => Some("memory"),
             Self::Pids => Some("pids"),
             Self::Blkio => Some("io"),
-            Self::Devices | Self::Freezer => None,
+            Self::Cpuacct | Self::Devices | Self::Freezer => None,
         }
     }
 }
@@ -83,6 +89,9 @@ pub struct Pool {
     pub v2: Option<PathBuf>,
     /// What v2 limits in child groups; devices are among it when a program for them was taken.
     pub v2_controllers: Vec<Controller>,
+    /// A v1 group of CPUs and memory nodes that nobody is in: tasks only see it, see [`Group::views`].
+    #[serde(default)]
+    pub cpuset: Option<PathBuf>,
 }
 
 /// Limits of one task. Zero: no limit.
@@ -144,6 +153,24 @@ fn mounts() -> Vec<(Option<Vec<String>>, PathBuf)> {
     found
 }
 
+/// Where this v1 controller is mounted.
+fn mounted_v1<'a>(mounts: &'a [(Option<Vec<String>>, PathBuf)], controller: &str) -> Option<&'a Path> {
+    mounts.iter().find_map(|(kind, root)| {
+        kind.as_ref()?.iter().any(|name| name == controller).then_some(root.as_path())
+    })
+}
+
+/// A group with the CPUs and memory nodes of the one above it. Tasks do not join it: v1 takes a CPU that goes
+/// offline out of every such group for good.
+fn open_cpuset(root: &Path, name: &str) -> Option<PathBuf> {
+    let dir = root.join(name);
+    fs::create_dir_all(&dir).ok()?;
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        write(dir.join(file), &read_text(&root.join(file))).ok()?;
+    }
+    Some(dir)
+}
+
 impl Pool {
     /// Makes the pool's parent group `name` wherever that works, and says where it did.
     #[must_use]
@@ -156,14 +183,17 @@ impl Pool {
             if controller == Controller::Freezer && pool.v2.is_some() {
                 continue;
             }
-            let mounted = mounts.iter().find_map(|(kind, root)| {
-                let names = kind.as_ref()?;
-                names.iter().any(|name| name == controller.name_v1()).then(|| root.join(name))
-            });
+            let mounted = mounted_v1(&mounts, controller.name_v1()).map(|root| root.join(name));
+            let known = |dir: &PathBuf| pool.v1.iter().any(|(_, other)| other == dir);
+            if controller == Controller::Cpuacct && mounted.as_ref().is_some_and(known) {
+                continue;
+            }
             if let Some(dir) = mounted.filter(|dir| fs::create_dir_all(dir).is_ok()) {
                 pool.v1.push((controller, dir));
             }
         }
+        let cpuset = mounted_v1(&mounts, "cpuset").filter(|_| !pool.v1.is_empty());
+        pool.cpuset = cpuset.and_then(|root| open_cpuset(root, name));
         pool.enable_v2();
         tolerate(pool.weigh());
         pool
@@ -221,6 +251,7 @@ impl Pool {
             v1: self.v1.iter().map(|(controller, dir)| (*controller, dir.join(name))).collect(),
             v2: self.v2.as_ref().map(|dir| dir.join(name)),
             v2_controllers: self.v2_controllers.clone(),
+            cpuset: self.cpuset.clone(),
         }
     }
 
@@ -242,11 +273,22 @@ impl Pool {
 
     /// Removes the parent groups; those that still have children stay.
     pub fn remove(&self) {
-        for dir in self.dirs() {
+        for dir in self.dirs().chain(&self.cpuset) {
             tolerate(fs::remove_dir(dir));
         }
         self.v2.as_deref().and_then(Path::parent).into_iter().for_each(leaf::bring_back);
     }
+}
+
+/// One folder of a task's groups as programs inside find it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// Name below `/sys/fs/cgroup`; empty: it takes that place itself.
+    pub name: String,
+    /// Further names.
+    pub links: Vec<String>,
+    /// The folder.
+    pub dir: PathBuf,
 }
 
 /// One task's group.
@@ -255,9 +297,35 @@ pub struct Group {
     v1: Vec<(Controller, PathBuf)>,
     v2: Option<PathBuf>,
     v2_controllers: Vec<Controller>,
+    cpuset: Option<PathBuf>,
 }
 
 impl Group {
+    /// What programs look at to learn their own limits, as it is laid out on this machine. With v1 these are the
+    /// controllers that they read; where v2 is beside them, it has no limits to tell.
+    #[must_use]
+    pub fn views(&self) -> Vec<View> {
+        const READ: [Controller; 4] =
+            [Controller::Cpu, Controller::Cpuacct, Controller::Memory, Controller::Pids];
+        if self.v1.is_empty() {
+            let whole = |dir: &PathBuf| View { name: String::new(), links: Vec::new(), dir: dir.clone() };
+            return self.v2.iter().map(whole).collect();
+        }
+        let read = self.v1.iter().filter(|(controller, _)| READ.contains(controller));
+        // A task's group is two below its mount, that of the CPU set one.
+        let places = read.map(|(_, dir)| (dir, 2)).chain(self.cpuset.iter().map(|dir| (dir, 1)));
+        let mut views: Vec<View> = Vec::new();
+        for (dir, depth) in places {
+            let mount = dir.ancestors().nth(depth).and_then(Path::file_name).and_then(|name| name.to_str());
+            let Some(name) = mount.filter(|name| views.iter().all(|view| view.name != **name)) else {
+                continue;
+            };
+            let links = name.split(',').filter(|part| *part != name).map(str::to_owned).collect();
+            views.push(View { name: name.to_owned(), links, dir: dir.clone() });
+        }
+        views
+    }
+
     fn v1_dir(&self, controller: Controller) -> Option<&PathBuf> {
         self.v1.iter().find(|(known, _)| *known == controller).map(|(_, dir)| dir)
     }
@@ -490,86 +558,6 @@ impl Group {
             io_v2: open(v2(Controller::Blkio), "io.stat"),
         }
     }
-}
-
-/// A task's counters, held open.
-#[derive(Debug)]
-pub struct Meters {
-    cpu: Option<File>,
-    throttle: Option<File>,
-    memory: Option<File>,
-    memory_stat: Option<File>,
-    pids: Option<File>,
-    io_v1: Option<File>,
-    io_v2: Option<File>,
-}
-
-/// One reading of [`Meters`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reading {
-    /// CPU time since the start, microseconds.
-    pub cpu_us: u64,
-    /// Time throttled since the start, microseconds.
-    pub throttled_us: u64,
-    /// Memory without cache that can be dropped, bytes.
-    pub memory: u64,
-    /// Processes and threads.
-    pub pids: u32,
-    /// Bytes to and from block devices since the start.
-    pub io: u64,
-}
-
-impl Meters {
-    /// Reads all counters; `None` once the group is gone.
-    #[must_use]
-    pub fn read(&self) -> Option<Reading> {
-        let cpu = again(self.cpu.as_ref()?)?;
-        let throttle = self.throttle.as_ref().and_then(again);
-        let throttled_us = match &throttle {
-            Some(text) => field(text, "throttled_time") / 1000,
-            None => field(&cpu, "throttled_usec"),
-        };
-        let memory: u64 = number(self.memory.as_ref());
-        let cache = self.memory_stat.as_ref().and_then(again).unwrap_or_default();
-        let droppable = match field(&cache, "total_inactive_file") {
-            0 => field(&cache, "inactive_file"),
-            bytes => bytes,
-        };
-        Some(Reading {
-            cpu_us: field(&cpu, "usage_usec"),
-            throttled_us,
-            memory: memory.saturating_sub(droppable),
-            pids: u32::try_from(number(self.pids.as_ref())).unwrap_or(u32::MAX),
-            io: self.io(),
-        })
-    }
-
-    fn io(&self) -> u64 {
-        if let Some(text) = self.io_v1.as_ref().and_then(again) {
-            return field(&text, "Total");
-        }
-        let text = self.io_v2.as_ref().and_then(again).unwrap_or_default();
-        text.split_ascii_whitespace()
-            .filter_map(|part| part.strip_prefix("rbytes=").or(part.strip_prefix("wbytes=")))
-            .filter_map(|number| number.parse::<u64>().ok())
-            .sum()
-    }
-}
-
-/// Reads a held file from its start.
-fn again(file: &File) -> Option<String> {
-    let mut buffer = [0_u8; 4096];
-    let len = file.read_at(&mut buffer, 0).ok()?;
-    String::from_utf8(buffer[..len].to_vec()).ok()
-}
-
-fn number(file: Option<&File>) -> u64 {
-    file.and_then(again).and_then(|text| text.trim().parse().ok()).unwrap_or(0)
-}
-
-/// The value of `name value` on a line of its own; 0 when it is not there.
-fn field(text: &str, name: &str) -> u64 {
-    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok()).unwrap_or(0)
 }
 
 fn read_text(path: &Path) -> String {

@@ -20,6 +20,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Bytes between two reports of progress.
 const REPORT_EVERY: u64 = 1 << 20;
 
+/// Most layers of an image: an overlay takes 500, and the task and the pool have theirs.
+const MOST_LAYERS: usize = 400;
+
 /// Tells progress and remembers that somebody said stop.
 struct Watch<'a> {
     image: String,
@@ -200,6 +203,11 @@ impl Store {
         }
         if source.len() == 0 {
             return Err(manifest::malformed(&image, "the manifest", "it has no layers"));
+        }
+        if source.len() > MOST_LAYERS {
+            let why =
+                format!("it has {} layers; at most {MOST_LAYERS} can lie over each other", source.len());
+            return Err(manifest::malformed(&image, "the manifest", &why));
         }
         let mut keys: Vec<String> = Vec::new();
         let mut size = 0_u64;

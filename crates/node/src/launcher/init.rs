@@ -177,6 +177,10 @@ fn start<'a>(folder: &Folder, spec: &'a LaunchSpec, inherited: &'a Inherited) ->
     for mut door in &inherited.doors {
         door.write_all(b"0").map_err(|why| fault("join the control groups", &why))?;
     }
+    if spec.container.is_some() {
+        // Not before: the view begins at the groups that this process is in now.
+        sys::unshare(libc::CLONE_NEWCGROUP).map_err(|why| fault("hide other control groups", &why))?;
+    }
     if let Some(guard) = &inherited.guard {
         guard.attach().map_err(|why| fault("limit the device files", &why))?;
     }

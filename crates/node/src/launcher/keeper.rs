@@ -182,10 +182,8 @@ impl<'a> Keeper<'a> {
         let inherited = Inherited { channel: theirs, doors, guard, output, secrets, ground };
         let flags = match &spec.container {
             None => 0,
-            Some(container) if container.net.is_some() => {
-                sys::CONTAINER_NAMESPACES | sys::CGROUP_NAMESPACE | sys::NETWORK_NAMESPACE
-            }
-            Some(_) => sys::CONTAINER_NAMESPACES | sys::CGROUP_NAMESPACE,
+            Some(container) if container.net.is_some() => sys::CONTAINER_NAMESPACES | sys::NETWORK_NAMESPACE,
+            Some(_) => sys::CONTAINER_NAMESPACES,
         };
         let side = sys::clone3(flags, v2.as_ref().map(File::as_fd));
         let init = match side.map_err(|why| failure("start a process", &why))? {
@@ -357,7 +355,10 @@ impl<'a> Keeper<'a> {
         }
         if self.folder.layer_image().exists() {
             let space = self.layer.as_ref().and_then(|layer| rustix::fs::fstatvfs(layer).ok());
-            self.disk_full = space.is_some_and(|space| space.f_bavail * space.f_frsize < leftover(limit));
+            // Or has no place for one more file.
+            self.disk_full = space.is_some_and(|space| {
+                space.f_bavail * space.f_frsize < leftover(limit) || (space.f_files > 0 && space.f_ffree == 0)
+            });
         } else if crate::folder::tree_bytes(&layer::place(self.folder)) > limit {
             self.disk_full = true;
             self.group.kill();

@@ -30,6 +30,8 @@ pub const ARG: &str = "__launch";
 /// Runs as a launcher, or as what becomes one; `args` are those after [`ARG`]. The caller has done nothing else yet: no threads.
 #[must_use]
 pub fn main(args: &[OsString]) -> ExitCode {
+    // What the pool was started with is no business of its tasks.
+    sys::close_inherited();
     let words: Vec<&str> = args.iter().filter_map(|arg| arg.to_str()).collect();
     match words.as_slice() {
         ["spawn", _state] => spawner::run(),

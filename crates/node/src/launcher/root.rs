@@ -8,6 +8,7 @@
 use super::layer;
 use super::spec::{Container, LaunchSpec, OUT};
 use super::sys;
+use crate::cgroup::{Group, View};
 use crate::folder::Folder;
 use crate::ground;
 use crate::tolerate;
@@ -54,10 +55,16 @@ fn option(path: &Path) -> String {
     path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:").replace(',', "\\,")
 }
 
-fn mount_overlay(lowers: &[PathBuf], writable: &Path, target: &Path, userxattr: bool) -> Result<()> {
+/// An overlay of `lowers`, the topmost first, at `target`; its root looks like `top` from outside.
+fn mount_overlay(
+    lowers: &[PathBuf],
+    top: &Path,
+    writable: &Path,
+    target: &Path,
+    userxattr: bool,
+) -> Result<()> {
     let (upper, work) = (writable.join("upper"), writable.join("work"));
     fs::create_dir_all(&work).step("make", &work)?;
-    let top = lowers.last().map_or(Path::new("/"), PathBuf::as_path);
     if !upper.exists() {
         fs::create_dir(&upper).step("make", &upper)?;
         ground::like(top, &upper).step("set the owner of", &upper)?;
@@ -127,14 +134,16 @@ fn put(taken: &Taken, target: &Path, read_only: bool) -> Result<()> {
 pub fn mount_layers(folder: &Folder, container: &Container, writable: &Path) -> Result<PathBuf> {
     let ground = ground::place(folder.state());
     let root = ground.join("root");
-    let host = [PathBuf::from("/")];
-    let below: &[PathBuf] = if container.lowers.is_empty() { &host } else { &container.lowers };
-    let lowers: Vec<PathBuf> =
-        [ground::layer_over(&ground, Path::new("/"))].into_iter().chain(below.iter().cloned()).collect();
-    mount_overlay(&lowers, writable, &root, container.userxattr)?;
-    if !container.lowers.is_empty() {
+    let over = ground::layer_over(&ground, Path::new("/"));
+    if let Some(bottom) = container.lowers.last() {
+        // By their short names: the options of a mount fit into 4,096 bytes, and images have more than 100 layers.
+        rustix::process::chdir(&ground).step("enter", &ground)?;
+        let short = (0..container.lowers.len()).map(ground::lower_name);
+        let lowers: Vec<PathBuf> = [over].into_iter().chain(short).collect();
+        mount_overlay(&lowers, bottom, writable, &root, container.userxattr)?;
         return Ok(root);
     }
+    mount_overlay(&[over, PathBuf::from("/")], Path::new("/"), writable, &root, container.userxattr)?;
     for mount in ground::submounts() {
         let inside = root.join(mount.target.strip_prefix("/").unwrap_or(&mount.target));
         if inside.symlink_metadata().is_err() {
@@ -144,7 +153,7 @@ pub fn mount_layers(folder: &Folder, container: &Container, writable: &Path) -> 
         let layer = writable.join(ground::escaped(&mount.target));
         let over = Some(ground::layer_over(&ground, &mount.target)).filter(|layer| layer.exists());
         let lowers: Vec<PathBuf> = over.into_iter().chain([mount.target.clone()]).collect();
-        if !(mount.is_dir && mount_overlay(&lowers, &layer, &inside, false).is_ok()) {
+        if !(mount.is_dir && mount_overlay(&lowers, &mount.target, &layer, &inside, false).is_ok()) {
             // Filesystems that cannot be a lower layer, and single files: as they are, read-only.
             let taken = take(&mount.target)?;
             put(&taken, &inside, true)?;
@@ -211,6 +220,53 @@ fn mount_sys() -> Result<()> {
     rustix::mount::mount(c"sysfs", c"/sys", c"sysfs", flags, None).step("mount", "/sys")?;
     if Path::new("/sys/firmware").is_dir() {
         mount_tmpfs(Path::new("/sys/firmware"), "mode=0,size=4k,ro")?;
+    }
+    Ok(())
+}
+
+/// Where programs look for their control groups.
+const GROUPS: &str = "/sys/fs/cgroup";
+
+/// Takes what the task may see of its own groups, read-only, before their paths go out of sight. Nothing on a kernel
+/// too old to hand a mount on so.
+fn take_groups(group: &Group) -> Result<Vec<(View, OwnedFd)>> {
+    let attributes =
+        libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
+    let take = |view: View| {
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let tree = rustix::mount::open_tree(CWD, &view.dir, flags)?;
+        sys::mount_setattr(tree.as_fd(), attributes)?;
+        Ok((view, tree))
+    };
+    match group.views().into_iter().map(take).collect::<io::Result<_>>() {
+        Err(why) if why.raw_os_error() == Some(libc::ENOSYS) => Ok(Vec::new()),
+        taken => taken.step("show its control groups at", GROUPS),
+    }
+}
+
+fn mount_groups(taken: &[(View, OwnedFd)]) -> Result<()> {
+    let dir = Path::new(GROUPS);
+    if taken.is_empty() || !dir.is_dir() {
+        return Ok(());
+    }
+    let alone = taken.iter().any(|(view, _)| view.name.is_empty());
+    if !alone {
+        mount_tmpfs(dir, "mode=755,size=64k,nr_inodes=64")?;
+    }
+    for (view, tree) in taken {
+        let at = dir.join(&view.name);
+        if !alone {
+            fs::create_dir(&at).step("make", &at)?;
+            for link in &view.links {
+                symlink(&view.name, dir.join(link)).step("make", dir.join(link))?;
+            }
+        }
+        rustix::mount::move_mount(tree, c"", CWD, &at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+            .step("mount at", &at)?;
+    }
+    if !alone {
+        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
+        rustix::mount::mount_remount(dir, flags | MountFlags::BIND, c"").step("protect", dir)?;
     }
     Ok(())
 }
@@ -307,11 +363,13 @@ pub fn build(
     let volumes: Vec<Taken> =
         container.volumes.iter().map(|volume| take(Path::new(&volume.source))).collect::<Result<_>>()?;
     let files: Vec<Taken> = spec.files.iter().map(|file| take(Path::new(file))).collect::<Result<_>>()?;
+    let groups = take_groups(&spec.pool.group(&spec.group))?;
     let root = mount_layers(folder, container, &writable)?;
     pivot(&root)?;
     mount_dev(container.shm, &devices)?;
     mount_proc()?;
     mount_sys()?;
+    mount_groups(&groups)?;
     mount_tmpfs(Path::new("/run"), "mode=755,size=10%")?;
     own_files(container, &resolver).step("write", ground::OWN)?;
     for (volume, taken) in container.volumes.iter().zip(&volumes) {

@@ -28,8 +28,6 @@ fn check(answer: libc::c_long) -> io::Result<libc::c_long> {
 pub const CONTAINER_NAMESPACES: u64 = (libc::CLONE_NEWPID | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC) as u64;
 /// A network namespace of its own.
 pub const NETWORK_NAMESPACE: u64 = libc::CLONE_NEWNET as u64;
-/// A view of the control groups that starts at its own.
-pub const CGROUP_NAMESPACE: u64 = libc::CLONE_NEWCGROUP as u64;
 
 /// `CLONE_INTO_CGROUP`; the libc crate's constant is too narrow for it.
 const CLONE_INTO_CGROUP: u64 = 1 << 33;
@@ -356,6 +354,14 @@ pub fn loop_configure(device: &File, image: &File) -> io::Result<()> {
 pub fn close(fd: BorrowedFd<'_>) {
     // SAFETY: the caller is a forked child that runs to its exec or exit without dropping the owner.
     unsafe { libc::close(fd.as_raw_fd()) };
+}
+
+/// Closes everything but the standard streams: what the process was started with and knows nothing of. Its caller has
+/// opened nothing yet.
+pub fn close_inherited() {
+    // SAFETY: no memory is involved, and nothing in this process owns any of these descriptors. A kernel that does not
+    // know the call leaves them open.
+    unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
 }
 
 /// Enters these namespaces of the process behind a pidfd, or the one behind a descriptor of its own. A thread of

@@ -56,6 +56,8 @@ pub struct Tail {
     parts: bool,
     open: Option<Open>,
     begun: [Begun; 2],
+    /// Files were rotated away unread since the last line.
+    missed: bool,
 }
 
 /// What one reading gave.
@@ -80,6 +82,7 @@ impl Tail {
             parts: query.parts == Some(true) && query.grep.is_none(),
             open: None,
             begun: [Begun::default(), Begun::default()],
+            missed: false,
         }
     }
 
@@ -95,7 +98,12 @@ impl Tail {
     /// When a file cannot be read.
     pub fn read(&mut self, access: &dyn Access, done: bool) -> io::Result<Gained> {
         let files = access.log_files(self.task, self.attempt)?;
-        if self.open.is_none() && !self.begin(&files)? {
+        self.read_from(&files, done)
+    }
+
+    /// The same, of these files.
+    fn read_from(&mut self, files: &[PathBuf], done: bool) -> io::Result<Gained> {
+        if self.open.is_none() && !self.begin(files)? {
             return Ok(Gained::default());
         }
         let mut gained = Gained::default();
@@ -104,7 +112,7 @@ impl Tail {
         if len > 0 {
             gained.more = true;
             self.cut(&buffer[..len], &mut gained.lines)?;
-        } else if self.advance(&files)? {
+        } else if self.advance(files, &mut gained.lines)? {
             gained.more = true;
         } else if done {
             for error in [false, true] {
@@ -151,7 +159,8 @@ impl Tail {
     }
 
     /// At the end of a file: goes on to the one after it, or to the first of a new attempt.
-    fn advance(&mut self, files: &[PathBuf]) -> io::Result<bool> {
+    /// What an attempt wrote and nobody can read any more, because its oldest files go first, is said with the next line.
+    fn advance(&mut self, files: &[PathBuf], lines: &mut Vec<LogLine>) -> io::Result<bool> {
         let Some(open) = &self.open else { return Ok(false) };
         let place = files.iter().position(|path| path.metadata().is_ok_and(|meta| meta.ino() == open.inode));
         let next = match place {
@@ -159,6 +168,12 @@ impl Tail {
             None => files.first(),
         };
         let Some(next) = next else { return Ok(false) };
+        if place.is_none() && next.parent() == open.path.parent() {
+            for error in [false, true] {
+                self.end_line(error, lines);
+            }
+            self.missed = true;
+        }
         self.open = Some(Open::new(next)?);
         Ok(true)
     }
@@ -174,8 +189,10 @@ impl Tail {
                 let begun = &mut self.begun[usize::from(error)];
                 begun.at_ms = begun.at_ms.or(at_ms);
                 begun.bytes.extend_from_slice(part);
-                if part.ends_with(b"\n") || begun.bytes.len() >= LONGEST {
+                if part.ends_with(b"\n") || (begun.bytes.len() >= LONGEST && !self.parts) {
                     self.end_line(error, lines);
+                } else if begun.bytes.len() >= LONGEST {
+                    self.part_of_line(error, lines);
                 }
             }
         }
@@ -188,7 +205,8 @@ impl Tail {
             return;
         }
         let bytes = begun.bytes.strip_suffix(b"\n").unwrap_or(&begun.bytes);
-        lines.push(self.line(error, begun.at_ms, bytes, false));
+        let line = self.line(error, begun.at_ms, bytes, false);
+        lines.push(line);
     }
 
     /// What has come of a line that has no end yet, but for a character of which only a part has come.
@@ -203,16 +221,18 @@ impl Tail {
         }
         begun.open = true;
         let (at_ms, part) = (begun.at_ms, begun.bytes.drain(..whole).collect::<Vec<u8>>());
-        lines.push(self.line(error, at_ms, &part, true));
+        let line = self.line(error, at_ms, &part, true);
+        lines.push(line);
     }
 
-    fn line(&self, error: bool, at_ms: Option<u64>, bytes: &[u8], open: bool) -> LogLine {
+    fn line(&mut self, error: bool, at_ms: Option<u64>, bytes: &[u8], open: bool) -> LogLine {
         LogLine {
             task: self.task.to_string(),
             stream: if error { "stderr" } else { "stdout" }.to_owned(),
             at_ms,
             line: String::from_utf8_lossy(bytes).into_owned(),
             open,
+            missed: std::mem::take(&mut self.missed),
         }
     }
 }
@@ -315,4 +335,85 @@ fn last_lines(path: &Path, wanted: u64) -> io::Result<(u64, u64)> {
         end = start;
     }
     Ok((0, breaks + unfinished))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LONGEST, LogLine, LogQuery, Tail};
+    use pond_core::ids::JobId;
+    use std::fs;
+    use std::path::PathBuf;
+
+    /// Files in a folder of their own, as a task leaves them.
+    struct Files(PathBuf);
+
+    impl Files {
+        fn new(name: &str) -> Self {
+            let dir = std::env::temp_dir().join(format!("pond-tail-{name}-{}", std::process::id()));
+            fs::create_dir_all(&dir).unwrap();
+            Self(dir)
+        }
+
+        fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+            let path = self.0.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, bytes).unwrap();
+            path
+        }
+    }
+
+    impl Drop for Files {
+        fn drop(&mut self) {
+            drop(fs::remove_dir_all(&self.0));
+        }
+    }
+
+    fn read(tail: &mut Tail, files: &[PathBuf]) -> Vec<LogLine> {
+        let mut lines = Vec::new();
+        loop {
+            let gained = tail.read_from(files, false).unwrap();
+            lines.extend(gained.lines);
+            if !gained.more {
+                return lines;
+            }
+        }
+    }
+
+    fn tail(parts: bool) -> Tail {
+        Tail::new(JobId(1).gang(0).task(0), &LogQuery { parts: Some(parts), ..LogQuery::default() })
+    }
+
+    #[test]
+    fn what_was_rotated_away_unread_is_told() {
+        let files = Files::new("missed");
+        let mut tail = tail(false);
+        let told = |lines: Vec<LogLine>| -> Vec<(String, bool)> {
+            lines.into_iter().map(|line| (line.line, line.missed)).collect()
+        };
+        let first = files.write("1/out.1", b"one\ncut o");
+        assert_eq!(told(read(&mut tail, std::slice::from_ref(&first))), [("one".to_owned(), false)]);
+        // Kept open while it is read, as its number must not be given to the next.
+        let second = files.write("1/out.9", b"nine\nten\n");
+        fs::remove_file(first).unwrap();
+        let lines = [("cut o".to_owned(), false), ("nine".to_owned(), true), ("ten".to_owned(), false)];
+        assert_eq!(told(read(&mut tail, &[second])), lines);
+        // A further attempt has files of its own; nothing of them is missed.
+        let further = files.write("2/out.1", b"anew\n");
+        assert_eq!(told(read(&mut tail, &[further])), [("anew".to_owned(), false)]);
+    }
+
+    #[test]
+    fn who_takes_lines_in_parts_gets_a_long_one_as_it_was() {
+        let files = Files::new("long");
+        let text = "é".repeat(LONGEST);
+        let path = files.write("1/out", format!("{text}\nend\n").as_bytes());
+        let lines = read(&mut tail(true), std::slice::from_ref(&path));
+        let whole: String =
+            lines.iter().map(|line| format!("{}{}", line.line, if line.open { "" } else { "\n" })).collect();
+        assert!(whole == format!("{text}\nend\n"), "{} bytes", whole.len());
+        // Others get lines, none of them longer than one may be.
+        assert!(
+            read(&mut tail(false), &[path]).iter().all(|line| !line.open && line.line.len() <= 2 * LONGEST)
+        );
+    }
 }

@@ -594,6 +594,8 @@ class LogLine(TypedDict):
     """When, when known."""
     line: str
     """The line without its end; bytes that are not UTF-8 are replaced."""
+    missed: NotRequired[bool]
+    """Output before this line is gone: it came faster than it was read here, and of a task's files the oldest go first."""
     open: NotRequired[bool]
     """More of the line is to come, in the next entry of the same task and stream."""
     stream: str

@@ -161,6 +161,12 @@ impl<'a> Stream<'a> {
             if let Some(mut began) = self.began.take() {
                 began();
             }
+            if line.missed && !self.out.format.is_data() {
+                flush(&mut stdout)?;
+                self.out.warn(
+                    "output was lost here: it came faster than it could be shown, and the oldest goes first",
+                );
+            }
             if self.apart && line.stream == "stderr" {
                 self.write(&mut stderr, 1, &line)?;
             } else {

@@ -44,6 +44,9 @@ pub struct LogLine {
     /// More of the line is to come, in the next entry of the same task and stream.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub open: bool,
+    /// Output before this line is gone: it came faster than it was read here, and of a task's files the oldest go first.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub missed: bool,
 }
 
 /// Which entries of the event log.

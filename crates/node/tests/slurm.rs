@@ -224,6 +224,22 @@ fn a_step_ends_with_the_highest_code_and_leaves_variables_alone() {
     assert_eq!(child.wait_with_output().unwrap().stdout, b"once\n");
 }
 
+/// A shell ignores these for what it starts in the background, and a program that inherits that does, too.
+#[test]
+fn several_tasks_hear_the_signals_that_one_alone_hears() {
+    let place = Place::new();
+    for (signal, code) in [("INT", 130), ("QUIT", 131)] {
+        let kill = format!("ulimit -c 0; kill -{signal} $$; echo deaf");
+        for further in ["-u", "-l", "-K"] {
+            let (text, ended) = said(place.step(&[further, "-n2", "sh", "-c", &kill], (0, 1)));
+            assert_eq!((text.contains("deaf"), ended), (false, code), "{further} {signal}: {text}");
+        }
+        let wish = format!("trap '' {signal}; srun -n2 sh -c '{kill}'");
+        let (text, code) = said(place.command(&[".start", "/bin/sh", "-c", &wish], (0, 1)));
+        assert_eq!((text.as_str(), code), ("deaf\ndeaf", 0), "a script that ignores it means its steps");
+    }
+}
+
 #[test]
 fn tasks_see_the_gpus_that_are_counted_for_them() {
     let place = Place::new();

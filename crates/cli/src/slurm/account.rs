@@ -10,6 +10,7 @@ use crate::refs::JobRef;
 use crate::verbs::Ctx;
 use pond_core::units::Bytes;
 use pond_server::api::types::JobDetail;
+use std::collections::BTreeMap;
 
 /// Its fields and their titles; several names for one are one after the other.
 const FIELDS: [(&str, &str); 40] = [
@@ -122,8 +123,9 @@ pub fn sacct(ctx: &Ctx, args: &[String]) -> Done {
             print(columns.iter().map(|column| "-".repeat(column.width)).collect())?;
         }
     }
+    let mut details = Details::default();
     for row in &rows {
-        print(columns.iter().map(|column| field(&client, column.name, row)).collect())?;
+        print(columns.iter().map(|column| field(&client, &mut details, column.name, row)).collect())?;
     }
     Ok(codes::OK)
 }
@@ -204,7 +206,10 @@ fn when(text: &str) -> Result<u64, CliError> {
     parse_when(&whole).map_err(|_why| wrong())
 }
 
-fn field(client: &Client, name: &str, row: &Row) -> String {
+/// What was asked about whole jobs, each once; none: it was not told.
+type Details = BTreeMap<u64, Option<JobDetail>>;
+
+fn field(client: &Client, details: &mut Details, name: &str, row: &Row) -> String {
     let job = &row.job;
     let at = |ms: Option<u64>| ms.map_or_else(|| "Unknown".to_owned(), short_moment);
     let text = match name {
@@ -240,7 +245,11 @@ fn field(client: &Client, name: &str, row: &Row) -> String {
         "reason" => row.reason.clone().unwrap_or_else(|| "None".to_owned()),
         "maxrss" | "averss" => row.memory_bytes.map(|bytes| format!("{}K", bytes >> 10)).unwrap_or_default(),
         "restarts" => row.attempt.map(|attempt| attempt.saturating_sub(1).to_string()).unwrap_or_default(),
-        _ => of_detail(client, name, row),
+        _ => {
+            let id = row.job.id;
+            let ask = || client.get(&JobRef::job(id).path(""), &()).ok();
+            details.entry(id).or_insert_with(ask).as_ref().map(|job| of_detail(job, name)).unwrap_or_default()
+        }
     };
     clean(&text).into_owned()
 }
@@ -264,15 +273,13 @@ pub fn tres(row: &Row) -> String {
 }
 
 /// What only the whole job knows, for all of it; empty when it is not known.
-fn of_detail(client: &Client, name: &str, row: &Row) -> String {
-    let Ok(detail) = client.get::<JobDetail>(&JobRef::job(row.job.id).path(""), &()) else {
-        return String::new();
-    };
-    let seconds = detail.usage.map(|usage| usage.granted_cpu_milli_ms / 1_000_000);
+fn of_detail(detail: &JobDetail, name: &str) -> String {
+    let seconds = detail.usage.as_ref().map(|usage| usage.granted_cpu_milli_ms / 1_000_000);
     match name {
         "workdir" => detail.spec["run"]["workdir"].as_str().unwrap_or_default().to_owned(),
         "cost" => detail
             .cost
+            .as_ref()
             .map(|cost| crate::verbs::money::money(cost.charge_micros - cost.credit_micros))
             .unwrap_or_default(),
         // Cores that were granted, in seconds.

@@ -2,9 +2,9 @@
 
 use super::flags::{Given, switch, with_value};
 use super::format::Format;
-use crate::error::{Done, codes};
+use crate::error::{CliError, Done, codes};
 use crate::verbs::Ctx;
-use pond_server::api::types::NodeView;
+use pond_server::api::types::{NodeView, QueueView};
 use std::collections::BTreeMap;
 
 /// `sinfo`.
@@ -36,8 +36,9 @@ pub fn sinfo(ctx: &Ctx, args: &[String]) -> Done {
                     .iter()
                     .any(|it| it.eq_ignore_ascii_case(state(node)) || it.eq_ignore_ascii_case("all")))
     });
+    let partitions = partitions(ctx, &given)?;
     if given.has("summarize") {
-        return summary(ctx, &given, &nodes);
+        return summary(ctx, &given, &partitions, &nodes);
     }
     let usual = match (given.has("Node"), given.has("long")) {
         (true, true) => "%.12N %.6D %.9P %.11T %.4c %.8m %.8d %.6w %.8f %20E",
@@ -49,14 +50,30 @@ pub fn sinfo(ctx: &Ctx, args: &[String]) -> Done {
     if !given.has("noheader") {
         ctx.out.line(&format.line(|letter| title(letter).to_owned()))?;
     }
-    for node in &nodes {
-        ctx.out.line(&format.line(|letter| field(letter, node)))?;
+    for partition in &partitions {
+        for node in &nodes {
+            ctx.out.line(&format.line(|letter| match letter {
+                'P' => partition.clone(),
+                'R' => partition.trim_end_matches('*').to_owned(),
+                other => field(other, node),
+            }))?;
+        }
     }
     Ok(codes::OK)
 }
 
-/// One line for all: how many are in use, idle, neither, and all.
-fn summary(ctx: &Ctx, given: &Given, nodes: &[NodeView]) -> Done {
+/// The queues that `-p` names and that are there: jobs of each may run on every node. Without it, the pool as a whole.
+fn partitions(ctx: &Ctx, given: &Given) -> Result<Vec<String>, CliError> {
+    if !given.has("partition") {
+        return Ok(vec!["pool*".to_owned()]);
+    }
+    let queues: Vec<QueueView> = ctx.client()?.get("/queues", &())?;
+    let there = |name: &String| queues.iter().any(|queue| queue.path == *name);
+    Ok(given.list("partition").into_iter().filter(there).collect())
+}
+
+/// One line for each: how many nodes are in use, idle, neither, and all.
+fn summary(ctx: &Ctx, given: &Given, partitions: &[String], nodes: &[NodeView]) -> Done {
     let format = Format::parse("%9P %.5a %.10l %.15F %N");
     if !given.has("noheader") {
         ctx.out.line(&format.line(|letter| match letter {
@@ -67,13 +84,15 @@ fn summary(ctx: &Ctx, given: &Given, nodes: &[NodeView]) -> Done {
     let count = |words: &[&str]| nodes.iter().filter(|node| words.contains(&state(node))).count();
     let (used, idle, all) = (count(&["alloc", "mix"]), count(&["idle"]), nodes.len());
     let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
-    ctx.out.line(&format.line(|letter| match letter {
-        'P' => "pool*".to_owned(),
-        'a' => "up".to_owned(),
-        'l' => "infinite".to_owned(),
-        'F' => format!("{used}/{idle}/{}/{all}", all - used - idle),
-        _ => names.join(","),
-    }))?;
+    for partition in partitions {
+        ctx.out.line(&format.line(|letter| match letter {
+            'P' => partition.clone(),
+            'a' => "up".to_owned(),
+            'l' => "infinite".to_owned(),
+            'F' => format!("{used}/{idle}/{}/{all}", all - used - idle),
+            _ => names.join(","),
+        }))?;
+    }
     Ok(codes::OK)
 }
 
@@ -118,8 +137,6 @@ fn state(node: &NodeView) -> &'static str {
 pub fn field(letter: char, node: &NodeView) -> String {
     let cores = |milli: u64| milli / 1000;
     match letter {
-        'P' => "pool*".to_owned(),
-        'R' => "pool".to_owned(),
         'a' => "up".to_owned(),
         'l' => "infinite".to_owned(),
         'D' => "1".to_owned(),

@@ -9,7 +9,7 @@ die() {
 pond_here=${0%/*}
 
 pond_nodes='' pond_tasks='' pond_per_node='' pond_wanted='' pond_unwanted='' pond_skip=0 pond_cpus=${SLURM_CPUS_PER_TASK:-}
-pond_alone='' pond_out='' pond_err='' pond_from='' pond_append='' pond_folder='' pond_label='' pond_bad_exit='' pond_gpus=${SLURM_GPUS_PER_TASK:-}
+pond_alone='' pond_out='' pond_err='' pond_from='' pond_append='' pond_folder='' pond_label='' pond_bad_exit='' pond_plain='' pond_gpus=${SLURM_GPUS_PER_TASK:-}
 
 # $1: the flag, $2: whether a value follows in the same word, $3: that value, $4: the next word.
 # Sets `pond_took` to 1 when the next word was the value.
@@ -232,13 +232,13 @@ task() {
   if [ -n "$pond_label" ]; then
     pond_sed='sed -u'
     $pond_sed '' < /dev/null 2> /dev/null || pond_sed=sed
-    { { { "$@" 2>&1 3>&- 4>&-; echo $? >&3; } | $pond_sed "s/^/$SLURM_PROCID: /" >&4; } 3>&1 | {
+    { { { $pond_plain "$@" 2>&1 3>&- 4>&-; echo $? >&3; } | $pond_sed "s/^/$SLURM_PROCID: /" >&4; } 3>&1 | {
       read -r pond_code
       exit "$pond_code"
     }; } 4>&1
     exit $?
   fi
-  exec "$@"
+  exec $pond_plain "$@"
 }
 # Waits for a process, over the signals that come meanwhile; its code is in `pond_code`.
 waited() {
@@ -275,6 +275,15 @@ if [ -z "$pond_append" ]; then
   done
   pond_append=1
 fi
+# What a shell starts in the background ignores INT and QUIT; here that is taken back from what does not ignore them itself.
+case $1 in
+  *=*) ;;
+  *)
+    pond_ignored=$(sed -n 's/^SigIgn:.*\(.\)$/\1/p' /proc/$$/status 2> /dev/null) pond_signals=''
+    case $pond_ignored in [2367abef]) ;; *) pond_signals=INT ;; esac
+    case $pond_ignored in [4567cdef]) ;; *) pond_signals=$pond_signals${pond_signals:+,}QUIT ;; esac
+    [ -z "$pond_signals" ] || ! env --default-signal="$pond_signals" true 2> /dev/null || pond_plain="env --default-signal=$pond_signals" ;;
+esac
 exec 3<&0 4>&1
 # Starts task $1. The first alone reads what the step is given.
 start() {

@@ -111,30 +111,30 @@ impl Grounds {
 
 /// Runs `work` in a mount namespace into which later mounts of the machine come, and none out of it; returns it.
 fn in_new_namespace(work: impl FnOnce() -> io::Result<()> + Send) -> io::Result<OwnedFd> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("ground".to_owned()).spawn_scoped(scope, || {
-            #[expect(deprecated, reason = "unsound only with FILES, which is not among these flags")]
-            rustix::thread::unshare(UnshareFlags::NEWNS)?;
-            let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
-            rustix::mount::mount_change("/", slave)?;
-            work()?;
-            Ok(fs::File::open("/proc/thread-self/ns/mnt")?.into())
-        })?;
-        thread.join().unwrap_or_else(|_panic| Err(io::Error::other("the thread in the namespace panicked")))
+    with_own_mounts(MountPropagationFlags::DOWNSTREAM, || {
+        work()?;
+        Ok(fs::File::open("/proc/thread-self/ns/mnt")?.into())
     })
 }
 
 /// Runs `work` on a thread with mounts of its own, which end with it.
 pub(crate) fn in_mount_namespace<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    with_own_mounts(MountPropagationFlags::PRIVATE, work)
+}
+
+/// On a thread of its own; `propagation` says which mounts of the machine come along later.
+fn with_own_mounts<T: Send>(
+    propagation: MountPropagationFlags,
+    work: impl FnOnce() -> io::Result<T> + Send,
+) -> io::Result<T> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("mounts".to_owned()).spawn_scoped(scope, || {
             #[expect(deprecated, reason = "unsound only with FILES, which is not among these flags")]
             rustix::thread::unshare(UnshareFlags::NEWNS)?;
-            let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-            rustix::mount::mount_change("/", private)?;
+            rustix::mount::mount_change("/", propagation | MountPropagationFlags::REC)?;
             work()
         })?;
-        thread.join().unwrap_or_else(|_panic| Err(io::Error::other("the trial panicked")))
+        thread.join().unwrap_or_else(|_panic| Err(io::Error::other("the thread in the namespace panicked")))
     })
 }
 

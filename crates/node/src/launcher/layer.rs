@@ -169,6 +169,15 @@ fn holds_layers(state: &Path) -> bool {
     !matches!(tried, Err(why) if why.kind() != io::ErrorKind::PermissionDenied)
 }
 
+/// The options of an overlay mount, its read-only folders the topmost first.
+#[must_use]
+pub fn options(lowers: &[PathBuf], upper: &Path, work: &Path) -> String {
+    let escaped =
+        |path: &Path| path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:").replace(',', "\\,");
+    let lower: Vec<String> = lowers.iter().map(|path| escaped(path)).collect();
+    format!("lowerdir={},upperdir={},workdir={}", lower.join(":"), escaped(upper), escaped(work))
+}
+
 /// Mounts, in a mount namespace of its own, an overlay whose upper layer is in this empty folder, or in memory over it; writes and
 /// hides a file.
 ///
@@ -188,13 +197,12 @@ fn overlay_in(room: &Path) -> io::Result<()> {
         fs::create_dir(room.join(folder))?;
     }
     fs::write(room.join("lower/hidden"), "")?;
-    let at = |folder: &str| room.join(folder).display().to_string();
-    let options = format!("lowerdir={},upperdir={},workdir={}", at("lower"), at("upper"), at("work"));
+    let options = options(&[room.join("lower")], &room.join("upper"), &room.join("work"));
     let options = std::ffi::CString::new(options).map_err(io::Error::other)?;
     let merged = room.join("merged");
     rustix::mount::mount("overlay", &merged, "overlay", MountFlags::empty(), Some(options.as_c_str()))?;
     let tried = fs::write(merged.join("new"), "text").and_then(|()| fs::remove_file(merged.join("hidden")));
-    rustix::mount::unmount(&merged, rustix::mount::UnmountFlags::DETACH)?;
+    rustix::mount::unmount(&merged, UnmountFlags::DETACH)?;
     tried?;
     let hidden = fs::symlink_metadata(room.join("upper/hidden"))?;
     if hidden.file_type().is_char_device() {

@@ -50,11 +50,6 @@ impl<T, E: Into<io::Error>> Step<T> for std::result::Result<T, E> {
     }
 }
 
-/// Escapes a path for overlay's option string.
-fn option(path: &Path) -> String {
-    path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:").replace(',', "\\,")
-}
-
 /// An overlay of `lowers`, the topmost first, at `target`; its root looks like `top` from outside.
 fn mount_overlay(
     lowers: &[PathBuf],
@@ -69,9 +64,7 @@ fn mount_overlay(
         fs::create_dir(&upper).step("make", &upper)?;
         ground::like(top, &upper).step("set the owner of", &upper)?;
     }
-    let lower: Vec<String> = lowers.iter().map(|path| option(path)).collect();
-    let mut options =
-        format!("lowerdir={},upperdir={},workdir={}", lower.join(":"), option(&upper), option(&work));
+    let mut options = layer::options(lowers, &upper, &work);
     // Without `volatile` every unmount waits for the disk's journal: tens of milliseconds a task. A layer
     // outlives its task only for `cp` and for a paused environment; see docs/decisions/0041-volatile-layers.md.
     options.push_str(",volatile");

@@ -48,8 +48,28 @@ pub fn text_of(path: &Path) -> Result<(String, String), CliError> {
     let file = std::fs::File::open(path).map_err(|why| bad(&why))?;
     let mut bytes = Vec::new();
     file.take(pond_spec::MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|why| bad(&why))?;
-    let text = String::from_utf8(bytes).map_err(|why| bad(&why))?;
+    let text = String::from_utf8(bytes).map_err(|why| no_text(&why, &name))?;
     Ok((text, name))
+}
+
+/// The file is in another encoding; says where that shows first.
+fn no_text(why: &std::string::FromUtf8Error, name: &str) -> CliError {
+    let bytes = why.as_bytes();
+    let before = &bytes[..why.utf8_error().valid_up_to()];
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let column = String::from_utf8_lossy(&before[start..]).chars().count() + 1;
+    let what = match bytes {
+        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => "the file is UTF-16, not UTF-8".to_owned(),
+        _ => {
+            format!("the byte {:#04X} here is no UTF-8", bytes.get(before.len()).copied().unwrap_or_default())
+        }
+    };
+    CliError::BadFile {
+        messages: format!(
+            "error: line {line} column {column}: {what}\n --> {name}:{line}:{column}\n  = save the file as UTF-8"
+        ),
+    }
 }
 
 /// The error of a bad file as the whole message it is.
@@ -103,7 +123,8 @@ fn refused(why: &SpecError) -> CliError {
 /// The flags, to be laid over a job. Each value is read when that is done.
 fn overrides(flags: &JobFlags) -> Result<Overrides, CliError> {
     let mut all = Overrides::new();
-    let one: [(&str, &Option<String>); 20] = [
+    let rare = &flags.rare;
+    let one: [(&str, &Option<String>); 33] = [
         ("name", &flags.name),
         ("project", &flags.project),
         ("cpu", &flags.cpu),
@@ -124,14 +145,28 @@ fn overrides(flags: &JobFlags) -> Result<Overrides, CliError> {
         ("user", &flags.user),
         ("grace", &flags.grace),
         ("retry", &flags.retry.map(|count| count.to_string())),
+        ("fpga", &rare.fpga),
+        ("npu", &rare.npu),
+        ("pids", &rare.pids),
+        ("setup", &rare.setup),
+        ("parallel", &rare.parallel),
+        ("min-runtime", &rare.min_runtime),
+        ("retry-on", &rare.retry_on),
+        ("checkpoint-dir", &rare.checkpoint_dir),
+        ("checkpoint-signal", &rare.checkpoint_signal),
+        ("checkpoint-grace", &rare.checkpoint_grace),
+        ("ide", &rare.ide),
+        ("idle-after", &rare.idle_after),
+        ("idle-action", &rare.idle_action),
     ];
     let env: Vec<String> = flags.env.iter().map(|text| passed_on(text)).collect();
-    let many: [(&str, &[String]); 7] = [
+    let many: [(&str, &[String]); 8] = [
         ("secret", &flags.secrets),
         ("volume", &flags.volumes),
-        ("file", &flags.files),
+        ("files", &flags.files),
         ("port", &flags.ports),
         ("after", &flags.after),
+        ("after-end", &rare.after_end),
         ("label", &flags.labels),
         ("env", &env),
     ];
@@ -273,6 +308,45 @@ mod tests {
         assert_eq!(draft.spec.retry.max, 2);
         assert!(draft.spec.run.volumes[0].read_only);
         assert_eq!(draft.spec.run.command, Command::Argv(argv(&["echo", "a b"])));
+    }
+
+    /// The page of the job file says that flags of `#POND` lines are also those of `pond run`.
+    #[test]
+    fn every_flag_of_scripts_is_one_of_run() {
+        use clap::CommandFactory as _;
+        let command = crate::args::Cli::command();
+        let run = command.find_subcommand("run").unwrap();
+        let known: Vec<&str> =
+            run.get_arguments().filter_map(clap::Arg::get_long_and_visible_aliases).flatten().collect();
+        let missing: Vec<_> = pond_spec::FLAGS.iter().filter(|flag| !known.contains(&flag.name)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+        let rare = crate::args::RareFlags {
+            pids: Some("77".to_owned()),
+            setup: Some("true".to_owned()),
+            retry_on: Some("exit:75".to_owned()),
+            min_runtime: Some("90s".to_owned()),
+            ..Default::default()
+        };
+        let draft = from_command(&argv(&["true"]), &JobFlags { rare, ..JobFlags::default() })
+            .unwrap()
+            .only()
+            .unwrap();
+        assert_eq!((draft.spec.run.pids, draft.spec.run.setup.as_deref()), (77, Some("true")));
+        assert_eq!((draft.spec.min_runtime.0, draft.spec.retry.max), (90_000, 3));
+    }
+
+    #[test]
+    fn a_file_in_another_encoding_is_told_where_it_shows() {
+        let told = |bytes: &[u8]| {
+            let why = String::from_utf8(bytes.to_vec()).unwrap_err();
+            no_text(&why, "a.yaml").to_string()
+        };
+        let latin = told(b"type: task\nname: caf\xE9\n");
+        assert!(
+            latin.contains("line 2 column 10: the byte 0xE9 here is no UTF-8\n --> a.yaml:2:10"),
+            "{latin}"
+        );
+        assert!(told(b"\xFF\xFEt\0y\0").contains("line 1 column 1: the file is UTF-16"));
     }
 
     #[test]

@@ -271,6 +271,10 @@ fn resources(job: &JobFile, out: &mut Vec<Finding>) {
                 out.push(bad(&format!("{at}.{word}"), why.to_string()));
             }
         }
+        if let Some(memory) = resources.memory.filter(|memory| memory.min < limits::LEAST_MEMORY) {
+            let why = format!("no program runs in {memory}; write the unit, as in 512MB");
+            out.push(bad(&format!("{at}.memory"), why));
+        }
     };
     look("resources", &base);
     for (index, other) in job.any_of.iter().enumerate() {

@@ -138,7 +138,8 @@ impl Fault {
     pub fn next(&self) -> String {
         match self {
             Self::Syntax { .. } => {
-                "mend the text there; quote values that hold `: ` or start with one of {[*&!|>%@`".to_owned()
+                "mend the text there; in YAML, quote values that hold `: ` or start with one of {[*&!|>%@`"
+                    .to_owned()
             }
             Self::UnknownField { suggestion: Some(_), .. } => {
                 "correct it, remove it, or start its name with `x-` to have it ignored".to_owned()

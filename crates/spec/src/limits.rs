@@ -1,9 +1,13 @@
 //! What nobody has: bounds past which an amount is taken for a slip.
 
+use pond_core::units::Bytes;
+
 /// Cores of one task, in thousandths.
 pub const CPU_MILLI: u64 = 100_000_000;
 /// Memory of one task, in bytes: 1 PB.
 pub const MEMORY: u64 = 1_000_000_000_000_000;
+/// The least memory of one task: less is a unit that was left out.
+pub const LEAST_MEMORY: Bytes = Bytes(500_000);
 /// Disk of one task, in bytes: 100 PB.
 pub const DISK: u64 = 100 * MEMORY;
 /// Devices of one request.

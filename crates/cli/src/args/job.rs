@@ -123,6 +123,57 @@ pub struct JobFlags {
     /// Let it wait until `pond resume`
     #[arg(long)]
     pub hold: bool,
+    /// What is asked for less often.
+    #[command(flatten)]
+    pub rare: RareFlags,
+}
+
+/// What a job asks for less often.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "The job, further")]
+pub struct RareFlags {
+    /// FPGAs, written like GPUs
+    #[arg(long, value_name = "DEVICES")]
+    pub fpga: Option<String>,
+    /// Neural processors, written like GPUs
+    #[arg(long, value_name = "DEVICES")]
+    pub npu: Option<String>,
+    /// Most processes and threads of each task
+    #[arg(long, value_name = "COUNT")]
+    pub pids: Option<String>,
+    /// Shell script run before the command
+    #[arg(long, value_name = "SCRIPT")]
+    pub setup: Option<String>,
+    /// Most array elements that run at once
+    #[arg(long, value_name = "COUNT")]
+    pub parallel: Option<String>,
+    /// Start only after this job ended, however it did
+    #[arg(long, value_name = "JOB")]
+    pub after_end: Vec<String>,
+    /// Once started, not preempted for this long
+    #[arg(long, value_name = "DURATION")]
+    pub min_runtime: Option<String>,
+    /// What is retried: `node_failure`, `preempted`, `failed`, `exit:75`, ...
+    #[arg(long, value_name = "CAUSE")]
+    pub retry_on: Option<String>,
+    /// Folder inside where checkpoints are
+    #[arg(long, value_name = "DIR")]
+    pub checkpoint_dir: Option<String>,
+    /// Signal sent before an eviction
+    #[arg(long, value_name = "SIGNAL")]
+    pub checkpoint_signal: Option<String>,
+    /// How long before an eviction
+    #[arg(long, value_name = "DURATION")]
+    pub checkpoint_grace: Option<String>,
+    /// What an environment starts: `jupyter`, `vscode`, `none`
+    #[arg(long, value_name = "IDE")]
+    pub ide: Option<String>,
+    /// Pause an unused environment after this long
+    #[arg(long, value_name = "DURATION")]
+    pub idle_after: Option<String>,
+    /// `pause` or `stop`
+    #[arg(long, value_name = "ACTION")]
+    pub idle_action: Option<String>,
 }
 
 /// A job file, and flags on top of it.

@@ -8,7 +8,7 @@ mod pool;
 mod sched;
 mod work;
 
-pub use job::{ApplyArgs, FileArgs, JobFlags, LintArgs, RunArgs, SbatchArgs};
+pub use job::{ApplyArgs, FileArgs, JobFlags, LintArgs, RareFlags, RunArgs, SbatchArgs};
 pub use money::{
     BillArgs, BillKey, BudgetEvery, BudgetStops, BudgetVerb, LedgerForm, PriceClass, PriceFlags, PriceVerb,
 };

@@ -49,6 +49,12 @@ pub fn plan(ctx: &Ctx, args: &FileArgs) -> Done {
 pub fn apply(ctx: &Ctx, args: &ApplyArgs) -> Done {
     let prepared = from_file(&args.file.path(), &args.file.job)?;
     warn(ctx, &prepared);
+    if args.follow && prepared.drafts.len() != 1 {
+        let what = format!("--follow stays with one job, and this file has {}", prepared.drafts.len());
+        let next =
+            Some("leave it out, and use `pond wait` or `pond logs -f`; nothing was submitted".to_owned());
+        return Err(CliError::Usage { what, next });
+    }
     let client = ensure(ctx)?;
     let mut code = codes::OK;
     for draft in &prepared.drafts {
@@ -77,11 +83,8 @@ pub fn apply(ctx: &Ctx, args: &ApplyArgs) -> Done {
     }
     match (args.follow, &all[..]) {
         (true, [one]) => return run::stay(ctx, &client, &one.job, false),
-        (true, _) => {
-            return Err(CliError::usage("--follow needs a file with one job; the jobs were submitted"));
-        }
-        (false, _) if ctx.out.format.is_data() => ctx.out.value(&all)?,
-        (false, _) => {}
+        _ if ctx.out.format.is_data() => ctx.out.value(&all)?,
+        _ => {}
     }
     Ok(code)
 }

@@ -8,6 +8,16 @@ use crate::snapshot::{GangPhase, NodeOrd, NodeState, QueueOrd};
 
 const ROOT: QueueOrd = QueueOrd(0);
 
+/// A node of 8 cores, and a queue that may have 2 of them.
+fn node_with_a_limited_queue() -> (Pool, QueueOrd) {
+    let mut world = World::new();
+    world.node(8, 32, &[], &[]);
+    let mut spec = QueueSpec::new("q");
+    spec.limit.cpu = Some(2000);
+    let queue = world.queue(spec);
+    (Pool::new(world), queue)
+}
+
 fn node(cores: u64, gib: u64) -> Pool {
     let mut world = World::new();
     world.node(cores, gib, &[], &[]);
@@ -80,12 +90,7 @@ fn infeasible_needs_you_and_says_what_would_do() {
 
 #[test]
 fn who_can_never_start_has_no_place_in_line_and_stands_before_nobody() {
-    let mut world = World::new();
-    world.node(8, 32, &[], &[]);
-    let mut spec = QueueSpec::new("q");
-    spec.limit.cpu = Some(2000);
-    let queue = world.queue(spec);
-    let mut pool = Pool::new(world);
+    let (mut pool, queue) = node_with_a_limited_queue();
     pool.ask(Ask::new(shape(8, 1)).limit(100));
     pool.run();
     let giant = pool.ask(Ask::new(shape(9, 1)));
@@ -212,12 +217,7 @@ fn a_time_limit_is_offered_when_a_place_is_kept_for_another() {
 
 #[test]
 fn drained_nodes_and_quotas_need_the_administrator() {
-    let mut world = World::new();
-    world.node(8, 32, &[], &[]);
-    let mut spec = QueueSpec::new("q");
-    spec.limit.cpu = Some(2000);
-    let queue = world.queue(spec);
-    let mut pool = Pool::new(world);
+    let (mut pool, queue) = node_with_a_limited_queue();
     let over = pool.world.submit(queue, Ask::new(shape(4, 1)), pool.at());
     pool.plan();
     let why = pool.why(over);

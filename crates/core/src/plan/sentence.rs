@@ -2,8 +2,8 @@
 
 use super::problem::shape::{model_matches, wanted};
 use super::{Constraint, DeviceAt, Dimension, Explanation, Funnel, HoldReason, WhatIf};
-use crate::model::{DeviceKind, Resources, Shape, ShareMode};
-use crate::snapshot::{DeviceRow, GangRow, PlacedGang, Snapshot};
+use crate::model::{Class, DeviceKind, Resources, Shape, ShareMode};
+use crate::snapshot::{DeviceRow, GangRow, NodeState, PlacedGang, Snapshot};
 use crate::units::{Bytes, MilliCpu, Thousandths, Timestamp};
 use std::collections::BTreeSet;
 
@@ -98,6 +98,33 @@ fn losses(funnel: &Funnel) -> String {
             format!("of {nodes} nodes {}", lost.collect::<Vec<_>>().join(", "))
         }
     }
+}
+
+/// What the nodes have too little of for all tasks of a gang, though each has room for one: "the one node has too little disk for
+/// all of them". `None` when no amount alone says it.
+fn scarce(snapshot: &Snapshot, row: &GangRow, funnel: &Funnel) -> Option<String> {
+    let shape = snapshot.demand(row.demand).first().filter(|_| funnel.removed.is_empty())?;
+    let fit = |of: fn(&Resources) -> u64| {
+        let asked = of(&shape.request);
+        let open = snapshot.nodes.iter().filter(|node| node.state == NodeState::Ready);
+        let free = open.map(|node| of(&node.capacity).saturating_sub(of(&node.granted)));
+        let tasks: u64 = free.filter_map(|free| free.checked_div(asked)).sum();
+        asked == 0 || tasks >= u64::from(funnel.needed)
+    };
+    // Those of class `spare` have what others leave unused of the CPU.
+    let enough = [
+        (Dimension::Cpu, row.class == Class::Spare || fit(|has| has.cpu.0)),
+        (Dimension::Memory, fit(|has| has.memory.0)),
+        (Dimension::Disk, fit(|has| has.disk.0)),
+    ];
+    let short: Vec<&str> =
+        enough.into_iter().filter(|(_, enough)| !enough).map(|(which, _)| dimension_name(which)).collect();
+    let who = if funnel.nodes == 1 {
+        "the one node has".to_owned()
+    } else {
+        format!("{} nodes have", funnel.nodes)
+    };
+    (!short.is_empty()).then(|| format!("{who} too little {} for all of them", short.join(" and ")))
 }
 
 /// Why even an empty pool is not enough, and what would be.
@@ -291,6 +318,7 @@ pub(super) fn waiting_sentence(
                 (_, 1) => "there is no room for it now".to_owned(),
                 (fit, all) => format!("{fit} of {all} tasks fit now"),
             };
+            let lost = scarce(snapshot, row, funnel).unwrap_or(lost);
             format!("{asks}, and {fit}: {lost}{free}; {when}.")
         }
         Some(HoldReason::QueueLimit { queue, dimension, limit, asked }) => format!(

@@ -141,6 +141,25 @@ fn a_gang_that_is_too_wide_is_told_how_wide_it_may_be() {
 }
 
 #[test]
+fn a_gang_of_which_some_fit_is_told_what_there_is_too_little_of() {
+    let mut pool = node(8, 32);
+    let holder = pool.ask(Ask::new(shape(2, 20)).limit(100));
+    pool.run();
+    assert!(pool.runs(holder));
+    let memory = pool.ask(Ask::new(shape(1, 8)).tasks(3, 3));
+    let both = pool.ask(Ask::new(shape(4, 8)).tasks(2, 2));
+    pool.plan();
+    let told = |id| pool.why(id).sentence.to_owned();
+    let (memory, both) = (told(memory), told(both));
+    assert!(
+        memory
+            .contains("1 of 3 tasks fit now: the one node has too little memory for all of them; it should"),
+        "{memory}"
+    );
+    assert!(both.contains("the one node has too little CPU and memory for all of them"), "{both}");
+}
+
+#[test]
 fn who_is_paused_in_place_is_told_to_resume() {
     let mut pool = node(8, 32);
     let id = pool.ask(Ask::new(shape(1, 1)));

@@ -68,7 +68,7 @@ fn a_gang_of_four_gpus_is_on_one_island_however_broken_the_other_is() {
         _ = pool.ok(&["run", "-d", &path.display().to_string()]);
         devices(&pool, name)
     };
-    let part = "cpu: 0.1, memory: 64MB";
+    let part = "cpu: 0.1, memory: 64MB, disk: 1MB";
     assert_eq!(run("alone", &format!("resources: {{gpu: 1, {part}}}\n")), BTreeSet::from([0]));
     // Four of the other island, as four ranks and as one task; what is left of the first goes to smaller ones.
     let gang = run("gang", &format!("nodes: 4\nresources: {{gpu: 1, {part}}}\n"));

@@ -10,6 +10,8 @@ use std::process::Command;
 use support::{Pool, root, script, until};
 
 const GROUPS: &str = "/sys/fs/cgroup";
+/// Of the container, in bytes: less than the machine has.
+const MEMORY: u64 = 1 << 30;
 /// What the inner test is told: that it is in a container, so that nobody runs it outside of one.
 const INSIDE: &str = "POND_TEST_CONTAINED";
 
@@ -29,6 +31,7 @@ impl Outside {
             fs::write(Path::new(GROUPS).join("cgroup.subtree_control"), format!("+{name}"))
                 .expect("handed down");
         }
+        fs::write(dir.join("memory.max"), MEMORY.to_string()).expect("a limit");
         Self(dir)
     }
 }
@@ -77,6 +80,8 @@ fn the_pool_in_the_container() {
     eater.allocation.burst.memory = Bytes(32 << 20);
     assert_eq!(pool.run(eater).0, Exit::OutOfMemory);
     let mut second = Pool::open("contained-second");
+    let capacity = second.agent.node().capacity;
+    assert!(capacity.memory <= Bytes(MEMORY), "the container's, seen from the leaf: {capacity:?}");
     drop(pool);
     assert_eq!(second.run(script(1, "exit 3")).0, Exit::Code(3));
     assert_eq!(processes(""), [""; 0], "while a pool is left");

@@ -114,9 +114,7 @@ fn one_address_has_so_many_connections_and_others_have_theirs() {
         let done = stream.write_all(head.as_bytes()).and_then(|()| stream.read_to_string(&mut said));
         done.map_or(String::new(), |_| said)
     };
-    until("the connection of the start is closed", || {
-        ask(from([127, 0, 0, 3], &server)).starts_with("HTTP/1.1 200")
-    });
+    // Nothing else has come from this address: one that was closed may still be counted for a moment.
     let held: Vec<TcpStream> = (0..MOST)
         .map(|_| {
             let mut stream = from([127, 0, 0, 3], &server);

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 /// How long a pool may take to end with all that it runs.
 const END: Duration = Duration::from_secs(60);
+/// Disk that pools give out: layers take only what is written, so whatever is free here.
+const DISK: &str = "200GB";
 
 /// A folder with a state folder, a home and a working folder; whatever pool runs there ends with it.
 #[derive(Debug)]
@@ -60,6 +62,7 @@ impl Pool {
             .env("TERM", "dumb")
             .env("NO_COLOR", "1")
             .env("POND_STATE_DIR", self.state())
+            .env("POND_DISK", DISK)
             .current_dir(self.work())
             .stdin(Stdio::null());
         command

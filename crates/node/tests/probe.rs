@@ -2,9 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
-use pond_core::model::{DeviceKind, Link, Resources, ShareMode};
+use pond_core::model::{DeviceKind, Link, ShareMode};
 use pond_core::units::{Bytes, MilliCpu};
-use pond_node::probe::{Doctor, MachineConfig, State, bus_link, doctor, node, scan_pci, xgmi_links};
+use pond_node::probe::{Doctor, MachineConfig, Offer, State, bus_link, doctor, node, scan_pci, xgmi_links};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
@@ -92,7 +92,7 @@ fn a_folder_that_cannot_be_written_is_said() {
 fn the_machine_is_described_after_what_it_keeps() {
     let state = tempfile::tempdir().unwrap();
     let mut config = MachineConfig::new("here", &state.path().join("not/made/yet"));
-    config.reserved = Some(Resources::ZERO);
+    config.offer.reserved_memory = Some(Bytes::ZERO);
     config.labels.insert("zone".to_owned(), "lab".to_owned());
     let whole = node(&config);
     let cpus = std::thread::available_parallelism().unwrap().get() as u64;
@@ -101,10 +101,14 @@ fn the_machine_is_described_after_what_it_keeps() {
     assert_eq!(whole.labels["arch"], std::env::consts::ARCH);
     assert_eq!(whole.labels["zone"], "lab");
     assert!(whole.labels.contains_key("kernel") && whole.labels.contains_key("numa"));
-    config.reserved = Some(Resources { memory: Bytes(1_000_000), ..Resources::ZERO });
+    config.offer.reserved_memory = Some(Bytes(1_000_000));
     assert_eq!(node(&config).capacity.memory, whole.capacity.memory.minus(Bytes(1_000_000)));
-    config.reserved = None;
-    assert!(node(&config).capacity.memory < whole.capacity.memory);
+    let disk = Bytes(1 << 60);
+    config.offer = Offer { reserved_cpu: MilliCpu(1000), reserved_memory: None, disk: Some(disk) };
+    let less = node(&config).capacity;
+    assert_eq!(less.cpu, MilliCpu((cpus - 1) * 1000));
+    assert!(less.memory < whole.capacity.memory);
+    assert_eq!(less.disk, disk);
 }
 
 fn pci(root: &Path, address: &str, files: &[(&str, &str)]) {

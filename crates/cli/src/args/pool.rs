@@ -28,9 +28,13 @@ pub struct UpArgs {
     /// CPU cores the pool leaves to the machine
     #[arg(long, value_name = "CORES", default_value = "0")]
     pub reserve_cpu: String,
-    /// Memory the pool leaves to the machine; default: a twentieth, at least 256 MB
+    /// Memory the pool leaves to the machine; default: a twentieth, 256 MB to 4 GB
     #[arg(long, value_name = "SIZE")]
     pub reserve_memory: Option<String>,
+    /// Disk the pool gives out; default: nine tenths of what is free. More than is free can be promised: layers
+    /// take only what is written
+    #[arg(long, env = "POND_DISK", value_name = "SIZE")]
+    pub disk: Option<String>,
     /// What is done about tasks that go past their shares of devices
     #[arg(long, value_enum, default_value_t, value_name = "HOW")]
     pub past_share: PastShareArg,

@@ -135,6 +135,7 @@ fn spawn(dir: &Path, args: &UpArgs, log: File) -> Result<Child, CliError> {
     flag("past-share", past.as_ref().map(|value| value as _));
     flag("reserve-cpu", (!args.reserve_cpu.is_empty()).then_some(&args.reserve_cpu as _));
     flag("reserve-memory", args.reserve_memory.as_ref().map(|it| it as _));
+    flag("disk", args.disk.as_ref().map(|it| it as _));
     // It runs in another folder.
     let oidc = args.oidc.as_ref().map(std::path::absolute).transpose().map_err(failed)?;
     flag("oidc", oidc.as_ref().map(|it| it.display()).as_ref().map(|it| it as _));

@@ -11,19 +11,15 @@ use crate::term::Signals;
 use crate::verbs::Ctx;
 use pond_core::event::PastShare;
 use pond_core::ids::{NodeName, UserName};
-use pond_core::model::Resources;
-use pond_core::units::{Bytes, MilliCpu};
 use pond_node::agent::{self, Agent};
+use pond_node::probe::Offer;
 use pond_server::{Access, Config, Provider, ServerError, TlsFiles};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::fmt::Display;
 use std::path::Path;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::mpsc;
-
-/// Least memory that is left to the machine unless told otherwise.
-const RESERVED_LEAST: u64 = 256_000_000;
-/// One part of this many of the memory is left to the machine unless told otherwise.
-const RESERVED_PART: u64 = 20;
 
 pub(super) fn serve(ctx: &Ctx, args: &UpArgs) -> Done {
     if args.daemon {
@@ -40,7 +36,7 @@ pub(super) fn serve(ctx: &Ctx, args: &UpArgs) -> Done {
     let agent = Agent::open(
         agent::Config {
             node: NodeName::from(args.node_name.clone().unwrap_or_else(host_name)),
-            reserved: reserved(args)?,
+            offer: offer(args)?,
             secrets: opened.resolver(),
             past_share: match args.past_share {
                 PastShareArg::Flag => PastShare::Flag,
@@ -101,19 +97,17 @@ fn config(dir: &Path, args: &UpArgs) -> Result<Config, CliError> {
     Ok(config)
 }
 
-/// What the machine keeps for itself.
-fn reserved(args: &UpArgs) -> Result<Resources, CliError> {
-    let cpu: MilliCpu =
-        args.reserve_cpu.parse().map_err(|why| CliError::usage(format!("--reserve-cpu: {why}")))?;
-    let memory = match &args.reserve_memory {
-        Some(text) => text.parse().map_err(|why| CliError::usage(format!("--reserve-memory: {why}")))?,
-        None => {
-            let info = rustix::system::sysinfo();
-            let all = info.totalram.saturating_mul(u64::from(info.mem_unit));
-            Bytes((all / RESERVED_PART).max(RESERVED_LEAST))
-        }
-    };
-    Ok(Resources { cpu, memory, disk: Bytes::ZERO })
+/// How much of the machine is given out.
+fn offer(args: &UpArgs) -> Result<Offer, CliError> {
+    fn amount<T: FromStr<Err: Display>>(flag: &str, text: &str) -> Result<T, CliError> {
+        text.parse().map_err(|why| CliError::usage(format!("{flag}: {why}")))
+    }
+    let bytes = |flag, text: &Option<String>| text.as_ref().map(|text| amount(flag, text)).transpose();
+    Ok(Offer {
+        reserved_cpu: amount("--reserve-cpu", &args.reserve_cpu)?,
+        reserved_memory: bytes("--reserve-memory", &args.reserve_memory)?,
+        disk: bytes("--disk", &args.disk)?,
+    })
 }
 
 fn host_name() -> String {

@@ -57,6 +57,7 @@ impl World {
             .env("PATH", path)
             .env("HOME", self.base.join("home"))
             .env("POND_STATE_DIR", self.state())
+            .env("POND_DISK", "200GB") // whatever is free here
             .env("HOW", if rustix::process::geteuid().is_root() { "container" } else { "process" })
             .env("BASE", &self.base)
             .env("USER", "me")

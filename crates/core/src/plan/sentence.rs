@@ -3,7 +3,7 @@
 use super::problem::shape::{model_matches, wanted};
 use super::{Constraint, DeviceAt, Dimension, Explanation, Funnel, HoldReason, WhatIf};
 use crate::model::{Class, DeviceKind, Resources, Shape, ShareMode};
-use crate::snapshot::{DeviceRow, GangRow, NodeState, PlacedGang, Snapshot};
+use crate::snapshot::{DeviceRow, GangRow, NodeRow, NodeState, PlacedGang, Snapshot};
 use crate::units::{Bytes, MilliCpu, Thousandths, Timestamp};
 use std::collections::BTreeSet;
 
@@ -100,15 +100,16 @@ fn losses(funnel: &Funnel) -> String {
     }
 }
 
-/// What the nodes have too little of for all tasks of a gang, though each has room for one: "the one node has too little disk for
-/// all of them". `None` when no amount alone says it.
-fn scarce(snapshot: &Snapshot, row: &GangRow, funnel: &Funnel) -> Option<String> {
-    let shape = snapshot.demand(row.demand).first().filter(|_| funnel.removed.is_empty())?;
+/// What the nodes have too little of for all tasks of a gang, though each has room for one: "disk". Empty when no
+/// amount alone says it.
+fn scarce(snapshot: &Snapshot, row: &GangRow, funnel: &Funnel, left: fn(&NodeRow) -> Resources) -> String {
+    let Some(shape) = snapshot.demand(row.demand).first().filter(|_| funnel.removed.is_empty()) else {
+        return String::new();
+    };
     let fit = |of: fn(&Resources) -> u64| {
         let asked = of(&shape.request);
         let open = snapshot.nodes.iter().filter(|node| node.state == NodeState::Ready);
-        let free = open.map(|node| of(&node.capacity).saturating_sub(of(&node.granted)));
-        let tasks: u64 = free.filter_map(|free| free.checked_div(asked)).sum();
+        let tasks: u64 = open.filter_map(|node| of(&left(node)).checked_div(asked)).sum();
         asked == 0 || tasks >= u64::from(funnel.needed)
     };
     // Those of class `spare` have what others leave unused of the CPU.
@@ -119,24 +120,33 @@ fn scarce(snapshot: &Snapshot, row: &GangRow, funnel: &Funnel) -> Option<String>
     ];
     let short: Vec<&str> =
         enough.into_iter().filter(|(_, enough)| !enough).map(|(which, _)| dimension_name(which)).collect();
+    short.join(" and ")
+}
+
+/// "the one node has too little disk for all of them"
+fn too_little(funnel: &Funnel, short: &str) -> String {
     let who = if funnel.nodes == 1 {
         "the one node has".to_owned()
     } else {
         format!("{} nodes have", funnel.nodes)
     };
-    (!short.is_empty()).then(|| format!("{who} too little {} for all of them", short.join(" and ")))
+    format!("{who} too little {short} for all of them")
 }
 
 /// Why even an empty pool is not enough, and what would be.
-fn never(snapshot: &Snapshot, empty: &Funnel, explanation: &Explanation) -> (String, String) {
+fn never(snapshot: &Snapshot, row: &GangRow, empty: &Funnel, explanation: &Explanation) -> (String, String) {
     if empty.placeable > 0 {
         let (fit, all) = (empty.placeable, empty.needed);
         let lost = match &empty.removed[..] {
             [] => String::new(),
             _ => format!("{}, and ", losses(empty)),
         };
-        let short = format!("{lost}even when nothing else runs {fit} of {all} tasks fit");
-        return (short, format!("ask for at most {}, or add a node", tasks(fit)));
+        let lost = format!("{lost}even when nothing else runs {fit} of {all} tasks fit");
+        let less = match scarce(snapshot, row, empty, |node| node.capacity) {
+            short if short.is_empty() => short,
+            short => format!(", for less {short} each"),
+        };
+        return (lost, format!("ask for at most {}{less}, or add a node", tasks(fit)));
     }
     let helps = most(snapshot, empty)
         .or_else(|| explanation.what_ifs.first().map(with))
@@ -305,7 +315,7 @@ pub(super) fn waiting_sentence(
     match &explanation.reason {
         None => format!("{asks}; there is room, and it starts with the next plan."),
         Some(HoldReason::Infeasible(empty)) => {
-            let (lost, helps) = never(snapshot, empty, explanation);
+            let (lost, helps) = never(snapshot, row, empty, explanation);
             format!("{asks}, which this pool can never give: {lost}; {helps}.")
         }
         Some(HoldReason::Unwell { devices, more }) => format!(
@@ -318,7 +328,8 @@ pub(super) fn waiting_sentence(
                 (_, 1) => "there is no room for it now".to_owned(),
                 (fit, all) => format!("{fit} of {all} tasks fit now"),
             };
-            let lost = scarce(snapshot, row, funnel).unwrap_or(lost);
+            let short = scarce(snapshot, row, funnel, |node| node.capacity.minus(node.granted));
+            let lost = if short.is_empty() { lost } else { too_little(funnel, &short) };
             format!("{asks}, and {fit}: {lost}{free}; {when}.")
         }
         Some(HoldReason::QueueLimit { queue, dimension, limit, asked }) => format!(

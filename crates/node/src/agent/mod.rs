@@ -26,11 +26,11 @@ use crate::ground::Grounds;
 use crate::launcher::layer;
 use crate::launcher::spec::LogSettings;
 use crate::net::{Network, TaskNet};
-use crate::probe::Listed;
+use crate::probe::{Listed, Offer};
 use crate::tolerate;
 use pond_core::event::{Effect, PastShare, Report};
 use pond_core::ids::{Generation, NodeName, TaskId};
-use pond_core::model::{NodeSpec, Resources};
+use pond_core::model::NodeSpec;
 use pond_core::units::{Bytes, Millis};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -53,8 +53,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// This machine's name in the pool.
     pub node: NodeName,
-    /// Kept back for the machine itself.
-    pub reserved: Resources,
+    /// How much of this machine is given out.
+    pub offer: Offer,
     /// Finds secrets when a task starts.
     pub secrets: SecretResolver,
     /// The program and first arguments that make a launcher. Default: this program and [`crate::launcher::ARG`].
@@ -74,13 +74,13 @@ pub struct Config {
 }
 
 impl Config {
-    /// Defaults: this program as the launcher, nothing reserved, no secrets.
+    /// Defaults: this program as the launcher, no secrets.
     #[must_use]
     pub fn new(state_dir: &Path, node: &str) -> Self {
         Self {
             state_dir: state_dir.to_path_buf(),
             node: NodeName::from(node),
-            reserved: Resources::ZERO,
+            offer: Offer::default(),
             secrets: Arc::new(|_name| None),
             launcher: vec!["/proc/self/exe".into(), crate::launcher::ARG.into()],
             logs: LogSettings::default(),

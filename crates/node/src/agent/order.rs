@@ -25,7 +25,7 @@ pub(super) fn group_name(task: TaskId, generation: Generation) -> String {
 /// The machine as the pool sees it.
 pub(super) fn node_spec(config: &Config) -> NodeSpec {
     let machine = MachineConfig::new(config.node.as_str(), &config.state_dir);
-    probe::node(&MachineConfig { reserved: Some(config.reserved), ..machine })
+    probe::node(&MachineConfig { offer: config.offer, ..machine })
 }
 
 /// The limits of a task; `pids` is for tasks that do not say.

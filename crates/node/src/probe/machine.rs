@@ -8,6 +8,29 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// How much of a machine the pool gives out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offer {
+    /// CPU kept back for the machine itself. Default: none.
+    pub reserved_cpu: MilliCpu,
+    /// Memory kept back for the machine itself. Default: a twentieth, between 256 MB and 4 GB.
+    pub reserved_memory: Option<Bytes>,
+    /// Disk given out, which may be more than is free: layers take only what is written. Default: nine tenths of
+    /// what is free on the disk of the state folder.
+    pub disk: Option<Bytes>,
+}
+
+impl Offer {
+    fn of(self, all: Resources) -> Resources {
+        const LEAST: u64 = 256_000_000;
+        const MOST: u64 = 4_000_000_000;
+        let memory = self.reserved_memory.unwrap_or(Bytes((all.memory.0 / 20).clamp(LEAST, MOST)));
+        let reserved = Resources { cpu: self.reserved_cpu, memory, disk: Bytes(all.disk.0 / 10) };
+        let left = all.minus(reserved);
+        Resources { disk: self.disk.unwrap_or(left.disk), ..left }
+    }
+}
+
 /// What is asked about the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MachineConfig {
@@ -15,9 +38,8 @@ pub struct MachineConfig {
     pub name: NodeName,
     /// Where writable layers will lie; their disk is what is given out.
     pub state_dir: PathBuf,
-    /// Kept back for the machine itself. Default: no CPU, a twentieth of memory between 256 MB and 4 GB, a tenth
-    /// of the free disk.
-    pub reserved: Option<Resources>,
+    /// How much of what it has is given out.
+    pub offer: Offer,
     /// Labels on top of those found, and over them.
     pub labels: BTreeMap<String, String>,
 }
@@ -29,7 +51,7 @@ impl MachineConfig {
         Self {
             name: NodeName::from(name),
             state_dir: state_dir.to_owned(),
-            reserved: None,
+            offer: Offer::default(),
             labels: BTreeMap::new(),
         }
     }
@@ -39,22 +61,11 @@ impl MachineConfig {
 #[must_use]
 pub fn node(config: &MachineConfig) -> NodeSpec {
     let all = everything(&config.state_dir);
-    let reserved = config.reserved.unwrap_or_else(|| default_reserve(all));
     let mut labels = found_labels();
     labels.extend(config.labels.clone());
     let mut devices = devices::devices();
     devices.extend(super::opencl::devices(&devices));
-    NodeSpec { name: config.name.clone(), capacity: all.minus(reserved), devices, labels }
-}
-
-fn default_reserve(all: Resources) -> Resources {
-    const LEAST: u64 = 256_000_000;
-    const MOST: u64 = 4_000_000_000;
-    Resources {
-        cpu: MilliCpu::ZERO,
-        memory: Bytes((all.memory.0 / 20).clamp(LEAST, MOST)),
-        disk: Bytes(all.disk.0 / 10),
-    }
+    NodeSpec { name: config.name.clone(), capacity: config.offer.of(all), devices, labels }
 }
 
 /// CPUs this process may use (affinity and CPU quota taken into account), memory (a limit of its own control

@@ -21,4 +21,4 @@ pub use devices::{Found, devices, scan_pci};
 pub use doctor::{Doctor, Row, State, doctor};
 pub use joined::{bus_link, join, xgmi_links};
 pub use listed::{Listed, ListedError, listed};
-pub use machine::{MachineConfig, node};
+pub use machine::{MachineConfig, Offer, node};

@@ -123,7 +123,7 @@ fn a_gang_that_is_too_wide_is_told_how_wide_it_may_be() {
     assert_eq!(why.verdict, Verdict::NeedsYou);
     assert!(
         why.sentence.ends_with(
-            "even when nothing else runs 4 of 6 tasks fit; ask for at most 4 tasks, or add a node."
+            "even when nothing else runs 4 of 6 tasks fit; ask for at most 4 tasks, for less CPU each, or add a node."
         ),
         "{}",
         why.sentence

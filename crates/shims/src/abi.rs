@@ -23,6 +23,8 @@ pub const OUT_OF_MEMORY: Int = -4;
 pub const OUT_OF_HOST_MEMORY: Int = -6;
 /// `CL_INVALID_VALUE`.
 pub const INVALID_VALUE: Int = -30;
+/// `CL_INVALID_PLATFORM`.
+pub const INVALID_PLATFORM: Int = -32;
 /// `CL_PLATFORM_NOT_FOUND_KHR`.
 pub const PLATFORM_NOT_FOUND: Int = -1001;
 

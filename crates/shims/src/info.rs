@@ -1,8 +1,8 @@
 //! What a task is told: the devices it has a share of, with the share's memory as theirs.
 
 use crate::abi::{
-    CONTEXT_PLATFORM, DEVICE_MEMORY, DEVICE_NOT_FOUND, FREE_MEMORY_AMD, Handle, INVALID_VALUE, Int,
-    MAX_ALLOCATION, SUCCESS, Uint, Ulong, hand_out, text,
+    CONTEXT_PLATFORM, DEVICE_MEMORY, DEVICE_NOT_FOUND, FREE_MEMORY_AMD, Handle, INVALID_PLATFORM,
+    INVALID_VALUE, Int, MAX_ALLOCATION, SUCCESS, Uint, Ulong, hand_out, text,
 };
 use crate::driver::Entry;
 use crate::state::{self, Hook};
@@ -65,6 +65,27 @@ unsafe extern "C" fn device_info(
         unsafe { word.write_unaligned(word.read_unaligned().min(most)) };
     }
     done
+}
+
+/// Asked of the driver that the platform is of. A loader may come for it before it has a table, by
+/// `clGetExtensionFunctionAddress`, and one function stands for all drivers there; some drivers have no answer to that.
+unsafe extern "C" fn platform_info(
+    platform: Handle,
+    what: Uint,
+    size: usize,
+    out: *mut c_void,
+    length: *mut usize,
+) -> Int {
+    let state = state::get();
+    let Some(platform) =
+        (if platform.is_null() { state.platforms().first().copied() } else { Some(platform) })
+    else {
+        return INVALID_PLATFORM;
+    };
+    // SAFETY: the arguments are the caller's.
+    unsafe {
+        call!(state.table(platform), "clGetPlatformInfo": fn(Handle, Uint, usize, *mut c_void, *mut usize) -> Int, platform, what, size, out, length)
+    }
 }
 
 type Notify = Option<unsafe extern "C" fn(*const c_char, *const c_void, usize, *mut c_void)>;
@@ -150,6 +171,7 @@ pub fn extension(name: &str, real: impl Fn(&str) -> Option<Entry>) -> Entry {
 /// The functions replaced here.
 pub static HOOKS: &[Hook] = &[
     Hook { at: names::index("clGetDeviceIDs"), ours: device_ids as *mut c_void },
+    Hook { at: names::index("clGetPlatformInfo"), ours: platform_info as *mut c_void },
     Hook { at: names::index("clGetDeviceInfo"), ours: device_info as *mut c_void },
     Hook { at: names::index("clCreateContextFromType"), ours: context_from_type as *mut c_void },
     Hook {

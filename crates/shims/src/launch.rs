@@ -3,7 +3,8 @@
 //! Before a command goes to the driver, what commands like it took before is charged; when it has ended, the
 //! difference. Waiting is for time to pass and never for another command, so a program may enqueue what depends on an
 //! event that it sets later. A kind of command that was never measured is held back while [`UNKNOWN`] of them are under
-//! way, for [`PATIENCE`] at most.
+//! way, for [`PATIENCE`] at most; while the program has events of its own to set, which these may wait for, for that long
+//! altogether.
 
 use crate::abi::{
     COME_TO, ENDED, Handle, Int, ON_DEVICE, PROFILING, QUEUE_PROPERTIES, STARTED, SUCCESS, Uint, Ulong,
@@ -13,7 +14,7 @@ use crate::state::{self, Hook};
 use crate::{call, names};
 use pond_share::{Member, now_ns};
 use std::ffi::c_void;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How many commands of one kind may be under way before the first of them is measured.
@@ -26,10 +27,15 @@ struct Kind {
     /// What one takes, ns: a running mean of which the last counts a quarter. 0: never measured.
     cost: AtomicU64,
     under_way: AtomicU64,
+    /// One was held back for [`PATIENCE`], and nothing was measured by the end of it.
+    waited: AtomicBool,
 }
 
 /// By a hash of the kind; two kinds in one place share a mean, which settles by itself.
-static KINDS: [Kind; 1024] = [const { Kind { cost: AtomicU64::new(0), under_way: AtomicU64::new(0) } }; 1024];
+static KINDS: [Kind; 1024] = [const { Kind::new() }; 1024];
+
+/// Events that the program made and has not set yet.
+static UNSET: AtomicU64 = AtomicU64::new(0);
 
 /// The kind of a command: its function and what sets its size.
 fn kind(function: usize, size: u64) -> &'static Kind {
@@ -38,6 +44,18 @@ fn kind(function: usize, size: u64) -> &'static Kind {
 }
 
 impl Kind {
+    const fn new() -> Self {
+        Self { cost: AtomicU64::new(0), under_way: AtomicU64::new(0), waited: AtomicBool::new(false) }
+    }
+
+    /// Whether the next one should wait until one that is under way has been measured. What waits for an event of the program
+    /// is never measured while the program is held back here.
+    fn is_flooded(&self, unset: u64) -> bool {
+        let unknown = self.cost.load(Ordering::Relaxed) == 0;
+        let in_vain = unset > 0 && self.waited.load(Ordering::Relaxed);
+        unknown && self.under_way.load(Ordering::Relaxed) >= UNKNOWN && !in_vain
+    }
+
     fn learn(&self, took_ns: u64) {
         let old = self.cost.load(Ordering::Relaxed);
         let new = if old == 0 { took_ns } else { old - old / 4 + took_ns / 4 };
@@ -52,8 +70,6 @@ struct Launch {
     kind: &'static Kind,
     charged_ns: u64,
     enqueued_ns: u64,
-    /// The event is ours alone: the program did not ask for it.
-    ours: bool,
 }
 
 /// Waits for the share, enqueues, and sees to the measurement.
@@ -84,12 +100,15 @@ unsafe fn launch(
         return done;
     }
     kind.under_way.fetch_add(1, Ordering::Relaxed);
-    let launch = Launch { table, member, kind, charged_ns, enqueued_ns, ours: event.is_null() };
+    let launch = Launch { table, member, kind, charged_ns, enqueued_ns };
     let launch = Box::into_raw(Box::new(launch));
-    // SAFETY: the types are OpenCL's; the box is given to the callback, which comes once. The event lives until the
-    // command has ended, by the driver's own reference.
+    // SAFETY: the types are OpenCL's; the box is given to the callback, which comes once. The event lives until then by a
+    // reference of ours: that of the driver is not enough for Intel's, which answers nothing about an event that the program let go.
     unsafe {
         let at = *place;
+        if !event.is_null() {
+            _ = call!(table, "clRetainEvent": fn(Handle) -> Int, at);
+        }
         // One that blocks is over: Oclgrind, for one, calls nobody back of what had ended before it was asked to.
         if let Some(status) = come_to(table, at).filter(|status| *status <= 0) {
             ended(at, status, launch.cast());
@@ -108,8 +127,7 @@ unsafe fn launch(
 /// # Safety
 /// `queue` is a live queue of this table.
 unsafe fn hold_back(table: &Table, queue: Handle, member: &Member, kind: &Kind, cost_ns: u64) {
-    let flooded =
-        || kind.cost.load(Ordering::Relaxed) == 0 && kind.under_way.load(Ordering::Relaxed) >= UNKNOWN;
+    let flooded = || kind.is_flooded(UNSET.load(Ordering::Relaxed));
     let admitted = member.admit_now(cost_ns).is_ok();
     if admitted && !flooded() {
         return;
@@ -122,10 +140,11 @@ unsafe fn hold_back(table: &Table, queue: Handle, member: &Member, kind: &Kind, 
     }
     for _ in 0..PATIENCE {
         if !flooded() {
-            break;
+            return;
         }
         std::thread::sleep(Duration::from_millis(1));
     }
+    kind.waited.store(true, Ordering::Relaxed);
 }
 
 /// How far a command has come; `None` where nobody says.
@@ -144,21 +163,19 @@ unsafe fn come_to(table: &Table, event: Handle) -> Option<Int> {
 unsafe extern "C" fn ended(event: Handle, status: Int, launch: *mut c_void) {
     // SAFETY: the box of `launch`, given once.
     let launch = unsafe { Box::from_raw(launch.cast::<Launch>()) };
-    let Launch { table, member, kind, charged_ns, enqueued_ns, ours } = *launch;
+    let Launch { table, member, kind, charged_ns, enqueued_ns } = *launch;
     kind.under_way.fetch_sub(1, Ordering::Relaxed);
     if status < 0 {
         member.refund(charged_ns);
     } else {
+        let passed_ns = now_ns().saturating_sub(enqueued_ns);
         // SAFETY: the event of an ended command.
-        let took_ns =
-            unsafe { measured(table, event) }.unwrap_or_else(|| now_ns().saturating_sub(enqueued_ns));
+        let took_ns = unsafe { measured(table, event) }.map_or(passed_ns, |took_ns| took_ns.min(passed_ns));
         kind.learn(took_ns);
         member.settle(charged_ns, took_ns);
     }
-    if ours {
-        // SAFETY: our reference, given back once.
-        unsafe { call!(table, "clReleaseEvent": fn(Handle) -> Int, event) };
-    }
+    // SAFETY: our reference, given back once.
+    unsafe { call!(table, "clReleaseEvent": fn(Handle) -> Int, event) };
 }
 
 /// From start to end on the device, ns; `None` for a queue that does not measure.
@@ -219,6 +236,28 @@ unsafe extern "C" fn create_queue_with(
     }
 }
 
+unsafe extern "C" fn create_user_event(context: Handle, code: *mut Int) -> Handle {
+    // SAFETY: the arguments are the caller's.
+    let event = unsafe {
+        call!(state::get().table(context), "clCreateUserEvent": fn(Handle, *mut Int) -> Handle, context, code)
+    };
+    if !event.is_null() {
+        UNSET.fetch_add(1, Ordering::Relaxed);
+    }
+    event
+}
+
+unsafe extern "C" fn set_user_event(event: Handle, status: Int) -> Int {
+    // SAFETY: the arguments are the caller's.
+    let done = unsafe {
+        call!(state::get().table(event), "clSetUserEventStatus": fn(Handle, Int) -> Int, event, status)
+    };
+    if done == SUCCESS {
+        UNSET.fetch_sub(1, Ordering::Relaxed);
+    }
+    done
+}
+
 unsafe extern "C" fn enqueue_kernel(
     queue: Handle,
     kernel: Handle,
@@ -262,6 +301,8 @@ macro_rules! commands {
         pub static HOOKS: &[Hook] = &[
             Hook { at: names::index("clCreateCommandQueue"), ours: create_queue as *mut c_void },
             Hook { at: names::index("clCreateCommandQueueWithProperties"), ours: create_queue_with as *mut c_void },
+            Hook { at: names::index("clCreateUserEvent"), ours: create_user_event as *mut c_void },
+            Hook { at: names::index("clSetUserEventStatus"), ours: set_user_event as *mut c_void },
             Hook { at: names::index("clEnqueueNDRangeKernel"), ours: enqueue_kernel as *mut c_void },
             $(Hook { at: names::index($name), ours: $ours as *mut c_void },)*
         ];
@@ -298,4 +339,22 @@ commands! {
     migrate = "clEnqueueMigrateMemObjects"(count: Uint, objects: *const Handle, flags: Ulong) by u64::from(count);
     svm_copy = "clEnqueueSVMMemcpy"(blocking: Uint, to: Handle, from: Handle, size: usize) by size as u64;
     svm_fill = "clEnqueueSVMMemFill"(to: Handle, pattern: Handle, length: usize, size: usize) by size as u64;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_for_an_event_of_the_program_is_waited_for_once() {
+        let kind = Kind::new();
+        assert!(!kind.is_flooded(1));
+        kind.under_way.store(UNKNOWN, Ordering::Relaxed);
+        assert!(kind.is_flooded(1) && kind.is_flooded(0));
+        kind.waited.store(true, Ordering::Relaxed);
+        assert!(!kind.is_flooded(1), "it would be in vain again");
+        assert!(kind.is_flooded(0), "nothing is there that the program must do first");
+        kind.learn(5);
+        assert!(!kind.is_flooded(0));
+    }
 }

@@ -2,6 +2,8 @@
 //! and programs run as they do without it. Each row by clients that know nothing of each other.
 
 mod bed;
+#[path = "opencl/intel.rs"]
+mod intel;
 #[path = "opencl/oclgrind.rs"]
 mod oclgrind;
 
@@ -175,6 +177,27 @@ fn what_waits_for_an_event_that_is_set_later_does_not_block_its_own_thread() {
     let mut client = bed.rust("held");
     assert_eq!(client.hear(), "done");
     client.end();
+}
+
+/// Kernels of one queue run one after the other, so all of them ran for no longer than the client waited for them.
+fn what_ran_unseen_is_charged_as_it_ran(bed: &Bed) {
+    let mut client = bed.rust("let_go");
+    let most_ns: u64 = client.hear().parse().expect("a number");
+    while bed.owner.usage().expect("read").launches < 8 {
+        std::thread::yield_now();
+    }
+    let ledger = bed.owner.usage().expect("read");
+    assert!(ledger.busy_ns <= most_ns, "{ledger:?} in {most_ns}");
+    client.go();
+    client.end();
+}
+
+#[test]
+fn what_a_program_keeps_no_event_of_is_charged_as_it_ran() {
+    if !has_opencl() {
+        return;
+    }
+    what_ran_unseen_is_charged_as_it_ran(&Bed::new(64 * MIB, 1000));
 }
 
 #[test]

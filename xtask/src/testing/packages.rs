@@ -75,12 +75,19 @@ struct Python {
     untested: &'static str,
 }
 
-const PYTHONS: [Python; 2] = [
+const PYTHONS: [Python; 3] = [
     Python {
         folder: "opencl-python",
         packages: &["pyopencl==2026.1.4", "tinygrad==0.14.0", "numpy"],
         wants: "clinfo",
         untested: "OpenCL shares with Python's clients",
+    },
+    // No client but a driver: 280 MB to fetch, once.
+    Python {
+        folder: "intel-python",
+        packages: &["intel-opencl-rt==2026.2.0", "intel-cmplr-lib-rt==2026.2.0"],
+        wants: "clinfo",
+        untested: "OpenCL shares on Intel's driver",
     },
     Python {
         folder: "nvidia-python",

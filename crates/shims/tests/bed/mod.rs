@@ -116,6 +116,7 @@ pub fn client() -> bool {
         "spin" => place.spin(Duration::from_millis(number), 300),
         "turn" => place.spin(Duration::from_millis(number), 3),
         "held" => place.held(),
+        "let_go" => place.let_go(),
         "types" => place.types(),
         name => panic!("{name}"),
     }
@@ -327,5 +328,21 @@ impl Place {
         event::set_user_event_status(gate, 0).expect("set");
         event::wait_for_events(&all).expect("ran");
         say("done");
+    }
+
+    /// Enqueues what waits for an event that it sets afterwards, keeps no event of it, and says for how long at most all of
+    /// it ran, ns.
+    fn let_go(&self) {
+        let spin = self.kernel(10);
+        let gate = event::create_user_event(self.context).expect("an event");
+        for _ in 0..8 {
+            // SAFETY: it is used no more.
+            unsafe { event::release_event(self.enqueue(spin, &[gate])) }.expect("let go");
+        }
+        let begin = Instant::now();
+        event::set_user_event_status(gate, 0).expect("set");
+        queue::finish(self.queue).expect("ran");
+        say(&begin.elapsed().as_nanos().to_string());
+        wait();
     }
 }

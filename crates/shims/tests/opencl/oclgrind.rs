@@ -3,8 +3,9 @@
 //! Left out is what waits for an event that the program sets later: Oclgrind's own `clFlush` returns when all is done, so the
 //! library's flush before it holds a launch back would wait for the program that waits for it; so does the driver without the library.
 
-use super::bed::{Bed, Client, PIECE, skipped};
+use super::bed::{Bed, Client, PIECE, has_opencl, skipped};
 use super::{MIB, losses, python, python_client, race};
+use pond_share::{Owner, Terms};
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
@@ -46,6 +47,20 @@ fn its_device_is_found() {
         Command::new(env!("CARGO_BIN_EXE_pond-opencl-list")).arg(folder.path()).output().expect("runs");
     // It says that it is of every type; a CPU's cores are given out already, so that counts first.
     assert_eq!(String::from_utf8_lossy(&listed.stdout), "0\t134217728\tcpu\tOclgrind Simulator\n");
+}
+
+#[test]
+fn loaders_are_shown_the_devices_of_two_drivers() {
+    if !is_there() || !has_opencl() {
+        return;
+    }
+    let bed = Bed::new(64 * MIB, 1000);
+    std::fs::write(bed.folder().join("drivers/zzz.icd"), DRIVER).expect("written");
+    let terms = Terms { device: 1 << 32, memory: 64 * MIB, thousandths: 1000 };
+    let _second = Owner::create(&bed.folder().join("1"), &terms).expect("made");
+    let mut client = bed.rust("platforms");
+    assert_eq!(client.hear(), "2");
+    client.end();
 }
 
 #[test]

@@ -6,8 +6,8 @@ use crate::limits;
 use crate::read::short;
 use crate::values::ImageText;
 use crate::values::places as paths;
-use pond_core::model::Moment;
 use pond_core::model::notify::MAX_RECIPIENTS;
+use pond_core::model::{Moment, ShareMode};
 use std::collections::BTreeMap;
 
 /// A fault and the field it is in.
@@ -263,12 +263,24 @@ fn variables(job: &JobFile, out: &mut Vec<Finding>) {
     }
 }
 
+/// Of a share of a process outside of a container.
+const UNKEPT: &str = "a share of a device is kept in containers only; leave `isolation: process` out, ask for the whole \
+                      device, or write `advisory: true` to take a share that nobody keeps";
+
 fn resources(job: &JobFile, out: &mut Vec<Finding>) {
+    let plain = job.isolation == Some(IsolationWord::Process);
     let base = job.resources.clone().unwrap_or_default();
     let mut look = |at: &str, resources: &crate::jobfile::ResourcesFile| {
         for (kind, word, devices) in resources.devices() {
-            if let Some(Err(why)) = devices.map(|devices| devices.requests(kind)) {
-                out.push(bad(&format!("{at}.{word}"), why.to_string()));
+            let Some(devices) = devices else { continue };
+            match devices.requests(kind) {
+                Err(why) => out.push(bad(&format!("{at}.{word}"), why.to_string())),
+                Ok(requests) if plain && !devices.is_advisory() => {
+                    if requests.iter().any(|request| request.mode == ShareMode::Time) {
+                        out.push(bad(&format!("{at}.{word}"), UNKEPT.to_owned()));
+                    }
+                }
+                Ok(_) => {}
             }
         }
         if let Some(memory) = resources.memory.filter(|memory| memory.min < limits::LEAST_MEMORY) {

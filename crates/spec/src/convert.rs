@@ -192,12 +192,13 @@ impl JobFile {
 
     fn shapes(&self, context: &Context) -> Result<Vec<Shape>, SpecError> {
         let base = self.resources.clone().unwrap_or_default();
+        let plain = self.isolation == Some(IsolationWord::Process);
         if self.any_of.is_empty() {
-            return shapes(&base, &self.labels, context);
+            return shapes(&base, &self.labels, context, plain);
         }
         let others = self.any_of.iter().map(|other| {
             let labels = other.labels.as_ref().unwrap_or(&self.labels);
-            shapes(&base.with(other), labels, context)
+            shapes(&base.with(other), labels, context, plain)
         });
         Ok(others.collect::<Result<Vec<_>, _>>()?.concat())
     }
@@ -298,11 +299,13 @@ fn span(span: Option<Span>, default: Millis) -> Millis {
     span.map_or(default, |span| span.0)
 }
 
-/// What one alternative asks for; with `advisory: true` the same once more, on devices where nobody keeps shares.
+/// What one alternative asks for; with `advisory: true` the same once more, on devices where nobody keeps
+/// shares. Nobody keeps those of a plain process.
 fn shapes(
     resources: &ResourcesFile,
     labels: &BTreeMap<String, Text>,
     context: &Context,
+    plain: bool,
 ) -> Result<Vec<Shape>, SpecError> {
     let kept = shape(resources, labels, context)?;
     let advisory: Vec<DeviceKind> = resources
@@ -320,7 +323,7 @@ fn shapes(
             request.mode = ShareMode::Advisory;
         }
     }
-    Ok(vec![kept, loose])
+    Ok(if plain { vec![loose] } else { vec![kept, loose] })
 }
 
 fn shape(

@@ -161,6 +161,60 @@ fn shares_have_ranges_weights_and_a_form_for_flags() {
 }
 
 #[test]
+fn what_is_wrong_with_devices_is_said_in_words_of_devices() {
+    let said = |text: &str| {
+        let read = text.parse::<Devices>().and_then(|devices| devices.requests(DeviceKind::OpenCl));
+        read.expect_err(text).to_string()
+    };
+    for part in ["0,3", "1e-1", "0x1", "0.3,0.4", "0.0001", "1.5", "100%"] {
+        let all = "is not a part of one device; write a fraction below 1 of at most three decimals, as 0.3, or a whole number";
+        assert_eq!(said(part), format!("`{part}` {all}"));
+    }
+    assert!(said("500mb").starts_with("`mb` is not a unit of size; use one of B KB MB"), "{}", said("500mb"));
+    assert_eq!(
+        said("compute=30%,memory=4"),
+        "`4B` is not enough memory for anything on a device, which is counted in pieces of 4KiB; write a size with its unit, as 4GB"
+    );
+    assert_eq!(said("compute=30%,weight=0"), "weight cannot be 0; leave the field out for the default");
+    assert_eq!(
+        said("compute=30%,compute=40%"),
+        "`compute` is not said twice in one flag; write each part once"
+    );
+    assert_eq!(said("compute=30%,advisory=maybe"), "`maybe` is not a value of advisory; write true or false");
+    assert_eq!(
+        said("advisory=true"),
+        "`advisory` is not possible with whole devices and partitions, which have what they have; write a share beside it, as compute: 30%"
+    );
+    for share in ["share: time", "share: space"] {
+        assert_eq!(
+            said(&share.replace(": ", "=")),
+            format!(
+                "`{share}` is not possible without saying how much; write compute: 30% or memory: 4GB beside it"
+            )
+        );
+    }
+    assert!("memory=1KB".parse::<Devices>().unwrap().change(DeviceKind::OpenCl).is_err());
+    assert!("weight=0".parse::<Devices>().unwrap().change(DeviceKind::OpenCl).is_err());
+}
+
+#[test]
+fn a_share_outside_of_a_container_is_one_that_nobody_keeps_or_none() {
+    let text = "type: task\nname: t\nisolation: process\nrun: 'true'\nresources:\n  opencl: {compute: 30%}\n";
+    let refused = read(text, "x.yaml", Format::Yaml).unwrap_err().report();
+    assert!(
+        refused.starts_with(
+            "error: line 6 column 11: resources.opencl: a share of a device is kept in containers only;"
+        ),
+        "{refused}"
+    );
+    let loose = text.replace("30%", "30%, advisory: true");
+    let spec = job(&loose).into_spec(&Context::new("ada", "/")).unwrap().spec;
+    let modes: Vec<ShareMode> = spec.shapes.iter().map(|shape| shape.devices[0].mode).collect();
+    assert_eq!(modes, [ShareMode::Advisory]);
+    assert!(read(&text.replace("{compute: 30%}", "1"), "x.yaml", Format::Yaml).is_ok());
+}
+
+#[test]
 fn the_message_of_the_product_page_is_given() {
     let text = "type: task\nname: x\nrun: make\nresources:\n  cpu: 4\n  memroy: 4GB\n";
     let error = read(text, "train.pond.yaml", Format::Yaml).unwrap_err();

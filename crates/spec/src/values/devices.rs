@@ -10,7 +10,7 @@
 use super::{MemorySize, Share, Text, ValueError, amounts::exact_size, text_value};
 use crate::limits;
 use pond_core::model::{DeviceChange, DeviceKind, DeviceRequest, ShareMode, Slack};
-use pond_core::units::{Bytes, MilliCpu, Thousandths};
+use pond_core::units::{Bytes, Thousandths};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -125,15 +125,12 @@ impl DeviceText {
             return Ok((3, self.memory.is_none()));
         }
         if part.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
-            if part.ends_with('B') || part.ends_with('i') {
-                self.memory = Some(part.parse()?);
+            if part.ends_with(|c: char| c.is_ascii_alphabetic()) {
+                self.memory = Some(enough(part.parse()?)?);
                 return Ok((2, true));
             }
-            let wrong =
-                || ValueError::form(part, "a part of one device", "a fraction below 1, or a whole number");
-            if !part.contains("..") && !part.ends_with('%') {
-                part.parse::<MilliCpu>()?;
-            }
+            let example = "a fraction below 1 of at most three decimals, as 0.3, or a whole number";
+            let wrong = || ValueError::form(part, "a part of one device", example);
             let share: Share = part.parse().map_err(|_why| wrong())?;
             if share.min >= Thousandths::WHOLE {
                 return Err(wrong());
@@ -184,6 +181,15 @@ fn is_profile(text: &str) -> bool {
         && (more.is_empty() || more.starts_with(['+', '-']))
         && text.len() <= 32
         && more.chars().skip(1).all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '+' | '-'))
+}
+
+/// Memory in which a share can hold something: it is counted in pieces of 4 KiB.
+fn enough(size: MemorySize) -> Result<MemorySize, ValueError> {
+    if size.min >= Bytes(4096) {
+        return Ok(size);
+    }
+    let what = "enough memory for anything on a device, which is counted in pieces of 4KiB";
+    Err(ValueError::form(&exact_device_size(size), what, "a size with its unit, as 4GB"))
 }
 
 fn count_of(count: u64, text: &str) -> Result<u32, ValueError> {
@@ -255,10 +261,13 @@ impl LongDevice {
             (Some(ShareWord::Space), _) => ShareMode::Space,
             (Some(ShareWord::Time), _) | (None, Some(_)) => ShareMode::Time,
         };
+        if self.weight == Some(0) {
+            return Err(ValueError::Zero { what: "weight" });
+        }
         if mode != ShareMode::Space && self.profile.is_some() {
             return Err(ValueError::form("profile", "possible without a partition", "share: space"));
         }
-        let memory = self.memory.map_or(Bytes::ZERO, |size| size.min);
+        let memory = self.memory.map(enough).transpose()?.map_or(Bytes::ZERO, |size| size.min);
         let whole = mode == ShareMode::Exclusive;
         let count = self.count.unwrap_or(1);
         let slack = Slack {
@@ -267,10 +276,23 @@ impl LongDevice {
             weight: self.weight.unwrap_or(0),
         };
         if mode != ShareMode::Time && (slack != Slack::default() || self.advisory == Some(true)) {
+            let what = match (self.advisory, self.weight) {
+                (Some(true), _) => "advisory",
+                (_, Some(_)) => "weight",
+                _ => "guaranteed..most",
+            };
             return Err(ValueError::form(
-                "guaranteed..most, weight or advisory",
+                what,
                 "possible with whole devices and partitions, which have what they have",
-                "share: time",
+                "a share beside it, as compute: 30%",
+            ));
+        }
+        if !whole && self.compute.is_none() && self.memory.is_none() && self.profile.is_none() {
+            let share = if mode == ShareMode::Space { "share: space" } else { "share: time" };
+            return Err(ValueError::form(
+                share,
+                "possible without saying how much",
+                "compute: 30% or memory: 4GB beside it",
             ));
         }
         Ok(DeviceRequest {
@@ -347,6 +369,10 @@ impl Devices {
         if compute.is_none() && memory.is_none() && weight.is_none() {
             return Err(fixed());
         }
+        if weight == Some(0) {
+            return Err(ValueError::Zero { what: "weight" });
+        }
+        let memory = memory.map(enough).transpose()?;
         Ok(DeviceChange {
             kind,
             compute: compute.map(|share| share.min),
@@ -368,17 +394,22 @@ impl FromStr for Devices {
             return text.parse().map(Self::Short);
         }
         let mut long = LongDevice::default();
+        let mut said = Vec::new();
         for part in text.split(',') {
             let (key, value) = part.split_once('=').unwrap_or((part, "true"));
-            let value = value.trim();
-            match key.trim() {
+            let (key, value) = (key.trim(), value.trim());
+            if said.contains(&key) {
+                return Err(ValueError::form(key, "said twice in one flag", "each part once"));
+            }
+            said.push(key);
+            match key {
                 "model" => long.model = Some(Text(value.to_owned())),
                 "memory" => long.memory = Some(value.parse()?),
                 "count" => long.count = Some(number(value)?),
                 "compute" => long.compute = Some(value.parse()?),
                 "profile" => long.profile = Some(Text(value.to_owned())),
                 "weight" => long.weight = Some(number(value)?),
-                "advisory" => long.advisory = Some(value == "true"),
+                "advisory" => long.advisory = Some(truth(value)?),
                 "share" => {
                     long.share = Some(match value {
                         "exclusive" => ShareWord::Exclusive,
@@ -402,6 +433,10 @@ impl FromStr for Devices {
 
 fn number(text: &str) -> Result<u32, ValueError> {
     text.parse().map_err(|_why| ValueError::form(text, "a whole number", "2"))
+}
+
+fn truth(text: &str) -> Result<bool, ValueError> {
+    text.parse().map_err(|_why| ValueError::form(text, "a value of advisory", "true or false"))
 }
 
 impl<'de> Deserialize<'de> for Devices {

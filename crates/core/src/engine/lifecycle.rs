@@ -8,9 +8,9 @@ use super::rows::{Counted, GangRows, placed_row};
 use super::{Engine, Timer};
 use crate::event::{DeviceGrant, Effect, Exit};
 use crate::ids::{GangId, JobId, TaskId};
-use crate::model::{Class, IdleAction, JobSpec, ShareTerms};
+use crate::model::{Class, IdleAction, JobSpec, ShareMode, ShareTerms};
 use crate::snapshot::{GangPhase, Held, NodeOrd, Placed};
-use crate::units::{Millis, Timestamp};
+use crate::units::{Millis, Thousandths, Timestamp};
 use std::borrow::Cow;
 
 impl Engine {
@@ -502,6 +502,13 @@ impl Task {
     /// Its devices, with the terms it has them on.
     pub fn terms(&self) -> impl Iterator<Item = (&DeviceGrant, ShareTerms)> {
         self.devices.iter().zip(&self.held).map(|(grant, held)| (grant, held.terms()))
+    }
+
+    /// The part of a device's time that its share may use at most; `None` where it may use what others leave.
+    pub(super) fn most_of(&self, device: u32) -> Option<Thousandths> {
+        let (grant, held) = self.devices.iter().zip(&self.held).find(|(grant, _)| grant.device == device)?;
+        let part = Some(grant.compute).filter(|part| held.mode == ShareMode::Time && !part.is_zero())?;
+        held.slack.compute.is_none_or(|most| most <= part).then_some(part)
     }
 
     /// Whether it has this device or a share of it.

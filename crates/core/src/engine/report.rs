@@ -302,9 +302,14 @@ impl Engine {
             if !task.has_device(used.device) {
                 continue;
             }
+            let most = task.most_of(used.device);
             let samples = task.device_samples.entry(used.device);
             let samples = samples.or_insert_with(|| super::Samples::starting(started));
-            devices.push((used.device, samples.read(now, used.busy_us), used.memory));
+            let busy_us = match most {
+                Some(most) => samples.read_within(now, used.busy_us, most),
+                None => samples.read(now, used.busy_us),
+            };
+            devices.push((used.device, busy_us, used.memory));
         }
         self.meter.sample(now, id, used, sample.memory, sample.disk);
         self.meter.sample_devices(now, id, &devices);

@@ -1,6 +1,6 @@
 //! Recent use of one task: a window of samples of its CPU, or of its time on a device, and their 95th percentile.
 
-use crate::units::{MilliCpu, Millis, Timestamp};
+use crate::units::{MilliCpu, Millis, Thousandths, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
@@ -16,13 +16,16 @@ pub struct Samples {
     /// When the counter was read last, and what it said in microseconds of CPU time.
     counter: Option<(Timestamp, u64)>,
     p95: Option<MilliCpu>,
+    /// Of a share that has no more than a part: what was read beyond that part, and is told with the readings to come.
+    #[serde(default)]
+    ahead_us: u64,
 }
 
 impl Samples {
     /// Starts counting at zero, at the task's start.
     #[must_use]
     pub const fn starting(at: Timestamp) -> Self {
-        Self { ring: VecDeque::new(), counter: Some((at, 0)), p95: None }
+        Self { ring: VecDeque::new(), counter: Some((at, 0)), p95: None, ahead_us: 0 }
     }
 
     /// Takes in a reading of the counter. Returns the CPU time since the reading before, in microseconds.
@@ -49,6 +52,17 @@ impl Samples {
         }
         self.p95 = self.percentile(95);
         used
+    }
+
+    /// As [`read`](Self::read), of a share that gets so much of its device's time and no more. Its launches are measured when they end
+    /// and may run ahead, so one reading may say more than the part, and the next ones say less.
+    pub fn read_within(&mut self, at: Timestamp, busy_us: u64, most: Thousandths) -> u64 {
+        let since = self.counter.map_or(at, |(before, _)| before);
+        let used = self.read(at, busy_us).saturating_add(self.ahead_us);
+        // Thousandths of a millisecond are microseconds.
+        let told = used.min(at.since(since).0.saturating_mul(most.0));
+        self.ahead_us = used.saturating_sub(told);
+        told
     }
 
     /// The 95th percentile (nearest rank) of the window; `None` without samples.
@@ -81,6 +95,26 @@ impl Samples {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_share_ran_ahead_is_told_later_and_never_more_than_its_part() {
+        let mut samples = Samples::starting(Timestamp(0));
+        // By the second: 400 of 300 thousandths, then 200, then a driver's nonsense, then nothing.
+        let readings = [400_000, 600_000, 90_000_000, 90_000_000];
+        let told: Vec<u64> = (1_u64..)
+            .zip(readings)
+            .map(|(second, us)| samples.read_within(Timestamp(second * 1000), us, Thousandths(300)))
+            .collect();
+        assert_eq!(told, [300_000; 4]);
+        let mut idle = Samples::starting(Timestamp(0));
+        assert_eq!(idle.read_within(Timestamp(1000), 100_000, Thousandths(300)), 100_000);
+        assert_eq!(
+            idle.read_within(Timestamp(2000), 500_000, Thousandths(300)),
+            300_000,
+            "idling saves up nothing"
+        );
+        assert_eq!(idle.read_within(Timestamp(3000), 500_000, Thousandths(300)), 100_000);
+    }
 
     #[test]
     fn rate_and_percentile_of_a_steady_and_a_bursty_task() {

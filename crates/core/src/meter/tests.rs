@@ -159,7 +159,8 @@ fn the_ledger_tells_what_was_not_used_of_a_measured_share() {
 fn shares_pay_for_the_larger_of_time_and_memory() {
     let pays = |class: Class, time: u64, memory: u64| {
         let (node, plan) = device(true, 250, 10_000_000_000);
-        let plan = plan.class(class).uses_device(time, memory * 1_000_000_000);
+        let mut plan = plan.class(class).uses_device(time, memory * 1_000_000_000);
+        plan.spec.shapes[0].devices[0].slack.compute = Some(Thousandths::WHOLE);
         let pool = Pool::new().node("n1", node).job("a", plan).run(secs(20));
         let bill = pool.engine.meter().of_job(pool.id("a")).unwrap().devices[&DeviceKind::Gpu];
         (bill.base, bill.spare)

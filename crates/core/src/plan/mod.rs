@@ -173,6 +173,8 @@ pub enum Constraint {
     TooFull(Dimension),
     /// No place now for a partition such as this on its devices of this kind, beside what is used there.
     NoPlace(DeviceKind, String),
+    /// None of its devices of this kind has so much memory, even when empty.
+    SmallDevice(DeviceKind),
 }
 
 /// A counted dimension of a node or a queue.

@@ -2,7 +2,7 @@
 
 use super::problem::shape::{model_matches, wanted};
 use super::{Constraint, DeviceAt, Dimension, Explanation, Funnel, HoldReason, WhatIf};
-use crate::model::{Class, DeviceKind, Resources, Shape, ShareMode};
+use crate::model::{Class, DeviceKind, DeviceRequest, Resources, Shape, ShareMode};
 use crate::snapshot::{DeviceRow, GangRow, NodeRow, NodeState, PlacedGang, Snapshot};
 use crate::units::{Bytes, MilliCpu, Thousandths, Timestamp};
 use std::collections::BTreeSet;
@@ -79,6 +79,7 @@ fn constraint(constraint: &Constraint, one: bool) -> String {
             format!("{have} no place for a {wanted} on its {}s beside what is used", kind_name(*kind))
         }
         Constraint::TooFewDevices(kind) => format!("{have} too few {}s", kind_name(*kind)),
+        Constraint::SmallDevice(kind) => format!("{have} no {} with so much memory", kind_name(*kind)),
         Constraint::TooSmall(dimension) => {
             format!("{are} too small in {} even when empty", dimension_name(*dimension))
         }
@@ -150,6 +151,7 @@ fn never(snapshot: &Snapshot, row: &GangRow, empty: &Funnel, explanation: &Expla
     }
     let helps = most(snapshot, empty)
         .or_else(|| explanation.what_ifs.first().map(with))
+        .or_else(|| most_of_a_device(snapshot, empty))
         .or_else(|| unkept(snapshot, empty))
         .or_else(|| unlabelled(empty))
         .unwrap_or_else(|| "ask for less, or add a node".to_owned());
@@ -186,6 +188,29 @@ pub(super) fn tasks(count: u32) -> String {
     if count == 1 { "1 task".to_owned() } else { format!("{count} tasks") }
 }
 
+/// The most memory of a device that there is, where a share asks for more.
+fn most_of_a_device(snapshot: &Snapshot, funnel: &Funnel) -> Option<String> {
+    let kind = funnel.removed.iter().find_map(|(why, _)| match why {
+        Constraint::SmallDevice(kind) => Some(*kind),
+        _ => None,
+    })?;
+    let devices = snapshot.nodes.iter().flat_map(|node| &node.devices);
+    let most = devices.filter(|row| row.spec.kind == kind).map(|row| row.spec.memory).max()?;
+    let name = kind_name(kind);
+    Some(format!("ask for at most {most} of memory, the most that {name}s here have, or add a larger one"))
+}
+
+/// Which part of a device is asked for: "0.3 and 4GB of ", nothing for a whole one.
+fn part(device: &DeviceRequest) -> String {
+    match (device.mode, device.compute, device.memory) {
+        (ShareMode::Space, ..) => format!("a {} of ", wanted(device)),
+        (_, Thousandths::WHOLE, Bytes::ZERO) => String::new(),
+        (_, compute, Bytes::ZERO) => format!("{compute} of "),
+        (_, Thousandths::ZERO, memory) => format!("{memory} of "),
+        (_, compute, memory) => format!("{compute} and {memory} of "),
+    }
+}
+
 /// What each task asks for.
 fn asks(shape: Option<&Shape>, tasks: u32) -> String {
     let Some(shape) = shape else { return "It asks for nothing".to_owned() };
@@ -196,18 +221,13 @@ fn asks(shape: Option<&Shape>, tasks: u32) -> String {
     }
     for device in &shape.devices {
         let model = device.model.as_deref().unwrap_or("");
-        let share = if device.mode == ShareMode::Space {
-            format!("a {} of ", wanted(device))
-        } else if device.compute == Thousandths::WHOLE {
-            String::new()
-        } else {
-            format!("{} of ", device.compute)
-        };
         parts.push(format!(
-            "{share}{} {model}{}{}",
+            "{}{} {model}{}{}{}",
+            part(device),
             device.count,
             if model.is_empty() { "" } else { " " },
-            kind_name(device.kind)
+            kind_name(device.kind),
+            if device.count == 1 { "" } else { "s" }
         ));
     }
     match tasks {
@@ -271,12 +291,18 @@ fn unkept(snapshot: &Snapshot, funnel: &Funnel) -> Option<String> {
         Constraint::NoShare(kind) => Some(*kind),
         _ => None,
     })?;
-    let mut devices = snapshot.nodes.iter().flat_map(|node| &node.devices);
-    let loose = |row: &DeviceRow| row.spec.kind == kind && row.spec.modes.contains(&ShareMode::Advisory);
-    devices.any(loose).then(|| {
-        "ask for a whole one, or write `advisory: true` to take a share that nobody keeps others to"
-            .to_owned()
-    })
+    let any = |mode: ShareMode| {
+        let mut devices = snapshot.nodes.iter().flat_map(|node| &node.devices);
+        devices.any(|row| row.spec.kind == kind && row.spec.modes.contains(&mode))
+    };
+    let advice = match (any(ShareMode::Time), any(ShareMode::Advisory)) {
+        (true, _) => "ask for a share by time, as `compute: 30%`, or add a node whose devices can be cut",
+        (_, true) => {
+            "ask for a whole one, or write `advisory: true` to take a share that nobody keeps others to"
+        }
+        _ => return None,
+    };
+    Some(advice.to_owned())
 }
 
 fn names(all: &[impl ToString]) -> Vec<String> {

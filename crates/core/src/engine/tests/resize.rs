@@ -104,6 +104,21 @@ fn the_meter_follows_a_share_from_the_moment_it_changes() {
 }
 
 #[test]
+fn a_share_pays_for_what_others_leave_and_not_for_running_ahead_of_its_part() {
+    let bill = |slack: Option<u64>| {
+        let mut plan = share(300, 0).runs(secs(100)).uses_device(400, 0);
+        plan.spec.shapes[0].devices[0].slack.compute = slack.map(Thousandths);
+        let pool = pool().job("a", plan).run(secs(500));
+        let bill = pool.engine.meter().of_job(pool.id("a")).unwrap().devices[&DeviceKind::OpenCl];
+        (bill.base, bill.spare)
+    };
+    // 400 are told of a part of 300: for ever from where others leave them, once and again where nobody can have more.
+    assert_eq!(bill(None), (100 * 300 * 1000, 0));
+    let (base, spare) = bill(Some(600));
+    assert!(base == 100 * 300 * 1000 && spare > 0, "{base} {spare}");
+}
+
+#[test]
 fn a_node_that_cannot_keep_the_new_share_gives_the_old_one_back() {
     let pool = pool().job("a", share(300, 2 * GB)).run(secs(1));
     let to = resize(&pool, "a", Some(800), None);

@@ -122,6 +122,10 @@ fn device_failure(profile: &Profile, shape: &Compiled) -> Option<Constraint> {
         if slot.mode == ShareMode::Space && !right().any(|facts| facts.cut(slot).is_some()) {
             return Some(Constraint::NoProfile(slot.kind, slot.wanted.clone()));
         }
+        let able = right().filter(|facts| facts.divides(slot)).map(|facts| facts.memory).max();
+        if matches!(slot.mode, ShareMode::Time | ShareMode::Advisory) && able < Some(slot.memory) {
+            return Some(Constraint::SmallDevice(slot.kind));
+        }
     }
     let whole: Vec<DeviceFree> = profile.facts.iter().map(DeviceFree::whole).collect();
     let short = |kind: DeviceKind| Some(Constraint::TooFewDevices(kind));

@@ -1,9 +1,9 @@
 //! What users are told: verdict, numbers, place in line, predicted start, what would help.
 
 use super::*;
-use crate::model::{Class, QueueSpec};
+use crate::model::{Class, Device, DeviceKind, QueueSpec, ShareMode};
 use crate::plan::world::{Ask, gpus, shape};
-use crate::plan::{Explanation, Verdict};
+use crate::plan::{Constraint, Explanation, Verdict};
 use crate::snapshot::{GangPhase, NodeOrd, NodeState, QueueOrd};
 
 const ROOT: QueueOrd = QueueOrd(0);
@@ -172,6 +172,29 @@ fn who_is_paused_in_place_is_told_to_resume() {
     let why = pool.why(id);
     assert_eq!(why.verdict, Verdict::NeedsYou);
     assert_eq!(why.sentence, "It is paused, and frozen on n0; resume it to let it go on.");
+}
+
+#[test]
+fn a_share_with_more_memory_than_a_device_has_says_so() {
+    let mut world = World::new();
+    let device = Device { modes: vec![ShareMode::Exclusive, ShareMode::Time], ..World::gpu("A10", 24) };
+    world.node(8, 32, &[device], &[]);
+    let mut pool = Pool::new(world);
+    for (compute, asks) in [(0, "32.2GB of 1 GPU"), (300, "0.3 and 32.2GB of 1 GPU")] {
+        let mut shape = shape(1, 1);
+        shape.devices.push(crate::plan::world::gpu_share(compute, 30));
+        let id = pool.ask(Ask::new(shape));
+        pool.plan();
+        let why = pool.why(id);
+        assert_eq!(why.funnel.removed, [(Constraint::SmallDevice(DeviceKind::Gpu), 1)]);
+        assert_eq!(
+            why.sentence,
+            format!(
+                "It asks for 1 core, 1GB of memory, {asks}, which this pool can never give: the one node has no GPU with so much \
+                 memory; ask for at most 25.7GB of memory, the most that GPUs here have, or add a larger one."
+            )
+        );
+    }
 }
 
 #[test]

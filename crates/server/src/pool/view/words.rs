@@ -139,6 +139,7 @@ pub fn constraint(constraint: &Constraint) -> String {
         Constraint::NoProfile(kind, wanted) => format!("no {} can be cut into a {wanted}", super::word(kind)),
         Constraint::NoPlace(kind, wanted) => format!("no place for a {wanted} ({})", super::word(kind)),
         Constraint::TooFewDevices(kind) => format!("too few or too small {}", super::word(kind)),
+        Constraint::SmallDevice(kind) => format!("no {} with so much memory", super::word(kind)),
         Constraint::TooSmall(what) => format!("too small ({})", dimension(what)),
         Constraint::TooFull(what) => format!("too full ({})", dimension(what)),
     }

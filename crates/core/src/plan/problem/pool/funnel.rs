@@ -108,7 +108,7 @@ const fn order(constraint: &Constraint) -> u8 {
         Constraint::Label(_) => 1,
         Constraint::NoDevice(_) => 2,
         Constraint::NoShare(_) | Constraint::NotWhole(_) | Constraint::NoProfile(..) => 3,
-        Constraint::TooFewDevices(_) => 4,
+        Constraint::TooFewDevices(_) | Constraint::SmallDevice(_) => 4,
         Constraint::TooSmall(_) => 5,
         Constraint::TooFull(_) | Constraint::NoPlace(..) => 6,
     }

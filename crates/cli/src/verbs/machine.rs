@@ -8,7 +8,7 @@ use crate::error::{CliError, Done, codes};
 use crate::out::{Cell, Column, Style, Table, clean};
 use crate::watch::watched;
 use pond_core::units::{Bytes, MilliCpu, Thousandths};
-use pond_server::api::types::{DeviceView, FreeSize, LabelBody, NodeView};
+use pond_server::api::types::{DeviceView, FreeSize, HolderView, LabelBody, NodeView};
 use std::collections::BTreeMap;
 
 /// `pond node ...`.
@@ -202,6 +202,17 @@ fn free_now(view: &DeviceView) -> String {
     }
 }
 
+/// What somebody has of it: `whole`, `0.3 and 6.9GB`, `500MB` for memory and what time others leave, `3g.40gb`.
+fn part_of(view: &DeviceView, holder: &HolderView) -> String {
+    let memory = Bytes(holder.memory_bytes);
+    match (&holder.partition, view.shared_as.as_deref(), holder.compute_thousandths) {
+        (Some(partition), ..) => partition.clone(),
+        (None, Some("exclusive"), _) => "whole".to_owned(),
+        (None, _, 0) => memory.to_string(),
+        (None, _, compute) => format!("{} and {memory}", Thousandths(compute)),
+    }
+}
+
 fn devices(views: &[DeviceView]) -> Table {
     let mut table = Table::new(vec![
         Column::left("NODE"),
@@ -221,8 +232,7 @@ fn devices(views: &[DeviceView]) -> Table {
             .holders
             .iter()
             .map(|holder| {
-                let share = Thousandths(holder.compute_thousandths);
-                let share = holder.partition.clone().unwrap_or_else(|| share.to_string());
+                let share = part_of(view, holder);
                 let unkept = if view.shared_as.as_deref() == Some("advisory") { ", advisory" } else { "" };
                 format!("{} ({}, {share}{unkept})", holder.task, holder.user)
             })

@@ -9,7 +9,7 @@ use crate::out::{Cell, Column, Style, Table, ago, clean, moment, span_between, s
 use crate::refs::{Careful, find};
 use crate::verbs::money::money;
 use crate::watch::watched;
-use pond_core::units::{Bytes, MilliCpu};
+use pond_core::units::{Bytes, MilliCpu, Millis, Thousandths};
 use pond_server::api::types::{Amounts, GangView, JobDetail, StatusView, TaskView};
 use std::collections::BTreeMap;
 
@@ -111,9 +111,18 @@ fn one(ctx: &Ctx, detail: &JobDetail) -> Result<(), CliError> {
         field(ctx, "ended", &format!("{}{code}", moment(ended)))?;
     }
     if let Some(usage) = &detail.usage {
-        let charged = MilliCpu(usage.granted_cpu_milli_ms / 1000);
-        let burst = MilliCpu(usage.burst_cpu_milli_ms / 1000);
-        field(ctx, "charged", &format!("{charged} core-seconds, and {burst} of burst"))?;
+        let [charged, burst, devices, more] = [
+            usage.granted_cpu_milli_ms,
+            usage.burst_cpu_milli_ms,
+            usage.granted_device_thousandths_ms,
+            usage.burst_device_thousandths_ms,
+        ]
+        .map(|thousandths_ms| MilliCpu(thousandths_ms / 1000));
+        let devices = match devices.0.max(more.0) {
+            0 => String::new(),
+            _ => format!("; {devices} device-seconds, and {more} of burst"),
+        };
+        field(ctx, "charged", &format!("{charged} core-seconds, and {burst} of burst{devices}"))?;
     }
     if let Some(cost) = &detail.cost {
         let back = match cost.credit_micros {
@@ -125,6 +134,11 @@ fn one(ctx: &Ctx, detail: &JobDetail) -> Result<(), CliError> {
     if detail.gangs.iter().any(|gang| !gang.tasks.is_empty()) {
         out.line("")?;
         out.table(&tasks(&detail.gangs))?;
+    }
+    let mut devices = detail.gangs.iter().flat_map(|gang| &gang.tasks).flat_map(|task| &task.devices);
+    if devices.any(|device| device.use_now.is_some()) {
+        out.line("")?;
+        out.table(&shares(&detail.gangs))?;
     }
     Ok(())
 }
@@ -181,6 +195,36 @@ fn tasks(gangs: &[GangView]) -> Table {
                 span_between(task.started_ms, task.ended_ms).into(),
                 (!ports.is_empty()).then(|| ports.join(" ")).into(),
                 how(task).into(),
+            ]);
+        }
+    }
+    table
+}
+
+/// What tasks do with their shares of devices, where that is measured.
+fn shares(gangs: &[GangView]) -> Table {
+    let mut table = Table::new(vec![
+        Column::left("TASK"),
+        Column::right("DEVICE"),
+        Column::right("TIME"),
+        Column::right("DEVICE MEMORY"),
+        Column::right("BUSY"),
+        Column::right("HELD BACK"),
+        Column::right("REFUSED"),
+    ]);
+    for task in gangs.iter().flat_map(|gang| &gang.tasks) {
+        for (device, used) in
+            task.devices.iter().filter_map(|device| device.use_now.map(|used| (device, used)))
+        {
+            let [got, may] = [used.delivered_thousandths, used.allowed_thousandths].map(Thousandths);
+            table.row(vec![
+                (&task.id).into(),
+                device.device.into(),
+                format!("{got}/{may}").into(),
+                format!("{}/{}", Bytes(used.memory_bytes), Bytes(device.memory_bytes)).into(),
+                Millis(used.busy_ms).to_string().into(),
+                Millis(used.throttled_ms).to_string().into(),
+                used.refused.into(),
             ]);
         }
     }

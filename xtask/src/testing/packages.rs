@@ -72,21 +72,28 @@ struct Python {
     packages: &'static [&'static str],
     /// Without this program there is no use for it.
     wants: &'static str,
+    /// Too large for every run: fetched where [`MORE`] is set.
+    large: bool,
     untested: &'static str,
 }
+
+/// Set, the largest things that tests can do without are fetched as well.
+const MORE: &str = "POND_MORE_DRIVERS";
 
 const PYTHONS: [Python; 3] = [
     Python {
         folder: "opencl-python",
         packages: &["pyopencl==2026.1.4", "tinygrad==0.14.0", "numpy"],
         wants: "clinfo",
+        large: false,
         untested: "OpenCL shares with Python's clients",
     },
-    // No client but a driver: 280 MB to fetch, once.
+    // No client but a driver: 280 MB to fetch, 830 MB on disk.
     Python {
         folder: "intel-python",
         packages: &["intel-opencl-rt==2026.2.0", "intel-cmplr-lib-rt==2026.2.0"],
         wants: "clinfo",
+        large: true,
         untested: "OpenCL shares on Intel's driver",
     },
     Python {
@@ -99,6 +106,7 @@ const PYTHONS: [Python; 3] = [
             "nvidia-nvml-dev==13.5.37",
         ],
         wants: "python3",
+        large: false,
         untested: "GPU shares with NVIDIA's own packages: bindings, runtimes of two versions, headers",
     },
 ];
@@ -112,6 +120,9 @@ impl Python {
     fn provide(&self, root: &Path) {
         let place = root.join("target").join(self.folder);
         if place.join("complete").exists() || !shell::has("python3") || !shell::has(self.wants) {
+            return;
+        }
+        if self.large && std::env::var_os(MORE).is_none() {
             return;
         }
         println!("installing from PyPI: {}", self.packages.join(" "));

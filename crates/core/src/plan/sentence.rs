@@ -150,8 +150,8 @@ fn never(snapshot: &Snapshot, row: &GangRow, empty: &Funnel, explanation: &Expla
         return (lost, format!("ask for at most {}{less}, or add a node", tasks(fit)));
     }
     let helps = most(snapshot, empty)
-        .or_else(|| explanation.what_ifs.first().map(with))
         .or_else(|| most_of_a_device(snapshot, empty))
+        .or_else(|| explanation.what_ifs.first().map(with))
         .or_else(|| unkept(snapshot, empty))
         .or_else(|| unlabelled(empty))
         .unwrap_or_else(|| "ask for less, or add a node".to_owned());

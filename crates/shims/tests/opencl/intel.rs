@@ -5,11 +5,13 @@ use super::bed::{Bed, PIECE, skipped};
 use super::{MIB, python, python_client, race, what_ran_unseen_is_charged_as_it_ran};
 use std::path::Path;
 
-/// Where `cargo xtask test` puts it; nothing in `/etc/OpenCL/vendors` names it.
+/// Where `POND_MORE_DRIVERS=1 cargo xtask test` puts it; nothing in `/etc/OpenCL/vendors` names it.
 fn driver() -> Option<String> {
     let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/intel-python/lib/libintelocl.so");
     if !place.exists() {
-        skipped("OpenCL shares on Intel's driver: `cargo xtask test` fetches it (PyPI: intel-opencl-rt)");
+        skipped(
+            "OpenCL shares on Intel's driver: `POND_MORE_DRIVERS=1 cargo xtask test` fetches it (PyPI: intel-opencl-rt, 280 MB)",
+        );
     }
     place.exists().then(|| place.to_string_lossy().into_owned())
 }

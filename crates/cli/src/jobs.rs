@@ -102,13 +102,13 @@ pub fn from_script(path: &Path, arguments: &[String], flags: &JobFlags) -> Resul
     Prepared::of(vec![laid_over(job, &overrides(flags)?)?], warnings, path.parent())
 }
 
-/// One job that runs this command, made of flags alone.
+/// One job that runs this command, or without one the image's own, made of flags alone.
 ///
 /// # Errors
 /// A flag is wrong.
 pub fn from_command(argv: &[String], flags: &JobFlags) -> Result<Prepared, CliError> {
-    let run = CommandText::Argv(argv.iter().cloned().map(Text).collect());
-    let job = laid_over(JobFile { run: Some(run), ..JobFile::default() }, &overrides(flags)?)?;
+    let run = (!argv.is_empty()).then(|| CommandText::Argv(argv.iter().cloned().map(Text).collect()));
+    let job = laid_over(JobFile { run, ..JobFile::default() }, &overrides(flags)?)?;
     Prepared::of(vec![job], Vec::new(), None)
 }
 

@@ -147,7 +147,7 @@ fn dispatch(ctx: &Ctx, verb: Verb) -> Done {
         Verb::Token(verb) => verbs::people::token(ctx, &verb),
         Verb::Notify(verb) => verbs::notify::notify(ctx, &verb),
         Verb::Completion(args) => verbs::house::completion(ctx, args),
-        Verb::Man { dir } => verbs::house::man(ctx, dir.as_deref()),
+        Verb::Man { verb, dir } => verbs::house::man(ctx, &verb, dir.as_deref()),
         Verb::Sched(verb) => verbs::sched::sched(ctx, &verb),
         Verb::Import(ImportVerb::Sbatch(args)) => verbs::files::import(ctx, &args),
         Verb::Sbatch(args) => slurm::run(ctx, slurm::Shim::Sbatch, &args.args),

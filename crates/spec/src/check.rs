@@ -4,7 +4,6 @@ use crate::error::Fault;
 use crate::jobfile::{CommandText, IdeWord, IsolationWord, JobFile, JobType, RetryText};
 use crate::limits;
 use crate::read::short;
-use crate::values::ImageText;
 use crate::values::places as paths;
 use pond_core::model::notify::MAX_RECIPIENTS;
 use pond_core::model::{Moment, ShareMode};
@@ -112,9 +111,8 @@ fn place(job: &JobFile, out: &mut Vec<Finding>) {
     if job.isolation == Some(IsolationWord::Vm) {
         out.push(not_built("isolation", "isolation `vm`", "use `container` or `process`"));
     }
-    let image = job.image.as_ref().filter(|image| **image != ImageText::Host);
     if job.isolation == Some(IsolationWord::Process) {
-        if image.is_some() {
+        if job.has_image() {
             out.push(bad(
                 "image",
                 "an image needs `isolation: container`; a process runs on the machine's own root".to_owned(),
@@ -166,7 +164,7 @@ fn place(job: &JobFile, out: &mut Vec<Finding>) {
 
 fn command(job: &JobFile, out: &mut Vec<Finding>) {
     match &job.run {
-        None if job.kind == JobType::Task => {
+        None if job.kind == JobType::Task && !job.has_image() => {
             out.push((String::new(), Fault::MissingField { name: "run".to_owned() }))
         }
         None => {}

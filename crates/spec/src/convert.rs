@@ -113,6 +113,11 @@ pub fn into_specs(jobs: Vec<JobFile>, context: &Context) -> Result<Vec<Draft>, S
 }
 
 impl JobFile {
+    /// Whether it runs in another root than the machine's.
+    pub(crate) fn has_image(&self) -> bool {
+        !matches!(self.image, None | Some(ImageText::Host))
+    }
+
     /// Fills in every default and checks everything that can be checked without the pool.
     ///
     /// # Errors
@@ -183,9 +188,13 @@ impl JobFile {
         let program = match &self.run {
             Some(CommandText::Argv(argv)) => argv.first().map(|program| program.0.as_str()),
             Some(CommandText::Script(script)) => script.split_whitespace().next(),
-            None => None,
+            None => match &self.image {
+                Some(ImageText::Registry(name) | ImageText::Layout(name)) => Some(name.as_str()),
+                None | Some(ImageText::Host) => None,
+            },
         };
         let word = program.and_then(|program| program.rsplit('/').next()).unwrap_or_default();
+        let word = if self.run.is_none() { word.split([':', '@']).next().unwrap_or_default() } else { word };
         let fallback = if self.kind == JobType::Env { "env" } else { "task" };
         if crate::check::is_name(word) { word.to_owned() } else { fallback.to_owned() }
     }
@@ -235,6 +244,7 @@ impl JobFile {
             command: match self.run {
                 Some(CommandText::Script(text)) => Command::Script(text),
                 Some(CommandText::Argv(argv)) => Command::Argv(argv.into_iter().map(|part| part.0).collect()),
+                None if self.kind == JobType::Task => Command::Argv(Vec::new()),
                 None => Command::Script(ide.script().to_owned()),
             },
             setup: self.setup,

@@ -295,7 +295,7 @@ pub struct JobFile {
     /// Shell script run before `run`, in the same place; its failure is the task's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub setup: Option<String>,
-    /// What runs: text is a shell script (`sh -e`), a list is a program and its arguments.
+    /// What runs: text is a shell script (`sh -e`), a list is a program and its arguments. Without it the image's own command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<CommandText>,
     /// Working folder inside the task; absolute.

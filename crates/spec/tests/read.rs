@@ -1,6 +1,6 @@
 //! Whole files in, jobs or one message out.
 
-use pond_core::model::{Class, DeviceKind, GangSize, JobKind, RetryOn, ShareMode};
+use pond_core::model::{Class, Command, DeviceKind, GangSize, JobKind, RetryOn, ShareMode};
 use pond_core::units::{Bytes, MilliCpu, Millis, Thousandths};
 use pond_spec::values::Devices;
 use pond_spec::{Context, Format, JobFile, JobRef, into_specs, read, read_one};
@@ -258,5 +258,24 @@ fn partitions_are_asked_for_by_profile_or_by_size() {
     assert!(
         "3g.40gb".parse::<Devices>().unwrap().change(DeviceKind::Gpu).is_err(),
         "what is cut stays as it is"
+    );
+}
+
+#[test]
+fn what_runs_may_be_left_to_an_image() {
+    let image = |name: &str| format!("type: task\nimage: {name}\n");
+    for (name, called) in [("docker.io/team/serve:1.0", "serve"), ("./layouts/train", "train")] {
+        let unnamed = JobFile { name: None, ..job(&image(name)) };
+        let spec = unnamed.into_spec(&Context::new("ada", "/")).unwrap().spec;
+        assert_eq!((spec.run.command.clone(), &*spec.name), (Command::Argv(Vec::new()), called));
+    }
+    let refused = read(&image("host"), "x.yaml", Format::Yaml).unwrap_err();
+    assert!(refused.report().contains("add `run:`"), "{}", refused.report());
+    let env =
+        job("type: env\nimage: docker.io/team/tools:2\n").into_spec(&Context::new("ada", "/")).unwrap().spec;
+    assert!(
+        matches!(&env.run.command, Command::Script(text) if text.contains("sleep")),
+        "{:?}",
+        env.run.command
     );
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// `pond run`.
 #[derive(Clone, Debug, Args)]
 #[command(
-    override_usage = "pond run [FLAGS] -- COMMAND [ARG]...\n       pond run [FLAGS] SCRIPT.sh [ARG]...\n       pond run [FLAGS] JOB.pond.yaml"
+    override_usage = "pond run [FLAGS] -- COMMAND [ARG]...\n       pond run [FLAGS] --image IMAGE\n       pond run [FLAGS] SCRIPT.sh [ARG]...\n       pond run [FLAGS] JOB.pond.yaml"
 )]
 pub struct RunArgs {
     /// What the job asks for.
@@ -28,7 +28,12 @@ pub struct RunArgs {
     #[arg(long, conflicts_with = "detach")]
     pub notify: bool,
     /// Command and arguments, a script with #POND or #SBATCH lines, or a job file
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "COMMAND")]
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        required_unless_present = "image",
+        value_name = "COMMAND"
+    )]
     pub command: Vec<String>,
 }
 

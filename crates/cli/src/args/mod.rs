@@ -38,7 +38,6 @@ use std::path::PathBuf;
     name = "pond",
     version,
     propagate_version = true,
-    disable_help_subcommand = true,
     after_help = "First steps:\n  pond run -- python3 train.py   run something; a pool starts by itself\n  pond ps                        what runs and waits\n  pond why @last                 why it is where it is\n\nExit codes: 0 ok · the job's own for run and wait · 64 usage · 65 bad file · 69 no server · 75 cannot be placed now · 77 denied"
 )]
 pub struct Cli {
@@ -221,10 +220,13 @@ pub enum Verb {
     Notify(NotifyVerb),
     /// Print a completion script for a shell
     Completion(CompletionArgs),
-    /// Print the manual page
+    /// Print the manual page, of a verb where one is named: `pond man run | man -l -`
     Man {
+        /// The verb, and the verb below it
+        #[arg(value_name = "VERB", conflicts_with = "dir")]
+        verb: Vec<String>,
         /// Write one page a verb into this folder instead
-        #[arg(value_name = "DIR")]
+        #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },
     /// How the pool decides; and simulate: its scheduler on traces, without a pool

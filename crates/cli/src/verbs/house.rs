@@ -91,10 +91,22 @@ pub fn names(ctx: &Ctx) -> Done {
 /// `pond man`: one page to standard output, or a page a verb into a folder.
 ///
 /// # Errors
-/// The folder cannot be written.
-pub fn man(ctx: &Ctx, dir: Option<&Path>) -> Done {
-    let command = Cli::command();
+/// There is no such verb; the folder cannot be written.
+pub fn man(ctx: &Ctx, verb: &[String], dir: Option<&Path>) -> Done {
+    let mut command = Cli::command();
     let Some(dir) = dir else {
+        // Names of whole verbs are given when all is built.
+        command.build();
+        for word in verb {
+            let name = command.get_bin_name().unwrap_or("pond").to_owned();
+            let Some(below) = command.find_subcommand(word).cloned() else {
+                return Err(CliError::Usage {
+                    what: format!("{name} has no verb `{}`", clean(word)),
+                    next: Some(format!("`{name} --help` lists all")),
+                });
+            };
+            command = below;
+        }
         let mut page = Vec::new();
         clap_mangen::Man::new(command)
             .render(&mut page)

@@ -73,7 +73,7 @@ pub fn run(ctx: &Ctx, args: &RunArgs) -> Done {
 
 /// A job file, a script with lines for us, or a command.
 fn prepare(args: &RunArgs) -> Result<Prepared, CliError> {
-    let [first, rest @ ..] = &args.command[..] else { return Err(CliError::usage("nothing to run")) };
+    let [first, rest @ ..] = &args.command[..] else { return from_command(&[], &args.job) };
     if first.starts_with('-') {
         return Err(CliError::Usage {
             what: format!("`{}` is no flag of `pond run`", clean(first)),

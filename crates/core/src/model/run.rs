@@ -34,7 +34,7 @@ pub enum Image {
 pub enum Command {
     /// Handed to `sh -e` as it stands, on standard input's place: never spliced into another command line.
     Script(String),
-    /// Program and arguments.
+    /// Program and arguments; none is the image's own command.
     Argv(Vec<String>),
 }
 

@@ -244,7 +244,8 @@ fn user(run: &RunSpec, rootfs: &Rootfs) -> Option<(u32, u32)> {
     run.user.or(rootfs.config.user)
 }
 
-fn command(run: &RunSpec, rootfs: &Rootfs) -> Program {
+/// What runs; of an image without a command of its own, where the job has none either, no word.
+pub(super) fn command(run: &RunSpec, rootfs: &Rootfs) -> Program {
     match &run.command {
         Command::Script(text) => Program::Script(text.clone()),
         Command::Argv(argv) => {

@@ -1,12 +1,13 @@
 //! Starting one task: image, network, layer, order, launcher.
 
+use super::order::command;
 use super::share::ShareError;
 use super::{Inner, Live};
 use crate::folder::{Claim, Ended, Folder, StartFailure, now, now_us};
 use crate::ground::Ground;
 use crate::image::Rootfs;
 use crate::launcher::layer;
-use crate::launcher::spec::LaunchSpec;
+use crate::launcher::spec::{LaunchSpec, Program};
 use crate::net::TaskNet;
 use crate::tolerate;
 use pond_core::event::{Exit, Launch, Report, Step, StepKind};
@@ -121,6 +122,11 @@ impl Inner {
         let mut steps = Steps::default();
         let rootfs = self.rootfs(launch, cancel)?;
         steps.done(StepKind::Image, has_image(launch));
+        if matches!(command(&launch.run, &rootfs), Program::Argv(argv) if argv.is_empty()) {
+            let what =
+                "the image has no command of its own; write what runs: `run:`, or the command after `--`";
+            return Err(job_fault(what.to_owned()));
+        }
         let ground = match launch.run.isolation {
             Isolation::Process => None,
             Isolation::Container => Some(self.grounds.of(&rootfs.lowers).map_err(no_ground)?),

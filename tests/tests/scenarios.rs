@@ -43,6 +43,7 @@ pages! {
     operations => "tests/scenarios/operations.md",
     operations_guide => "docs/operations.md",
     people => "docs/people.md",
+    plain_user => "tests/scenarios/plain-user.md",
     policy => "tests/scenarios/policy.md",
     ports => "tests/scenarios/ports.md",
     output => "tests/scenarios/output.md",

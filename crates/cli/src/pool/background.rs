@@ -1,7 +1,7 @@
 //! A pool in the background: started by ourselves as a child that takes a session of its own, and left alone
 //! as soon as it serves.
 
-use super::{log_file, state_dir};
+use super::{limits_of_this_user, log_file, state_dir};
 use crate::args::{Globals, UpArgs};
 use crate::client::Client;
 use crate::error::CliError;
@@ -47,6 +47,7 @@ pub fn ensure(ctx: &Ctx) -> Result<Client, CliError> {
             }
             let started = start(ctx, &UpArgs::default())?;
             if !started.already {
+                limits_of_this_user(ctx);
                 ctx.out.note(&format!(
                     "no pool was running: started one on this machine at {} (`pond down` stops it)",
                     started.address

@@ -34,6 +34,15 @@ pub fn state_dir(globals: &Globals) -> PathBuf {
         .join("pond")
 }
 
+/// What a pool of this user cannot do, if anything.
+fn limits_of_this_user(ctx: &Ctx) {
+    if !rustix::process::geteuid().is_root() {
+        ctx.out.note(
+            "without root tasks have no containers and no limits: submit with `--isolation process`; `pond doctor` says what is missing",
+        );
+    }
+}
+
 /// Where the pool in the background writes what it has to say.
 #[must_use]
 pub fn log_file(dir: &Path) -> PathBuf {
@@ -54,6 +63,9 @@ pub fn up(ctx: &Ctx, args: &UpArgs) -> Done {
             }))?;
         } else {
             ctx.out.line(&started.address)?;
+            if !started.already {
+                limits_of_this_user(ctx);
+            }
             let how = if started.already { "already serving" } else { "serving" };
             ctx.out.note(&format!(
                 "{how} in the background (process {}); log: {}; stop with `pond down`",

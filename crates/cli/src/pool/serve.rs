@@ -4,7 +4,7 @@
 //! and the next one takes them over, so that a service manager may restart it.
 
 use super::glue::Local;
-use super::state_dir;
+use super::{limits_of_this_user, state_dir};
 use crate::args::{PastShareArg, UpArgs};
 use crate::error::{CliError, Done, codes};
 use crate::term::Signals;
@@ -60,6 +60,7 @@ pub(super) fn serve(ctx: &Ctx, args: &UpArgs) -> Done {
         ctx.out.line(server.url())?;
     }
     if !args.daemon {
+        limits_of_this_user(ctx);
         ctx.out.note(
             "serving; Ctrl-C ends the pool and what runs in it; `pond open` gives a link to its web page",
         );

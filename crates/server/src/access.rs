@@ -2,6 +2,7 @@
 
 use pond_core::event::Effect;
 use pond_core::ids::TaskId;
+use pond_core::model::RunSpec;
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::net::TcpStream;
@@ -30,6 +31,9 @@ pub struct ExecRequest {
 pub trait Access: Send + Sync + 'static {
     /// Takes effects to be carried out; only enqueues.
     fn apply(&self, effects: Vec<Effect>);
+
+    /// Which of the machine's own files and folders that such a task would be given are not there now.
+    fn missing(&self, run: &RunSpec) -> Vec<String>;
 
     /// Runs a command inside a task. The stream speaks [`pond_core::frame::Frame`].
     ///

@@ -2,6 +2,7 @@
 
 use pond_core::event::Effect;
 use pond_core::ids::TaskId;
+use pond_core::model::RunSpec;
 use pond_node::agent::{self, Agent, Shutdown};
 use pond_server::{Access, ExecRequest};
 use std::io::{self, Read};
@@ -15,6 +16,10 @@ pub struct Local(pub Agent);
 impl Access for Local {
     fn apply(&self, effects: Vec<Effect>) {
         self.0.apply(effects);
+    }
+
+    fn missing(&self, run: &RunSpec) -> Vec<String> {
+        agent::missing(run)
     }
 
     fn exec(&self, task: TaskId, request: ExecRequest) -> io::Result<UnixStream> {

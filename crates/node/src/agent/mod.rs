@@ -18,6 +18,7 @@ mod start;
 mod watch;
 mod work;
 
+pub use order::missing;
 pub use session::{CopyOut, ExecRequest};
 
 use crate::cgroup::{Group, Limits, Meters, Pool, Version};

@@ -28,6 +28,13 @@ pub(super) fn node_spec(config: &Config) -> NodeSpec {
     probe::node(&MachineConfig { offer: config.offer, ..machine })
 }
 
+/// Which of the machine's own files and folders that such a task would be given are not there now.
+#[must_use]
+pub fn missing(run: &RunSpec) -> Vec<String> {
+    let sources = run.volumes.iter().map(|volume| &volume.source);
+    sources.chain(&run.files).filter(|path| !Path::new(path).exists()).cloned().collect()
+}
+
 /// The limits of a task; `pids` is for tasks that do not say.
 fn limits(launch: &Launch, pids: u32, devices: Vec<String>) -> Limits {
     let allocation = &launch.allocation;

@@ -41,7 +41,8 @@ pub async fn submit(
     body: Whole,
 ) -> Result<Response, Problem> {
     let key = idempotency(&caller, &headers, &query, &body)?;
-    let (mut spec, warnings) = read_spec(&shared, &caller, &query, &body)?;
+    let (mut spec, mut warnings) = read_spec(&shared, &caller, &query, &body)?;
+    warnings.extend(absent(&shared, &spec).await?);
     spec.traceparent = spans::above(&headers);
     let request = Request::Submit(std::sync::Arc::new(spec));
     let answer = shared.handle.ask(caller.actor(), request, key).await?;
@@ -65,7 +66,8 @@ pub async fn plan(
     Params(query): Params<SubmitQuery>,
     body: Whole,
 ) -> Result<Json<Preview>, Problem> {
-    let (spec, warnings) = read_spec(&shared, &caller, &query, &body)?;
+    let (spec, mut warnings) = read_spec(&shared, &caller, &query, &body)?;
+    warnings.extend(absent(&shared, &spec).await?);
     let (actor, queue) = (caller.actor(), spec.queue.clone());
     let preview = shared.handle.look(move |sight| dry::run(sight, &actor, spec)).await?;
     let mut preview = preview.map_err(|refusal| refused(&refusal))?;
@@ -77,6 +79,19 @@ pub async fn plan(
         price.budget = budgets.into_iter().filter(holds).min_by_key(left);
     }
     Ok(Json(preview))
+}
+
+/// What the job is to be given and is not there. What it waits for may make it, so of such a job nothing is said.
+async fn absent(shared: &Shared, spec: &JobSpec) -> Result<Vec<String>, Problem> {
+    if !spec.after.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (access, run) = (shared.access.clone(), spec.run.clone());
+    let missing = blocking(move || access.missing(&run)).await?;
+    let told = |path: String| {
+        format!("`{}` is not on the machine: the job fails unless it is there when it starts", short(&path))
+    };
+    Ok(missing.into_iter().map(told).collect())
 }
 
 fn read_spec(

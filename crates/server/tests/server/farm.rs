@@ -5,7 +5,7 @@
 
 use pond_core::event::{Effect, Exit, Found, Launch, Report};
 use pond_core::ids::{Generation, JobId, NodeName, TaskId};
-use pond_core::model::{Command, Device, DeviceKind, NodeSpec, Resources, ShareMode};
+use pond_core::model::{Command, Device, DeviceKind, NodeSpec, Resources, RunSpec, ShareMode};
 use pond_core::units::{Bytes, MilliCpu, Timestamp};
 use pond_server::{Access, ExecRequest, Resolver};
 use std::collections::BTreeMap;
@@ -214,6 +214,10 @@ impl Farm {
 }
 
 impl Access for Farm {
+    fn missing(&self, run: &RunSpec) -> Vec<String> {
+        run.files.iter().filter(|file| !Path::new(file).exists()).cloned().collect()
+    }
+
     fn apply(&self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {

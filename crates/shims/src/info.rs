@@ -5,9 +5,14 @@ use crate::abi::{
     INVALID_VALUE, Int, MAX_ALLOCATION, SUCCESS, Uint, Ulong, hand_out, text,
 };
 use crate::driver::Entry;
-use crate::state::{self, Hook};
+use crate::state::{self, Hook, State};
 use crate::{call, names};
 use std::ffi::{c_char, c_void};
+
+/// The platform a caller names; the first where it names none.
+fn named(state: &State, platform: Handle) -> Option<Handle> {
+    if platform.is_null() { state.platforms().first().copied() } else { Some(platform) }
+}
 
 unsafe extern "C" fn device_ids(
     platform: Handle,
@@ -17,11 +22,7 @@ unsafe extern "C" fn device_ids(
     count: *mut Uint,
 ) -> Int {
     let state = state::get();
-    let Some(platform) =
-        (if platform.is_null() { state.platforms().first().copied() } else { Some(platform) })
-    else {
-        return DEVICE_NOT_FOUND;
-    };
+    let Some(platform) = named(state, platform) else { return DEVICE_NOT_FOUND };
     if devices.is_null() && count.is_null() || !devices.is_null() && room == 0 {
         return INVALID_VALUE;
     }
@@ -77,11 +78,7 @@ unsafe extern "C" fn platform_info(
     length: *mut usize,
 ) -> Int {
     let state = state::get();
-    let Some(platform) =
-        (if platform.is_null() { state.platforms().first().copied() } else { Some(platform) })
-    else {
-        return INVALID_PLATFORM;
-    };
+    let Some(platform) = named(state, platform) else { return INVALID_PLATFORM };
     // SAFETY: the arguments are the caller's.
     unsafe {
         call!(state.table(platform), "clGetPlatformInfo": fn(Handle, Uint, usize, *mut c_void, *mut usize) -> Int, platform, what, size, out, length)

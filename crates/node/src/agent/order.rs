@@ -252,7 +252,7 @@ fn user(run: &RunSpec, rootfs: &Rootfs) -> Option<(u32, u32)> {
 }
 
 /// What runs; of an image without a command of its own, where the job has none either, no word.
-pub(super) fn command(run: &RunSpec, rootfs: &Rootfs) -> Program {
+fn command(run: &RunSpec, rootfs: &Rootfs) -> Program {
     match &run.command {
         Command::Script(text) => Program::Script(text.clone()),
         Command::Argv(argv) => {

@@ -1,6 +1,5 @@
 //! Starting one task: image, network, layer, order, launcher.
 
-use super::order::command;
 use super::share::ShareError;
 use super::{Inner, Live};
 use crate::folder::{Claim, Ended, Folder, StartFailure, now, now_us};
@@ -122,11 +121,6 @@ impl Inner {
         let mut steps = Steps::default();
         let rootfs = self.rootfs(launch, cancel)?;
         steps.done(StepKind::Image, has_image(launch));
-        if matches!(command(&launch.run, &rootfs), Program::Argv(argv) if argv.is_empty()) {
-            let what =
-                "the image has no command of its own; write what runs: `run:`, or the command after `--`";
-            return Err(job_fault(what.to_owned()));
-        }
         let ground = match launch.run.isolation {
             Isolation::Process => None,
             Isolation::Container => Some(self.grounds.of(&rootfs.lowers).map_err(no_ground)?),
@@ -144,6 +138,11 @@ impl Inner {
         self.make_partitions(launch).map_err(|why| node_fault(why.to_string()))?;
         steps.done(StepKind::Devices, !launch.allocation.devices.is_empty());
         let mut spec = self.order(launch, &rootfs, net.clone());
+        if matches!(&spec.command, Program::Argv(argv) if argv.is_empty()) {
+            let what =
+                "the image has no command of its own; write what runs: `run:`, or the command after `--`";
+            return Err(job_fault(what.to_owned()));
+        }
         if let Some(container) = &mut spec.container {
             container.volumes.extend(mounts);
         }

@@ -65,6 +65,9 @@ pub enum Fault {
         expected: String,
         /// What was there.
         found: String,
+        /// Where text is taken: the same as text, in quotes.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        quoted: Option<String>,
     },
     /// A key that must be there is not.
     #[error("missing field `{name}`")]
@@ -150,6 +153,9 @@ impl Fault {
             Self::UnknownField { known, .. } => format!("fields here are {}", known.join(", ")),
             Self::ForeignField { owner, .. } => format!("remove it, or make this `type: {owner}`"),
             Self::UnknownValue { .. } => "use one of these words".to_owned(),
+            Self::WrongType { quoted: Some(quoted), .. } => {
+                format!("quote it if it is meant as text: {quoted}; `pond schema` lists every field")
+            }
             Self::WrongType { expected, .. } => format!("give {expected}; `pond schema` lists every field"),
             Self::MissingField { name } if name == "type" => {
                 "add `type: task`, or `type: env` for an environment".to_owned()

@@ -383,6 +383,8 @@ pub struct JobFile {
     pub tty: Option<bool>,
 }
 
+/// What `run` takes.
+pub(crate) const COMMAND: &str = "a shell script, or a list of a program and its arguments";
 /// Fields that only a task has.
 pub(crate) const TASK_ONLY: [&str; 3] = ["nodes", "array", "parallel"];
 /// Fields that only an environment has.
@@ -453,7 +455,7 @@ mod visitors {
     impl<'de> Visitor<'de> for CommandVisitor {
         type Value = CommandText;
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a shell script, or a list of a program and its arguments")
+            f.write_str(super::COMMAND)
         }
         fn visit_str<E: Error>(self, text: &str) -> Result<CommandText, E> {
             Ok(CommandText::Script(text.to_owned()))

@@ -3,7 +3,7 @@
 use crate::check::check;
 use crate::error::{Fault, SpecError, Warning};
 use crate::graph::{self, Strangers};
-use crate::jobfile::{ENV_ONLY, JobFile, JobType, TASK_ONLY};
+use crate::jobfile::{COMMAND, ENV_ONLY, JobFile, JobType, TASK_ONLY};
 use crate::read::decode::{decode, unknown_value};
 use crate::read::{MAX_BYTES, Node, Value, documents, too_much};
 use crate::script;
@@ -118,8 +118,10 @@ fn everything(text: &str, origin: &str, format: Format) -> (Vec<JobFile>, Vec<Sp
         match job(node) {
             Ok(mut job) => {
                 let findings = check(&job);
-                let place =
-                    |(field, fault): (String, Fault)| placed(text, origin, node.place(&field), &field, fault);
+                let place = |(field, fault): (String, Fault)| {
+                    let (field, fault) = without_value(node, field, fault);
+                    placed(text, origin, node.place(&field), &field, fault)
+                };
                 errors.extend(findings.into_iter().map(place));
                 if job.name.is_none() && nodes.len() == 1 {
                     job.name = stem(origin);
@@ -135,6 +137,20 @@ fn everything(text: &str, origin: &str, format: Format) -> (Vec<JobFile>, Vec<Sp
         errors.push(placed(text, origin, nodes[index].place(&field), &field, fault));
     }
     (jobs, errors, Vec::new())
+}
+
+/// `run:` with nothing behind it reads as a job without the field; what is missing is its value.
+fn without_value(job: &Node, field: String, fault: Fault) -> (String, Fault) {
+    match fault {
+        Fault::MissingField { name } if field.is_empty() => match job.get(&name) {
+            Some(empty) => {
+                let (expected, found) = (COMMAND.to_owned(), empty.describe());
+                (name, Fault::WrongType { expected, found, quoted: None })
+            }
+            None => (field, Fault::MissingField { name }),
+        },
+        _ => (field, fault),
+    }
 }
 
 fn script_file(text: &str, origin: &str) -> (Vec<JobFile>, Vec<SpecError>, Vec<Warning>) {
@@ -165,7 +181,11 @@ type Placed = (Option<crate::error::Place>, String, Fault);
 fn job(node: &Node) -> Result<JobFile, Placed> {
     let Value::Map(entries) = &node.value else {
         let expected = "a job: a map of fields that starts with `type: task`".to_owned();
-        return Err((node.at, String::new(), Fault::WrongType { expected, found: node.describe() }));
+        return Err((
+            node.at,
+            String::new(),
+            Fault::WrongType { expected, found: node.describe(), quoted: None },
+        ));
     };
     let kind = job_type(node)?;
     let (foreign, word, owner) = match kind {
@@ -186,7 +206,7 @@ fn job_type(node: &Node) -> Result<JobType, Placed> {
     };
     let Value::Text(word) = &kind.value else {
         let expected = "one of task, env".to_owned();
-        return Err((kind.at, field(), Fault::WrongType { expected, found: kind.describe() }));
+        return Err((kind.at, field(), Fault::WrongType { expected, found: kind.describe(), quoted: None }));
     };
     match word.as_str() {
         "task" => Ok(JobType::Task),

@@ -178,6 +178,7 @@ fn number(text: &str) -> Result<u32, Fault> {
     text.parse().map_err(|_why| Fault::WrongType {
         expected: "a whole number".to_owned(),
         found: format!("`{}`", crate::read::short(text)),
+        quoted: None,
     })
 }
 

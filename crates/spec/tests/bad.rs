@@ -212,7 +212,7 @@ fn messages_are_those_that_were_agreed_on() {
         said.extend(report.warnings.iter().map(|warning| format!("warning: {warning}")));
         let said = said.join("\n") + "\n";
         let kept = case.with_extension("txt");
-        if std::env::var_os("POND_BLESS").is_some() {
+        if std::env::var_os("POND_UPDATE").is_some() {
             std::fs::write(&kept, &said).unwrap();
         }
         assert_eq!(said, std::fs::read_to_string(&kept).unwrap_or_default(), "{name}");

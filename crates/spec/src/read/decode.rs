@@ -4,6 +4,7 @@
 
 use super::{Key, Node, Value, short};
 use crate::error::{Fault, Place};
+use crate::jobfile::COMMAND;
 use crate::similar::nearest;
 use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, Unexpected, Visitor};
 use serde::{Deserialize, forward_to_deserialize_any};
@@ -11,6 +12,9 @@ use std::fmt;
 
 /// Name of the newtype by which a type asks for a scalar as it was written, `1.10` and not 1.1.
 pub(crate) const RAW: &str = "$pond::raw";
+
+/// What a field of plain text takes.
+const TEXT: &str = "text";
 
 /// What went wrong, where, in which field.
 #[derive(Debug)]
@@ -62,7 +66,7 @@ impl de::Error for DecodeError {
         Self::new(Fault::BadValue { why: why.to_string() })
     }
     fn invalid_type(found: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::new(Fault::WrongType { expected: expected.to_string(), found: found.to_string() })
+        Self::new(Fault::WrongType { expected: expected.to_string(), found: found.to_string(), quoted: None })
     }
     fn invalid_value(found: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
         Self::invalid_type(found, expected)
@@ -113,7 +117,7 @@ impl<'de> Decoder<'de> {
             }
         }
         let expected = match Of(visitor).to_string().as_str() {
-            "a string" => "text; quote it if it looks like a number".to_owned(),
+            "a string" => TEXT.to_owned(),
             "a boolean" => "true or false".to_owned(),
             "u16" => "a whole number from 0 to 65535".to_owned(),
             "u32" => "a whole number from 0 to 4294967295".to_owned(),
@@ -121,7 +125,8 @@ impl<'de> Decoder<'de> {
             "a map" => "a map".to_owned(),
             other => other.strip_prefix("enum ").map_or(other, |_| "one word").to_owned(),
         };
-        DecodeError::new(Fault::WrongType { expected, found: self.0.describe() }).at(self.0.at)
+        let quoted = [TEXT, COMMAND].contains(&expected.as_str()).then(|| self.0.quoted()).flatten();
+        DecodeError::new(Fault::WrongType { expected, found: self.0.describe(), quoted }).at(self.0.at)
     }
 
     fn number<V: Visitor<'de>>(&self, visitor: V) -> Result<V::Value, DecodeError> {
@@ -222,7 +227,8 @@ impl<'de> Deserializer<'de> for Decoder<'de> {
             }
             _ => {
                 let expected = format!("one of {}", variants.join(", "));
-                Err(DecodeError::new(Fault::WrongType { expected, found: self.0.describe() }).at(self.0.at))
+                let fault = Fault::WrongType { expected, found: self.0.describe(), quoted: None };
+                Err(DecodeError::new(fault).at(self.0.at))
             }
         }
     }

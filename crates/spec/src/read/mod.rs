@@ -125,6 +125,15 @@ impl Node {
         node.at
     }
 
+    /// The text that somebody may have meant by something without quotes that is none.
+    pub(crate) fn quoted(&self) -> Option<String> {
+        match &self.value {
+            Value::Null => Some("\"null\", or \"\" for nothing".to_owned()),
+            Value::Plain(text) => Some(format!("\"{}\"", short(text))),
+            Value::Text(_) | Value::List(_) | Value::Map(_) => None,
+        }
+    }
+
     /// What it is, in words, for messages.
     pub(crate) fn describe(&self) -> String {
         match &self.value {

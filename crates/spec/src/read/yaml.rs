@@ -178,6 +178,7 @@ fn not_a_map(at: Option<Place>) -> ReadError {
     let fault = Fault::WrongType {
         expected: "a map, or a list of maps, after `<<`".to_owned(),
         found: "a value".to_owned(),
+        quoted: None,
     };
     ReadError::new(at, fault)
 }

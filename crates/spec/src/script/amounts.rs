@@ -15,6 +15,7 @@ pub(super) fn count_of(text: &str) -> Result<u32, Fault> {
     text.trim().parse().map_err(|_why| Fault::WrongType {
         expected: "a whole number".to_owned(),
         found: format!("`{}`", short(text)),
+        quoted: None,
     })
 }
 

@@ -8,7 +8,7 @@
 //! - `<!-- needs: root torch -->` names what the machine must have for the page to be run;
 //! - `<!-- copy: examples -->` copies a folder of the repository into the working folder.
 //!
-//! With `POND_BLESS=1` a step that prints otherwise than shown is rewritten in the page, for a person to read and
+//! With `POND_UPDATE=1` a step that prints otherwise than shown is rewritten in the page, for a person to read and
 //! to put the wildcards in; the test fails all the same.
 
 use crate::pool::Pool;
@@ -79,7 +79,7 @@ pub fn root() -> PathBuf {
 }
 
 fn bless() -> bool {
-    std::env::var_os("POND_BLESS").is_some()
+    std::env::var_os("POND_UPDATE").is_some()
 }
 
 /// Puts what was printed in the place of what was shown.

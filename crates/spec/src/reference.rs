@@ -9,7 +9,7 @@ use std::fmt::Write;
 
 const HEAD: &str = "# The job file
 
-Written by `cargo test -p pond-spec --test reference` with `POND_BLESS=1` from the types in `crates/spec`; do not edit.
+Written by `cargo test -p pond-spec --test reference` with `POND_UPDATE=1` from the types in `crates/spec`; do not edit.
 
 A job file is flat YAML (`*.pond.yaml`), TOML or JSON; a YAML file may hold several jobs, parted by `---`. `type:` says
 what it is: `task` or `env` in this version (`service`, `pipeline` and `vm` are recognised and refused). Unknown keys are

@@ -8,13 +8,13 @@ fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// Compares a checked-in text; `POND_BLESS=1` writes it instead.
+/// Compares a checked-in text; `POND_UPDATE=1` writes it instead.
 fn same_as_file(path: &Path, text: &str) {
-    if std::env::var_os("POND_BLESS").is_some() {
+    if std::env::var_os("POND_UPDATE").is_some() {
         std::fs::write(path, text).expect("the page can be written");
     }
     let kept = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(kept == text, "{} is out of date: run the test once with POND_BLESS=1", path.display());
+    assert!(kept == text, "{} is out of date: run the test once with POND_UPDATE=1", path.display());
 }
 
 #[test]

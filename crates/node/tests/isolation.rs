@@ -2,10 +2,11 @@
 
 mod support;
 
-use pond_core::event::Exit;
+use pond_core::event::{Exit, Report};
 use pond_core::model::Volume;
 use pond_core::units::{Bytes, MilliCpu};
 use std::fs;
+use std::path::Path;
 use support::{Pool, change, root, script};
 
 fn say(pool: &mut Pool, job: u64, text: &str) -> String {
@@ -166,6 +167,56 @@ fn volumes_files_users_and_folders_are_as_asked() {
         run.setup = Some("echo setting up; exit 9".to_owned());
     }));
     assert_eq!(output, "setting up\n");
+}
+
+#[test]
+fn the_pools_own_folder_is_in_no_volume_and_in_no_copy() {
+    if !root() {
+        return;
+    }
+    let mut pool = Pool::open("own-folder");
+    let state = pool.state();
+    fs::write(state.join("token"), "the pool's token").unwrap();
+    fs::write(pool.dir.join("mine"), "mine").unwrap();
+    let link = pool.dir.join("link");
+    std::os::unix::fs::symlink(&state, &link).unwrap();
+    let name = state.file_name().unwrap().to_str().unwrap().to_owned();
+    let volume = |source: &Path| Volume {
+        source: source.display().to_string(),
+        target: "/v".to_owned(),
+        read_only: false,
+    };
+    let around = pool.dir.clone();
+    // A folder around it comes along, and what is in it does not; nor can its name be freed.
+    let text =
+        format!("cat /v/mine mine; ls -A /v/{name} {name}; mv /v/{name} /v/other 2> /dev/null || echo stays");
+    let (exit, output) = pool.run(change(script(1, &text), |run| {
+        run.volumes = vec![volume(&around)];
+        run.files = vec![format!("{}/", around.display())];
+    }));
+    assert_eq!((exit, output.as_str()), (Exit::Code(0), &*format!("minemine/v/{name}:\n\n{name}:\nstays\n")));
+    assert_eq!(fs::read_to_string(state.join("token")).unwrap(), "the pool's token");
+    // By whatever name, nothing inside of it is given.
+    for (at, source) in
+        [state.clone(), state.join("token"), link.join("token"), link, around.join("./state/../state")]
+            .into_iter()
+            .enumerate()
+    {
+        for copied in [false, true] {
+            let job = 2 + 2 * at as u64 + u64::from(copied);
+            let task = pool.start(change(script(job, "true"), |run| match copied {
+                true => run.files = vec![source.display().to_string()],
+                false => run.volumes = vec![volume(&source)],
+            }));
+            let why = pool.expect("a refusal", |report| match report {
+                Report::StartFailed { task: of, message, node_fault: false, .. } if *of == task => {
+                    Some(message.clone())
+                }
+                _ => None,
+            });
+            assert!(why.contains("the pool's own folder"), "{}: {why}", source.display());
+        }
+    }
 }
 
 #[test]

@@ -137,6 +137,7 @@ impl Inner {
             lowers: rootfs.lowers.clone(),
             userxattr: rootfs.userxattr,
             volumes: run.volumes.clone(),
+            own: Vec::new(),
             devices,
             shm,
             hosts: hosts(launch, net.as_ref()),

@@ -144,7 +144,7 @@ impl Inner {
             return Err(job_fault(what.to_owned()));
         }
         if let Some(container) = &mut spec.container {
-            container.volumes.extend(mounts);
+            container.own = mounts;
         }
         let text =
             serde_json::to_vec(&spec).map_err(|why| node_fault(format!("cannot write the order: {why}")))?;

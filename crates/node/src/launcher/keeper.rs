@@ -232,11 +232,19 @@ impl<'a> Keeper<'a> {
             set_nonblocking(output.fd.as_fd()).map_err(|why| failure("prepare a pipe", &why))?;
         }
         if let Some(net) = self.spec.container.as_ref().and_then(|container| container.net.as_ref()) {
-            crate::net::attach(net, self.init).map_err(|why| failure("connect the network", &why))?;
+            crate::net::attach(net, self.init).map_err(|why| self.unattached(&why))?;
         }
         let listener = listen(self.folder).map_err(|why| failure("open the socket", &why))?;
         self.listener = Some(listener);
         Ok(())
+    }
+
+    /// The first process may be gone for a reason of its own, which is the one to tell.
+    fn unattached(&self, why: &dyn std::fmt::Display) -> StartFailure {
+        match self.channel.as_ref().and_then(|channel| init::receive_told(channel.as_fd()).ok()?) {
+            Some((Told::Failed(message, node_fault), _)) => StartFailure { message, node_fault },
+            _ => failure("connect the network", why),
+        }
     }
 
     /// Works until the task has ended and its output is taken.

@@ -12,12 +12,15 @@ use crate::cgroup::{Group, View};
 use crate::folder::Folder;
 use crate::ground;
 use crate::tolerate;
-use rustix::fs::{CWD, FileType, Mode};
-use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
+    OpenTreeFlags, UnmountFlags,
+};
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -90,14 +93,64 @@ fn mount_tmpfs(target: &Path, options: &str) -> Result<()> {
 struct Taken {
     tree: OwnedFd,
     is_dir: bool,
+    /// Its path on the machine, without links.
+    place: PathBuf,
+    /// Where in it the pool's own folder is, which no task sees: the pool's token lies there.
+    own: Option<PathBuf>,
 }
 
-fn take(source: &Path) -> Result<Taken> {
-    let flags =
-        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
-    let is_dir = fs::metadata(source).job_step("find", source)?.is_dir();
-    let tree = rustix::mount::open_tree(CWD, source, flags).job_step("open", source)?;
-    Ok(Taken { tree, is_dir })
+/// `state`: the pool's own folder, without links.
+fn take(source: &Path, state: &Path) -> Result<Taken> {
+    // What is held is what is asked about: a link that is changed meanwhile changes neither.
+    let held =
+        rustix::fs::open(source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).job_step("find", source)?;
+    let place = fs::read_link(format!("/proc/self/fd/{}", held.as_raw_fd())).step("find", source)?;
+    let is_dir = FileType::from_raw_mode(rustix::fs::fstat(&held).step("find", source)?.st_mode).is_dir();
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    let tree = rustix::mount::open_tree(&held, c"", flags).job_step("open", source)?;
+    let own = state.strip_prefix(&place).ok().filter(|_| is_dir).map(Path::to_owned);
+    Ok(Taken { tree, is_dir, place, own })
+}
+
+/// The pool's own folder, without links.
+fn own_folder(folder: &Folder) -> Result<PathBuf> {
+    fs::canonicalize(folder.state()).step("find", folder.state())
+}
+
+/// What a job names: anything but what is in the pool's own folder.
+fn take_for_job(source: &Path, state: &Path) -> Result<Taken> {
+    let taken = take(source, state)?;
+    if taken.place.starts_with(state) {
+        let why = io::Error::other("it is in the pool's own folder, which no task sees; name another");
+        return Err(why).job_step("give the task", source);
+    }
+    Ok(taken)
+}
+
+/// Mounts nothing at all over a folder, found without following links.
+fn cover(dir: &Path, own: &Path) -> Result<()> {
+    let place = dir.join(own);
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let hide = || -> io::Result<()> {
+        let dir = rustix::fs::open(dir, flags, Mode::empty())?;
+        let strict = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let own = rustix::fs::openat2(&dir, own, flags, Mode::empty(), strict)?;
+        let memory = rustix::mount::fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        rustix::mount::fsconfig_set_string(memory.as_fd(), c"mode", c"0")?;
+        rustix::mount::fsconfig_set_string(memory.as_fd(), c"size", c"4k")?;
+        rustix::mount::fsconfig_create(memory.as_fd())?;
+        let limits = MountAttrFlags::MOUNT_ATTR_RDONLY
+            | MountAttrFlags::MOUNT_ATTR_NOSUID
+            | MountAttrFlags::MOUNT_ATTR_NODEV
+            | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        let nothing = rustix::mount::fsmount(memory.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, limits)?;
+        let both = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        Ok(rustix::mount::move_mount(&nothing, c"", &own, c"", both)?)
+    };
+    hide().step("hide the pool's own folder at", place)
 }
 
 /// Mounts what was taken at `target`, which is made when missing. The container's root is `/` by now, so no
@@ -116,7 +169,8 @@ fn put(taken: &Taken, target: &Path, read_only: bool) -> Result<()> {
         | if read_only { libc::MOUNT_ATTR_RDONLY } else { 0 };
     sys::mount_setattr(taken.tree.as_fd(), attributes).step("limit", target)?;
     rustix::mount::move_mount(&taken.tree, c"", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-        .step("mount at", target)
+        .step("mount at", target)?;
+    taken.own.as_ref().map_or(Ok(()), |own| cover(target, own))
 }
 
 /// Mounts the overlays of root and submounts over the ground that lies in this mount namespace, and returns where.
@@ -126,6 +180,7 @@ fn put(taken: &Taken, target: &Path, read_only: bool) -> Result<()> {
 /// The first step that failed.
 pub fn mount_layers(folder: &Folder, container: &Container, writable: &Path) -> Result<PathBuf> {
     let ground = ground::place(folder.state());
+    let state = own_folder(folder)?;
     let root = ground.join("root");
     let over = ground::layer_over(&ground, Path::new("/"));
     if let Some(bottom) = container.lowers.last() {
@@ -148,8 +203,7 @@ pub fn mount_layers(folder: &Folder, container: &Container, writable: &Path) -> 
         let lowers: Vec<PathBuf> = over.into_iter().chain([mount.target.clone()]).collect();
         if !(mount.is_dir && mount_overlay(&lowers, &mount.target, &layer, &inside, false).is_ok()) {
             // Filesystems that cannot be a lower layer, and single files: as they are, read-only.
-            let taken = take(&mount.target)?;
-            put(&taken, &inside, true)?;
+            put(&take(&mount.target, &state)?, &inside, true)?;
         }
     }
     Ok(root)
@@ -353,9 +407,12 @@ pub fn build(
     let writable = layer::open(folder, container.disk_template.as_deref())
         .step("open the writable layer", folder.layer())?;
     let measured = File::open(&writable).step("open", &writable)?;
-    let volumes: Vec<Taken> =
-        container.volumes.iter().map(|volume| take(Path::new(&volume.source))).collect::<Result<_>>()?;
-    let files: Vec<Taken> = spec.files.iter().map(|file| take(Path::new(file))).collect::<Result<_>>()?;
+    let state = own_folder(folder)?;
+    let of_job = |source: &String| take_for_job(Path::new(source), &state);
+    let volumes = container.volumes.iter().map(|volume| of_job(&volume.source));
+    let of_pool = container.own.iter().map(|volume| take(Path::new(&volume.source), &state));
+    let volumes: Vec<Taken> = volumes.chain(of_pool).collect::<Result<_>>()?;
+    let files: Vec<Taken> = spec.files.iter().map(of_job).collect::<Result<_>>()?;
     let groups = take_groups(&spec.pool.group(&spec.group))?;
     let root = mount_layers(folder, container, &writable)?;
     pivot(&root)?;
@@ -365,7 +422,7 @@ pub fn build(
     mount_groups(&groups)?;
     mount_tmpfs(Path::new("/run"), "mode=755,size=10%")?;
     own_files(container, &resolver).step("write", ground::OWN)?;
-    for (volume, taken) in container.volumes.iter().zip(&volumes) {
+    for (volume, taken) in container.volumes.iter().chain(&container.own).zip(&volumes) {
         // A file that is a link is what it leads to, inside this root: all its names are mounted over.
         let target = Path::new(&volume.target);
         put(taken, &target.canonicalize().unwrap_or_else(|_| target.to_owned()), volume.read_only)?;

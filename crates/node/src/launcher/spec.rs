@@ -68,8 +68,11 @@ pub struct Container {
     pub lowers: Vec<PathBuf>,
     /// Whether overlay must be mounted with `userxattr`: the image store belongs to a user.
     pub userxattr: bool,
-    /// Folders of the machine made visible.
+    /// Folders of the machine made visible, as the job names them.
     pub volumes: Vec<Volume>,
+    /// Files and folders of the pool's own made visible.
+    #[serde(default)]
+    pub own: Vec<Volume>,
     /// Device files of the machine that were granted.
     pub devices: Vec<String>,
     /// Size of `/dev/shm` in bytes.

@@ -124,7 +124,7 @@ fn refused(why: &SpecError) -> CliError {
 fn overrides(flags: &JobFlags) -> Result<Overrides, CliError> {
     let mut all = Overrides::new();
     let rare = &flags.rare;
-    let one: [(&str, &Option<String>); 33] = [
+    let one: [(&str, &Option<String>); 34] = [
         ("name", &flags.name),
         ("project", &flags.project),
         ("cpu", &flags.cpu),
@@ -143,6 +143,7 @@ fn overrides(flags: &JobFlags) -> Result<Overrides, CliError> {
         ("isolation", &flags.isolation),
         ("workdir", &flags.workdir),
         ("user", &flags.user),
+        ("stdin", &flags.stdin),
         ("grace", &flags.grace),
         ("retry", &flags.retry.map(|count| count.to_string())),
         ("fpga", &rare.fpga),

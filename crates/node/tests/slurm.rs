@@ -287,6 +287,21 @@ fn output_goes_to_files_named_as_slurm_names_them() {
 }
 
 #[test]
+fn a_script_reads_the_file_that_it_names_as_its_input() {
+    let place = Place::new();
+    fs::write(place.0.join("work/in-7"), "one\ntwo\n").unwrap();
+    for output in ["", "%j.out"] {
+        let mut command = place.command(&[".start", "/bin/bash", "-c", "wc -l"], (0, 1));
+        command.env("SBATCH_INPUT", "in-%j").env("SBATCH_OUTPUT", output);
+        assert_eq!(said(command), ("2".to_owned(), 0), "with output `{output}`");
+    }
+    let mut command = place.command(&[".start", "/bin/bash", "-c", "echo ran"], (0, 1));
+    command.env("SBATCH_INPUT", "none-%j.txt");
+    let (text, code) = said(command);
+    assert!(code == 1 && text.contains("cannot read none-7.txt") && !text.contains("ran"), "{text}");
+}
+
+#[test]
 fn tasks_that_write_one_file_lose_no_line() {
     let place = Place::new();
     let command = place.step(&["-n4", "-o", "all.txt", "sh", "-c", "echo $SLURM_PROCID"], (0, 1));

@@ -134,6 +134,15 @@ fn place(job: &JobFile, out: &mut Vec<Finding>) {
             out.push(bad(&format!("files[{index}]"), why.to_string()));
         }
     }
+    if let Some(file) = &job.stdin {
+        if let Err(why) = paths::clean(file) {
+            out.push(bad("stdin", why.to_string()));
+        }
+        if job.tty == Some(true) {
+            let why = "a command with a terminal reads from the terminal; keep one of `stdin` and `tty`";
+            out.push(bad("stdin", why.to_owned()));
+        }
+    }
     let mut targets = BTreeMap::new();
     for (index, volume) in job.volumes.iter().enumerate() {
         if let Some(first) = targets.insert(&volume.target, index) {

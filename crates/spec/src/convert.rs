@@ -224,6 +224,7 @@ impl JobFile {
         let mut ports: Vec<PortSpec> =
             self.ports.iter().map(|port| PortSpec { container: port.container, host: port.host }).collect();
         let ide = self.ide.unwrap_or_default();
+        let terminal = self.kind == JobType::Env && ide == IdeWord::None && self.stdin.is_none();
         if let (true, Some(port)) = (ports.is_empty(), ide.port()) {
             ports.push(PortSpec { container: port, host: 0 });
         }
@@ -266,7 +267,8 @@ impl JobFile {
             ports,
             shm: resources.shm.map_or(Bytes::ZERO, |size| size.0),
             pids: resources.pids.unwrap_or(0),
-            tty: self.tty.unwrap_or(self.kind == JobType::Env && ide == IdeWord::None),
+            stdin: self.stdin.map(|file| on_machine(&context.base_dir, &file)),
+            tty: self.tty.unwrap_or(terminal),
         }
     }
 }

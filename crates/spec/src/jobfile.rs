@@ -381,6 +381,9 @@ pub struct JobFile {
     /// Give the command a terminal, for `pond attach`; default false, true for `env`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tty: Option<bool>,
+    /// File that the command reads as its standard input, relative to the job file; without it there is nothing to read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdin: Option<String>,
 }
 
 /// What `run` takes.

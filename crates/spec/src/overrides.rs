@@ -95,6 +95,7 @@ pub const FLAGS: &[Flag] = &[
     one("idle-after", "TIME", "an unused environment is paused after this long"),
     one("idle-action", "ACTION", "pause or stop"),
     switch("tty", "give the command a terminal"),
+    one("stdin", "PATH", "file that the command reads as its standard input"),
 ];
 
 /// Flags with their values, in the order given.
@@ -233,6 +234,7 @@ fn apply_one(job: &mut JobFile, name: &str, value: &str) -> Result<(), Fault> {
         "after-end" => job.after.extend(awaited(value, AfterOn::End)),
         "ide" => job.ide = Some(word(value, &["jupyter", "vscode", "none"])?),
         "tty" => job.tty = Some(true),
+        "stdin" => job.stdin = text(),
         "retry" | "retry-on" => retry(job, name, value)?,
         "idle-after" | "idle-action" => idle(job, name, value)?,
         "checkpoint-dir" | "checkpoint-signal" | "checkpoint-grace" => checkpoint(job, name, value)?,

@@ -55,7 +55,7 @@ fn pond_lines_are_the_flags_of_run() {
 
 #[test]
 fn sbatch_lines_become_a_job_with_a_warning_for_each_flag_not_honoured() {
-    let text = "#!/bin/bash\n#SBATCH --job-name=fine-tune -N2\n#SBATCH --ntasks-per-node 4 -c 8\n#SBATCH --mem=64G --gres=gpu:a100:4\n#SBATCH -t 1-12:30 -p gpu   # queue\n#SBATCH --array=0-9%4\n#SBATCH -o out.%j --mail-user=a@b.c --exclus\n#SBATCH --dependency=afterok:12:13,afterany:14\n#SBATCH --no-requeue --export=ALL,LEVEL=3\n\nsrun python train.py\n";
+    let text = "#!/bin/bash\n#SBATCH --job-name=fine-tune -N2\n#SBATCH --ntasks-per-node 4 -c 8\n#SBATCH --mem=64G --gres=gpu:a100:4\n#SBATCH -t 1-12:30 -p gpu   # queue\n#SBATCH --array=0-9%4\n#SBATCH -o out.%j --input in.%a --mail-user=a@b.c --exclus\n#SBATCH --dependency=afterok:12:13,afterany:14\n#SBATCH --no-requeue --export=ALL,LEVEL=3\n\nsrun python train.py\n";
     let (job, warnings) = script(text).unwrap();
     let draft = job.into_spec(&Context::new("ada", "/")).unwrap();
     let spec = draft.spec;
@@ -73,6 +73,7 @@ fn sbatch_lines_become_a_job_with_a_warning_for_each_flag_not_honoured() {
     assert!(spec.retry.on.is_empty() && spec.retry.max == 0);
     assert_eq!(spec.run.env["LEVEL"], "3");
     assert_eq!(spec.run.env["SBATCH_OUTPUT"], "out.%j");
+    assert_eq!(spec.run.env["SBATCH_INPUT"], "in.%a");
     assert!(spec.run.slurm, "it finds stand-ins for srun and scontrol");
     let said: Vec<String> = warnings.iter().map(ToString::to_string).collect();
     for (place, flag) in [("line 7", "`--mail-user`"), ("line 7", "`--exclusive`"), ("line 9", "export=ALL")]

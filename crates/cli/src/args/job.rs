@@ -107,6 +107,9 @@ pub struct JobFlags {
     /// File or folder to copy into the working folder
     #[arg(long = "files", value_name = "PATH")]
     pub files: Vec<String>,
+    /// File that the command reads as its standard input
+    #[arg(long, value_name = "PATH")]
+    pub stdin: Option<String>,
     /// Port to make reachable from this machine: `8888`
     #[arg(long = "port", value_name = "PORT")]
     pub ports: Vec<String>,

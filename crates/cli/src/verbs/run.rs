@@ -17,13 +17,15 @@ use crate::out::{Out, Progress, clean};
 use crate::pool::{ensure, left_files};
 use crate::refs::JobRef;
 use crate::term::{self, Signals};
+use pond_core::model::JobSpec;
 use pond_server::api::types::{ActionBody, JobDetail, JobSummary, State, WhyQuery, WhyView};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::io::IsTerminal as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use tempfile::NamedTempFile;
 
 /// Between two looks at a job that has not started.
 const LOOK: Duration = Duration::from_millis(200);
@@ -46,9 +48,14 @@ pub fn run(ctx: &Ctx, args: &RunArgs) -> Done {
     if tty && !term::is_interactive() {
         return Err(CliError::usage("--tty needs a terminal"));
     }
+    if args.interactive && args.detach && !args.tty {
+        return Err(CliError::usage(
+            "--interactive with --detach: nobody stays to pass the input on; name a file with --stdin",
+        ));
+    }
     Arc::make_mut(&mut draft.spec.run).tty |= args.tty;
     let client = ensure(ctx)?;
-    let spool = if args.interactive && !tty { Some(Spool::take(ctx, &mut draft.spec)?) } else { None };
+    let spool = if args.interactive && !args.tty { Some(spool(ctx, &mut draft.spec)?) } else { None };
     let submitted = submit(&client, &draft, &[])?;
     for warning in &submitted.warnings {
         ctx.out.warn(&clean(warning));
@@ -339,55 +346,25 @@ fn told(ctx: &Ctx, client: &Client, ended: &Ended) {
     }
 }
 
-/// Our standard input as a file that the job reads; taken away again when this is dropped.
-#[derive(Debug)]
-struct Spool(PathBuf);
-
-impl Spool {
-    /// Copies standard input to its end, and makes it the command's.
-    fn take(ctx: &Ctx, spec: &mut pond_core::model::JobSpec) -> Result<Self, CliError> {
-        use pond_core::model::{Command, Isolation, Volume};
-        use std::os::unix::fs::OpenOptionsExt as _;
-        if ctx.globals.server.is_some() {
-            return Err(CliError::usage(
-                "--interactive without --tty works with the pool of this machine only",
-            ));
-        }
-        let path = crate::pool::state_dir(&ctx.globals).join(format!("stdin-{}", std::process::id()));
-        let failed = |why| CliError::io(format!("writing {}", path.display()), why);
-        let mut file = std::fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(failed)?;
-        let spool = Self(path.clone());
-        std::io::copy(&mut std::io::stdin().lock(), &mut file).map_err(failed)?;
-        let source = path.to_string_lossy().into_owned();
-        let run = Arc::make_mut(&mut spec.run);
-        let inside = match run.isolation {
-            Isolation::Process => source.clone(),
-            Isolation::Container => {
-                let target = "/run/pond-stdin".to_owned();
-                run.volumes.push(Volume { source, target: target.clone(), read_only: true });
-                target
-            }
-        };
-        // The name of the file is an argument of the shell, never part of its text.
-        let mut argv = ["sh", "-c", "in=$1; shift; exec \"$@\" <\"$in\"", "sh"].map(str::to_owned).to_vec();
-        argv.push(inside);
-        match &run.command {
-            Command::Argv(words) => argv.extend_from_slice(words),
-            Command::Script(text) => argv.extend(["sh", "-ec", text].map(str::to_owned)),
-        }
-        run.command = Command::Argv(argv);
-        Ok(spool)
+/// Copies standard input to its end into a file that the job reads, which is taken away again when it is dropped.
+fn spool(ctx: &Ctx, spec: &mut JobSpec) -> Result<NamedTempFile, CliError> {
+    if ctx.globals.server.is_some() {
+        return Err(CliError::usage(
+            "--interactive without --tty works with the pool of this machine only; name a file of that one with --stdin",
+        ));
     }
-}
-
-impl Drop for Spool {
-    fn drop(&mut self) {
-        std::fs::remove_file(&self.0).unwrap_or_default();
+    if spec.run.tty {
+        return Err(CliError::usage("the job has a terminal, which it reads from: connect to it with --tty"));
     }
+    if spec.run.stdin.is_some() {
+        return Err(CliError::usage(
+            "--interactive and a job with `stdin`: it reads one of them; leave out the other",
+        ));
+    }
+    let failed = |why| CliError::io(format!("writing to {}", std::env::temp_dir().display()), why);
+    let mut file = tempfile::Builder::new().prefix("pond-stdin-").tempfile().map_err(failed)?;
+    std::io::copy(&mut std::io::stdin().lock(), file.as_file_mut()).map_err(failed)?;
+    let path = file.path().to_string_lossy().into_owned();
+    Arc::make_mut(&mut spec.run).stdin = Some(path);
+    Ok(file)
 }

@@ -87,6 +87,10 @@ pub struct RunSpec {
     pub pids: u32,
     /// Give the command a terminal (for `attach`).
     pub tty: bool,
+    /// Absolute path on the machine of the file that is the command's standard input; absent: nothing to read. Not
+    /// with a terminal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdin: Option<String>,
     /// User and group ids inside; absent: those of the image, or of who runs the node.
     pub user: Option<(u32, u32)>,
     /// The command is a script of Slurm's: it finds stand-ins for `srun`, `scontrol` and the like.
@@ -112,6 +116,7 @@ impl RunSpec {
             shm: Bytes::ZERO,
             pids: 0,
             tty: false,
+            stdin: None,
             user: None,
             slurm: false,
         }

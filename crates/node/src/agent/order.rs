@@ -32,7 +32,7 @@ pub(super) fn node_spec(config: &Config) -> NodeSpec {
 #[must_use]
 pub fn missing(run: &RunSpec) -> Vec<String> {
     let sources = run.volumes.iter().map(|volume| &volume.source);
-    sources.chain(&run.files).filter(|path| !Path::new(path).exists()).cloned().collect()
+    sources.chain(&run.files).chain(&run.stdin).filter(|path| !Path::new(path).exists()).cloned().collect()
 }
 
 /// The limits of a task; `pids` is for tasks that do not say.
@@ -111,6 +111,7 @@ impl Inner {
             user: user(run, rootfs),
             groups: if run.user.is_none() { rootfs.config.groups.clone() } else { Vec::new() },
             tty: run.tty,
+            stdin: run.stdin.clone(),
             slurm: run.slurm,
             logs: self.config.logs,
             container: container.then(|| self.container(launch, rootfs, devices, net)),

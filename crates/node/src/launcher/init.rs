@@ -18,7 +18,6 @@ use crate::folder::Folder;
 use crate::tolerate;
 use pond_core::event::Exit;
 use rustix::event::{PollFd, PollFlags};
-use rustix::fs::{Mode, OFlags};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags,
@@ -155,6 +154,9 @@ fn start<'a>(folder: &Folder, spec: &'a LaunchSpec, inherited: &'a Inherited) ->
         .map_err(|why| fault("hide the launcher", &why.into()))?;
     let signals = sys::block_signals().map_err(|why| fault("block signals", &why))?;
     tolerate(rustix::process::setsid());
+    // Before the machine's own paths go out of sight.
+    let input = spec.stdin.as_ref().map(|path| root::open_input(folder, Path::new(path)));
+    let input = input.transpose().map_err(|why| Told::Failed(why.to_string(), !why.job_fault))?;
     let layer = match &spec.container {
         Some(container) => Some(
             root::build(folder, spec, container, inherited.ground.as_ref().map(AsFd::as_fd))
@@ -197,6 +199,7 @@ fn start<'a>(folder: &Folder, spec: &'a LaunchSpec, inherited: &'a Inherited) ->
         inherited,
         signals,
         terminal,
+        input,
         steps: Vec::new(),
         main: 0,
         linger: false,
@@ -264,6 +267,8 @@ struct Init<'a> {
     inherited: &'a Inherited,
     signals: OwnedFd,
     terminal: Option<OwnedFd>,
+    /// What the command, not `setup`, reads.
+    input: Option<fs::File>,
     /// What is still to run, the last first.
     steps: Vec<Vec<String>>,
     /// The running step; 0 when it has ended.
@@ -317,9 +322,10 @@ impl Init<'_> {
                     rustix::stdio::dup2_stderr(slave)?;
                 }
                 (None, Some((out, err))) => {
-                    let null =
-                        rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-                    rustix::stdio::dup2_stdin(null)?;
+                    match self.input.as_ref().filter(|_| self.steps.is_empty()) {
+                        Some(input) => rustix::stdio::dup2_stdin(input)?,
+                        None => rustix::stdio::dup2_stdin(fs::File::open("/dev/null")?)?,
+                    }
                     rustix::stdio::dup2_stdout(out)?;
                     rustix::stdio::dup2_stderr(err)?;
                 }

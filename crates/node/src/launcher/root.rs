@@ -123,11 +123,34 @@ fn own_folder(folder: &Folder) -> Result<PathBuf> {
 /// What a job names: anything but what is in the pool's own folder.
 fn take_for_job(source: &Path, state: &Path) -> Result<Taken> {
     let taken = take(source, state)?;
-    if taken.place.starts_with(state) {
+    refuse_own(&taken.place, state, source)?;
+    Ok(taken)
+}
+
+fn refuse_own(place: &Path, state: &Path, source: &Path) -> Result<()> {
+    if place.starts_with(state) {
         let why = io::Error::other("it is in the pool's own folder, which no task sees; name another");
         return Err(why).job_step("give the task", source);
     }
-    Ok(taken)
+    Ok(())
+}
+
+/// Opens the file that a job names as its standard input.
+///
+/// # Errors
+/// It is not there, no file, or in the pool's own folder.
+pub fn open_input(folder: &Folder, source: &Path) -> Result<File> {
+    let held =
+        rustix::fs::open(source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).job_step("find", source)?;
+    let held_name = format!("/proc/self/fd/{}", held.as_raw_fd());
+    let place = fs::read_link(&held_name).step("find", source)?;
+    refuse_own(&place, &own_folder(folder)?, source)?;
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(&held).step("find", source)?.st_mode);
+    if !kind.is_file() {
+        let why = io::Error::other("it is no regular file");
+        return Err(why).job_step("read as standard input", source);
+    }
+    File::open(held_name).job_step("read as standard input", source)
 }
 
 /// Mounts nothing at all over a folder, found without following links.

@@ -42,6 +42,9 @@ pub struct LaunchSpec {
     pub groups: Vec<u32>,
     /// Whether it gets a terminal.
     pub tty: bool,
+    /// The file of the machine that the command reads as its standard input; none: nothing to read.
+    #[serde(default)]
+    pub stdin: Option<String>,
     /// Whether it finds stand-ins for Slurm's commands.
     #[serde(default)]
     pub slurm: bool,

@@ -423,9 +423,12 @@ impl Request {
                 self.export(job, "SBATCH_CHDIR", Some(folder));
             }
         }
-        for (name, flag) in
-            [("SBATCH_OUTPUT", "output"), ("SBATCH_ERROR", "error"), ("SBATCH_OPEN_MODE", "open-mode")]
-        {
+        for (name, flag) in [
+            ("SBATCH_INPUT", "input"),
+            ("SBATCH_OUTPUT", "output"),
+            ("SBATCH_ERROR", "error"),
+            ("SBATCH_OPEN_MODE", "open-mode"),
+        ] {
             self.export(job, name, self.given.get(flag).map(|(text, _)| text.clone()));
         }
         if let Some((text, place)) = self.given.get("export").cloned() {

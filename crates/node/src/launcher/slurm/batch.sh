@@ -1,6 +1,7 @@
 #!/bin/sh
-# Runs a batch script whose output goes to files as well (#SBATCH --output, --error), written by the task itself, with
-# its own rights and in its own root. The pool's log has all of it too.
+# Runs a batch script that reads a file as its standard input (#SBATCH --input), or whose output goes to files as well
+# (--output, --error), read and written by the task itself, with its own rights and in its own root. The pool's log has
+# all of the output too.
 pond_here=${0%/*}
 pond_signals='HUP INT QUIT USR1 USR2 TERM'
 
@@ -29,6 +30,15 @@ keep() {
   if [ -n "$1" ]; then exec tee -a -- "$1"; else exec cat; fi
 }
 
+pond_in=''
+case ${SBATCH_INPUT:-} in '' | none | /dev/null) ;; *) pond_in=$("$pond_here/.path" "$SBATCH_INPUT") ;; esac
+if [ -n "$pond_in" ]; then
+  if [ ! -r "$pond_in" ] || [ -d "$pond_in" ]; then
+    echo "sbatch: cannot read $pond_in, which --input names; is it there, seen from inside the task?" >&2
+    exit 1
+  fi
+  exec < "$pond_in"
+fi
 pond_out=$(file "${SBATCH_OUTPUT:-}") pond_err=$(file "${SBATCH_ERROR:-}")
 [ -n "${SBATCH_ERROR:-}" ] || pond_err=$pond_out
 pond_append=''

@@ -60,5 +60,5 @@ if [ -n "$pond_login" ]; then
   set -- env "BASH_FUNC_srun%%=() { \"$POND_SLURM/srun\" \"\$@\"; }" \
     "BASH_FUNC_scontrol%%=() { \"$POND_SLURM/scontrol\" \"\$@\"; }" "$@"
 fi
-[ -z "${SBATCH_OUTPUT:-}${SBATCH_ERROR:-}" ] || set -- "$POND_SLURM/.batch" "$@"
+[ -z "${SBATCH_INPUT:-}${SBATCH_OUTPUT:-}${SBATCH_ERROR:-}" ] || set -- "$POND_SLURM/.batch" "$@"
 exec "$@"

@@ -2,6 +2,7 @@
 
 use super::Ctx;
 use super::list::jobs;
+use super::queue::must_be_there;
 use crate::args::{JobsArgs, PauseArgs, ResizeArgs, StopArgs};
 use crate::client::Client;
 use crate::error::{CliError, Done, codes};
@@ -52,7 +53,11 @@ pub fn stop(ctx: &Ctx, args: &StopArgs) -> Done {
     if args.all {
         let query =
             JobQuery { state: Some("active".to_owned()), queue: args.project.clone(), ..JobQuery::default() };
-        names = jobs(&ctx.client()?, &query, u32::MAX)?.iter().map(|job| job.id.to_string()).collect();
+        let client = ctx.client()?;
+        names = jobs(&client, &query, u32::MAX)?.iter().map(|job| job.id.to_string()).collect();
+        if names.is_empty() {
+            must_be_there(&client, query.queue.as_ref())?;
+        }
         let question = format!("Stop {} jobs?", names.len());
         if !names.is_empty() && !args.yes && !confirm(&question, false)? {
             return Ok(codes::FAILED);

@@ -1,6 +1,7 @@
 //! `pond ps`: jobs in a list.
 
 use super::Ctx;
+use super::queue::must_be_there;
 use crate::args::PsArgs;
 use crate::client::Client;
 use crate::error::{CliError, Done};
@@ -28,6 +29,9 @@ pub fn ps(ctx: &Ctx, args: &PsArgs) -> Done {
     };
     watched(&ctx.out, args.watch, || {
         let (jobs, is_all) = newest(&client, &query, args.limit)?;
+        if jobs.is_empty() {
+            must_be_there(&client, query.queue.as_ref())?;
+        }
         if args.quiet {
             return jobs.iter().try_for_each(|job| ctx.out.line(&job.id.to_string()));
         }

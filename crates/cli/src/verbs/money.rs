@@ -1,6 +1,7 @@
 //! `pond price`, `pond budget`, `pond bill`.
 
 use super::Ctx;
+use super::queue::must_be_there;
 use crate::args::{
     BillArgs, BillKey, BudgetEvery, BudgetStops, BudgetVerb, LedgerForm, PriceClass, PriceFlags, PriceVerb,
 };
@@ -301,6 +302,9 @@ pub fn bill(ctx: &Ctx, args: &BillArgs) -> Done {
     };
     let query = BillQuery { by, from_ms, to_ms, queue, user, job, split_idle: args.split_idle };
     let report: BillReport = client.get("/bill", &query)?;
+    if report.rows.is_empty() {
+        must_be_there(&client, query.queue.as_ref())?;
+    }
     if ctx.out.format.is_data() {
         ctx.out.value(&report)?
     } else {

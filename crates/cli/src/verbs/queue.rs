@@ -44,6 +44,17 @@ pub(super) fn path(queue: &str) -> String {
     format!("/queues/{}", parts.join("/"))
 }
 
+/// Asked when an answer about a queue is empty: whether there is such a queue at all.
+///
+/// # Errors
+/// There is none, or none that this user may see.
+pub(super) fn must_be_there(client: &Client, queue: Option<&String>) -> Result<(), CliError> {
+    match queue.map(|name| name.trim_matches('/')).filter(|name| !name.is_empty()) {
+        Some(name) => client.get::<QueueView>(&path(name), &()).map(drop),
+        None => Ok(()),
+    }
+}
+
 /// What is set now; the defaults for a queue that is not there yet.
 fn existing(client: &Client, queue: &str) -> Result<QueueBody, CliError> {
     match client.get::<QueueView>(&path(queue), &()) {

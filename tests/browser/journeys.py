@@ -348,6 +348,7 @@ def errand_a_user_subscribes_and_a_receiver_of_theirs_is_told(world):
     until("the page says how it was answered", lambda: cem.goto(world.base + "/notify") and "401" in trial.inner_text())
     assert not receiver.taken
     receiver.key = secret
+    pond("queue", "set", "students", "--host", "root")
     token = pond("token", "create", "cem", "--user", "cem")
     job = submit("thesis-draft", "true", token=token, project="students")
     told = until("the receiver is told", lambda: [it for it in receiver.taken if it["type"] == "job.succeeded"])

@@ -159,6 +159,7 @@ async def with_writes_a_job_goes_through_its_life():
 
 async def roles_hold():
     pond("project", "add", "lab")
+    pond("queue", "set", "lab", "--host", "root")
     tokens = {}
     for user, role in (("ann", "member"), ("bob", "viewer")):
         pond("user", "add", user)

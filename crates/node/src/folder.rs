@@ -62,6 +62,11 @@ pub struct StartFailure {
     pub node_fault: bool,
 }
 
+/// A step that the node could not do.
+pub(crate) fn failure(what: &str, error: &dyn std::fmt::Display) -> StartFailure {
+    StartFailure { message: format!("cannot {what}: {error}"), node_fault: true }
+}
+
 /// Whether a launcher stands by the task.
 #[derive(Debug)]
 pub enum Claim {

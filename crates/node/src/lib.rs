@@ -13,6 +13,7 @@
 //! - `probe::node` describes the machine, `probe::doctor` what it can do.
 
 pub mod agent;
+mod bounds;
 pub mod cgroup;
 pub mod folder;
 mod ground;

@@ -306,6 +306,28 @@ fn a_layout_of_several_images_wants_a_tag() {
 }
 
 #[test]
+fn links_in_a_layout_lead_to_what_is_in_it_and_nowhere_else() {
+    let place = Place::new();
+    let built = Built::new(&[(Layer::new().file("one", ""), Form::Plain)], "{}");
+    let index = format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, built.pointer(""));
+    for (name, inside) in [("within", true), ("without", false)] {
+        let layout = place.path(name);
+        write_files(&layout, &built.files_with(&index));
+        let moved = if inside { layout.join("kept") } else { place.path("elsewhere") };
+        fs::rename(layout.join("blobs"), &moved).unwrap();
+        let target = if inside { Path::new("kept") } else { moved.as_path() };
+        std::os::unix::fs::symlink(target, layout.join("blobs")).unwrap();
+        let ready = prepare(&place, &layout.display().to_string());
+        if inside {
+            assert!(ready.unwrap().lowers[0].join("one").exists());
+        } else {
+            let why = ready.unwrap_err();
+            assert!(matches!(why, ImageError::NoLayout { why: "a link in it leads out of it", .. }), "{why}");
+        }
+    }
+}
+
+#[test]
 fn what_is_no_image_is_told_apart() {
     let place = Place::new();
     let none = |path: &Path| prepare(&place, &path.display().to_string()).unwrap_err();

@@ -267,6 +267,7 @@ impl JobFile {
             ports,
             shm: resources.shm.map_or(Bytes::ZERO, |size| size.0),
             pids: resources.pids.unwrap_or(0),
+            within: None,
             stdin: self.stdin.map(|file| on_machine(&context.base_dir, &file)),
             tty: self.tty.unwrap_or(terminal),
         }

@@ -491,6 +491,24 @@ class HolderView(TypedDict):
     """Who submitted it."""
 
 
+class HostAccessBody(TypedDict):
+    """What of the machine itself jobs may be given. It binds everybody but administrators of the pool, who alone set it."""
+    folders: NotRequired[list[HostFolderBody]]
+    """What volumes, copied files, standard input and image layouts may be taken from."""
+    process: NotRequired[bool]
+    """Processes outside of a container, with the rights of who runs the pool: `isolation: process`."""
+    root: NotRequired[bool]
+    """The machine's own root as the root of containers: `image: host`."""
+
+
+class HostFolderBody(TypedDict):
+    """A folder of the machine with all that is below."""
+    path: str
+    """Its absolute path."""
+    write: NotRequired[bool]
+    """Whether jobs may change what is in it."""
+
+
 class JobSummary(TypedDict):
     """A job in a list."""
     # `class`: Class
@@ -920,6 +938,7 @@ class QueueBody(TypedDict):
     borrow: NotRequired[bool]
     """Whether it may use more than its guarantee while others leave it."""
     guarantee: NotRequired[QueueAmounts]
+    host: NotRequired[None | HostAccessBody]
     limit: NotRequired[QueueAmounts]
     oversubscribe: NotRequired[bool]
     """Whether its shares of devices may use memory beyond what they are guaranteed."""
@@ -947,6 +966,8 @@ class QueueView(TypedDict):
     """A queue with what it holds."""
     history: int
     """Decayed history of use: dominant share in millionths times seconds."""
+    host: HostAccessBody
+    """What of the machine itself its jobs may be given, by this queue's own setting or by that of one above."""
     infeasible: int
     """Elements that wait for a place that cannot come free, of it and all below."""
     path: str

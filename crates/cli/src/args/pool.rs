@@ -154,6 +154,10 @@ pub struct QueueFlags {
     /// Whether shares of devices may use memory beyond what they are guaranteed
     #[arg(long, value_name = "BOOL")]
     pub oversubscribe: Option<bool>,
+    /// What of the machine its jobs may be given: `none`, or `root`, `process`, `/data`, `/scratch:rw`; `+/data` adds; `inherit`
+    /// for what the queue above says
+    #[arg(long, value_name = "WHAT[,WHAT]")]
+    pub host: Option<String>,
 }
 
 /// How use is grouped.

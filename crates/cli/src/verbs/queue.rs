@@ -7,6 +7,7 @@ use crate::client::{Client, encode};
 use crate::error::{CliError, Done, codes};
 use crate::out::{Column, Table};
 use crate::watch::watched;
+use pond_core::model::HostAccess;
 use pond_core::units::{Bytes, MilliCpu, Thousandths};
 use pond_server::api::types::{Effected, QueueAmounts, QueueBody, QueueTrial, QueueView};
 
@@ -23,7 +24,8 @@ pub fn queue(ctx: &Ctx, verb: &QueueVerb) -> Done {
         }),
         QueueVerb::Show { queue } => shown(ctx, &client.get(&path(queue), &())?),
         QueueVerb::Set { queue, flags, dry_run } => {
-            let body = changed(existing(&client, queue)?, flags)?;
+            let (body, host) = existing(&client, queue)?;
+            let body = changed(body, host, flags)?;
             if *dry_run {
                 let trial: QueueTrial = client.post(&format!("/plan{}", path(queue)), &body)?;
                 return tried(ctx, &trial);
@@ -55,22 +57,39 @@ pub(super) fn must_be_there(client: &Client, queue: Option<&String>) -> Result<(
     }
 }
 
-/// What is set now; the defaults for a queue that is not there yet.
-fn existing(client: &Client, queue: &str) -> Result<QueueBody, CliError> {
+/// What is set now, with what of the machine is open; the defaults for a queue that is not there yet.
+fn existing(client: &Client, queue: &str) -> Result<(QueueBody, HostAccess), CliError> {
     match client.get::<QueueView>(&path(queue), &()) {
-        Ok(view) => Ok(view.settings),
-        Err(CliError::Refused(problem)) if problem.status == 404 => Ok(QueueBody::default()),
+        Ok(view) => Ok((view.settings, view.host.into())),
+        Err(CliError::Refused(problem)) if problem.status == 404 => Ok(Default::default()),
         Err(why) => Err(why),
     }
 }
 
-fn changed(mut body: QueueBody, flags: &QueueFlags) -> Result<QueueBody, CliError> {
+/// `open`: what of the machine is open to it now, by its own setting or that of one above.
+fn changed(mut body: QueueBody, open: HostAccess, flags: &QueueFlags) -> Result<QueueBody, CliError> {
+    if let Some(text) = &flags.host {
+        body.host = host(text, open)?.map(Into::into);
+    }
     body.weight = flags.weight.unwrap_or(body.weight);
     body.borrow = flags.borrow.unwrap_or(body.borrow);
     body.oversubscribe = flags.oversubscribe.unwrap_or(body.oversubscribe);
     set(&mut body.guarantee, &flags.guarantee)?;
     set(&mut body.limit, &flags.limit)?;
     Ok(body)
+}
+
+/// What `--host` says.
+fn host(text: &str, open: HostAccess) -> Result<Option<HostAccess>, CliError> {
+    let wrong = |why: String| CliError::usage(format!("--host: {why}"));
+    if text == "inherit" {
+        return Ok(None);
+    }
+    let Some(more) = text.strip_prefix('+') else { return text.parse().map(Some).map_err(wrong) };
+    let more: HostAccess = more.parse().map_err(wrong)?;
+    let (root, process) = (open.root || more.root, open.process || more.process);
+    let kept = open.folders.into_iter().filter(|old| more.folders.iter().all(|new| new.path != old.path));
+    Ok(Some(HostAccess { root, process, folders: kept.chain(more.folders.iter().cloned()).collect() }))
 }
 
 fn set(amounts: &mut QueueAmounts, texts: &[String]) -> Result<(), CliError> {
@@ -185,6 +204,7 @@ fn table(queues: &[QueueView]) -> Table {
         Column::left("USED"),
         Column::left("GUARANTEE"),
         Column::left("LIMIT"),
+        Column::left("HOST").wide(),
         Column::right("HISTORY").wide(),
     ]);
     for view in queues {
@@ -197,6 +217,7 @@ fn table(queues: &[QueueView]) -> Table {
             line(&view.used).into(),
             line(&view.settings.guarantee).into(),
             line(&view.settings.limit).into(),
+            HostAccess::from(view.host.clone()).to_string().into(),
             view.history.into(),
         ]);
     }
@@ -214,12 +235,28 @@ mod tests {
             limit: limit.iter().map(|&it| it.to_owned()).collect(),
             ..QueueFlags::default()
         };
-        let first = changed(QueueBody::default(), &flags(&["cpu=8", "gpu=0.5"], &["running=3"])).unwrap();
+        let first = changed(
+            QueueBody::default(),
+            HostAccess::default(),
+            &flags(&["cpu=8", "gpu=0.5"], &["running=3"]),
+        )
+        .unwrap();
         assert_eq!(first.guarantee.device_thousandths["gpu"], 500);
-        let second = changed(first, &flags(&["gpu="], &["memory=1GB"])).unwrap();
+        let second = changed(first, HostAccess::default(), &flags(&["gpu="], &["memory=1GB"])).unwrap();
         assert_eq!(line(&second.guarantee), "cpu=8");
         assert_eq!(line(&second.limit), "memory=1GB,running=3");
-        assert!(changed(QueueBody::default(), &flags(&["ram=1"], &[])).is_err());
-        assert!(changed(QueueBody::default(), &flags(&["cpu=x"], &[])).is_err());
+        assert!(changed(QueueBody::default(), HostAccess::default(), &flags(&["ram=1"], &[])).is_err());
+        assert!(changed(QueueBody::default(), HostAccess::default(), &flags(&["cpu=x"], &[])).is_err());
+    }
+
+    #[test]
+    fn what_of_the_machine_is_open_is_set_added_to_or_left_to_the_queue_above() {
+        let open = || "root,/data".parse::<HostAccess>().unwrap();
+        let set = |text| host(text, open()).unwrap().map(|access| access.to_string());
+        assert_eq!(set("none").unwrap(), "none");
+        assert_eq!(set("/x").unwrap(), "/x");
+        assert_eq!(set("+process,/data:rw").unwrap(), "root,process,/data:rw");
+        assert_eq!(set("inherit"), None);
+        assert!(host("+x", open()).is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! The nouns of the pool: what a machine offers, what a user asks for, how the two are shared out.
 
-pub mod job;
+mod host;
+mod job;
 pub mod link;
 pub mod node;
 pub mod notify;
@@ -9,6 +10,7 @@ pub mod resources;
 pub mod run;
 pub mod speed;
 
+pub use host::{HostAccess, HostFolder, NotOpen};
 pub use job::{
     Checkpoint, Class, Dependency, GangSize, IdleAction, IdlePolicy, JobKind, JobSpec, Retry, RetryOn,
 };

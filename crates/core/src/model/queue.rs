@@ -1,7 +1,7 @@
 //! Queues: a tree that says who may have how much.
 
 use crate::ids::QueuePath;
-use crate::model::{DeviceKind, Resources};
+use crate::model::{DeviceKind, HostAccess, Resources};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -43,6 +43,9 @@ pub struct QueueSpec {
     /// of a device than it has. Default false.
     #[serde(default)]
     pub oversubscribe: bool,
+    /// What of the machine itself its jobs may be given; absent: as the queue above, and at the top nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostAccess>,
 }
 
 const fn default_weight() -> u32 {
@@ -64,6 +67,7 @@ impl QueueSpec {
             limit: QueueLimits::default(),
             borrow: true,
             oversubscribe: false,
+            host: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What a task executes. The engine carries it to the substrate and never looks inside.
 
+use super::HostFolder;
 use crate::units::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -91,6 +92,10 @@ pub struct RunSpec {
     /// with a terminal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<String>,
+    /// Folders of the machine that volumes, files, standard input and an image's layout must lie in when the task starts,
+    /// wherever links lead; absent: anywhere. Set by the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<Vec<HostFolder>>,
     /// User and group ids inside; absent: those of the image, or of who runs the node.
     pub user: Option<(u32, u32)>,
     /// The command is a script of Slurm's: it finds stand-ins for `srun`, `scontrol` and the like.
@@ -117,6 +122,7 @@ impl RunSpec {
             pids: 0,
             tty: false,
             stdin: None,
+            within: None,
             user: None,
             slurm: false,
         }

@@ -112,6 +112,7 @@ impl Inner {
             groups: if run.user.is_none() { rootfs.config.groups.clone() } else { Vec::new() },
             tty: run.tty,
             stdin: run.stdin.clone(),
+            within: run.within.clone(),
             slurm: run.slurm,
             logs: self.config.logs,
             container: container.then(|| self.container(launch, rootfs, devices, net)),

@@ -2,6 +2,7 @@
 
 use super::share::ShareError;
 use super::{Inner, Live};
+use crate::bounds::Bounds;
 use crate::folder::{Claim, Ended, Folder, StartFailure, now, now_us};
 use crate::ground::Ground;
 use crate::image::Rootfs;
@@ -189,6 +190,16 @@ impl Inner {
     fn rootfs(&self, launch: &Launch, cancel: &AtomicBool) -> Result<Rootfs, Unstarted> {
         if !has_image(launch) {
             return Ok(Rootfs::default());
+        }
+        if let (Image::Layout(text), Some(within)) = (&launch.run.image, &launch.run.within) {
+            let bounds = Bounds::new(&self.config.state_dir, Some(within))
+                .map_err(|why| node_fault(format!("cannot find the pool's own folder: {why}")))?;
+            // What is not there is said below.
+            let place = fs::canonicalize(crate::image::layout_path(text)).unwrap_or_default();
+            let told = |why| job_fault(format!("cannot give the task {text}: {why}"));
+            if place.is_absolute() {
+                bounds.admit(&place, false).map_err(told)?;
+            }
         }
         let (task, generation) = (launch.allocation.task, launch.allocation.generation);
         let mut progress = |message: &str| {

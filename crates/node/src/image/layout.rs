@@ -4,6 +4,8 @@ use super::digest::Digest;
 use super::error::ImageError;
 use super::manifest::{self, ConfigFile, Descriptor, DockerEntry, Document, MAX_DOCUMENT, Manifest};
 use super::tarball::{Kind, Tarball};
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -50,15 +52,18 @@ pub(super) struct Found {
     pub layers: Vec<LayerFile>,
 }
 
+/// The path and the tag of `path` or `path:tag`.
+pub(super) fn place(text: &str) -> (&Path, Option<&str>) {
+    match text.rsplit_once(':') {
+        Some((path, tag)) if !Path::new(text).exists() && !tag.contains('/') => (Path::new(path), Some(tag)),
+        _ => (Path::new(text), None),
+    }
+}
+
 impl Layout {
     /// Opens `path`, or `path:tag` when there is nothing at `path:tag`.
     pub(super) fn open(text: &str) -> Result<(Self, Option<String>), ImageError> {
-        let (path, tag) = match text.rsplit_once(':') {
-            Some((path, tag)) if !Path::new(text).exists() && !tag.contains('/') => {
-                (Path::new(path), Some(tag.to_owned()))
-            }
-            _ => (Path::new(text), None),
-        };
+        let (path, tag) = place(text);
         let none = |why| ImageError::NoLayout { path: path.to_owned(), why };
         let meta = std::fs::metadata(path).map_err(|why| match why.kind() {
             io::ErrorKind::NotFound => none("there is nothing there"),
@@ -71,7 +76,7 @@ impl Layout {
         } else {
             return Err(none("it is neither a folder nor a file"));
         };
-        Ok((Self { name: text.to_owned(), files }, tag))
+        Ok((Self { name: text.to_owned(), files }, tag.map(str::to_owned)))
     }
 
     /// Reads index, manifest and config.
@@ -194,9 +199,18 @@ impl Layout {
                     return Ok(None);
                 }
                 let path = folder.join(file);
-                let opened = match File::open(&path) {
-                    Ok(opened) => opened,
-                    Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                let held =
+                    rustix::fs::open(folder, flags, Mode::empty()).map_err(ImageError::io("open", folder))?;
+                // No link in a layout gives away what is outside of it.
+                let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+                let opened = match openat2(&held, file, flags, Mode::empty(), ResolveFlags::BENEATH) {
+                    Ok(opened) => File::from(opened),
+                    Err(Errno::NOENT) => return Ok(None),
+                    Err(Errno::XDEV) => {
+                        let why = "a link in it leads out of it";
+                        return Err(ImageError::NoLayout { path, why });
+                    }
                     Err(why) => return Err(ImageError::io("open", &path)(why)),
                 };
                 let meta = opened.metadata().map_err(ImageError::io("look at", &path))?;

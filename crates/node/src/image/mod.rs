@@ -110,6 +110,12 @@ impl std::fmt::Display for Progress {
     }
 }
 
+/// Where the image layout of a text, `path` or `path:tag`, is.
+#[must_use]
+pub fn layout_path(text: &str) -> &Path {
+    layout::place(text).0
+}
+
 /// Makes an image ready under `store` with default [`Settings`]. `progress` is told each step and answers
 /// whether to go on.
 ///

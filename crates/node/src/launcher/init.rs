@@ -155,7 +155,7 @@ fn start<'a>(folder: &Folder, spec: &'a LaunchSpec, inherited: &'a Inherited) ->
     let signals = sys::block_signals().map_err(|why| fault("block signals", &why))?;
     tolerate(rustix::process::setsid());
     // Before the machine's own paths go out of sight.
-    let input = spec.stdin.as_ref().map(|path| root::open_input(folder, Path::new(path)));
+    let input = spec.stdin.as_ref().map(|path| root::open_input(folder, spec, Path::new(path)));
     let input = input.transpose().map_err(|why| Told::Failed(why.to_string(), !why.job_fault))?;
     let layer = match &spec.container {
         Some(container) => Some(

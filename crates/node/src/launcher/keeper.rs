@@ -11,7 +11,7 @@ use super::layer;
 use super::spec::LaunchSpec;
 use super::sys::{self, Side};
 use crate::cgroup::Group;
-use crate::folder::{Ended, Folder, StartFailure, Started, now, process_began};
+use crate::folder::{Ended, Folder, StartFailure, Started, failure, now, process_began};
 use crate::logs::{Stream, Writer};
 use crate::session::{Session, set_nonblocking};
 use crate::tolerate;
@@ -143,10 +143,6 @@ struct Keeper<'a> {
     counted: Instant,
 }
 
-fn failure(what: &str, error: &dyn std::fmt::Display) -> StartFailure {
-    StartFailure { message: format!("cannot {what}: {error}"), node_fault: true }
-}
-
 /// Where the command writes; none when it has a terminal.
 type Writing = Option<(OwnedFd, OwnedFd)>;
 
@@ -222,7 +218,7 @@ impl<'a> Keeper<'a> {
             allowance: spec.logs.bytes_per_second,
             counted: now,
         };
-        keeper.prepare()?;
+        keeper.prepare().inspect_err(|failed| keeper.say(&failed.message))?;
         Ok(keeper)
     }
 
@@ -234,8 +230,7 @@ impl<'a> Keeper<'a> {
         if let Some(net) = self.spec.container.as_ref().and_then(|container| container.net.as_ref()) {
             crate::net::attach(net, self.init).map_err(|why| self.unattached(&why))?;
         }
-        let listener = listen(self.folder).map_err(|why| failure("open the socket", &why))?;
-        self.listener = Some(listener);
+        self.listener = Some(listen(self.folder).map_err(|why| failure("open the socket", &why))?);
         Ok(())
     }
 
@@ -463,8 +458,12 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    fn could_not(&mut self, message: String, node_fault: bool) {
+    fn say(&mut self, message: &str) {
         self.took(Stream::Err, format!("pond: {message}\n").as_bytes());
+    }
+
+    fn could_not(&mut self, message: String, node_fault: bool) {
+        self.say(&message);
         if self.running {
             self.status = Some(Exit::Code(127));
         } else {

@@ -8,6 +8,7 @@
 use super::layer;
 use super::spec::{Container, LaunchSpec, OUT};
 use super::sys;
+use crate::bounds::Bounds;
 use crate::cgroup::{Group, View};
 use crate::folder::Folder;
 use crate::ground;
@@ -120,31 +121,32 @@ fn own_folder(folder: &Folder) -> Result<PathBuf> {
     fs::canonicalize(folder.state()).step("find", folder.state())
 }
 
-/// What a job names: anything but what is in the pool's own folder.
-fn take_for_job(source: &Path, state: &Path) -> Result<Taken> {
-    let taken = take(source, state)?;
-    refuse_own(&taken.place, state, source)?;
-    Ok(taken)
+/// What the task may be given of the machine.
+fn bounds(folder: &Folder, spec: &LaunchSpec) -> Result<Bounds> {
+    Bounds::new(folder.state(), spec.within.as_deref()).step("find", folder.state())
 }
 
-fn refuse_own(place: &Path, state: &Path, source: &Path) -> Result<()> {
-    if place.starts_with(state) {
-        let why = io::Error::other("it is in the pool's own folder, which no task sees; name another");
-        return Err(why).job_step("give the task", source);
-    }
-    Ok(())
+fn admit(bounds: &Bounds, source: &Path, place: &Path, write: bool) -> Result<()> {
+    bounds.admit(place, write).map_err(io::Error::other).job_step("give the task", source)
+}
+
+/// What a job names.
+fn take_for_job(source: &Path, write: bool, bounds: &Bounds) -> Result<Taken> {
+    let taken = take(source, &bounds.state)?;
+    admit(bounds, source, &taken.place, write)?;
+    Ok(taken)
 }
 
 /// Opens the file that a job names as its standard input.
 ///
 /// # Errors
-/// It is not there, no file, or in the pool's own folder.
-pub fn open_input(folder: &Folder, source: &Path) -> Result<File> {
+/// It is not there, no file, or nothing that the job may be given.
+pub fn open_input(folder: &Folder, spec: &LaunchSpec, source: &Path) -> Result<File> {
     let held =
         rustix::fs::open(source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).job_step("find", source)?;
     let held_name = format!("/proc/self/fd/{}", held.as_raw_fd());
     let place = fs::read_link(&held_name).step("find", source)?;
-    refuse_own(&place, &own_folder(folder)?, source)?;
+    admit(&bounds(folder, spec)?, source, &place, false)?;
     let kind = FileType::from_raw_mode(rustix::fs::fstat(&held).step("find", source)?.st_mode);
     if !kind.is_file() {
         let why = io::Error::other("it is no regular file");
@@ -430,12 +432,12 @@ pub fn build(
     let writable = layer::open(folder, container.disk_template.as_deref())
         .step("open the writable layer", folder.layer())?;
     let measured = File::open(&writable).step("open", &writable)?;
-    let state = own_folder(folder)?;
-    let of_job = |source: &String| take_for_job(Path::new(source), &state);
-    let volumes = container.volumes.iter().map(|volume| of_job(&volume.source));
-    let of_pool = container.own.iter().map(|volume| take(Path::new(&volume.source), &state));
+    let bounds = bounds(folder, spec)?;
+    let of_job = |source: &String, write| take_for_job(Path::new(source), write, &bounds);
+    let volumes = container.volumes.iter().map(|volume| of_job(&volume.source, !volume.read_only));
+    let of_pool = container.own.iter().map(|volume| take(Path::new(&volume.source), &bounds.state));
     let volumes: Vec<Taken> = volumes.chain(of_pool).collect::<Result<_>>()?;
-    let files: Vec<Taken> = spec.files.iter().map(of_job).collect::<Result<_>>()?;
+    let files: Vec<Taken> = spec.files.iter().map(|file| of_job(file, false)).collect::<Result<_>>()?;
     let groups = take_groups(&spec.pool.group(&spec.group))?;
     let root = mount_layers(folder, container, &writable)?;
     pivot(&root)?;

@@ -3,7 +3,7 @@
 use crate::cgroup::{Limits, Pool};
 use crate::net::TaskNet;
 use pond_core::ids::{Generation, TaskId};
-use pond_core::model::Volume;
+use pond_core::model::{HostFolder, Volume};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -45,6 +45,9 @@ pub struct LaunchSpec {
     /// The file of the machine that the command reads as its standard input; none: nothing to read.
     #[serde(default)]
     pub stdin: Option<String>,
+    /// Folders that what it is given of the machine must lie in, wherever links lead; none: anywhere.
+    #[serde(default)]
+    pub within: Option<Vec<HostFolder>>,
     /// Whether it finds stand-ins for Slurm's commands.
     #[serde(default)]
     pub slurm: bool,

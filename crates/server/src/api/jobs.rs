@@ -23,7 +23,7 @@ use axum::response::{IntoResponse, Response};
 use pond_core::engine::Job;
 use pond_core::event::{Effect, Request, Target};
 use pond_core::ids::{JobId, QueuePath};
-use pond_core::model::{DeviceChange, JobSpec, Recipient, Resources, Slack};
+use pond_core::model::{DeviceChange, JobSpec, NotOpen, Recipient, Resources, RunSpec, Slack};
 use pond_core::units::{Bytes, MilliCpu, Thousandths};
 use std::collections::BTreeMap;
 
@@ -41,7 +41,7 @@ pub async fn submit(
     body: Whole,
 ) -> Result<Response, Problem> {
     let key = idempotency(&caller, &headers, &query, &body)?;
-    let (mut spec, mut warnings) = read_spec(&shared, &caller, &query, &body)?;
+    let (mut spec, mut warnings) = read_spec(&shared, &caller, &query, &body).await?;
     warnings.extend(absent(&shared, &spec).await?);
     spec.traceparent = spans::above(&headers);
     let request = Request::Submit(std::sync::Arc::new(spec));
@@ -66,7 +66,7 @@ pub async fn plan(
     Params(query): Params<SubmitQuery>,
     body: Whole,
 ) -> Result<Json<Preview>, Problem> {
-    let (spec, mut warnings) = read_spec(&shared, &caller, &query, &body)?;
+    let (spec, mut warnings) = read_spec(&shared, &caller, &query, &body).await?;
     warnings.extend(absent(&shared, &spec).await?);
     let (actor, queue) = (caller.actor(), spec.queue.clone());
     let preview = shared.handle.look(move |sight| dry::run(sight, &actor, spec)).await?;
@@ -94,7 +94,44 @@ async fn absent(shared: &Shared, spec: &JobSpec) -> Result<Vec<String>, Problem>
     Ok(missing.into_iter().map(told).collect())
 }
 
-fn read_spec(
+/// Keeps a job to what of the machine its queue is open to. Administrators of the pool are not bound.
+async fn bind(shared: &Shared, caller: &Caller, spec: &mut JobSpec) -> Result<(), Problem> {
+    let mut run = RunSpec::clone(&spec.run);
+    run.within = None;
+    if !caller.may(Right::Operate, Place::Pool) {
+        let queue = spec.queue.clone();
+        let access = shared.handle.look(move |sight| machine::host_access(sight.engine, &queue)).await?;
+        access.allows(&run).map_err(|it| not_open(spec.queue.as_str(), &it))?;
+        run.within = Some(access.folders);
+    }
+    spec.run = std::sync::Arc::new(run);
+    Ok(())
+}
+
+fn not_open(queue: &str, it: &NotOpen) -> Problem {
+    let message = format!("jobs of `{}` may not have {}", short(queue), short(&it.what));
+    let next = match &it.opens {
+        Some(word) => {
+            let change = match it.field {
+                "image" if word == "root" => "name an image (`image:`), or ",
+                "isolation" => "leave `isolation` out, or ",
+                _ => "",
+            };
+            format!(
+                "{change}have an administrator of the pool open it: `pond queue set {} --host +{}`",
+                short(queue),
+                short(word)
+            )
+        }
+        None if it.field == "volumes" => {
+            "say who writes: `user: ID` with another id than 0, or end the volume in `:ro`".to_owned()
+        }
+        None => "give an absolute path without `..`".to_owned(),
+    };
+    Problem::new(StatusCode::FORBIDDEN, "not_open", message).at(it.field).with_next(next)
+}
+
+async fn read_spec(
     shared: &Shared,
     caller: &Caller,
     query: &SubmitQuery,
@@ -103,6 +140,7 @@ fn read_spec(
     let (mut spec, warnings) = super::file::read(&body.content_type, &body.bytes, query)?;
     spec.user = caller.principal.user.clone();
     caller.must(Right::Submit, Place::Queue(spec.queue.as_str()))?;
+    bind(shared, caller, &mut spec).await?;
     let usable = |name: &String| shared.secrets.has(name) && !name.starts_with(OWN);
     if let Some(missing) = spec.run.secrets.iter().find(|name| !usable(name)) {
         return Err(Problem::new(

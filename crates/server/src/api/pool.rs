@@ -16,6 +16,7 @@ use axum::extract::State as Extract;
 use axum::http::StatusCode;
 use pond_core::event::Request;
 use pond_core::ids::{NodeName, QueuePath, TaskId};
+use pond_core::model::{HostAccess, QueueSpec};
 use pond_core::plan::named::Choice;
 use pond_core::snapshot::PlacementPolicy;
 use std::sync::atomic::Ordering;
@@ -263,10 +264,29 @@ pub async fn set_queue(
     Name(path): Name,
     Body1(body): Body1<QueueBody>,
 ) -> Result<Json<QueueView>, Problem> {
-    caller.must(Right::Shape, Place::Queue(above(&path)))?;
-    let spec = view::queue_spec(&path, &body).map_err(|kind| no_such_kind(&kind).at("device_thousandths"))?;
+    let spec = wanted_queue(&shared, &caller, &path, &body).await?;
     shared.handle.ask(caller.actor(), Request::SetQueue(Box::new(spec)), None).await?;
     find_queue(&shared, path).await.map(Json)
+}
+
+/// What a caller may set of a queue. What of the machine is open is the pool's, not the project's.
+async fn wanted_queue(
+    shared: &Shared,
+    caller: &Caller,
+    path: &str,
+    body: &QueueBody,
+) -> Result<QueueSpec, Problem> {
+    caller.must(Right::Shape, Place::Queue(above(path)))?;
+    let spec = view::queue_spec(path, body).map_err(|kind| no_such_kind(&kind).at("device_thousandths"))?;
+    let bad =
+        |why: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_field", why).at("host.folders");
+    spec.host.as_ref().map_or(Ok(()), HostAccess::check).map_err(bad)?;
+    let name = path.to_owned();
+    let now = shared.handle.look(move |sight| view::queue_named(sight.engine, &name)).await?;
+    if now.and_then(|now| now.settings.host) != body.host {
+        caller.must(Right::Operate, Place::Pool)?;
+    }
+    Ok(spec)
 }
 
 /// What would happen if a queue were set like this: who would be evicted, held back, started. Changes nothing.
@@ -278,8 +298,7 @@ pub async fn try_queue(
     Name(path): Name,
     Body1(body): Body1<QueueBody>,
 ) -> Result<Json<QueueTrial>, Problem> {
-    caller.must(Right::Shape, Place::Queue(above(&path)))?;
-    let spec = view::queue_spec(&path, &body).map_err(|kind| no_such_kind(&kind).at("device_thousandths"))?;
+    let spec = wanted_queue(&shared, &caller, &path, &body).await?;
     let actor = caller.actor();
     let tried = shared.handle.look(move |sight| trial::queue(sight, &caller.principal, &actor, spec)).await?;
     tried.map(Json).map_err(|refusal| super::refused(&refusal))

@@ -38,7 +38,9 @@ pub use pool::{
     DeviceView, FreeSize, Health, HolderView, LabelBody, NodeView, SchedulerBody, SchedulerView,
     ShutdownBody, StatusView, Version,
 };
-pub use queue::{Affected, Effected, QueueAmounts, QueueBody, QueueTrial, QueueView};
+pub use queue::{
+    Affected, Effected, HostAccessBody, HostFolderBody, QueueAmounts, QueueBody, QueueTrial, QueueView,
+};
 pub use usage::{NodeUsage, SampleSeries, TaskSamples, UsageQuery, UsageReport, UsageRow};
 pub use why::{
     ForecastView, FunnelStep, PassedView, PastView, PredictionView, UnwellView, WhatIfView, WhyQuery, WhyView,

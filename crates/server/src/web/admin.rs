@@ -5,8 +5,9 @@ use super::session::Visitor;
 use super::{Oops, Page, Shell, assets, render, show};
 use crate::api::extract::{Body1, Name};
 use crate::api::types::{
-    Effected, EventQuery, EventView, NewToken, PasswordBody, Problem, ProjectView, QueueAmounts, QueueBody,
-    QueueTrial, QueueView, RoleBody, SecretView, TokenBody, TokenView, UserBody, UserView,
+    Effected, EventQuery, EventView, HostAccessBody, NewToken, PasswordBody, Problem, ProjectView,
+    QueueAmounts, QueueBody, QueueTrial, QueueView, RoleBody, SecretView, TokenBody, TokenView, UserBody,
+    UserView,
 };
 use crate::api::{Shared, events, keys, people, pool};
 use crate::auth::rights::{Place, Right, Role, Scope};
@@ -14,6 +15,7 @@ use askama::Template;
 use axum::extract::{Query, State as Extract};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
+use pond_core::model::HostAccess;
 use pond_core::units::{Bytes, MilliCpu};
 use serde::Deserialize;
 
@@ -123,6 +125,17 @@ impl AdminPage {
     /// The settings that the form for queues holds at first.
     fn settings(&self) -> QueueBody {
         self.edited.as_ref().map(|(_, settings)| settings.clone()).unwrap_or_default()
+    }
+
+    /// What the form holds at first of what is open of the machine.
+    fn host(&self) -> String {
+        let own = self.edited.as_ref().and_then(|(_, settings)| settings.host.clone());
+        own.map(|own| HostAccess::from(own).to_string()).unwrap_or_default()
+    }
+
+    /// What of the machine is open to a queue.
+    fn opened(host: &HostAccessBody) -> String {
+        HostAccess::from(host.clone()).to_string()
     }
 
     fn path(&self) -> &str {
@@ -345,8 +358,16 @@ fn wanted(fields: &Fields) -> Result<(String, QueueBody), Problem> {
         limit: amounts(fields, "limit")?,
         borrow: fields.get("borrow") == "on",
         oversubscribe: fields.get("oversubscribe") == "on",
+        host: host(fields.get("host"))?,
     };
     Ok((path, body))
+}
+
+/// What of the machine is open, as it is typed; nothing is what the queue above says.
+fn host(text: &str) -> Result<Option<HostAccessBody>, Problem> {
+    let text = text.trim();
+    let parsed = (!text.is_empty()).then(|| text.parse::<HostAccess>()).transpose();
+    parsed.map(|access| access.map(Into::into)).map_err(|why| bad_field("host", &why))
 }
 
 fn bad_field(field: &str, what: &str) -> Problem {

@@ -213,6 +213,7 @@ fn others_may_look_at_the_list_and_no_more() {
         bot.request(method, path, &[("content-type", "application/json")], body.to_string().as_bytes())
             .problem(403, "forbidden");
     }
+    pool.client.put("/api/v1/queues/default", &json!({"host": {"root": true}})).expect(200);
     let own = bot.run(&["sleep"]);
     assert_eq!(bot.get(&format!("/api/v1/jobs/{own}")).json()["user"], "bot");
     bot.post(&format!("/api/v1/jobs/{own}/stop"), &json!({"now": true})).expect(200);

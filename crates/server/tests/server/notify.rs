@@ -338,7 +338,7 @@ fn people_are_told_what_they_may_see_and_no_more() {
     let pool = start(folder.path());
     let root = &pool.client;
     for queue in ["lab", "other"] {
-        root.put(&format!("/api/v1/queues/{queue}"), &json!({})).expect(200);
+        root.put(&format!("/api/v1/queues/{queue}"), &json!({"host": {"root": true}})).expect(200);
     }
     let ann = root.add_user("ann", &[("lab", "member")]);
     let bob = root.add_user("bob", &[("lab", "viewer")]);

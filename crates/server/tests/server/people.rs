@@ -234,12 +234,99 @@ fn who_sends_too_much_waits_and_holds_up_nobody_else() {
     assert_eq!(pool.client.get("/api/v1/users/ann").json()["rate"], 1);
 }
 
+/// Jobs of `lab/nlp` that want something of the machine, the field that says so, and what opens it.
+fn ways_to_the_machine() -> [(Value, &'static str, Value); 6] {
+    let job = |more: &[(&str, Value)]| {
+        let mut job = json!({"type": "task", "name": "j", "project": "lab/nlp", "run": ["true"]});
+        for (name, value) in more {
+            job[*name] = value.clone();
+        }
+        job
+    };
+    [
+        (job(&[]), "image", json!({"root": true})),
+        (job(&[("isolation", json!("process"))]), "isolation", json!({"process": true})),
+        (
+            job(&[("image", json!("debian")), ("volumes", json!(["/data/a:/a:ro"]))]),
+            "volumes",
+            json!({"folders": [{"path": "/data"}]}),
+        ),
+        (
+            job(&[("image", json!("debian")), ("user", json!(1000)), ("volumes", json!(["/data/a:/a"]))]),
+            "volumes",
+            json!({"folders": [{"path": "/data", "write": true}]}),
+        ),
+        (
+            job(&[("image", json!("debian")), ("files", json!(["/data/a"]))]),
+            "files",
+            json!({"folders": [{"path": "/data"}]}),
+        ),
+        (
+            job(&[("image", json!("debian")), ("stdin", json!("/data/a"))]),
+            "stdin",
+            json!({"folders": [{"path": "/data"}]}),
+        ),
+    ]
+}
+
+/// Of each way to the machine: refused until it is open, then taken; a setting below wins over one above.
+#[test]
+fn what_of_the_machine_is_open_binds_members_and_not_administrators() {
+    let folder = Folder::new();
+    let pool = Pool::start(folder.path());
+    let root = &pool.client;
+    let open = |queue: &str, host: Value| {
+        root.put(&format!("/api/v1/queues/{queue}"), &json!({"host": host})).expect(200);
+    };
+    for queue in ["lab", "lab/nlp"] {
+        root.put(&format!("/api/v1/queues/{queue}"), &json!({})).expect(200);
+    }
+    let ann = root.add_user("ann", &[("lab", "member")]);
+    let head = root.add_user("head", &[("lab", "admin")]);
+    let narrow = root.token_for("narrow", "local", &json!({"scope": {"role": "member", "project": "lab"}}));
+    let ways = ways_to_the_machine();
+    for (job, field, host) in &ways {
+        open("lab", json!({"root": false}));
+        for client in [&ann, &head, &narrow] {
+            for path in ["/api/v1/jobs", "/api/v1/plan"] {
+                let answer = client.post(path, job).problem(403, "not_open");
+                assert_eq!(answer["where"], *field, "{answer}");
+                assert!(answer["message"].as_str().unwrap().contains("`lab/nlp`"), "{answer}");
+            }
+        }
+        let id = root.post("/api/v1/jobs", job).expect(201).json()["job"]["id"].clone();
+        assert!(root.get(&format!("/api/v1/jobs/{id}")).json()["spec"]["run"]["within"].is_null());
+        open("lab", host.clone());
+        let id = ann.post("/api/v1/jobs", job).expect(201).json()["job"]["id"].clone();
+        let within = root.get(&format!("/api/v1/jobs/{id}")).json()["spec"]["run"]["within"].clone();
+        assert!(within.is_array(), "the node is told too: {within}");
+        open("lab/nlp", json!({}));
+        ann.post("/api/v1/jobs", job).problem(403, "not_open");
+        root.put("/api/v1/queues/lab/nlp", &json!({})).expect(200);
+    }
+    // Nobody says for themselves what is open to them, neither in a whole spec nor in a queue's settings.
+    open("lab", json!({"folders": [{"path": "/data"}]}));
+    let (id, kind) =
+        (root.post("/api/v1/jobs", &ways[2].0).json()["job"]["id"].clone(), "application/vnd.pond.spec+json");
+    let mut spec = root.get(&format!("/api/v1/jobs/{id}")).json()["spec"].clone();
+    spec["run"]["within"] = json!([{"path": "/", "write": true}]);
+    let sent = ann.request("POST", "/api/v1/jobs", &[("content-type", kind)], spec.to_string().as_bytes());
+    let id = sent.expect(201).json()["job"]["id"].clone();
+    let kept = root.get(&format!("/api/v1/jobs/{id}")).json()["spec"]["run"]["within"].clone();
+    assert_eq!(kept, json!([{"path": "/data", "write": false}]));
+    head.put("/api/v1/queues/lab/nlp", &json!({"host": {"root": true}})).problem(403, "forbidden");
+    head.put("/api/v1/queues/lab/nlp", &json!({"weight": 7})).expect(200);
+    let bad = json!({"host": {"folders": [{"path": "/data/../etc"}]}});
+    root.put("/api/v1/queues/lab", &bad).problem(422, "bad_field");
+}
+
 #[test]
 fn the_audit_log_is_asked_by_who_what_when_and_from_where() {
     let folder = Folder::new();
     let pool = Pool::start(folder.path());
     let root = &pool.client;
     let ann = root.add_user("ann", &[("", "member")]);
+    root.put("/api/v1/queues/default", &json!({"host": {"root": true}})).expect(200);
     let id = ann.run(&["sleep"]);
     ann.post(&format!("/api/v1/jobs/{id}/stop"), &json!({"now": true})).expect(200);
     root.await_state(id, "stopped");

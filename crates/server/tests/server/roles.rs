@@ -100,9 +100,10 @@ type Row = (&'static str, &'static str, Who, &'static str, &'static str);
 
 const JOB: &str = "JOB";
 const OWNER: &str = "OWNER";
+const HOST: &str = r#"{"host": {"root": true}}"#;
 
 /// Bodies are such that whoever may gets past the door; what comes of it does not matter here.
-const ROWS: [Row; 129] = [
+const ROWS: [Row; 130] = [
     ("GET", "/api/v1/jobs", Who::AnyRole, "", ""),
     ("POST", "/api/v1/jobs", Who::Submits, "", JOB),
     ("POST", "/api/v1/plan", Who::Submits, "", JOB),
@@ -133,11 +134,12 @@ const ROWS: [Row; 129] = [
     ("GET", "/api/v1/queues/{*path}", Who::Sees, "/api/v1/queues/lab/nlp", ""),
     // Whose own quota it is does not set it; whoever administers the project above does.
     ("PUT", "/api/v1/queues/{*path}", Who::ProjectAdmin, "/api/v1/queues/lab/nlp", "{}"),
-    ("PUT", "/api/v1/queues/{*path}", Who::PoolAdmin, "/api/v1/queues/lab", "{}"),
+    ("PUT", "/api/v1/queues/{*path}", Who::PoolAdmin, "/api/v1/queues/lab", HOST),
     ("DELETE", "/api/v1/queues/{*path}", Who::ProjectAdmin, "/api/v1/queues/lab/none", ""),
     ("DELETE", "/api/v1/queues/{*path}", Who::PoolAdmin, "/api/v1/queues/lab", ""),
     ("POST", "/api/v1/plan/queues/{*path}", Who::ProjectAdmin, "/api/v1/plan/queues/lab/nlp", "{}"),
-    ("POST", "/api/v1/plan/queues/{*path}", Who::PoolAdmin, "/api/v1/plan/queues/lab", "{}"),
+    ("POST", "/api/v1/plan/queues/{*path}", Who::PoolAdmin, "/api/v1/plan/queues/lab", HOST),
+    ("POST", "/api/v1/plan/queues/{*path}", Who::PoolAdmin, "/api/v1/plan/queues/lab/nlp", HOST),
     ("GET", "/api/v1/scheduler", Who::AnyRole, "", ""),
     ("PUT", "/api/v1/scheduler", Who::PoolAdmin, "", "{}"),
     ("GET", "/api/v1/usage", Who::AnyRole, "", ""),
@@ -275,8 +277,9 @@ const ROWS: [Row; 129] = [
 fn world(pool: &Pool) -> Vec<(Caller, Client)> {
     let root = &pool.client;
     until("the node is there", || root.get("/api/v1/health").json()["nodes_ready"] == 1);
-    for queue in ["lab", "lab/nlp", "other"] {
-        root.put(&format!("/api/v1/queues/{queue}"), &json!({})).expect(200);
+    for (queue, body) in [("lab", HOST), ("lab/nlp", "{}"), ("other", HOST)] {
+        let body = serde_json::from_str(body).unwrap();
+        root.put(&format!("/api/v1/queues/{queue}"), &body).expect(200);
     }
     root.put("/api/v1/secrets/KEY", &json!({"value": "v"})).expect(200);
     root.add_user("bystander", &[]);

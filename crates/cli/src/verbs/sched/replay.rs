@@ -186,6 +186,7 @@ fn queue(view: &QueueView) -> QueueSpec {
         limit: amounts(&view.settings.limit),
         borrow: view.settings.borrow,
         oversubscribe: view.settings.oversubscribe,
+        host: None,
     }
 }
 

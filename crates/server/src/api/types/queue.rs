@@ -1,5 +1,6 @@
 //! Queues, and what a change of one would do.
 
+use pond_core::model::{HostAccess, HostFolder};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -25,6 +26,43 @@ pub struct QueueAmounts {
     pub running: Option<u64>,
 }
 
+/// A folder of the machine with all that is below.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HostFolderBody {
+    /// Its absolute path.
+    pub path: String,
+    /// Whether jobs may change what is in it.
+    #[serde(default)]
+    pub write: bool,
+}
+
+/// What of the machine itself jobs may be given. It binds everybody but administrators of the pool, who alone set it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct HostAccessBody {
+    /// The machine's own root as the root of containers: `image: host`.
+    pub root: bool,
+    /// Processes outside of a container, with the rights of who runs the pool: `isolation: process`.
+    pub process: bool,
+    /// What volumes, copied files, standard input and image layouts may be taken from.
+    pub folders: Vec<HostFolderBody>,
+}
+
+impl From<HostAccessBody> for HostAccess {
+    fn from(body: HostAccessBody) -> Self {
+        let folders = body.folders.into_iter().map(|it| HostFolder { path: it.path, write: it.write });
+        Self { root: body.root, process: body.process, folders: folders.collect() }
+    }
+}
+
+impl From<HostAccess> for HostAccessBody {
+    fn from(access: HostAccess) -> Self {
+        let folders = access.folders.into_iter().map(|it| HostFolderBody { path: it.path, write: it.write });
+        Self { root: access.root, process: access.process, folders: folders.collect() }
+    }
+}
+
 /// What is set of a queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -40,6 +78,9 @@ pub struct QueueBody {
     pub borrow: bool,
     /// Whether its shares of devices may use memory beyond what they are guaranteed.
     pub oversubscribe: bool,
+    /// What of the machine itself its jobs may be given; absent: as the queue above, and at the top nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostAccessBody>,
 }
 
 impl Default for QueueBody {
@@ -51,6 +92,7 @@ impl Default for QueueBody {
             limit: QueueAmounts::default(),
             borrow: true,
             oversubscribe: false,
+            host: None,
         }
     }
 }
@@ -62,6 +104,8 @@ pub struct QueueView {
     pub path: String,
     /// What is set.
     pub settings: QueueBody,
+    /// What of the machine itself its jobs may be given, by this queue's own setting or by that of one above.
+    pub host: HostAccessBody,
     /// Held by it and all below.
     pub used: QueueAmounts,
     /// Elements that wait, of it and all below.

@@ -9,7 +9,7 @@ use crate::api::types::{
 use crate::pool::inbox::{Condition, Conditions, Sight};
 use pond_core::engine::{self, Engine};
 use pond_core::ids::QueuePath;
-use pond_core::model::{DeviceKind, Link, QueueLimits, QueueSpec, Resources, Shape, ShareMode};
+use pond_core::model::{DeviceKind, HostAccess, Link, QueueLimits, QueueSpec, Resources, Shape, ShareMode};
 use pond_core::snapshot::{DeviceRow, GangPhase, NodeOrd, NodeRow, NodeState, QueueOrd, QueueRow, Usage};
 use std::collections::BTreeMap;
 
@@ -221,14 +221,24 @@ pub fn queues(sight: &Sight<'_>) -> Vec<QueueView> {
     }
     let count = |place, never| sums.get(&(QueueOrd(place), never)).copied().unwrap_or(0);
     let rows = snapshot.queues.iter().zip(0_u32..);
-    rows.map(|(row, place)| queue(row, count(place, false), count(place, true))).collect()
+    let view = |(row, place)| queue(sight.engine, row, count(place, false), count(place, true));
+    rows.map(view).collect()
 }
 
 /// The queue of a path, without counting who waits in it.
 #[must_use]
 pub fn queue_named(engine: &Engine, path: &str) -> Option<QueueView> {
     let row = engine.snapshot().queues.iter().find(|row| row.spec.path.as_str() == path)?;
-    Some(queue(row, 0, 0))
+    Some(queue(engine, row, 0, 0))
+}
+
+/// What of the machine itself jobs of a queue may be given: its own setting, or that of the nearest queue above with one.
+#[must_use]
+pub fn host_access(engine: &Engine, path: &QueuePath) -> HostAccess {
+    let snapshot = engine.snapshot();
+    let row = snapshot.queues.iter().find(|row| row.spec.path == *path);
+    let mut upwards = std::iter::successors(row, |row| row.parent.map(|above| snapshot.queue(above)));
+    upwards.find_map(|row| row.spec.host.clone()).unwrap_or_default()
 }
 
 /// What is set of a queue, as the API says it.
@@ -240,13 +250,15 @@ pub fn queue_spec_view(spec: &QueueSpec) -> QueueBody {
         limit: limits(&spec.limit),
         borrow: spec.borrow,
         oversubscribe: spec.oversubscribe,
+        host: spec.host.clone().map(Into::into),
     }
 }
 
-fn queue(row: &QueueRow, waiting: u64, infeasible: u64) -> QueueView {
+fn queue(engine: &Engine, row: &QueueRow, waiting: u64, infeasible: u64) -> QueueView {
     QueueView {
         path: row.spec.path.to_string(),
         settings: queue_spec_view(&row.spec),
+        host: host_access(engine, &row.spec.path).into(),
         used: used(&row.used),
         waiting,
         infeasible,
@@ -286,6 +298,7 @@ pub fn queue_spec(path: &str, body: &QueueBody) -> Result<QueueSpec, String> {
         limit: queue_limits(&body.limit)?,
         borrow: body.borrow,
         oversubscribe: body.oversubscribe,
+        host: body.host.clone().map(Into::into),
     })
 }
 

@@ -1,0 +1,43 @@
+//! What of the machine a job may be given: nothing that is in the pool's own folder, and where its project is open to
+//! some folders only, what is in them. Asked about a place without links, at the moment it is held or opened.
+
+use pond_core::model::HostFolder;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The bounds of one job.
+pub(crate) struct Bounds {
+    /// The pool's own folder, without links: the pool's token lies there.
+    pub(crate) state: PathBuf,
+    /// With whether it may be changed; none: everything.
+    open: Option<Vec<(PathBuf, bool)>>,
+}
+
+impl Bounds {
+    /// `within`: as in [`pond_core::model::RunSpec`].
+    ///
+    /// # Errors
+    /// The pool's own folder is not there.
+    pub(crate) fn new(state: &Path, within: Option<&[HostFolder]>) -> io::Result<Self> {
+        // A folder that is not there opens nothing.
+        let found = |it: &HostFolder| Some((fs::canonicalize(&it.path).ok()?, it.write));
+        let open = within.map(|folders| folders.iter().filter_map(found).collect());
+        Ok(Self { state: fs::canonicalize(state)?, open })
+    }
+
+    /// Whether a place, without links, may be given to the job, to change it or not.
+    ///
+    /// # Errors
+    /// It may not, and why.
+    pub(crate) fn admit(&self, place: &Path, write: bool) -> Result<(), &'static str> {
+        if place.starts_with(&self.state) {
+            return Err("it is in the pool's own folder, which no task sees; name another");
+        }
+        let Some(open) = &self.open else { return Ok(()) };
+        if open.iter().any(|(folder, writable)| place.starts_with(folder) && (*writable || !write)) {
+            return Ok(());
+        }
+        Err("it leads to where its project is not open; name another, or ask an administrator of the pool")
+    }
+}

@@ -49,3 +49,42 @@ fn a_server_that_is_terminated_leaves_what_runs_and_nothing_else() {
     assert_eq!(process().split(' ').nth(21), started.split(' ').nth(21), "the same process");
     pool.finish();
 }
+
+/// Whoever comes first starts it; the others use it, or say that it serves already.
+#[test]
+fn many_who_start_a_pool_at_once_share_one() {
+    let pool = Pool::new("rush");
+    let waits = |arguments: &[&str]| {
+        let mut command = pool.pond(arguments);
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        command.spawn().expect("pond runs")
+    };
+    let run = [
+        "run",
+        "--isolation",
+        "process",
+        "--cpu",
+        "0.1",
+        "--memory",
+        "32MB",
+        "--disk",
+        "1MB",
+        "--",
+        "echo",
+        "hi",
+    ];
+    let begun: Vec<_> = (0..3).flat_map(|_| [waits(&["up", "-d"]), waits(&run)]).collect();
+    let ended: Vec<_> = begun.into_iter().map(|child| child.wait_with_output().expect("it ends")).collect();
+    for (place, output) in ended.iter().enumerate() {
+        assert!(output.status.success(), "{place}: {}", pond_e2e::pool::shown(output));
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(if place % 2 == 0 { said.starts_with("http://") } else { said == "hi\n" }, "{said}");
+    }
+    let started = |output: &std::process::Output| {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        said.contains("started one on this machine")
+            || said.contains("serving in the background") && !said.contains("already")
+    };
+    assert_eq!(ended.iter().filter(|output| started(output)).count(), 1, "one of them started it");
+    pool.finish();
+}

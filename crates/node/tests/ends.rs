@@ -8,6 +8,7 @@ use pond_core::model::Isolation;
 use pond_core::units::Millis;
 use pond_node::agent::Shutdown;
 use std::fs;
+use std::time::Duration;
 use support::{GEN, Machine, Pool, change, processes_of, root, script, until};
 
 #[test]
@@ -128,6 +129,23 @@ fn nothing_is_left_after_a_stop_of_the_pool() {
     assert!(!processes_of(&dir).is_empty());
     pool.agent.shutdown(Shutdown::Stop);
     until("everything to be gone", || Machine::look(&dir).is_clean() && processes_of(&dir).is_empty());
+}
+
+/// A start that is under way when the agent ends either never happens or is ended too.
+#[test]
+fn what_is_still_starting_when_the_agent_ends_is_gone_with_it() {
+    for round in 0..12_u64 {
+        let dir = support::scratch(&format!("early{round}"));
+        let mut pool = Pool::reopen(dir.clone());
+        let isolation = if round % 2 == 0 && root() { Isolation::Container } else { Isolation::Process };
+        for job in 1..4 {
+            pool.start(change(script(job, "sleep 1000"), |run| run.isolation = isolation));
+        }
+        std::thread::sleep(Duration::from_micros(round * 1500));
+        pool.agent.shutdown(Shutdown::Stop);
+        let (left, alive) = (Machine::look(&dir), processes_of(&dir));
+        assert!(left.is_clean() && alive.is_empty(), "round {round}: {left:?} {alive:?}");
+    }
 }
 
 #[test]

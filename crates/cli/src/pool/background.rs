@@ -1,6 +1,7 @@
 //! A pool in the background: started by ourselves as a child that takes a session of its own, and left alone
 //! as soon as it serves.
 
+use super::down::is_running;
 use super::{limits_of_this_user, log_file, state_dir};
 use crate::args::{Globals, UpArgs};
 use crate::client::Client;
@@ -80,31 +81,35 @@ pub fn start(ctx: &Ctx, args: &UpArgs) -> Result<Started, CliError> {
         .mode(0o600)
         .open(log_file(&dir))
         .map_err(|why| CliError::io(format!("opening {}", log_file(&dir).display()), why))?;
-    let said_before = log.metadata().map_or(0, |meta| meta.len());
-    let mut child = spawn(&dir, args, log)?;
+    let failed =
+        |what: String| CliError::Pool { what, next: Some(format!("its log: {}", log_file(&dir).display())) };
     let deadline = Instant::now() + PATIENCE;
+    let mut ours: Option<(Child, u64)> = None;
     loop {
-        if let Some(running) = answers(&globals)
-            && (running.pid == child.id() || ended(&mut child))
-        {
-            // Somebody else's start may have been quicker than ours: one of the two serves, that is enough.
-            return Ok(running);
+        let over = ours.as_mut().is_some_and(|(child, _)| ended(child));
+        match (answers(&globals), &ours) {
+            (Some(running), Some((child, _))) if running.pid == child.id() => return Ok(running),
+            // Somebody else's start was quicker than ours: one of them serves, that is enough.
+            (Some(running), _) if over || ours.is_none() => return Ok(Started { already: true, ..running }),
+            _ => {}
         }
-        if ended(&mut child) {
-            return Err(CliError::Pool {
-                what: format!("the pool did not start: {}", said_since(&dir, said_before)),
-                next: Some(format!("its log: {}", log_file(&dir).display())),
-            });
+        match &ours {
+            // A server that starts will answer, and one that stops makes room.
+            _ if (over || ours.is_none()) && is_running(&dir) => ours = None,
+            None => {
+                let said_before = log.metadata().map_or(0, |meta| meta.len());
+                let log = log.try_clone().map_err(|why| CliError::io("starting the pool", why))?;
+                ours = Some((spawn(&dir, args, log)?, said_before));
+            }
+            Some((_, said_before)) if over => {
+                return Err(failed(format!("the pool did not start: {}", said_since(&dir, *said_before))));
+            }
+            Some(_) => {}
         }
         if Instant::now() > deadline {
-            return Err(CliError::Pool {
-                what: format!(
-                    "the pool (process {}) does not serve after {} s",
-                    child.id(),
-                    PATIENCE.as_secs()
-                ),
-                next: Some(format!("its log: {}", log_file(&dir).display())),
-            });
+            let which =
+                ours.as_ref().map_or_else(String::new, |(child, _)| format!(" (process {})", child.id()));
+            return Err(failed(format!("the pool{which} does not serve after {} s", PATIENCE.as_secs())));
         }
         std::thread::sleep(LOOK);
     }

@@ -49,10 +49,12 @@ pub fn down(ctx: &Ctx, args: DownArgs) -> Done {
         }
         Err(why) => return Err(why),
     }
+    // Another one may start as soon as this one has ended.
+    let server = pid(&dir);
     let mut progress = Progress::default();
-    if !gone_within(&dir, PATIENCE, &mut progress) {
+    if !gone_within(&dir, server, PATIENCE, &mut progress) {
         signal(&dir, ending(args));
-        if !gone_within(&dir, Duration::from_secs(10), &mut progress) {
+        if !gone_within(&dir, server, Duration::from_secs(10), &mut progress) {
             return Err(CliError::Pool {
                 what: "the pool does not end".to_owned(),
                 next: Some(format!(
@@ -88,7 +90,7 @@ fn ask(ctx: &Ctx, client: &Client, args: DownArgs) -> Result<bool, CliError> {
 }
 
 /// Whether a server holds the state folder.
-fn is_running(dir: &Path) -> bool {
+pub(super) fn is_running(dir: &Path) -> bool {
     // The lock goes with the process, however it ended; a file that is not there was never locked.
     File::open(dir.join("server.pid"))
         .is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
@@ -105,9 +107,9 @@ fn has_tasks(dir: &Path) -> bool {
     generations.into_iter().any(|folder| folder.is_dir() && !folder.join("ended").exists())
 }
 
-fn gone_within(dir: &Path, span: Duration, progress: &mut Progress) -> bool {
+fn gone_within(dir: &Path, server: i32, span: Duration, progress: &mut Progress) -> bool {
     let began = Instant::now();
-    while is_running(dir) {
+    while is_running(dir) && pid(dir) == server {
         if began.elapsed() > span {
             return false;
         }

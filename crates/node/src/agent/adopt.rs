@@ -129,12 +129,11 @@ impl Inner {
 
     /// Ends the threads; with [`Shutdown::Stop`] every task first. When nothing runs then, nothing of the pool stays on the machine.
     pub(super) fn close(&self, how: Shutdown) {
+        self.stop_work();
         if how == Shutdown::Stop {
             self.stop_all();
         }
         self.closing.store(true, Ordering::Release);
-        self.state().work.cancel_all();
-        self.wake.notify_all();
         self.watch.wake();
         self.partitions.wake();
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));

@@ -163,6 +163,9 @@ impl Inner {
             shares,
             throttled: false,
         };
+        if cancel.load(Ordering::Acquire) {
+            return Err(Unstarted::Cancelled);
+        }
         self.state().live.insert((task, generation), live);
         let launched = self
             .spawner

@@ -28,15 +28,8 @@ pub(crate) struct Queues {
     busy: BTreeSet<TaskId>,
     /// Set to make a slow start give up.
     cancel: BTreeMap<TaskId, Arc<AtomicBool>>,
-}
-
-impl Queues {
-    /// Makes every slow start give up.
-    pub(super) fn cancel_all(&self) {
-        for cancel in self.cancel.values() {
-            cancel.store(true, Ordering::Release);
-        }
-    }
+    /// Nothing more is begun.
+    shut: bool,
 }
 
 /// Whose queue an effect stands in.
@@ -63,6 +56,9 @@ pub(super) fn run(inner: Arc<Inner>) {
             state.work.ready.push_back(task);
             inner.wake.notify_one();
         }
+        if state.work.shut {
+            inner.wake.notify_all();
+        }
     }
 }
 
@@ -85,10 +81,23 @@ impl Inner {
         }
     }
 
+    /// Begins nothing more, makes slow starts give up, and waits for what was begun: afterwards all that runs is known.
+    pub(super) fn stop_work(&self) {
+        let mut state = self.state();
+        state.work.shut = true;
+        for cancel in state.work.cancel.values() {
+            cancel.store(true, Ordering::Release);
+        }
+        self.wake.notify_all();
+        while !state.work.busy.is_empty() {
+            state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
     fn next_effect(&self) -> Option<(TaskId, Effect, Arc<AtomicBool>)> {
         let mut state = self.state();
         loop {
-            if self.closing() {
+            if state.work.shut {
                 return None;
             }
             if let Some(task) = state.work.ready.pop_front() {

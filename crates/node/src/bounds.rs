@@ -6,6 +6,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+const ELSEWHERE: &str = "it is not there, or it leads to where its project is not open; name another, or ask an administrator of the pool";
+
 /// The bounds of one job.
 pub(crate) struct Bounds {
     /// The pool's own folder, without links: the pool's token lies there.
@@ -38,6 +40,16 @@ impl Bounds {
         if open.iter().any(|(folder, writable)| place.starts_with(folder) && (*writable || !write)) {
             return Ok(());
         }
-        Err("it leads to where its project is not open; name another, or ask an administrator of the pool")
+        Err(ELSEWHERE)
+    }
+
+    /// What of a place that cannot be looked at is told: to a bound job not whether there is something.
+    pub(crate) fn unseen(&self, why: io::Error) -> io::Error {
+        if self.open.is_some() { io::Error::other(ELSEWHERE) } else { why }
+    }
+
+    /// Whether the job is bound to some folders.
+    pub(crate) const fn is_bound(&self) -> bool {
+        self.open.is_some()
     }
 }

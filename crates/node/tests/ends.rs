@@ -136,7 +136,7 @@ fn nothing_is_left_after_a_stop_of_the_pool() {
 fn what_is_still_starting_when_the_agent_ends_is_gone_with_it() {
     for round in 0..12_u64 {
         let dir = support::scratch(&format!("early{round}"));
-        let mut pool = Pool::reopen(dir.clone());
+        let pool = Pool::reopen(dir.clone());
         let isolation = if round % 2 == 0 && root() { Isolation::Container } else { Isolation::Process };
         for job in 1..4 {
             pool.start(change(script(job, "sleep 1000"), |run| run.isolation = isolation));

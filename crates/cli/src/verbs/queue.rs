@@ -61,7 +61,11 @@ pub(super) fn must_be_there(client: &Client, queue: Option<&String>) -> Result<(
 fn existing(client: &Client, queue: &str) -> Result<(QueueBody, HostAccess), CliError> {
     match client.get::<QueueView>(&path(queue), &()) {
         Ok(view) => Ok((view.settings, view.host.into())),
-        Err(CliError::Refused(problem)) if problem.status == 404 => Ok(Default::default()),
+        // What is open to one above is open to a new one.
+        Err(CliError::Refused(problem)) if problem.status == 404 => match queue.rsplit_once('/') {
+            Some((above, _)) => existing(client, above).map(|(_, open)| (QueueBody::default(), open)),
+            None => Ok(Default::default()),
+        },
         Err(why) => Err(why),
     }
 }

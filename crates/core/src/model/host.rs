@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
+/// The least user and group id under which a bound job writes to folders of the machine: those below are the machine's own.
+pub const LEAST_WRITER: u32 = 1000;
+
 /// A folder of the machine with all that is below.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -90,7 +93,12 @@ impl HostAccess {
             _ => {}
         }
         if let Image::Layout(path) = &run.image {
-            self.reads("image", path)?;
+            // `path:tag`, unless that is itself open.
+            let layout = match path.rsplit_once(':') {
+                Some((layout, tag)) if !tag.contains('/') && self.reads("image", path).is_err() => layout,
+                _ => path,
+            };
+            self.reads("image", layout)?;
         }
         for path in &run.files {
             self.reads("files", path)?;
@@ -99,18 +107,19 @@ impl HostAccess {
             self.reads("stdin", path)?;
         }
         for volume in &run.volumes {
-            self.reads("volumes", &volume.source)?;
             if volume.read_only {
+                self.reads("volumes", &volume.source)?;
                 continue;
+            }
+            // What root or a group of the machine's writes may be set to run as these, and is not only seen by tasks.
+            let writer = |id: u32| (LEAST_WRITER..u32::MAX).contains(&id);
+            if !run.user.is_some_and(|(uid, gid)| writer(uid) && writer(gid)) {
+                let what = format!("writing to `{}` as a user or group of the machine's own", volume.source);
+                return Err(not_open("volumes", &what, None));
             }
             if !self.writes(&volume.source) {
                 let what = format!("writing to `{}`", volume.source);
                 return Err(not_open("volumes", &what, Some(&format!("{}:rw", volume.source))));
-            }
-            // What root writes may be set-user-id, and is not only seen by tasks.
-            if run.user.is_none_or(|(uid, _)| uid == 0) {
-                let what = format!("writing to `{}` as root", volume.source);
-                return Err(not_open("volumes", &what, None));
             }
         }
         Ok(())
@@ -125,7 +134,7 @@ impl HostAccess {
     }
 
     fn writes(&self, path: &str) -> bool {
-        self.folders.iter().any(|folder| folder.write && folder.covers(path))
+        is_plain(path) && self.folders.iter().any(|folder| folder.write && folder.covers(path))
     }
 }
 
@@ -225,6 +234,11 @@ mod tests {
         let layout = RunSpec { image: Image::Layout("/images/a.tar".to_owned()), ..RunSpec::argv(&[]) };
         assert_eq!(refused("root", &layout), Some(("image", Some("/images/a.tar".into()))));
         assert_eq!(refused("/images", &layout), None);
+        let tagged = RunSpec { image: Image::Layout("/images/a.tar:v1".to_owned()), ..RunSpec::argv(&[]) };
+        assert_eq!(refused("root", &tagged), Some(("image", Some("/images/a.tar".into()))));
+        for open in ["/images", "/images/a.tar", "/images/a.tar:v1"] {
+            assert_eq!(refused(open, &tagged), None, "{open}");
+        }
     }
 
     #[test]
@@ -240,8 +254,24 @@ mod tests {
             Some(("volumes", Some("/scratch/a:rw".into())))
         );
         assert_eq!(refused("/scratch:rw", &volume(false, Some((1000, 1000)))), None);
-        for root in [None, Some((0, 0)), Some((0, 1000))] {
-            assert_eq!(refused("/scratch:rw", &volume(false, root)), Some(("volumes", None)));
+        assert!(
+            refused(
+                "/scratch:rw",
+                &RunSpec {
+                    volumes: vec![Volume {
+                        source: "/scratch/../etc".into(),
+                        target: "/a".into(),
+                        read_only: false
+                    }],
+                    ..volume(false, Some((1000, 1000)))
+                }
+            )
+            .is_some()
+        );
+        for own in
+            [None, Some((0, 0)), Some((0, 1000)), Some((1000, 0)), Some((999, 1000)), Some((1000, u32::MAX))]
+        {
+            assert_eq!(refused("/scratch:rw", &volume(false, own)), Some(("volumes", None)), "{own:?}");
         }
     }
 }

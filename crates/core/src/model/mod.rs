@@ -10,7 +10,7 @@ pub mod resources;
 pub mod run;
 pub mod speed;
 
-pub use host::{HostAccess, HostFolder, NotOpen};
+pub use host::{HostAccess, HostFolder, LEAST_WRITER, NotOpen};
 pub use job::{
     Checkpoint, Class, Dependency, GangSize, IdleAction, IdlePolicy, JobKind, JobSpec, Retry, RetryOn,
 };

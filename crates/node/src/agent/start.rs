@@ -197,12 +197,10 @@ impl Inner {
         if let (Image::Layout(text), Some(within)) = (&launch.run.image, &launch.run.within) {
             let bounds = Bounds::new(&self.config.state_dir, Some(within))
                 .map_err(|why| node_fault(format!("cannot find the pool's own folder: {why}")))?;
-            // What is not there is said below.
-            let place = fs::canonicalize(crate::image::layout_path(text)).unwrap_or_default();
-            let told = |why| job_fault(format!("cannot give the task {text}: {why}"));
-            if place.is_absolute() {
-                bounds.admit(&place, false).map_err(told)?;
-            }
+            let told = |why: &dyn std::fmt::Display| job_fault(format!("cannot give the task {text}: {why}"));
+            let place = fs::canonicalize(crate::image::layout_path(text));
+            let place = place.map_err(|why| told(&bounds.unseen(why)))?;
+            bounds.admit(&place, false).map_err(|why| told(&why))?;
         }
         let (task, generation) = (launch.allocation.task, launch.allocation.generation);
         let mut progress = |message: &str| {

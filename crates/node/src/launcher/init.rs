@@ -164,7 +164,10 @@ fn start<'a>(folder: &Folder, spec: &'a LaunchSpec, inherited: &'a Inherited) ->
         ),
         None => None,
     };
-    let scripts = write_scripts(folder, spec).map_err(|why| fault("write the script", &why))?;
+    if spec.container.is_none() {
+        write_scripts(folder, spec).map_err(|why| fault("write the script", &why))?;
+    }
+    let scripts = script_dir(folder, spec.container.is_some());
     send(inherited.channel.as_fd(), &Told::Ready, layer.as_ref().map(AsFd::as_fd))
         .map_err(|why| fault("reach the launcher", &why))?;
     drop(layer);
@@ -227,7 +230,8 @@ pub(crate) fn script_dir(folder: &Folder, container: bool) -> PathBuf {
     if container { PathBuf::from("/run/pond") } else { folder.0.join("scripts") }
 }
 
-fn write_scripts(folder: &Folder, spec: &LaunchSpec) -> io::Result<PathBuf> {
+/// Scripts to where they are run from; a container's, when its root is `/` already.
+pub(super) fn write_scripts(folder: &Folder, spec: &LaunchSpec) -> io::Result<()> {
     let dir = script_dir(folder, spec.container.is_some());
     let mut scripts: Vec<(&str, &str)> = Vec::new();
     scripts.extend(spec.setup.as_deref().map(|text| ("setup", text)));
@@ -245,7 +249,7 @@ fn write_scripts(folder: &Folder, spec: &LaunchSpec) -> io::Result<PathBuf> {
     if spec.slurm {
         slurm::write(&dir.join(slurm::FOLDER))?;
     }
-    Ok(dir)
+    Ok(())
 }
 
 /// What is run one after the other, the last first.

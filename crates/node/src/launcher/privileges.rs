@@ -42,6 +42,10 @@ pub fn drop_all() -> io::Result<()> {
 /// # Errors
 /// The ids are not valid here.
 pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
+    if uid == u32::MAX || gid == u32::MAX {
+        // To the kernel this means to stay who one is.
+        return Err(io::Error::other("an id of 4294967295 is nobody's"));
+    }
     let (uid, gid) = (rustix::process::Uid::from_raw(uid), rustix::process::Gid::from_raw(gid));
     let groups: Vec<_> = groups.iter().map(|&group| rustix::process::Gid::from_raw(group)).collect();
     rustix::thread::set_thread_groups(&groups)?;

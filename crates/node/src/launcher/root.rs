@@ -13,6 +13,7 @@ use crate::cgroup::{Group, View};
 use crate::folder::Folder;
 use crate::ground;
 use crate::tolerate;
+use pond_core::model::Volume;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
@@ -132,27 +133,39 @@ fn admit(bounds: &Bounds, source: &Path, place: &Path, write: bool) -> Result<()
 
 /// What a job names.
 fn take_for_job(source: &Path, write: bool, bounds: &Bounds) -> Result<Taken> {
-    let taken = take(source, &bounds.state)?;
+    let taken = take(source, &bounds.state);
+    let taken = taken.map_err(|why| RootError { source: bounds.unseen(why.source), ..why })?;
     admit(bounds, source, &taken.place, write)?;
     Ok(taken)
 }
 
-/// Opens the file that a job names as its standard input.
+/// Opens the file that a job names as its standard input. A container gets it through a mount of its own that is read-only:
+/// what is open for reading can be opened anew for writing by its number, and its mode and owner be changed.
 ///
 /// # Errors
 /// It is not there, no file, or nothing that the job may be given.
 pub fn open_input(folder: &Folder, spec: &LaunchSpec, source: &Path) -> Result<File> {
-    let held =
-        rustix::fs::open(source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).job_step("find", source)?;
-    let held_name = format!("/proc/self/fd/{}", held.as_raw_fd());
-    let place = fs::read_link(&held_name).step("find", source)?;
-    admit(&bounds(folder, spec)?, source, &place, false)?;
+    let bounds = bounds(folder, spec)?;
+    let held = rustix::fs::open(source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let held = held.map_err(|why| bounds.unseen(why.into())).job_step("find", source)?;
+    let name = |held: &OwnedFd| format!("/proc/self/fd/{}", held.as_raw_fd());
+    let place = fs::read_link(name(&held)).step("find", source)?;
+    admit(&bounds, source, &place, false)?;
     let kind = FileType::from_raw_mode(rustix::fs::fstat(&held).step("find", source)?.st_mode);
     if !kind.is_file() {
         let why = io::Error::other("it is no regular file");
         return Err(why).job_step("read as standard input", source);
     }
-    File::open(held_name).job_step("read as standard input", source)
+    if spec.container.is_none() {
+        return File::open(name(&held)).job_step("read as standard input", source);
+    }
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let alone = rustix::mount::open_tree(&held, c"", flags).step("open", source)?;
+    let attributes =
+        libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
+    sys::mount_setattr(alone.as_fd(), attributes).step("limit", source)?;
+    File::open(name(&alone)).job_step("read as standard input", source)
 }
 
 /// Mounts nothing at all over a folder, found without following links.
@@ -447,18 +460,35 @@ pub fn build(
     mount_groups(&groups)?;
     mount_tmpfs(Path::new("/run"), "mode=755,size=10%")?;
     own_files(container, &resolver).step("write", ground::OWN)?;
+    // What the launcher itself writes is written while nothing of the machine is in sight that a job has chosen.
+    super::init::write_scripts(folder, spec).step("write the scripts to", "/run/pond")?;
+    fs::create_dir_all(OUT).job_step("make", OUT)?;
+    if let Some((uid, gid)) = spec.user {
+        std::os::unix::fs::chown(OUT, Some(uid), Some(gid)).job_step("hand over", OUT)?;
+    }
     for (volume, taken) in container.volumes.iter().chain(&container.own).zip(&volumes) {
         // A file that is a link is what it leads to, inside this root: all its names are mounted over.
         let target = Path::new(&volume.target);
         put(taken, &target.canonicalize().unwrap_or_else(|_| target.to_owned()), volume.read_only)?;
     }
     rustix::system::sethostname(container.hostname.as_bytes()).step("name", "the container")?;
-    copy_files(spec, &files)?;
-    fs::create_dir_all(OUT).job_step("make", OUT)?;
-    if let Some((uid, gid)) = spec.user {
-        std::os::unix::fs::chown(OUT, Some(uid), Some(gid)).job_step("hand over", OUT)?;
+    if bounds.is_bound() && !files.is_empty() {
+        outside_volumes(Path::new(&spec.workdir), container)?;
     }
+    copy_files(spec, &files)?;
     Ok(measured)
+}
+
+/// Copies are made by root, so those of a bound job go to the task's own layer only.
+fn outside_volumes(workdir: &Path, container: &Container) -> Result<()> {
+    // What is not there yet is made in the nearest folder that is.
+    let place = workdir.ancestors().find_map(|dir| dir.canonicalize().ok()).unwrap_or_default();
+    let of = |volume: &Volume| Path::new(&volume.target).canonicalize().unwrap_or_default();
+    if container.volumes.iter().any(|volume| place.starts_with(of(volume))) {
+        let why = io::Error::other("it is in a volume; copy to another working folder, or let the job copy");
+        return Err(why).job_step("copy files to", workdir);
+    }
+    Ok(())
 }
 
 fn own_files(container: &Container, resolver: &[u8]) -> io::Result<()> {

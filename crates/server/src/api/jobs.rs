@@ -23,7 +23,9 @@ use axum::response::{IntoResponse, Response};
 use pond_core::engine::Job;
 use pond_core::event::{Effect, Request, Target};
 use pond_core::ids::{JobId, QueuePath};
-use pond_core::model::{DeviceChange, JobSpec, NotOpen, Recipient, Resources, RunSpec, Slack};
+use pond_core::model::{
+    DeviceChange, HostAccess, JobSpec, LEAST_WRITER, NotOpen, Recipient, Resources, RunSpec, Slack,
+};
 use pond_core::units::{Bytes, MilliCpu, Thousandths};
 use std::collections::BTreeMap;
 
@@ -83,7 +85,8 @@ pub async fn plan(
 
 /// What the job is to be given and is not there. What it waits for may make it, so of such a job nothing is said.
 async fn absent(shared: &Shared, spec: &JobSpec) -> Result<Vec<String>, Problem> {
-    if !spec.after.is_empty() {
+    // Nor to whom it would tell what there is in places that are not open to them.
+    if !spec.after.is_empty() || spec.run.within.is_some() {
         return Ok(Vec::new());
     }
     let (access, run) = (shared.access.clone(), spec.run.clone());
@@ -98,9 +101,14 @@ async fn absent(shared: &Shared, spec: &JobSpec) -> Result<Vec<String>, Problem>
 async fn bind(shared: &Shared, caller: &Caller, spec: &mut JobSpec) -> Result<(), Problem> {
     let mut run = RunSpec::clone(&spec.run);
     run.within = None;
-    if !caller.may(Right::Operate, Place::Pool) {
-        let queue = spec.queue.clone();
-        let access = shared.handle.look(move |sight| machine::host_access(sight.engine, &queue)).await?;
+    if run.user.is_some_and(|(uid, gid)| uid == u32::MAX || gid == u32::MAX) {
+        let why = "an id of 4294967295 means none";
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_field", why).at("user"));
+    }
+    // That there is no such queue is the engine's to say.
+    if !caller.may(Right::Operate, Place::Pool)
+        && let Some(access) = open_to(shared, &spec.queue).await?
+    {
         access.allows(&run).map_err(|it| not_open(spec.queue.as_str(), &it))?;
         run.within = Some(access.folders);
     }
@@ -110,22 +118,26 @@ async fn bind(shared: &Shared, caller: &Caller, spec: &mut JobSpec) -> Result<()
 
 fn not_open(queue: &str, it: &NotOpen) -> Problem {
     let message = format!("jobs of `{}` may not have {}", short(queue), short(&it.what));
+    let change = match (it.field, it.opens.as_deref()) {
+        ("image", Some("root")) => "name an image (`image:`), or ",
+        ("isolation", _) => "leave `isolation` out, or ",
+        _ => "",
+    };
+    // The line is to be pasted: nothing of a path is left to a shell.
+    let plain =
+        |word: &&String| word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-+:".contains(&byte));
     let next = match &it.opens {
-        Some(word) => {
-            let change = match it.field {
-                "image" if word == "root" => "name an image (`image:`), or ",
-                "isolation" => "leave `isolation` out, or ",
-                _ => "",
-            };
-            format!(
-                "{change}have an administrator of the pool open it: `pond queue set {} --host +{}`",
-                short(queue),
-                short(word)
-            )
+        Some(word) if plain(&word) => format!(
+            "{change}have an administrator of the pool open it: `pond queue set {} --host +{}`",
+            short(queue),
+            short(word)
+        ),
+        Some(_) => {
+            format!("{change}have an administrator of the pool open a folder around it: docs/people.md")
         }
-        None if it.field == "volumes" => {
-            "say who writes: `user: ID` with another id than 0, or end the volume in `:ro`".to_owned()
-        }
+        None if it.field == "volumes" => format!(
+            "say who writes: `user: ID:GROUP` with ids of {LEAST_WRITER} or above, or end the volume in `:ro`"
+        ),
         None => "give an absolute path without `..`".to_owned(),
     };
     Problem::new(StatusCode::FORBIDDEN, "not_open", message).at(it.field).with_next(next)
@@ -296,7 +308,44 @@ pub(super) async fn reach(
 ) -> Result<JobSummary, Problem> {
     let job = summary(shared, id).await?;
     caller.must(right, Place::Job { user: &job.user, queue: &job.queue })?;
+    if right == Right::Enter {
+        must_be_bound(shared, caller, id).await?;
+    }
     Ok(job)
+}
+
+/// A job that is not bound (an administrator's, or one from before there were bounds) is entered or started anew only by who
+/// could have submitted it as it is.
+async fn must_be_bound(shared: &Shared, caller: &Caller, id: u64) -> Result<(), Problem> {
+    if caller.may(Right::Operate, Place::Pool) {
+        return Ok(());
+    }
+    let live = shared.handle.look(move |sight| {
+        sight.engine.job(JobId(id)).map(|job| (job.spec.queue.clone(), RunSpec::clone(&job.spec.run)))
+    });
+    let (queue, run) = match live.await? {
+        Some(live) => live,
+        None => {
+            let mut detail = find(shared, id).await?;
+            let run = detail.spec.get_mut("run").map(serde_json::Value::take).unwrap_or_default();
+            let run = serde_json::from_value(run).map_err(|_why| no_such_job(id))?;
+            (QueuePath::from(detail.summary.queue.as_str()), run)
+        }
+    };
+    if run.within.is_some() {
+        return Ok(());
+    }
+    open_to(shared, &queue)
+        .await?
+        .unwrap_or_default()
+        .allows(&run)
+        .map_err(|it| not_open(queue.as_str(), &it))
+}
+
+/// What of the machine is open to a queue; none when there is no such queue.
+async fn open_to(shared: &Shared, queue: &QueuePath) -> Result<Option<HostAccess>, Problem> {
+    let queue = queue.clone();
+    shared.handle.look(move |sight| machine::host_access(sight.engine, &queue)).await
 }
 
 /// A job, complete. Its command and variables are shown to those who may read its output.
@@ -366,6 +415,7 @@ pub async fn resume(
     JobNumber(id): JobNumber,
     Body1(body): Body1<ActionBody>,
 ) -> Result<Json<JobSummary>, Problem> {
+    must_be_bound(&shared, &caller, id).await?;
     act(&shared, &caller, id, Request::Resume(target(id, body.index))).await
 }
 
@@ -378,6 +428,7 @@ pub async fn retry(
     JobNumber(id): JobNumber,
     Body1(body): Body1<ActionBody>,
 ) -> Result<Json<JobSummary>, Problem> {
+    must_be_bound(&shared, &caller, id).await?;
     act(&shared, &caller, id, Request::Retry(target(id, body.index))).await
 }
 

@@ -277,16 +277,26 @@ async fn wanted_queue(
     body: &QueueBody,
 ) -> Result<QueueSpec, Problem> {
     caller.must(Right::Shape, Place::Queue(above(path)))?;
-    let spec = view::queue_spec(path, body).map_err(|kind| no_such_kind(&kind).at("device_thousandths"))?;
+    let mut spec =
+        view::queue_spec(path, body).map_err(|kind| no_such_kind(&kind).at("device_thousandths"))?;
     let bad =
         |why: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_field", why).at("host.folders");
     spec.host.as_ref().map_or(Ok(()), HostAccess::check).map_err(bad)?;
-    let name = path.to_owned();
-    let now = shared.handle.look(move |sight| view::queue_named(sight.engine, &name)).await?;
-    if now.and_then(|now| now.settings.host) != body.host {
-        caller.must(Right::Operate, Place::Pool)?;
+    if !caller.may(Right::Operate, Place::Pool) {
+        let own = own_host(shared, path).await?;
+        if spec.host.is_some() && spec.host != own {
+            return caller.must(Right::Operate, Place::Pool).map(|()| spec).map_err(|why| why.at("host"));
+        }
+        spec.host = own;
     }
     Ok(spec)
+}
+
+/// What a queue itself says of what is open.
+async fn own_host(shared: &Shared, path: &str) -> Result<Option<HostAccess>, Problem> {
+    let name = path.to_owned();
+    let now = shared.handle.look(move |sight| view::queue_named(sight.engine, &name)).await?;
+    Ok(now.and_then(|now| now.settings.host).map(Into::into))
 }
 
 /// What would happen if a queue were set like this: who would be evicted, held back, started. Changes nothing.
@@ -314,6 +324,10 @@ pub async fn remove_queue(
 ) -> Result<StatusCode, Problem> {
     caller.must(Right::Shape, Place::Queue(above(&path)))?;
     find_queue(&shared, path.clone()).await?;
+    if own_host(&shared, &path).await?.is_some() {
+        // Made anew it would have what is open to the queue above.
+        caller.must(Right::Operate, Place::Pool).map_err(|why| why.at("host"))?;
+    }
     shared.handle.ask(caller.actor(), Request::RemoveQueue(QueuePath::from(path)), None).await?;
     Ok(StatusCode::NO_CONTENT)
 }

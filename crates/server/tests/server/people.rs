@@ -314,10 +314,46 @@ fn what_of_the_machine_is_open_binds_members_and_not_administrators() {
     let id = sent.expect(201).json()["job"]["id"].clone();
     let kept = root.get(&format!("/api/v1/jobs/{id}")).json()["spec"]["run"]["within"].clone();
     assert_eq!(kept, json!([{"path": "/data", "write": false}]));
+    spec["run"]["user"] = json!([u32::MAX, u32::MAX]);
+    let nobody = root.request("POST", "/api/v1/jobs", &[("content-type", kind)], spec.to_string().as_bytes());
+    nobody.problem(422, "bad_field");
     head.put("/api/v1/queues/lab/nlp", &json!({"host": {"root": true}})).problem(403, "forbidden");
     head.put("/api/v1/queues/lab/nlp", &json!({"weight": 7})).expect(200);
+    // What is shut is not opened by making the queue anew, and what is said of it is kept by who may not say.
+    open("lab/nlp", json!({}));
+    head.delete("/api/v1/queues/lab/nlp").problem(403, "forbidden");
+    head.put("/api/v1/queues/lab/nlp", &json!({"weight": 8})).expect(200);
+    assert_eq!(root.get("/api/v1/queues/lab/nlp").json()["settings"]["host"]["root"], false);
+    let mut lost = ways[0].0.clone();
+    lost["project"] = json!("lab/lost");
+    ann.post("/api/v1/jobs", &lost).problem(422, "no_such_queue");
     let bad = json!({"host": {"folders": [{"path": "/data/../etc"}]}});
     root.put("/api/v1/queues/lab", &bad).problem(422, "bad_field");
+}
+
+/// An administrator's job has the machine; who has not does not come to it through that job.
+#[test]
+fn who_is_bound_does_not_enter_or_start_anew_what_is_not() {
+    let folder = Folder::new();
+    let pool = Pool::start(folder.path());
+    let root = &pool.client;
+    root.put("/api/v1/queues/lab", &json!({})).expect(200);
+    let head = root.add_user("head", &[("lab", "admin")]);
+    let narrow = root.token_for("narrow", "local", &json!({"scope": {"role": "member", "project": "lab"}}));
+    let job = json!({"type": "task", "name": "j", "project": "lab", "run": ["sleep"]});
+    let id = root.post("/api/v1/jobs", &job).expect(201).json()["job"]["id"].as_u64().unwrap();
+    root.await_state(id, "running");
+    for client in [&head, &narrow] {
+        client.get(&format!("/api/v1/tasks/{id}/files?path=/etc")).problem(403, "not_open");
+        client.post(&format!("/api/v1/jobs/{id}/pause"), &json!({})).expect(200);
+        client.post(&format!("/api/v1/jobs/{id}/resume"), &json!({})).problem(403, "not_open");
+        root.post(&format!("/api/v1/jobs/{id}/resume"), &json!({})).expect(200);
+    }
+    head.post(&format!("/api/v1/jobs/{id}/stop"), &json!({"now": true})).expect(200);
+    root.await_state(id, "stopped");
+    head.post(&format!("/api/v1/jobs/{id}/retry"), &json!({})).problem(403, "not_open");
+    root.put("/api/v1/queues/lab", &json!({"host": {"root": true}})).expect(200);
+    head.post(&format!("/api/v1/jobs/{id}/retry"), &json!({})).expect(200);
 }
 
 #[test]

@@ -233,12 +233,13 @@ pub fn queue_named(engine: &Engine, path: &str) -> Option<QueueView> {
 }
 
 /// What of the machine itself jobs of a queue may be given: its own setting, or that of the nearest queue above with one.
+/// None when there is no such queue.
 #[must_use]
-pub fn host_access(engine: &Engine, path: &QueuePath) -> HostAccess {
+pub fn host_access(engine: &Engine, path: &QueuePath) -> Option<HostAccess> {
     let snapshot = engine.snapshot();
-    let row = snapshot.queues.iter().find(|row| row.spec.path == *path);
-    let mut upwards = std::iter::successors(row, |row| row.parent.map(|above| snapshot.queue(above)));
-    upwards.find_map(|row| row.spec.host.clone()).unwrap_or_default()
+    let row = snapshot.queues.iter().find(|row| row.spec.path == *path)?;
+    let mut upwards = std::iter::successors(Some(row), |row| row.parent.map(|above| snapshot.queue(above)));
+    Some(upwards.find_map(|row| row.spec.host.clone()).unwrap_or_default())
 }
 
 /// What is set of a queue, as the API says it.
@@ -258,7 +259,7 @@ fn queue(engine: &Engine, row: &QueueRow, waiting: u64, infeasible: u64) -> Queu
     QueueView {
         path: row.spec.path.to_string(),
         settings: queue_spec_view(&row.spec),
-        host: host_access(engine, &row.spec.path).into(),
+        host: host_access(engine, &row.spec.path).unwrap_or_default().into(),
         used: used(&row.used),
         waiting,
         infeasible,

@@ -5,11 +5,16 @@
 //! lines. Afterwards: no job is lost, no task ran twice in one attempt, what ran was taken back with
 //! its log whole, and the meter's identity held after every restart.
 //!
+//! A second storm kills it while people pause, resume, resize, stop and retry, and critical tasks evict spare ones: every
+//! task says of itself that it runs, by a lock that no other attempt of it may hold, and in the end that is what the
+//! server says; all bills are the ledger's sum.
+//!
 //! `POND_STORM_ROUNDS` (default 12; 200 for the long form) and `POND_STORM_SEED` (default 1) choose the storm.
 
 use pond_e2e::{Api, Pool, is_root, skip, wait_until};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -89,7 +94,133 @@ fn nothing_is_lost_and_nothing_doubled_when_the_server_is_killed() {
     storm.pool.finish();
 }
 
+#[test]
+fn what_people_do_while_the_server_is_killed_is_done_or_not() {
+    if !is_root() {
+        skip("the storm of actions", "containers with limits need root");
+        return;
+    }
+    let (rounds, seed) = (setting("POND_STORM_ROUNDS", 8), setting("POND_STORM_SEED", 1));
+    println!("storm of actions: {rounds} rounds, seed {seed}");
+    let pool = Pool::new("steered");
+    let shared = pool.work().join("shared");
+    std::fs::create_dir(&shared).expect("the shared folder");
+    let mut storm = Storm { pool, shared, chance: Chance(seed), jobs: Vec::new(), capacity: 0 };
+    storm.start();
+    for (what, price) in [("cpu", "3600"), ("memory", "77.7")] {
+        _ = storm.pool.ok(&["price", "set", what, price, "--currency", "EUR"]);
+    }
+    for round in 0..rounds {
+        storm.steer();
+        storm.kill();
+        storm.start();
+        storm.check_identities(round);
+    }
+    let mut differ = String::new();
+    let agreed = wait_until(PATIENCE, || {
+        let (held, said) = (storm.held(), storm.said_to_run());
+        differ = format!("alive: {held:?}, said: {said:?}");
+        held == said
+    });
+    assert!(agreed, "{differ}");
+    let (starts, _) = runs(&storm.shared);
+    assert!(doubles(&starts).is_empty(), "run twice in one attempt: {:?}", doubles(&starts));
+    assert!(!storm.shared.join("doubled").exists(), "two attempts of one task at once");
+    _ = storm.pool.ok(&["stop", "--all", "--yes", "--now"]);
+    let api = Api::of(&storm.pool).expect("a server");
+    let active =
+        || api.get("jobs?state=active").expect("a server").body["jobs"].as_array().map_or(0, Vec::len);
+    assert!(wait_until(PATIENCE, || active() == 0), "{} do not end", active());
+    let net = |by: &str| storm.pool.json(&["bill", "--by", by])["total"]["net_micros"].clone();
+    let lines = storm.pool.ok(&["bill", "--lines", "json", "--open"]);
+    let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line"));
+    let part = |line: &Value, name: &str| line[name].as_i64().unwrap_or_default();
+    let sum: i64 = lines.map(|line| part(&line, "charge_micros") - part(&line, "credit_micros")).sum();
+    assert!(sum > 0 && ["queue", "job", "class", "day"].iter().all(|by| net(by) == sum), "{sum}");
+    println!("storm of actions: {} starts, {sum} micro-units", starts.len());
+    storm.pool.finish();
+}
+
 impl Storm {
+    /// People at work for up to a second; what they last asked for is under way when it ends.
+    fn steer(&mut self) {
+        let api = Api::of(&self.pool).expect("a server");
+        let jobs = api.get("jobs?state=active").expect("a server").body;
+        let ids: Vec<u64> =
+            jobs["jobs"].as_array().expect("jobs").iter().filter_map(|job| job["id"].as_u64()).collect();
+        for _ in 0..4 + self.chance.below(12) {
+            let one = (!ids.is_empty()).then(|| ids[self.chance.below(ids.len() as u64) as usize]);
+            let (kind, path, body) = match (self.chance.below(9), one) {
+                (0..4, _) | (_, None) => ("application/yaml", "jobs".to_owned(), self.held_job()),
+                (draw, Some(id)) => {
+                    let milli = 100 + 100 * self.chance.below(6);
+                    let (verb, body) = match draw {
+                        4 => ("pause", "{}".to_owned()),
+                        5 => ("resume", "{}".to_owned()),
+                        6 => ("stop", "{}".to_owned()),
+                        7 => ("retry", "{}".to_owned()),
+                        _ => ("resize", format!("{{\"cpu_milli\": {milli}}}")),
+                    };
+                    ("application/json", format!("jobs/{id}/{verb}"), body)
+                }
+            };
+            let api = api.clone();
+            // Whether it can be done, or anybody still answers, is not the question.
+            std::thread::spawn(move || api.send("POST", &path, kind, &body).map(drop).unwrap_or_default());
+            std::thread::sleep(Duration::from_millis(self.chance.below(90)));
+        }
+    }
+
+    /// A job whose tasks each hold a lock while they are alive.
+    fn held_job(&mut self) -> String {
+        let class = ["standard", "spare", "critical"][self.chance.below(3) as usize];
+        let (ranks, steps) = (1 + self.chance.below(3), [5, 50, 100_000][self.chance.below(3) as usize]);
+        format!(
+            "type: task\nname: steered\nnodes: {ranks}\nclass: {class}\ngrace: 1s\nmin_runtime: 0s\n\
+             retry: {{max: 3, on: [preempted, node_failure]}}\nresources: {{cpu: 0.3, memory: 32MB, disk: 1MB}}\n\
+             volumes: ['{}:/shared']\nrun: |\n  \
+             exec 9> /shared/lock-$POND_JOB_ID-$RANK\n  \
+             flock -n 9 || {{ touch /shared/doubled; exit 3; }}\n  \
+             echo \"start $POND_JOB_ID 0 $RANK $POND_ATTEMPT\" >> /shared/runs\n  \
+             i=0; while [ $i -lt {steps} ]; do i=$((i+1)); sleep 0.1; done\n",
+            self.shared.display()
+        )
+    }
+
+    /// Tasks that are alive, by their locks: job and rank. Only looked at: whoever tried a lock could be in the way of a start.
+    fn held(&self) -> BTreeSet<(u64, u64)> {
+        let locks = std::fs::read_to_string("/proc/locks").expect("the kernel's locks");
+        let locks = locks.lines().filter(|line| line.contains("FLOCK"));
+        let inodes: BTreeSet<u64> = locks
+            .filter_map(|line| line.split_whitespace().nth(5)?.rsplit(':').next()?.parse().ok())
+            .collect();
+        let files = std::fs::read_dir(&self.shared).expect("the shared folder").flatten();
+        let held = files.filter(|file| inodes.contains(&file.ino())).filter_map(|file| {
+            let name = file.file_name().into_string().ok()?;
+            let (job, rank) = name.strip_prefix("lock-")?.split_once('-')?;
+            Some((job.parse().ok()?, rank.parse().ok()?))
+        });
+        held.collect()
+    }
+
+    /// Tasks that the server says are alive.
+    fn said_to_run(&self) -> BTreeSet<(u64, u64)> {
+        let api = Api::of(&self.pool).expect("a server");
+        let jobs = api.get("jobs?state=active&limit=1000").expect("a server").body;
+        let jobs = jobs["jobs"].as_array().expect("jobs").clone();
+        let mut said = BTreeSet::new();
+        for id in jobs.iter().filter_map(|job| job["id"].as_u64()) {
+            let detail = api.get(&format!("jobs/{id}")).expect("a server").body;
+            let gangs = detail["gangs"].as_array().cloned().unwrap_or_default();
+            for task in gangs.iter().flat_map(|gang| gang["tasks"].as_array().cloned().unwrap_or_default()) {
+                if ["running", "frozen"].iter().any(|state| task["state"] == *state) {
+                    said.insert((id, task["rank"].as_u64().expect("a rank")));
+                }
+            }
+        }
+        said
+    }
+
     /// Starts a server and waits until it answers.
     fn start(&self) {
         // The address of the dead server must not be taken for that of the new one.

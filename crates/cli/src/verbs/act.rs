@@ -64,7 +64,11 @@ pub fn stop(ctx: &Ctx, args: &StopArgs) -> Done {
         }
     }
     let body = ActionBody { now: args.now, ..ActionBody::default() };
-    each(ctx, &names, |client, job| action(ctx, client, job, "stop", &body))
+    each(ctx, &names, |client, job| match action(ctx, client, job, "stop", &body) {
+        // Of all that were active one may have ended by itself meanwhile.
+        Err(CliError::Refused(problem)) if args.all && problem.code == "ended" => Ok(()),
+        done => done,
+    })
 }
 
 /// `pond pause`.

@@ -2,7 +2,8 @@
 //!
 //! `log.N` holds standard output and error as they came; `log.N.idx` holds one 16-byte entry a write: when
 //! (milliseconds, 8 bytes), how many bytes (4), which stream (1 byte: 1 output, 2 error), 3 bytes zero; all
-//! big-endian. Bytes without an entry (the machine went down between the two writes) count as output.
+//! big-endian. The entry is written before its bytes, so that who reads bytes finds whose they are. Bytes without an
+//! entry (the machine went down and kept the one and not the other) count as output.
 
 use crate::tolerate;
 use std::fs::{self, File, OpenOptions};
@@ -82,11 +83,21 @@ impl Writer {
             Some(open) => open,
             none => none.insert(pair(&self.dir, self.number)?),
         };
-        data.write_all(bytes)?;
         let len = u32::try_from(bytes.len()).map_err(io::Error::other)?;
-        index.write_all(&entry(at_ms, len, stream))?;
-        self.written += u64::from(len);
-        Ok(())
+        let before = index.metadata()?.len();
+        let result = index.write_all(&entry(at_ms, len, stream)).and_then(|()| data.write_all(bytes));
+        if result.is_ok() {
+            self.written += u64::from(len);
+            return Ok(());
+        }
+        // As much as there was room for is told, and no more.
+        let kept = data.metadata()?.len().saturating_sub(self.written);
+        index.set_len(before)?;
+        if kept > 0 {
+            index.write_all(&entry(at_ms, u32::try_from(kept).unwrap_or(len), stream))?;
+            self.written += kept;
+        }
+        result
     }
 
     fn rotate(&mut self) -> io::Result<()> {
@@ -107,4 +118,42 @@ fn pair(dir: &Path, number: u64) -> io::Result<(File, File)> {
     // Whoever sees the data finds its index.
     let entries = append(index(dir, number))?;
     Ok((append(file(dir, number))?, entries))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// Whoever follows a log reads bytes first and asks then whose they are.
+    #[test]
+    fn bytes_that_can_be_read_have_their_entry() {
+        let dir = std::env::temp_dir().join(format!("pond-logs-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let over = AtomicBool::new(false);
+        let mut looks = 0_u32;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut writer = Writer::new(&dir, 1 << 30, 1);
+                for at in 0..60_000 {
+                    let stream = if at % 2 == 0 { Stream::Out } else { Stream::Err };
+                    writer.write(at, stream, b"line\n").unwrap();
+                }
+                over.store(true, Ordering::Release);
+            });
+            while !over.load(Ordering::Acquire) {
+                let bytes = file(&dir, 0).metadata().map_or(0, |meta| meta.len());
+                let entries = index(&dir, 0).metadata().map_or(0, |meta| meta.len()) / ENTRY as u64;
+                assert!(
+                    entries * 5 >= bytes,
+                    "{bytes} bytes can be read, and whose {} of them are",
+                    entries * 5
+                );
+                looks += u32::from(bytes > 0);
+            }
+        });
+        assert!(looks > 0, "it was written before anybody looked");
+        assert_eq!(index(&dir, 0).metadata().unwrap().len(), 60_000 * ENTRY as u64);
+        fs::remove_dir_all(&dir).unwrap();
+    }
 }

@@ -253,7 +253,7 @@ impl Open {
     }
 
     /// How many of the next `most` bytes belong together, since when, and whether to the error stream.
-    /// Bytes without an entry count as output: the machine went down between the two writes, or the entry is on its way.
+    /// Bytes without an entry count as output: the machine went down between the two writes.
     fn next_piece(&mut self, most: usize) -> io::Result<(usize, Option<u64>, bool)> {
         if self.pieces.is_empty() {
             self.read_index()?;

@@ -8,7 +8,7 @@ use crate::client::Client;
 use crate::error::CliError;
 use crate::verbs::Ctx;
 use clap::ValueEnum as _;
-use pond_server::api::types::{Health, Version};
+use pond_server::api::types::Version;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -37,7 +37,7 @@ pub struct Started {
 /// # Errors
 /// A pool that was named does not answer; none can be started.
 pub fn ensure(ctx: &Ctx) -> Result<Client, CliError> {
-    match ctx.client().and_then(|client| client.get::<Health>("/health", &()).map(|_| client)) {
+    match ctx.client().and_then(|client| client.get::<Version>("/version", &()).map(|_| client)) {
         Ok(client) => Ok(client),
         Err(CliError::NoServer { .. } | CliError::Unreachable { .. }) if ctx.globals.server.is_none() => {
             if let Ok(job) = std::env::var("POND_JOB_ID") {

@@ -73,11 +73,7 @@ fn nothing_is_lost_and_nothing_doubled_when_the_server_is_killed() {
     }
     let (rounds, seed) = (setting("POND_STORM_ROUNDS", 12), setting("POND_STORM_SEED", 1));
     println!("storm: {rounds} rounds, seed {seed}");
-    let pool = Pool::new("storm");
-    let shared = pool.work().join("shared");
-    std::fs::create_dir(&shared).expect("the shared folder");
-    let mut storm = Storm { pool, shared, chance: Chance(seed), jobs: Vec::new(), capacity: 0 };
-    storm.start();
+    let mut storm = Storm::begin("storm", seed);
     for round in 0..rounds {
         let spell = Duration::from_millis(storm.chance.below(1200));
         storm.churn(spell);
@@ -102,11 +98,7 @@ fn what_people_do_while_the_server_is_killed_is_done_or_not() {
     }
     let (rounds, seed) = (setting("POND_STORM_ROUNDS", 8), setting("POND_STORM_SEED", 1));
     println!("storm of actions: {rounds} rounds, seed {seed}");
-    let pool = Pool::new("steered");
-    let shared = pool.work().join("shared");
-    std::fs::create_dir(&shared).expect("the shared folder");
-    let mut storm = Storm { pool, shared, chance: Chance(seed), jobs: Vec::new(), capacity: 0 };
-    storm.start();
+    let mut storm = Storm::begin("steered", seed);
     for (what, price) in [("cpu", "3600"), ("memory", "77.7")] {
         _ = storm.pool.ok(&["price", "set", what, price, "--currency", "EUR"]);
     }
@@ -142,6 +134,16 @@ fn what_people_do_while_the_server_is_killed_is_done_or_not() {
 }
 
 impl Storm {
+    /// A pool with a server and a shared folder.
+    fn begin(name: &str, seed: u64) -> Self {
+        let pool = Pool::new(name);
+        let shared = pool.work().join("shared");
+        std::fs::create_dir(&shared).expect("the shared folder");
+        let storm = Self { pool, shared, chance: Chance(seed), jobs: Vec::new(), capacity: 0 };
+        storm.start();
+        storm
+    }
+
     /// People at work for up to a second; what they last asked for is under way when it ends.
     fn steer(&mut self) {
         let api = Api::of(&self.pool).expect("a server");

@@ -101,13 +101,24 @@ struct Taken {
     own: Option<PathBuf>,
 }
 
-/// `state`: the pool's own folder, without links.
-fn take(source: &Path, state: &Path) -> Result<Taken> {
-    // What is held is what is asked about: a link that is changed meanwhile changes neither.
+/// Takes hold of what a path leads to, and says where that is, without links, and what kind. What is held is what is asked
+/// about: a link that is changed meanwhile changes neither.
+fn hold(source: &Path) -> Result<(OwnedFd, PathBuf, FileType)> {
     let held =
         rustix::fs::open(source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).job_step("find", source)?;
-    let place = fs::read_link(format!("/proc/self/fd/{}", held.as_raw_fd())).step("find", source)?;
-    let is_dir = FileType::from_raw_mode(rustix::fs::fstat(&held).step("find", source)?.st_mode).is_dir();
+    let place = fs::read_link(by_number(&held)).step("find", source)?;
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(&held).step("find", source)?.st_mode);
+    Ok((held, place, kind))
+}
+
+fn by_number(held: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", held.as_raw_fd())
+}
+
+/// `state`: the pool's own folder, without links.
+fn take(source: &Path, state: &Path) -> Result<Taken> {
+    let (held, place, kind) = hold(source)?;
+    let is_dir = kind.is_dir();
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_RECURSIVE
@@ -127,14 +138,18 @@ fn bounds(folder: &Folder, spec: &LaunchSpec) -> Result<Bounds> {
     Bounds::new(folder.state(), spec.within.as_deref()).step("find", folder.state())
 }
 
+/// What is told of a source that cannot be held.
+fn unseen(bounds: &Bounds) -> impl FnOnce(RootError) -> RootError {
+    |why| RootError { source: bounds.unseen(why.source), ..why }
+}
+
 fn admit(bounds: &Bounds, source: &Path, place: &Path, write: bool) -> Result<()> {
     bounds.admit(place, write).map_err(io::Error::other).job_step("give the task", source)
 }
 
 /// What a job names.
 fn take_for_job(source: &Path, write: bool, bounds: &Bounds) -> Result<Taken> {
-    let taken = take(source, &bounds.state);
-    let taken = taken.map_err(|why| RootError { source: bounds.unseen(why.source), ..why })?;
+    let taken = take(source, &bounds.state).map_err(unseen(bounds))?;
     admit(bounds, source, &taken.place, write)?;
     Ok(taken)
 }
@@ -146,18 +161,14 @@ fn take_for_job(source: &Path, write: bool, bounds: &Bounds) -> Result<Taken> {
 /// It is not there, no file, or nothing that the job may be given.
 pub fn open_input(folder: &Folder, spec: &LaunchSpec, source: &Path) -> Result<File> {
     let bounds = bounds(folder, spec)?;
-    let held = rustix::fs::open(source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-    let held = held.map_err(|why| bounds.unseen(why.into())).job_step("find", source)?;
-    let name = |held: &OwnedFd| format!("/proc/self/fd/{}", held.as_raw_fd());
-    let place = fs::read_link(name(&held)).step("find", source)?;
+    let (held, place, kind) = hold(source).map_err(unseen(&bounds))?;
     admit(&bounds, source, &place, false)?;
-    let kind = FileType::from_raw_mode(rustix::fs::fstat(&held).step("find", source)?.st_mode);
     if !kind.is_file() {
         let why = io::Error::other("it is no regular file");
         return Err(why).job_step("read as standard input", source);
     }
     if spec.container.is_none() {
-        return File::open(name(&held)).job_step("read as standard input", source);
+        return File::open(by_number(&held)).job_step("read as standard input", source);
     }
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
@@ -165,7 +176,7 @@ pub fn open_input(folder: &Folder, spec: &LaunchSpec, source: &Path) -> Result<F
     let attributes =
         libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
     sys::mount_setattr(alone.as_fd(), attributes).step("limit", source)?;
-    File::open(name(&alone)).job_step("read as standard input", source)
+    File::open(by_number(&alone)).job_step("read as standard input", source)
 }
 
 /// Mounts nothing at all over a folder, found without following links.

@@ -10,7 +10,9 @@ use crate::pool::inbox::{Condition, Conditions, Sight};
 use pond_core::engine::{self, Engine};
 use pond_core::ids::QueuePath;
 use pond_core::model::{DeviceKind, HostAccess, Link, QueueLimits, QueueSpec, Resources, Shape, ShareMode};
-use pond_core::snapshot::{DeviceRow, GangPhase, NodeOrd, NodeRow, NodeState, QueueOrd, QueueRow, Usage};
+use pond_core::snapshot::{
+    DeviceRow, GangPhase, NodeOrd, NodeRow, NodeState, QueueOrd, QueueRow, Snapshot, Usage,
+};
 use std::collections::BTreeMap;
 
 /// Devices that are named to somebody who waits for one.
@@ -221,15 +223,16 @@ pub fn queues(sight: &Sight<'_>) -> Vec<QueueView> {
     }
     let count = |place, never| sums.get(&(QueueOrd(place), never)).copied().unwrap_or(0);
     let rows = snapshot.queues.iter().zip(0_u32..);
-    let view = |(row, place)| queue(sight.engine, row, count(place, false), count(place, true));
+    let view = |(row, place)| queue(snapshot, row, count(place, false), count(place, true));
     rows.map(view).collect()
 }
 
 /// The queue of a path, without counting who waits in it.
 #[must_use]
 pub fn queue_named(engine: &Engine, path: &str) -> Option<QueueView> {
-    let row = engine.snapshot().queues.iter().find(|row| row.spec.path.as_str() == path)?;
-    Some(queue(engine, row, 0, 0))
+    let snapshot = engine.snapshot();
+    let row = snapshot.queues.iter().find(|row| row.spec.path.as_str() == path)?;
+    Some(queue(snapshot, row, 0, 0))
 }
 
 /// What of the machine itself jobs of a queue may be given: its own setting, or that of the nearest queue above with one.
@@ -237,9 +240,12 @@ pub fn queue_named(engine: &Engine, path: &str) -> Option<QueueView> {
 #[must_use]
 pub fn host_access(engine: &Engine, path: &QueuePath) -> Option<HostAccess> {
     let snapshot = engine.snapshot();
-    let row = snapshot.queues.iter().find(|row| row.spec.path == *path)?;
+    snapshot.queues.iter().find(|row| row.spec.path == *path).map(|row| open_to(snapshot, row))
+}
+
+fn open_to(snapshot: &Snapshot, row: &QueueRow) -> HostAccess {
     let mut upwards = std::iter::successors(Some(row), |row| row.parent.map(|above| snapshot.queue(above)));
-    Some(upwards.find_map(|row| row.spec.host.clone()).unwrap_or_default())
+    upwards.find_map(|row| row.spec.host.clone()).unwrap_or_default()
 }
 
 /// What is set of a queue, as the API says it.
@@ -255,11 +261,11 @@ pub fn queue_spec_view(spec: &QueueSpec) -> QueueBody {
     }
 }
 
-fn queue(engine: &Engine, row: &QueueRow, waiting: u64, infeasible: u64) -> QueueView {
+fn queue(snapshot: &Snapshot, row: &QueueRow, waiting: u64, infeasible: u64) -> QueueView {
     QueueView {
         path: row.spec.path.to_string(),
         settings: queue_spec_view(&row.spec),
-        host: host_access(engine, &row.spec.path).unwrap_or_default().into(),
+        host: open_to(snapshot, row).into(),
         used: used(&row.used),
         waiting,
         infeasible,

@@ -124,6 +124,37 @@ pub fn of_one_job(state: &Path, job: JobId) -> Vec<(TaskId, Generation, Folder)>
     found
 }
 
+/// Removes a folder with everything in it, folders included that are closed to their own owner: an overlay's work folder, and what
+/// a task closed.
+///
+/// # Errors
+/// Something in it is somebody else's, or comes while it is removed.
+pub fn remove_tree(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(why) if why.kind() == io::ErrorKind::PermissionDenied => {
+            open_folders(dir);
+            fs::remove_dir_all(dir)
+        }
+        done => done,
+    }
+}
+
+fn open_folders(dir: &Path) {
+    let mut open = vec![dir.to_path_buf()];
+    while let Some(dir) = open.pop() {
+        tolerate(fs::set_permissions(
+            &dir,
+            <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o700),
+        ));
+        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+        open.extend(
+            entries
+                .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+                .map(|entry| entry.path()),
+        );
+    }
+}
+
 /// Puts a file in place whole or not at all.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
@@ -182,7 +213,7 @@ impl Folder {
     /// Removes the layer where it is not in this folder but in memory.
     pub fn remove_layer_elsewhere(&self) {
         if let Ok(elsewhere) = fs::read_link(self.layer()) {
-            tolerate(fs::remove_dir_all(elsewhere));
+            tolerate(remove_tree(&elsewhere));
         }
     }
 

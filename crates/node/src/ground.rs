@@ -249,7 +249,7 @@ pub(crate) fn mount_memory(target: &Path, options: &str) -> io::Result<()> {
 }
 
 /// Hides `path` in the layer `at` over the filesystem at `of`: a character device 0:0 is overlay's sign for "deleted".
-fn white_out(at: &Path, of: &Path, path: &Path) -> io::Result<()> {
+pub(crate) fn white_out(at: &Path, of: &Path, path: &Path) -> io::Result<()> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
     let Ok(below) = dir.strip_prefix(of) else { return Ok(()) };
     if !dir.is_dir() {
@@ -268,8 +268,19 @@ fn white_out(at: &Path, of: &Path, path: &Path) -> io::Result<()> {
 /// One of them is not there.
 pub(crate) fn like(model: &Path, copy: &Path) -> io::Result<()> {
     let meta = fs::metadata(model)?;
-    std::os::unix::fs::chown(copy, Some(meta.uid()), Some(meta.gid()))?;
+    hand_over(copy, (meta.uid(), meta.gid()))?;
     fs::set_permissions(copy, meta.permissions())
+}
+
+/// Gives a file or link to these ids. In a user namespace it stays whose it is when they are nobody's there.
+///
+/// # Errors
+/// It is not there, or may not be given away.
+pub(crate) fn hand_over(path: &Path, (uid, gid): (u32, u32)) -> io::Result<()> {
+    match std::os::unix::fs::lchown(path, Some(uid), Some(gid)) {
+        Err(why) if why.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        done => done,
+    }
 }
 
 /// Makes the folder `name` in the layer `at`. Where a root has a link or a file of that name, it is out of sight:
@@ -287,7 +298,7 @@ fn place_over(at: &Path, below: &[PathBuf], name: &str) -> io::Result<()> {
 
 /// Makes `dir` and its parents inside the layer `at`, each with the owner and mode it has in `below`.
 /// A parent that is a symlink in `below` ends the walk with `None`: a layer cannot follow it.
-fn mirror(at: &Path, below: &[PathBuf], dir: &Path) -> io::Result<Option<PathBuf>> {
+pub(crate) fn mirror(at: &Path, below: &[PathBuf], dir: &Path) -> io::Result<Option<PathBuf>> {
     let whole = at.join(dir.strip_prefix("/").unwrap_or(dir));
     if whole.is_dir() {
         return Ok(Some(whole));
@@ -316,7 +327,7 @@ fn mirror(at: &Path, below: &[PathBuf], dir: &Path) -> io::Result<Option<PathBuf
 
 /// Paths of the machine no task on the host's root may see: credentials, the pool's own state, what other
 /// runtimes keep. A name that does not exist is hidden all the same when its folder does.
-fn hidden(state: &Path) -> Vec<PathBuf> {
+pub(crate) fn hidden(state: &Path) -> Vec<PathBuf> {
     const FIXED: &[&str] = &[
         "/boot",
         "/etc/crypttab",
@@ -392,7 +403,7 @@ pub(crate) struct Submount {
 }
 
 /// Kinds that a container has of its own, or that are no place for files.
-const OWN_KINDS: &[&str] = &[
+pub(crate) const OWN_KINDS: &[&str] = &[
     "proc",
     "sysfs",
     "devtmpfs",
@@ -438,17 +449,23 @@ fn unescape(text: &str) -> PathBuf {
     PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(out))
 }
 
+/// Where something is mounted in this mount namespace, and of what kind.
+pub(crate) fn mounts() -> Vec<(PathBuf, String)> {
+    let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let read = |line: &str| {
+        let mut parts = line.split(' ').skip(1);
+        Some((unescape(parts.next()?), parts.next()?.to_owned()))
+    };
+    table.lines().filter_map(read).collect()
+}
+
 /// The filesystems of this mount namespace that a container on the machine's root sees too, parents first.
 pub(crate) fn submounts() -> Vec<Submount> {
-    let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let special = ["/proc", "/sys", "/dev", "/run", "/"].map(Path::new);
     let mut found: Vec<Submount> = Vec::new();
-    for line in table.lines() {
-        let mut parts = line.split(' ').skip(1);
-        let (Some(target), Some(kind)) = (parts.next(), parts.next()) else { continue };
-        let target = unescape(target);
+    for (target, kind) in mounts() {
         let below = |dir: &Path| target.starts_with(dir) && (dir != Path::new("/") || target == dir);
-        let skip = OWN_KINDS.contains(&kind)
+        let skip = OWN_KINDS.contains(&kind.as_str())
             || special.iter().any(|dir| below(dir))
             || found.iter().any(|known| known.target == target);
         if !skip && let Ok(meta) = fs::symlink_metadata(&target) {

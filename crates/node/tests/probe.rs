@@ -6,6 +6,7 @@ use pond_core::model::{DeviceKind, Link, ShareMode};
 use pond_core::units::{Bytes, MilliCpu};
 use pond_node::probe::{Doctor, MachineConfig, Offer, State, bus_link, doctor, node, scan_pci, xgmi_links};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -29,12 +30,16 @@ fn traces(state: &Path) -> BTreeSet<String> {
 /// One trial at a time, so that what is looked for afterwards is nobody else's.
 static TRIAL: Mutex<()> = Mutex::new(());
 
+fn launcher() -> [OsString; 1] {
+    [env!("CARGO_BIN_EXE_pond-launch").into()]
+}
+
 #[test]
 fn the_doctor_tries_everything_and_leaves_nothing() {
     let state = tempfile::tempdir().unwrap();
     let before = traces(state.path());
     let alone = TRIAL.lock().unwrap_or_else(PoisonError::into_inner);
-    let table = doctor(state.path());
+    let table = doctor(state.path(), &launcher());
     assert_eq!(traces(state.path()), before);
     drop(alone);
     let mut total = 0;
@@ -69,7 +74,7 @@ fn trials_may_run_beside_each_other() {
     let state = tempfile::tempdir().unwrap();
     std::thread::scope(|scope| {
         let _alone = TRIAL.lock().unwrap_or_else(PoisonError::into_inner);
-        let tables: Vec<_> = (0..3).map(|_| scope.spawn(|| doctor(state.path()))).collect();
+        let tables: Vec<_> = (0..3).map(|_| scope.spawn(|| doctor(state.path(), &launcher()))).collect();
         let states: Vec<Vec<(String, State)>> = tables
             .into_iter()
             .map(|table| table.join().unwrap().rows.into_iter().map(|row| (row.name, row.state)).collect())
@@ -83,7 +88,7 @@ fn trials_may_run_beside_each_other() {
 #[test]
 fn a_folder_that_cannot_be_written_is_said() {
     let _alone = TRIAL.lock().unwrap_or_else(PoisonError::into_inner);
-    let table = doctor(Path::new("/proc/nowhere"));
+    let table = doctor(Path::new("/proc/nowhere"), &launcher());
     assert_eq!(table.worst(), State::Missing);
     assert!(table.rows[0].detail.contains("/proc/nowhere"), "{table:?}");
 }

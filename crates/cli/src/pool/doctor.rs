@@ -13,7 +13,7 @@ use pond_node::probe::{Doctor, State, doctor as probe};
 pub fn doctor(ctx: &Ctx) -> Done {
     let dir = state_dir(&ctx.globals);
     let new = !dir.exists();
-    let found = probe(&dir);
+    let found = probe(&dir, &pond_node::launcher::own());
     if new {
         // What was only made for the trials goes; it stays when something else is in it.
         std::fs::remove_dir(&dir).unwrap_or_default();

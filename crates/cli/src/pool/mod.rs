@@ -36,10 +36,17 @@ pub fn state_dir(globals: &Globals) -> PathBuf {
 
 /// What a pool of this user cannot do, if anything.
 fn limits_of_this_user(ctx: &Ctx) {
-    if !rustix::process::geteuid().is_root() {
-        ctx.out.note(
-            "without root tasks have no containers and no limits: submit with `--isolation process`; `pond doctor` says what is missing",
-        );
+    if rustix::process::geteuid().is_root() {
+        return;
+    }
+    match pond_node::probe::user_containers(&state_dir(&ctx.globals)) {
+        Ok(()) => ctx.out.note(
+            "without root tasks have no limits, the machine's network and one user; `pond doctor` says what is missing",
+        ),
+        Err(why) => ctx.out.note(&format!(
+            "without root tasks have no limits, and no containers here ({why}): submit with `--isolation process`; \
+             `pond doctor` says what is missing"
+        )),
     }
 }
 

@@ -36,7 +36,7 @@ impl Inner {
                     // Once claimed by us no late launcher can; without the folder it was never here.
                     if folder.take_claim().is_ok() {
                         folder.remove_layer_elsewhere();
-                        tolerate(fs::remove_dir_all(&folder.0));
+                        tolerate(crate::folder::remove_tree(&folder.0));
                         continue;
                     }
                     self.take_up(task, generation, &folder)
@@ -141,6 +141,9 @@ impl Inner {
             tolerate(thread.join());
         }
         self.spawner.close();
+        if let Some(contained) = &self.contained {
+            contained.spawner.close();
+        }
         if how == Shutdown::Stop || self.state().live.is_empty() {
             if let Some(network) = &self.network {
                 network.close();

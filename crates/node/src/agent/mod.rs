@@ -41,7 +41,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
 /// Finds a secret's value by its name.
@@ -83,7 +83,7 @@ impl Config {
             node: NodeName::from(node),
             offer: Offer::default(),
             secrets: Arc::new(|_name| None),
-            launcher: vec!["/proc/self/exe".into(), crate::launcher::ARG.into()],
+            launcher: crate::launcher::own(),
             logs: LogSettings::default(),
             sample_every: Millis(1000),
             sample_every_spare: Millis(200),
@@ -152,6 +152,8 @@ pub(crate) struct Inner {
     wake: Condvar,
     watch: watch::Watch,
     spawner: spawn::Spawner,
+    /// Without root, who becomes the launchers of containers.
+    contained: Option<Contained>,
     grounds: Grounds,
     closing: AtomicBool,
     /// A task that had devices failed: how are they?
@@ -185,6 +187,20 @@ pub(crate) struct Live {
     shares: Vec<share::Share>,
     /// Its CPU is held down because it went past one of them.
     throttled: bool,
+}
+
+/// Containers of a pool without root.
+struct Contained {
+    spawner: spawn::Spawner,
+    /// Whether the machine lets its users have them, once that was tried.
+    works: OnceLock<Result<(), String>>,
+}
+
+impl Contained {
+    fn new(config: &Config) -> Self {
+        let spawner = spawn::Spawner::new(config.launcher.clone(), config.state_dir.clone(), true);
+        Self { spawner, works: OnceLock::new() }
+    }
 }
 
 fn state_error(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> AgentError {
@@ -232,7 +248,8 @@ impl Agent {
             state: Mutex::default(),
             wake: Condvar::new(),
             watch: watch::Watch::new().map_err(AgentError::Thread)?,
-            spawner: spawn::Spawner::new(config.launcher.clone(), state.clone()),
+            spawner: spawn::Spawner::new(config.launcher.clone(), state.clone(), false),
+            contained: (!rustix::process::geteuid().is_root()).then(|| Contained::new(&config)),
             grounds: Grounds::new(state),
             closing: AtomicBool::new(false),
             doubted: AtomicBool::new(false),
@@ -280,7 +297,7 @@ impl Agent {
     /// Tries what this machine can do for tasks; takes a few hundred milliseconds.
     #[must_use]
     pub fn doctor(&self) -> crate::probe::Doctor {
-        crate::probe::doctor(&self.inner.config.state_dir)
+        crate::probe::doctor(&self.inner.config.state_dir, &self.inner.config.launcher)
     }
 
     /// Ends the agent; tasks run on or are killed. Returns once nothing more will be reported.

@@ -95,6 +95,8 @@ impl Inner {
         let devices = self.device_files(launch);
         let container = run.isolation == Isolation::Container;
         let env = self.environment(launch, rootfs, net.as_ref());
+        // Root inside is the pool's own user, and there is nobody else.
+        let alone = container && self.contained.is_some();
         LaunchSpec {
             task: allocation.task,
             generation: allocation.generation,
@@ -108,8 +110,8 @@ impl Inner {
             env,
             workdir: workdir(run, rootfs),
             files: run.files.clone(),
-            user: user(run, rootfs),
-            groups: if run.user.is_none() { rootfs.config.groups.clone() } else { Vec::new() },
+            user: user(run, rootfs).filter(|_| !alone),
+            groups: if run.user.is_none() && !alone { rootfs.config.groups.clone() } else { Vec::new() },
             tty: run.tty,
             stdin: run.stdin.clone(),
             within: run.within.clone(),
@@ -138,6 +140,7 @@ impl Inner {
             hostname: crate::hostname(launch.allocation.task),
             lowers: rootfs.lowers.clone(),
             userxattr: rootfs.userxattr,
+            user_namespace: self.contained.is_some(),
             volumes: run.volumes.clone(),
             own: Vec::new(),
             devices,
@@ -145,7 +148,7 @@ impl Inner {
             hosts: hosts(launch, net.as_ref()),
             net,
             disk,
-            disk_template: (disk > 0).then(|| self.disk_template(disk)).flatten(),
+            disk_template: (disk > 0 && self.contained.is_none()).then(|| self.disk_template(disk)).flatten(),
         }
     }
 
@@ -163,7 +166,8 @@ impl Inner {
         );
         let home = rootfs.config.home.clone().filter(|_| run.user.is_none());
         let root = user(run, rootfs).is_none_or(|(uid, _)| uid == 0);
-        set("HOME", home.unwrap_or_else(|| if root { "/root" } else { "/" }.to_owned()));
+        let own = self.own_home(run).unwrap_or_else(|| if root { "/root" } else { "/" }.to_owned());
+        set("HOME", home.unwrap_or(own));
         if run.tty {
             set("TERM", "xterm-256color".to_owned());
         }
@@ -218,6 +222,12 @@ impl Inner {
             set(slurm::VARIABLE, dir.to_string_lossy().into_owned());
         }
         env.into_iter().collect()
+    }
+
+    /// Over the machine's own root, without root: the home of who runs the pool.
+    fn own_home(&self, run: &RunSpec) -> Option<String> {
+        self.contained.as_ref().filter(|_| run.image == Image::Host && run.user.is_none())?;
+        std::env::var("HOME").ok().filter(|home| Path::new(home).is_absolute())
     }
 
     /// Where a task leaves its results: inside its root, or in its folder.

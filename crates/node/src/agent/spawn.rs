@@ -18,6 +18,8 @@ pub(super) struct Spawner {
     launcher: Vec<OsString>,
     /// For people who look at the list of processes: whose it is.
     state: PathBuf,
+    /// Whether its launchers are root in a user namespace.
+    as_root: bool,
     running: Mutex<Option<(OwnedFd, Child)>>,
 }
 
@@ -37,8 +39,8 @@ impl Launched {
 }
 
 impl Spawner {
-    pub(super) fn new(launcher: Vec<OsString>, state: PathBuf) -> Self {
-        Self { launcher, state, running: Mutex::default() }
+    pub(super) fn new(launcher: Vec<OsString>, state: PathBuf, as_root: bool) -> Self {
+        Self { launcher, state, as_root, running: Mutex::default() }
     }
 
     /// Starts a launcher for the order in `folder`; containers are built in the mount namespace `ground`.
@@ -84,6 +86,7 @@ impl Spawner {
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         let child = Command::new(program)
             .args(args)
+            .args(self.as_root.then_some("as-root"))
             .arg("spawn")
             .arg(&self.state)
             .env_clear()

@@ -1,13 +1,13 @@
 //! Starting one task: image, network, layer, order, launcher.
 
 use super::share::ShareError;
-use super::{Inner, Live};
+use super::{Contained, Inner, Live};
 use crate::bounds::Bounds;
 use crate::folder::{Claim, Ended, Folder, StartFailure, now, now_us};
 use crate::ground::Ground;
 use crate::image::Rootfs;
-use crate::launcher::layer;
 use crate::launcher::spec::{LaunchSpec, Program};
+use crate::launcher::{self, layer};
 use crate::net::TaskNet;
 use crate::tolerate;
 use pond_core::event::{Exit, Launch, Report, Step, StepKind};
@@ -122,9 +122,14 @@ impl Inner {
         let mut steps = Steps::default();
         let rootfs = self.rootfs(launch, cancel)?;
         steps.done(StepKind::Image, has_image(launch));
-        let ground = match launch.run.isolation {
-            Isolation::Process => None,
-            Isolation::Container => Some(self.grounds.of(&rootfs.lowers).map_err(no_ground)?),
+        let contained = self.contained.as_ref().filter(|_| launch.run.isolation == Isolation::Container);
+        let ground = match (launch.run.isolation, contained) {
+            (Isolation::Process, _) => None,
+            (Isolation::Container, Some(contained)) => {
+                self.admit_contained(contained, launch)?;
+                None
+            }
+            (Isolation::Container, None) => Some(self.grounds.of(&rootfs.lowers).map_err(no_ground)?),
         };
         steps.done(StepKind::Mounts, ground.is_some());
         let net = self.plan_net(launch)?;
@@ -167,8 +172,8 @@ impl Inner {
             return Err(Unstarted::Cancelled);
         }
         self.state().live.insert((task, generation), live);
-        let launched = self
-            .spawner
+        let launched = contained
+            .map_or(&self.spawner, |contained| &contained.spawner)
             .launch(folder, &secrets, ground.as_deref().map(Ground::namespace))
             .map_err(|why| node_fault(format!("cannot start the launcher: {why}")))?;
         if launched.wait_started() {
@@ -178,6 +183,25 @@ impl Inner {
         self.watch
             .add_opened(launched.pidfd, task, generation)
             .map_err(|why| node_fault(format!("cannot watch the launcher: {why}")))
+    }
+
+    /// Whether a pool without root can build this container. Tried once.
+    fn admit_contained(&self, contained: &Contained, launch: &Launch) -> Result<(), Unstarted> {
+        let try_it = || {
+            let tried = launcher::user::try_with(&self.config.launcher, &self.config.state_dir);
+            tried.map_err(|why| why.to_string())
+        };
+        if let Err(why) = contained.works.get_or_init(try_it) {
+            return Err(no_ground(io::Error::new(io::ErrorKind::PermissionDenied, why.as_str())));
+        }
+        let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        match launch.run.user {
+            Some(user) if user != own && user != (0, 0) => Err(job_fault(format!(
+                "a container of a pool without root has one user, who owns it; leave out `user: {}:{}`, or run the pool as root",
+                user.0, user.1
+            ))),
+            _ => Ok(()),
+        }
     }
 
     fn secrets(&self, launch: &Launch) -> Result<Vec<(String, String)>, Unstarted> {

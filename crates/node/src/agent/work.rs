@@ -6,6 +6,7 @@
 use super::Inner;
 use crate::folder::{Claim, Ended, Folder, now};
 use crate::launcher::control::{Answer, Request};
+use crate::launcher::family;
 use crate::tolerate;
 use pond_core::event::{DeviceGrant, Effect, Exit, Report};
 use pond_core::ids::{Generation, JobId, TaskId};
@@ -172,10 +173,15 @@ impl Inner {
     }
 
     fn freeze(&self, task: TaskId, generation: Generation, frozen: bool) {
-        if !self.state().live.contains_key(&(task, generation)) {
-            return;
-        }
-        if self.group(task, generation).freeze(frozen).is_ok() {
+        let folder = match self.state().live.get(&(task, generation)) {
+            Some(live) => live.folder.clone(),
+            None => return,
+        };
+        let first = || {
+            let (started, spec) = (folder.started()?, super::adopt::read_spec(&folder)?);
+            Some((started.init, Some(started.init_began), spec.container.is_some()))
+        };
+        if family::freeze(&self.group(task, generation), frozen, first).is_ok() {
             self.report(Report::Frozen { task, generation, frozen });
         }
     }
@@ -249,7 +255,7 @@ impl Inner {
         mine.iter().for_each(|(_, _, folder)| folder.remove_layer_elsewhere());
         // Whoever settles the end may write one more record meanwhile.
         let end = Instant::now() + Duration::from_secs(10);
-        while fs::remove_dir_all(&dir).is_err() && dir.exists() && Instant::now() < end {
+        while crate::folder::remove_tree(&dir).is_err() && dir.exists() && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(5));
         }
     }

@@ -1,7 +1,11 @@
 //! What can be asked of a running launcher through its socket: one line of JSON, then its answer.
 
+use crate::folder::Folder;
 use pond_core::event::Exit;
 use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io;
+use std::os::unix::net::UnixListener;
 
 /// A request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,4 +45,17 @@ pub const fn shell_code(exit: Exit) -> i32 {
         Exit::OutOfMemory => 137,
         Exit::OutOfDisk | Exit::DeviceError | Exit::Lost => 1,
     }
+}
+
+/// Opens the socket in a task's folder.
+///
+/// # Errors
+/// It is there already, or the disk is full.
+pub(super) fn listen(folder: &Folder) -> io::Result<UnixListener> {
+    // The path of a socket may have 107 bytes at most; through the folder's descriptor it is short.
+    let dir = File::open(&folder.0)?;
+    let path = format!("/proc/self/fd/{}/ctl.sock", std::os::fd::AsRawFd::as_raw_fd(&dir));
+    let listener = UnixListener::bind(path)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
 }

@@ -5,7 +5,7 @@
 //! can lead it anywhere else.
 
 use super::enter::{open_task, read_spec};
-use super::{layer, privileges, root, sys};
+use super::{layer, privileges, root, sys, user};
 use crate::folder::Folder;
 use crate::tolerate;
 use rustix::thread::ThreadNameSpaceType;
@@ -42,19 +42,28 @@ fn enter(folder: &Folder) -> io::Result<PathBuf> {
     let workdir = PathBuf::from(&spec.workdir);
     let Some(container) = &spec.container else { return Ok(workdir) };
     match open_task(folder) {
-        Ok(task) => sys::setns(task.as_fd(), ThreadNameSpaceType::MOUNT.bits())?,
+        Ok(task) => {
+            let mut spaces = ThreadNameSpaceType::MOUNT;
+            spaces.set(ThreadNameSpaceType::USER, container.user_namespace);
+            sys::setns(task.as_fd(), spaces.bits())?;
+        }
         Err(ended) => {
             if !(folder.layer().exists() || folder.layer_image().exists()) {
                 return Err(ended);
             }
+            if container.user_namespace {
+                user::enter()?;
+            }
             root::isolate(None).map_err(io::Error::other)?;
-            crate::ground::lay_here(folder.state(), &container.lowers)?;
+            if !container.user_namespace {
+                crate::ground::lay_here(folder.state(), &container.lowers)?;
+            }
             // One at a time: two overlays must not share a writable layer. Held until this process ends.
             let lock = File::open(folder.launch())?;
             rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
             std::mem::forget(lock);
             let writable = layer::open(folder, None)?;
-            let root = root::mount_layers(folder, container, &writable).map_err(io::Error::other)?;
+            let root = root::mount_all(folder, &spec, container, &writable).map_err(io::Error::other)?;
             root::pivot(&root).map_err(io::Error::other)?;
         }
     }

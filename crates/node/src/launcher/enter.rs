@@ -174,6 +174,7 @@ fn inside(
                 | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
                 | ThreadNameSpaceType::CONTROL_GROUP;
             spaces.set(ThreadNameSpaceType::NETWORK, container.net.is_some());
+            spaces.set(ThreadNameSpaceType::USER, container.user_namespace);
             sys::setns(task.as_fd(), spaces.bits())?;
         }
         Ok((signals, members))

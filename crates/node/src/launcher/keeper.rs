@@ -5,7 +5,8 @@
 //!               └──────────────────────────────▶ recorded as failed ─────────────────┘
 //! ```
 
-use super::control::{Answer, Request, shell_code};
+use super::control::{self, Answer, Request, shell_code};
+use super::family;
 use super::init::{self, Inherited, Order, Told};
 use super::layer;
 use super::spec::LaunchSpec;
@@ -61,7 +62,7 @@ pub fn run(agent: UnixStream, ground: Option<OwnedFd>) -> ExitCode {
         Ok(mut keeper) => keeper.work(),
         Err(failure) => (Exit::Lost, Some(failure)),
     };
-    group.kill();
+    family::end(&group);
     reap_all();
     let started = folder.started().map_or(at, |started| started.at);
     let ended = Ended { started, at: now().max(started), exit, failed, used: group.totals() };
@@ -230,7 +231,7 @@ impl<'a> Keeper<'a> {
         if let Some(net) = self.spec.container.as_ref().and_then(|container| container.net.as_ref()) {
             crate::net::attach(net, self.init).map_err(|why| self.unattached(&why))?;
         }
-        self.listener = Some(listen(self.folder).map_err(|why| failure("open the socket", &why))?);
+        self.listener = Some(control::listen(self.folder).map_err(|why| failure("open the socket", &why))?);
         Ok(())
     }
 
@@ -263,6 +264,10 @@ impl<'a> Keeper<'a> {
             session.finish();
         }
         (exit, self.failed.take())
+    }
+
+    fn first(&self) -> family::First {
+        (self.init, process_began(self.init), self.spec.container.is_some())
     }
 
     fn reap_init(&mut self) -> Exit {
@@ -477,7 +482,7 @@ impl<'a> Keeper<'a> {
             at: now(),
             launcher: rustix::process::getpid().as_raw_nonzero().get(),
             init: self.init,
-            init_began: process_began(self.init).unwrap_or(0),
+            init_began: self.first().1.unwrap_or(0),
         };
         tolerate(self.folder.record_started(&started));
         // When the agent is gone, nobody waits for this line.
@@ -547,7 +552,7 @@ impl<'a> Keeper<'a> {
     fn stop(&mut self, signal: i32, grace_ms: u64) {
         let at = Instant::now() + Duration::from_millis(grace_ms);
         if grace_ms > 0 {
-            tolerate(self.group.freeze(false));
+            tolerate(family::freeze(self.group, false, || Some(self.first())));
             self.order(Order::Signal(signal));
         }
         self.kill_at = Some(self.kill_at.map_or(at, |before| before.min(at)));
@@ -587,13 +592,4 @@ impl<'a> Keeper<'a> {
 /// the piece that does not fit is left out whole. Measured: 1.3 MiB stayed of 20 MiB, 1.9 of 1 GiB.
 fn leftover(size: u64) -> u64 {
     (2 << 20).min(size / 8)
-}
-
-fn listen(folder: &Folder) -> io::Result<UnixListener> {
-    // The path of a socket may have 107 bytes at most; through the folder's descriptor it is short.
-    let dir = File::open(&folder.0)?;
-    let path = format!("/proc/self/fd/{}/ctl.sock", std::os::fd::AsRawFd::as_raw_fd(&dir));
-    let listener = UnixListener::bind(path)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
 }

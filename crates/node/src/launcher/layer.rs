@@ -188,16 +188,20 @@ pub fn try_overlay(room: &Path, memory: bool) -> io::Result<()> {
         if memory {
             ground::mount_memory(room, "mode=700,size=1m")?;
         }
-        overlay_in(room)
+        overlay_in(room, false)
     })
 }
 
-fn overlay_in(room: &Path) -> io::Result<()> {
+/// The same in the mount namespace of this process; `userxattr`: in a user namespace.
+pub(super) fn overlay_in(room: &Path, userxattr: bool) -> io::Result<()> {
     for folder in ["lower", "upper", "work", "merged"] {
         fs::create_dir(room.join(folder))?;
     }
     fs::write(room.join("lower/hidden"), "")?;
-    let options = options(&[room.join("lower")], &room.join("upper"), &room.join("work"));
+    let mut options = options(&[room.join("lower")], &room.join("upper"), &room.join("work"));
+    if userxattr {
+        options.push_str(",userxattr");
+    }
     let options = std::ffi::CString::new(options).map_err(io::Error::other)?;
     let merged = room.join("merged");
     rustix::mount::mount("overlay", &merged, "overlay", MountFlags::empty(), Some(options.as_c_str()))?;

@@ -5,7 +5,9 @@
 //! Other filesystems of the machine (`/home`, ...) get an overlay of their own at their place.
 //! What is hidden and why: `docs/decisions/0040-host-root.md`.
 
+use super::dev;
 use super::layer;
+use super::pieces;
 use super::spec::{Container, LaunchSpec, OUT};
 use super::sys;
 use crate::bounds::Bounds;
@@ -37,11 +39,11 @@ pub struct RootError {
     pub job_fault: bool,
 }
 
-type Result<T> = std::result::Result<T, RootError>;
+pub(super) type Result<T> = std::result::Result<T, RootError>;
 
 /// Adds the step to an error.
 // seam: methods on `Result`, which is not ours to give methods to
-trait Step<T> {
+pub(super) trait Step<T> {
     fn step(self, step: &'static str, path: impl Into<PathBuf>) -> Result<T>;
     fn job_step(self, step: &'static str, path: impl Into<PathBuf>) -> Result<T>;
 }
@@ -56,7 +58,7 @@ impl<T, E: Into<io::Error>> Step<T> for std::result::Result<T, E> {
 }
 
 /// An overlay of `lowers`, the topmost first, at `target`; its root looks like `top` from outside.
-fn mount_overlay(
+pub(super) fn mount_overlay(
     lowers: &[PathBuf],
     top: &Path,
     writable: &Path,
@@ -87,12 +89,12 @@ fn forget_volatile(work: &Path) {
     tolerate(fs::remove_dir_all(work.join("work/incompat")));
 }
 
-fn mount_tmpfs(target: &Path, options: &str) -> Result<()> {
+pub(super) fn mount_tmpfs(target: &Path, options: &str) -> Result<()> {
     ground::mount_memory(target, options).step("mount memory at", target)
 }
 
 /// A volume or file of the machine, taken before its paths go out of sight.
-struct Taken {
+pub(super) struct Taken {
     tree: OwnedFd,
     is_dir: bool,
     /// Its path on the machine, without links.
@@ -116,7 +118,7 @@ fn by_number(held: &OwnedFd) -> String {
 }
 
 /// `state`: the pool's own folder, without links.
-fn take(source: &Path, state: &Path) -> Result<Taken> {
+pub(super) fn take(source: &Path, state: &Path) -> Result<Taken> {
     let (held, place, kind) = hold(source)?;
     let is_dir = kind.is_dir();
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
@@ -129,7 +131,7 @@ fn take(source: &Path, state: &Path) -> Result<Taken> {
 }
 
 /// The pool's own folder, without links.
-fn own_folder(folder: &Folder) -> Result<PathBuf> {
+pub(super) fn own_folder(folder: &Folder) -> Result<PathBuf> {
     fs::canonicalize(folder.state()).step("find", folder.state())
 }
 
@@ -204,7 +206,7 @@ fn cover(dir: &Path, own: &Path) -> Result<()> {
 
 /// Mounts what was taken at `target`, which is made when missing. The container's root is `/` by now, so no
 /// link in `target` leads out of it.
-fn put(taken: &Taken, target: &Path, read_only: bool) -> Result<()> {
+pub(super) fn put(taken: &Taken, target: &Path, read_only: bool) -> Result<()> {
     if taken.is_dir {
         fs::create_dir_all(target).job_step("make", target)?;
     } else if !target.exists() {
@@ -222,12 +224,32 @@ fn put(taken: &Taken, target: &Path, read_only: bool) -> Result<()> {
     taken.own.as_ref().map_or(Ok(()), |own| cover(target, own))
 }
 
-/// Mounts the overlays of root and submounts over the ground that lies in this mount namespace, and returns where.
-/// Used again to look at an ended task's files.
+/// Mounts a container's root without what belongs to a running task alone, and returns where. Used again to look at an ended
+/// task's files. In a user namespace it lays its ground itself; elsewhere that lies in this mount namespace.
 ///
 /// # Errors
 /// The first step that failed.
-pub fn mount_layers(folder: &Folder, container: &Container, writable: &Path) -> Result<PathBuf> {
+pub fn mount_all(
+    folder: &Folder,
+    spec: &LaunchSpec,
+    container: &Container,
+    writable: &Path,
+) -> Result<PathBuf> {
+    if !container.user_namespace {
+        return mount_layers(folder, container, writable);
+    }
+    if container.lowers.is_empty() {
+        return pieces::mount(folder, spec, container, writable);
+    }
+    ground::lay_here(folder.state(), &container.lowers).step("lay the ground in", folder.state())?;
+    mount_layers(folder, container, writable)
+}
+
+/// Mounts the overlays of root and submounts over the ground that lies in this mount namespace, and returns where.
+///
+/// # Errors
+/// The first step that failed.
+fn mount_layers(folder: &Folder, container: &Container, writable: &Path) -> Result<PathBuf> {
     let ground = ground::place(folder.state());
     let state = own_folder(folder)?;
     let root = ground.join("root");
@@ -289,11 +311,13 @@ const PROC_HIDDEN: [&str; 7] =
     ["acpi", "kcore", "keys", "latency_stats", "sched_debug", "scsi", "timer_list"];
 const PROC_READ_ONLY: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
 
-fn mount_proc() -> Result<()> {
+/// Before the machine's own is out of sight: in a user namespace the kernel asks for one that nothing covers.
+fn mount_proc(root: &Path) -> Result<()> {
     let safe = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    rustix::mount::mount(c"proc", c"/proc", c"proc", safe, None).step("mount", "/proc")?;
+    let proc = root.join("proc");
+    rustix::mount::mount(c"proc", &proc, c"proc", safe, None).step("mount", &proc)?;
     for name in PROC_READ_ONLY {
-        let path = Path::new("/proc").join(name);
+        let path = proc.join(name);
         if path.symlink_metadata().is_ok() {
             rustix::mount::mount_bind(&path, &path).step("protect", &path)?;
             let flags = safe | MountFlags::BIND | MountFlags::RDONLY;
@@ -301,7 +325,7 @@ fn mount_proc() -> Result<()> {
         }
     }
     for name in PROC_HIDDEN {
-        let path = Path::new("/proc").join(name);
+        let path = proc.join(name);
         match path.symlink_metadata() {
             Ok(meta) if meta.is_dir() => mount_tmpfs(&path, "mode=0,size=4k,ro")?,
             Ok(_) => rustix::mount::mount_bind(c"/dev/null", &path).step("hide", &path)?,
@@ -367,78 +391,6 @@ fn mount_groups(taken: &[(View, OwnedFd)]) -> Result<()> {
     Ok(())
 }
 
-/// Device files every task has: name, major, minor.
-const DEVICES: [(&str, u32, u32); 6] =
-    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
-
-/// A device file of the machine that was granted, with its numbers.
-struct Granted {
-    path: PathBuf,
-    device: u64,
-    kind: FileType,
-}
-
-fn granted(files: &[String]) -> Result<Vec<Granted>> {
-    let look = |file: &String| {
-        let path = PathBuf::from(file);
-        let meta = fs::metadata(&path).step("find the device", &path)?;
-        Ok(Granted { device: meta.rdev(), kind: FileType::from_raw_mode(meta.mode()), path })
-    };
-    files.iter().map(look).collect()
-}
-
-fn mount_dev(shm: u64, granted: &[Granted]) -> Result<()> {
-    let dev = Path::new("/dev");
-    let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
-    rustix::mount::mount(c"tmpfs", dev, c"tmpfs", flags, c"mode=755,size=64k,nr_inodes=512")
-        .step("mount", dev)?;
-    let all = Mode::from_raw_mode(0o666);
-    let old = rustix::process::umask(Mode::empty());
-    for (name, major, minor) in DEVICES {
-        let path = dev.join(name);
-        let number = rustix::fs::makedev(major, minor);
-        rustix::fs::mknodat(CWD, &path, FileType::CharacterDevice, all, number).step("make", &path)?;
-    }
-    for device in granted {
-        // Those that every container has may be granted too.
-        let is_it = |known: fs::Metadata| {
-            FileType::from_raw_mode(known.mode()) == device.kind && known.rdev() == device.device
-        };
-        if fs::symlink_metadata(&device.path).is_ok_and(is_it) {
-            continue;
-        }
-        if let Some(dir) = device.path.parent() {
-            fs::create_dir_all(dir).step("make", dir)?;
-        }
-        rustix::fs::mknodat(CWD, &device.path, device.kind, all, device.device).step("make", &device.path)?;
-    }
-    rustix::process::umask(old);
-    for (link, to) in [
-        ("fd", "/proc/self/fd"),
-        ("stdin", "/proc/self/fd/0"),
-        ("stdout", "/proc/self/fd/1"),
-        ("stderr", "/proc/self/fd/2"),
-        ("ptmx", "pts/ptmx"),
-    ] {
-        symlink(to, dev.join(link)).step("make", dev.join(link))?;
-    }
-    for dir in ["pts", "shm", "mqueue"] {
-        fs::create_dir(dev.join(dir)).step("make", dev.join(dir))?;
-    }
-    let none = MountFlags::NOSUID | MountFlags::NOEXEC;
-    rustix::mount::mount(
-        c"devpts",
-        c"/dev/pts",
-        c"devpts",
-        none,
-        c"newinstance,ptmxmode=0666,mode=0620,gid=5",
-    )
-    .step("mount", "/dev/pts")?;
-    let safe = none | MountFlags::NODEV;
-    rustix::mount::mount(c"mqueue", c"/dev/mqueue", c"mqueue", safe, None).step("mount", "/dev/mqueue")?;
-    mount_tmpfs(&dev.join("shm"), &format!("mode=1777,size={shm}"))
-}
-
 /// Builds the whole root and enters it; on return `/` is the container's. Returns the opened writable layer,
 /// through which its use is measured.
 ///
@@ -452,7 +404,7 @@ pub fn build(
 ) -> Result<File> {
     isolate(ground)?;
     let resolver = fs::read("/etc/resolv.conf").unwrap_or_default();
-    let devices = granted(&container.devices)?;
+    let devices = dev::find(&container.devices, container.user_namespace)?;
     let writable = layer::open(folder, container.disk_template.as_deref())
         .step("open the writable layer", folder.layer())?;
     let measured = File::open(&writable).step("open", &writable)?;
@@ -463,11 +415,16 @@ pub fn build(
     let volumes: Vec<Taken> = volumes.chain(of_pool).collect::<Result<_>>()?;
     let files: Vec<Taken> = spec.files.iter().map(|file| of_job(file, false)).collect::<Result<_>>()?;
     let groups = take_groups(&spec.pool.group(&spec.group))?;
-    let root = mount_layers(folder, container, &writable)?;
+    // Whose network it is may mount it, and this one is the machine's.
+    let sys = container.user_namespace.then(|| take(Path::new("/sys"), &bounds.state)).transpose()?;
+    let root = mount_all(folder, spec, container, &writable)?;
+    mount_proc(&root)?;
     pivot(&root)?;
-    mount_dev(container.shm, &devices)?;
-    mount_proc()?;
-    mount_sys()?;
+    dev::mount(container.shm, &devices)?;
+    match &sys {
+        Some(sys) => put(sys, Path::new("/sys"), true)?,
+        None => mount_sys()?,
+    }
     mount_groups(&groups)?;
     mount_tmpfs(Path::new("/run"), "mode=755,size=10%")?;
     own_files(container, &resolver).step("write", ground::OWN)?;
@@ -556,5 +513,5 @@ fn copy_tree(source: &Path, target: &Path, owner: Option<(u32, u32)>) -> io::Res
         return Ok(());
     }
     let (uid, gid) = owner.unwrap_or((meta.uid(), meta.gid()));
-    std::os::unix::fs::lchown(target, Some(uid), Some(gid))
+    ground::hand_over(target, (uid, gid))
 }

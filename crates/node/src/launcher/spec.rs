@@ -74,6 +74,9 @@ pub struct Container {
     pub lowers: Vec<PathBuf>,
     /// Whether overlay must be mounted with `userxattr`: the image store belongs to a user.
     pub userxattr: bool,
+    /// Whether it is built in a user namespace, where the pool's user is root.
+    #[serde(default)]
+    pub user_namespace: bool,
     /// Folders of the machine made visible, as the job names them.
     pub volumes: Vec<Volume>,
     /// Files and folders of the pool's own made visible.

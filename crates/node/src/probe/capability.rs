@@ -20,7 +20,7 @@ pub(super) fn privilege(_scratch: &Scratch) -> Vec<Row> {
         Row::degraded(
             "root",
             format!("user id {}", user.as_raw()),
-            "no limits and no private networks; jobs run as plain processes",
+            "no limits, no networks of tasks' own, and one user in containers",
             "run the pool as root",
         )
     }]

@@ -2,6 +2,7 @@
 
 use super::{capability, isolation, limits};
 use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -84,17 +85,19 @@ impl Doctor {
 /// Where trials may write.
 pub(super) struct Scratch {
     pub folder: PathBuf,
+    /// What makes a launcher.
+    pub launcher: Vec<OsString>,
     /// Unique on the machine while this process lives; names control groups and links.
     pub tag: String,
 }
 
 impl Scratch {
-    fn new(under: &Path) -> std::io::Result<Self> {
+    fn new(under: &Path, launcher: &[OsString]) -> std::io::Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let tag = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let folder = under.join(format!("probe-{tag}"));
         std::fs::create_dir_all(&folder)?;
-        Ok(Self { folder, tag })
+        Ok(Self { folder, launcher: launcher.to_vec(), tag })
     }
 
     /// A new empty folder for one trial.
@@ -111,12 +114,13 @@ impl Drop for Scratch {
     }
 }
 
-/// Tries everything the pool may need of this machine; `state_dir` is where tasks and images would lie.
+/// Tries everything the pool may need of this machine; `state_dir` is where tasks and images would lie, `launcher` the program and
+/// first arguments that make a launcher ([`crate::launcher::own`]).
 /// Takes a few hundred milliseconds and leaves nothing behind.
 #[must_use]
-pub fn doctor(state_dir: &Path) -> Doctor {
+pub fn doctor(state_dir: &Path, launcher: &[OsString]) -> Doctor {
     let began = Instant::now();
-    let scratch = match Scratch::new(state_dir) {
+    let scratch = match Scratch::new(state_dir, launcher) {
         Ok(scratch) => scratch,
         Err(why) => {
             let detail = format!("cannot write to {}: {why}", state_dir.display());
@@ -149,7 +153,6 @@ const TRIALS: &[Trial] = &[
     capability::privilege,
     capability::state_folder,
     isolation::namespaces,
-    isolation::overlay,
     isolation::beneath,
     isolation::seccomp,
     isolation::network,

@@ -9,30 +9,38 @@ use std::process::{Command, Stdio};
 
 const NO_CONTAINERS: &str = "no containers: jobs run as plain processes that see the whole machine";
 const AS_ROOT: &str = "run the pool as root";
+const LET_USERS: &str = "run the pool as root, or let users have namespaces: `sysctl user.max_user_namespaces`, on Debian \
+                         `kernel.unprivileged_userns_clone=1`, on Ubuntu `kernel.apparmor_restrict_unprivileged_userns=0`";
 
-/// User, mount and process namespaces.
-pub(super) fn namespaces(_scratch: &Scratch) -> Vec<Row> {
-    let user = match by_program(&["--user", "--map-root-user"]) {
-        Ok(()) => Row::ok("user namespace", "made"),
-        Err(why) => Row::degraded(
-            "user namespace",
-            why.to_string(),
-            "a pool without root has no containers",
-            "raise user.max_user_namespaces, or run the pool as root",
-        ),
-    };
-    let mount = match in_mount_namespace(|| Ok(())) {
-        Ok(()) => Row::ok("mount namespace", "made"),
-        Err(why) => Row::missing("mount namespace", why.to_string(), NO_CONTAINERS, AS_ROOT),
-    };
-    let process = match by_program(&["--pid", "--fork"]) {
-        Ok(()) => Row::ok("process namespace", "made"),
-        Err(why) => Row::missing("process namespace", why.to_string(), NO_CONTAINERS, AS_ROOT),
-    };
-    vec![user, mount, process]
+/// Whether this process must be root to make namespaces, and is not.
+fn is_contained() -> bool {
+    !rustix::process::geteuid().is_root()
 }
 
-/// A process of several threads cannot enter a user namespace itself: a program of its own does.
+/// User, mount and process namespaces. Without root the last two, and an overlay, are to be had in the first alone.
+pub(super) fn namespaces(scratch: &Scratch) -> Vec<Row> {
+    let user = crate::launcher::user::try_with(&scratch.launcher, &scratch.folder);
+    let without_root = match (&user, is_contained()) {
+        (Ok(()), _) => Row::ok("user namespace", "made; an overlay and processes of its own in it"),
+        (Err(why), true) => Row::missing("user namespace", why.to_string(), NO_CONTAINERS, LET_USERS),
+        (Err(why), false) => Row::degraded(
+            "user namespace",
+            why.to_string(),
+            "a pool without root would have no containers here",
+            LET_USERS,
+        ),
+    };
+    let other = |name: &str, tried: io::Result<()>| match (tried, &user) {
+        (Ok(()), _) => Row::ok(name, "made"),
+        (Err(_), Ok(())) if is_contained() => Row::ok(name, "made in a user namespace"),
+        (Err(why), _) => Row::missing(name, why.to_string(), NO_CONTAINERS, AS_ROOT),
+    };
+    let mount = other("mount namespace", in_mount_namespace(|| Ok(())));
+    let process = other("process namespace", by_program(&["--pid", "--fork"]));
+    vec![without_root, mount, process, overlay(scratch, user.is_ok())]
+}
+
+/// A process of several threads cannot enter a namespace of processes itself: a program of its own does.
 fn by_program(flags: &[&str]) -> io::Result<()> {
     let mut command = Command::new("unshare");
     command.args(flags).arg("true").stdin(Stdio::null()).env("LC_ALL", "C");
@@ -46,12 +54,15 @@ fn by_program(flags: &[&str]) -> io::Result<()> {
 }
 
 /// An overlay as containers have it: an upper layer in the state folder, a file of the lower one hidden.
-pub(super) fn overlay(scratch: &Scratch) -> Vec<Row> {
+fn overlay(scratch: &Scratch, in_user_namespace: bool) -> Row {
     let tried = scratch.room("overlay").and_then(|room| layer::try_overlay(&room, false));
     // On an overlay, as in a container of one's own without a volume.
     let memory = || scratch.room("overlay-in-memory").and_then(|room| layer::try_overlay(&room, true));
-    vec![match tried {
+    match tried {
         Ok(()) => Row::ok("overlay", "mounted, written, a lower file hidden"),
+        Err(_) if in_user_namespace && is_contained() => {
+            Row::ok("overlay", "in a user namespace: mounted, written, a lower file hidden")
+        }
         Err(why) if memory().is_ok() => Row::degraded(
             "overlay",
             format!("in memory only; in the state folder: {why}"),
@@ -64,7 +75,7 @@ pub(super) fn overlay(scratch: &Scratch) -> Vec<Row> {
             NO_CONTAINERS,
             "put the state folder on ext4, xfs or btrfs, and run the pool as root",
         ),
-    }]
+    }
 }
 
 /// Unpacking images safely needs `openat2`.

@@ -86,8 +86,13 @@ fn freeze_and_kill(group: &Group, usable: bool) -> [Row; 2] {
         Ok(child) => child,
         Err(why) => {
             return [
-                Row::missing("freeze", why.to_string(), no_freeze, AS_ROOT),
-                Row::missing("kill of a group", why.to_string(), no_kill, AS_ROOT),
+                Row::degraded(
+                    "freeze",
+                    format!("{why}: SIGSTOP to each process"),
+                    "who waits for a program of its own sees it stopped",
+                    AS_ROOT,
+                ),
+                Row::degraded("kill of a group", format!("{why}: process by process"), no_kill, AS_ROOT),
             ];
         }
     };

@@ -22,3 +22,11 @@ pub use doctor::{Doctor, Row, State, doctor};
 pub use joined::{bus_link, join, xgmi_links};
 pub use listed::{Listed, ListedError, listed};
 pub use machine::{MachineConfig, Offer, node};
+
+/// Whether a pool without root can have containers here; tried in `state_dir`, which nothing of it is left in.
+///
+/// # Errors
+/// What does not work.
+pub fn user_containers(state_dir: &std::path::Path) -> std::io::Result<()> {
+    crate::launcher::user::try_with(&crate::launcher::own(), state_dir)
+}

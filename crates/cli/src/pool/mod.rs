@@ -41,7 +41,7 @@ fn limits_of_this_user(ctx: &Ctx) {
     }
     match pond_node::probe::user_containers(&state_dir(&ctx.globals)) {
         Ok(()) => ctx.out.note(
-            "without root tasks have no limits, the machine's network and one user; `pond doctor` says what is missing",
+            "without root tasks have no limits of CPU and memory, the machine's network and one user; `pond doctor` says what is missing",
         ),
         Err(why) => ctx.out.note(&format!(
             "without root tasks have no limits, and no containers here ({why}): submit with `--isolation process`; \

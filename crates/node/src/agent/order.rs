@@ -164,10 +164,7 @@ impl Inner {
             host_path
                 .unwrap_or_else(|| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
         );
-        let home = rootfs.config.home.clone().filter(|_| run.user.is_none());
-        let root = user(run, rootfs).is_none_or(|(uid, _)| uid == 0);
-        let own = self.own_home(run).unwrap_or_else(|| if root { "/root" } else { "/" }.to_owned());
-        set("HOME", home.unwrap_or(own));
+        set("HOME", self.home(run, rootfs));
         if run.tty {
             set("TERM", "xterm-256color".to_owned());
         }
@@ -224,10 +221,15 @@ impl Inner {
         env.into_iter().collect()
     }
 
-    /// Over the machine's own root, without root: the home of who runs the pool.
-    fn own_home(&self, run: &RunSpec) -> Option<String> {
-        self.contained.as_ref().filter(|_| run.image == Image::Host && run.user.is_none())?;
-        std::env::var("HOME").ok().filter(|home| Path::new(home).is_absolute())
+    /// As the image says; over the machine's own root, without root, the home of who runs the pool.
+    fn home(&self, run: &RunSpec, rootfs: &Rootfs) -> String {
+        let own = || {
+            self.contained.as_ref().filter(|_| run.image == Image::Host)?;
+            std::env::var("HOME").ok().filter(|home| Path::new(home).is_absolute())
+        };
+        let chosen = if run.user.is_none() { rootfs.config.home.clone().or_else(own) } else { None };
+        let root = user(run, rootfs).is_none_or(|(uid, _)| uid == 0);
+        chosen.unwrap_or_else(|| if root { "/root" } else { "/" }.to_owned())
     }
 
     /// Where a task leaves its results: inside its root, or in its folder.
@@ -285,6 +287,14 @@ fn workdir(run: &RunSpec, rootfs: &Rootfs) -> String {
 fn hosts(launch: &Launch, net: Option<&TaskNet>) -> String {
     let mut text = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned();
     let peers = net.map(|net| net.hosts.as_slice()).unwrap_or_default();
+    if net.is_none() && launch.peers.len() > 1 {
+        // All of them are on the machine's own network.
+        for rank in (0..).take(launch.peers.len()) {
+            let name = crate::hostname(launch.allocation.task.gang.task(rank));
+            tolerate(writeln!(text, "127.0.0.1\t{name} rank{rank}"));
+        }
+        return text;
+    }
     for (rank, (address, name)) in peers.iter().enumerate() {
         tolerate(writeln!(text, "{address}\t{name} rank{rank}"));
     }

@@ -4,6 +4,7 @@ use super::{Agent, Inner};
 use crate::folder::{Claim, Folder};
 use crate::launcher::control::{Answer, Request};
 use crate::launcher::enter::EnterRequest;
+use crate::launcher::layer;
 use crate::tolerate;
 use pond_core::ids::{Generation, TaskId};
 use std::fs;
@@ -92,7 +93,8 @@ impl Agent {
         let (Some(stdout), Some(stderr)) = (helper.stdout.take(), helper.stderr.take()) else {
             return Err(io::Error::other("the copying process has no pipes"));
         };
-        let mut copy = CopyOut { helper, stdout, stderr, ahead: Vec::new(), over: false };
+        let rest = self.inner.contained.is_some().then_some(folder);
+        let mut copy = CopyOut { helper, stdout, stderr, ahead: Vec::new(), over: false, rest };
         // The first bytes are read at once, so that a path that is not there is an error here.
         let mut first = vec![0_u8; 512];
         let len = copy.read(&mut first)?;
@@ -113,6 +115,9 @@ impl Agent {
             None => Ok(()),
         };
         let done = helper.wait_with_output()?;
+        if self.inner.contained.is_some() {
+            tidy(&folder);
+        }
         if !done.status.success() {
             return Err(io::Error::other(String::from_utf8_lossy(&done.stderr).trim().to_owned()));
         }
@@ -205,6 +210,15 @@ pub struct CopyOut {
     stderr: ChildStderr,
     ahead: Vec<u8>,
     over: bool,
+    /// Where layers that were mounted for it are to be left in order.
+    rest: Option<Folder>,
+}
+
+/// After a look at the files of a task that has ended.
+fn tidy(folder: &Folder) {
+    if !matches!(folder.look(), Claim::Held) {
+        layer::tidy(folder);
+    }
 }
 
 impl Read for CopyOut {
@@ -232,5 +246,6 @@ impl Drop for CopyOut {
     fn drop(&mut self) {
         tolerate(self.helper.kill());
         tolerate(self.helper.wait());
+        self.rest.iter().for_each(tidy);
     }
 }

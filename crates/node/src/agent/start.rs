@@ -16,6 +16,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A start that did not come to a launcher.
@@ -125,10 +126,7 @@ impl Inner {
         let contained = self.contained.as_ref().filter(|_| launch.run.isolation == Isolation::Container);
         let ground = match (launch.run.isolation, contained) {
             (Isolation::Process, _) => None,
-            (Isolation::Container, Some(contained)) => {
-                self.admit_contained(contained, launch)?;
-                None
-            }
+            (Isolation::Container, Some(contained)) => self.admit_contained(contained, launch)?,
             (Isolation::Container, None) => Some(self.grounds.of(&rootfs.lowers).map_err(no_ground)?),
         };
         steps.done(StepKind::Mounts, ground.is_some());
@@ -185,11 +183,15 @@ impl Inner {
             .map_err(|why| node_fault(format!("cannot watch the launcher: {why}")))
     }
 
-    /// Whether a pool without root can build this container. Tried once.
-    fn admit_contained(&self, contained: &Contained, launch: &Launch) -> Result<(), Unstarted> {
+    /// Whether a pool without root can build this container, which lays its ground itself. Tried once.
+    fn admit_contained(
+        &self,
+        contained: &Contained,
+        launch: &Launch,
+    ) -> Result<Option<Arc<Ground>>, Unstarted> {
         let try_it = || {
             let tried = launcher::user::try_with(&self.config.launcher, &self.config.state_dir);
-            tried.map_err(|why| why.to_string())
+            tried.map(drop).map_err(|why| why.to_string())
         };
         if let Err(why) = contained.works.get_or_init(try_it) {
             return Err(no_ground(io::Error::new(io::ErrorKind::PermissionDenied, why.as_str())));
@@ -200,7 +202,7 @@ impl Inner {
                 "a container of a pool without root has one user, who owns it; leave out `user: {}:{}`, or run the pool as root",
                 user.0, user.1
             ))),
-            _ => Ok(()),
+            _ => Ok(None),
         }
     }
 

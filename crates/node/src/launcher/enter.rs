@@ -7,6 +7,8 @@ use super::init::{self, Order, Told};
 use super::privileges;
 use super::spec::LaunchSpec;
 use super::sys::{self, Side};
+use super::user;
+use crate::cgroup::Group;
 use crate::folder::{Folder, process_began};
 use crate::session::{Session, set_nonblocking};
 use crate::tolerate;
@@ -160,12 +162,12 @@ fn inside(
         tolerate(init::send(channel.as_fd(), &Told::Failed(why, true), None));
         sys::exit_now(1)
     };
-    let enter = || -> io::Result<(OwnedFd, Option<File>)> {
+    let enter = || -> io::Result<(OwnedFd, Members)> {
         let signals = sys::block_signals()?;
         let group = spec.pool.group(&spec.group);
         group.join()?;
         // Opened here, because its path is out of sight inside.
-        let members = group.members();
+        let members = Members::of(&group)?;
         if let Some(container) = &spec.container {
             rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
             let mut spaces = ThreadNameSpaceType::MOUNT
@@ -198,7 +200,7 @@ fn inside(
 }
 
 /// Waits for the command, passing signals on; when the client is gone, ends it.
-fn wait_for(command: i32, members: Option<File>, signals: &OwnedFd, channel: &OwnedFd) -> Exit {
+fn wait_for(command: i32, members: Members, signals: &OwnedFd, channel: &OwnedFd) -> Exit {
     let Some(pid) = Pid::from_raw(command) else { return Exit::Lost };
     loop {
         match rustix::process::waitpid(Some(pid), WaitOptions::NOHANG) {
@@ -226,13 +228,40 @@ fn wait_for(command: i32, members: Option<File>, signals: &OwnedFd, channel: &Ow
     }
 }
 
+/// Where the processes of a task are listed, with the numbers that the machine knows them by.
+enum Members {
+    Group(File),
+    /// Of the whole machine, where no group holds them.
+    All(OwnedFd),
+}
+
+impl Members {
+    fn of(group: &Group) -> io::Result<Self> {
+        Ok(match group.members() {
+            Some(file) => Self::Group(file),
+            None => Self::All(File::open("/proc")?.into()),
+        })
+    }
+
+    fn list(self) -> io::Result<Vec<i32>> {
+        let mut text = String::new();
+        match self {
+            Self::Group(mut file) => drop(file.read_to_string(&mut text)?),
+            Self::All(proc) => {
+                for entry in rustix::fs::Dir::new(proc)? {
+                    text.push_str(&entry?.file_name().to_string_lossy());
+                    text.push('\n');
+                }
+            }
+        }
+        Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
+    }
+}
+
 /// Kills everything of the command's session, jobs in the background of its shell included.
-fn end_session(command: i32, members: Option<File>) {
-    let mut text = String::new();
-    tolerate(members.map(|mut file| file.read_to_string(&mut text)));
-    for pid in text.lines().filter_map(|line| line.parse().ok()) {
-        let session = Pid::from_raw(pid).and_then(|pid| rustix::process::getsid(Some(pid)).ok());
-        if session.is_some_and(|session| session.as_raw_nonzero().get() == command) {
+fn end_session(command: i32, members: Members) {
+    for pid in members.list().unwrap_or_default() {
+        if sys::session(pid) == Some(command) {
             tolerate(sys::kill(pid, libc::SIGKILL));
         }
     }
@@ -261,6 +290,9 @@ fn become_command(
         }
         if let Some((uid, gid)) = spec.user {
             privileges::become_user(uid, gid, &spec.groups)?;
+        }
+        if spec.container.as_ref().is_some_and(|container| container.user_namespace) {
+            user::limit_processes(spec.limits.pids)?;
         }
         sys::default_signals();
         Ok(())

@@ -13,6 +13,7 @@ use super::root;
 use super::slurm;
 use super::spec::{LaunchSpec, Program};
 use super::sys::{self, Side};
+use super::user;
 use crate::cgroup::DeviceGuard;
 use crate::folder::Folder;
 use crate::tolerate;
@@ -145,13 +146,23 @@ fn fault(what: &str, error: &io::Error) -> Told {
     Told::Failed(format!("cannot {what}: {error}"), false)
 }
 
-fn start<'a>(folder: &Folder, spec: &'a LaunchSpec, inherited: &'a Inherited) -> Result<Init<'a>, Told> {
+/// Takes the place of a first process: dies with its launcher, is nobody's to look at, and root in a user namespace of its own.
+fn stand(spec: &LaunchSpec) -> Result<(), Told> {
     // When the launcher dies, nobody would take the output or tell the end: die with it.
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
         .map_err(|why| fault("watch the launcher", &why.into()))?;
     // Nobody inside may look at this process, whose program is the machine's own `pond`.
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
         .map_err(|why| fault("hide the launcher", &why.into()))?;
+    if spec.container.as_ref().is_some_and(|container| container.user_namespace) {
+        // Root of the namespace around it.
+        user::become_root((0, 0)).map_err(|why| fault("become root of a user namespace", &why))?;
+    }
+    Ok(())
+}
+
+fn start<'a>(folder: &Folder, spec: &'a LaunchSpec, inherited: &'a Inherited) -> Result<Init<'a>, Told> {
+    stand(spec)?;
     let signals = sys::block_signals().map_err(|why| fault("block signals", &why))?;
     tolerate(rustix::process::setsid());
     // Before the machine's own paths go out of sight.
@@ -337,6 +348,9 @@ impl Init<'_> {
             }
             if let Some((uid, gid)) = self.spec.user {
                 privileges::become_user(uid, gid, &self.spec.groups)?;
+            }
+            if self.spec.container.as_ref().is_some_and(|container| container.user_namespace) {
+                user::limit_processes(self.spec.limits.pids)?;
             }
             Ok(())
         };

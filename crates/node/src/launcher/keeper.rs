@@ -9,7 +9,7 @@ use super::control::{self, Answer, Request, shell_code};
 use super::family;
 use super::init::{self, Inherited, Order, Told};
 use super::layer;
-use super::spec::LaunchSpec;
+use super::spec::{Container, LaunchSpec};
 use super::sys::{self, Side};
 use crate::cgroup::Group;
 use crate::folder::{Ended, Folder, StartFailure, Started, failure, now, process_began};
@@ -67,7 +67,7 @@ pub fn run(agent: UnixStream, ground: Option<OwnedFd>) -> ExitCode {
     let started = folder.started().map_or(at, |started| started.at);
     let ended = Ended { started, at: now().max(started), exit, failed, used: group.totals() };
     let recorded = folder.record_ended(&ended);
-    clean(&spec, &group);
+    clean(folder, &spec, &group);
     if recorded.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(74) }
 }
 
@@ -102,11 +102,14 @@ fn reap_all() {
 
 /// Removes everything but the task's folder. Its scripts and its socket stay in there until the purge: a name that
 /// goes costs the disk more than one that stays.
-fn clean(spec: &LaunchSpec, group: &Group) {
+fn clean(folder: &Folder, spec: &LaunchSpec, group: &Group) {
     if let Some(net) = spec.container.as_ref().and_then(|container| container.net.as_ref()) {
         tolerate(crate::net::detach(net));
     }
     tolerate(group.remove());
+    if spec.container.as_ref().is_some_and(|container| container.user_namespace) {
+        layer::tidy(folder);
+    }
 }
 
 struct Output {
@@ -177,11 +180,7 @@ impl<'a> Keeper<'a> {
             .device_guard(&spec.limits.devices)
             .map_err(|why| failure("limit the device files", &why))?;
         let inherited = Inherited { channel: theirs, doors, guard, output, secrets, ground };
-        let flags = match &spec.container {
-            None => 0,
-            Some(container) if container.net.is_some() => sys::CONTAINER_NAMESPACES | sys::NETWORK_NAMESPACE,
-            Some(_) => sys::CONTAINER_NAMESPACES,
-        };
+        let flags = spec.container.as_ref().map_or(0, Container::namespaces);
         let side = sys::clone3(flags, v2.as_ref().map(File::as_fd));
         let init = match side.map_err(|why| failure("start a process", &why))? {
             Side::Child => {
@@ -249,7 +248,7 @@ impl<'a> Keeper<'a> {
             self.turn();
         }
         let status = self.reap_init();
-        self.group.kill();
+        family::end(self.group);
         let end = Instant::now() + DRAIN;
         while !(self.outputs.is_empty() && self.master.is_none()) && Instant::now() < end {
             self.kill_at = Some(end);
@@ -346,8 +345,7 @@ impl<'a> Keeper<'a> {
         let now = Instant::now();
         if self.kill_at.is_some_and(|at| now >= at) {
             self.kill_at = None;
-            self.group.kill();
-            tolerate(sys::kill(self.init, libc::SIGKILL));
+            self.kill();
         }
         if self.disk_limit() > 0 && now >= self.disk_check + DISK_EVERY {
             self.disk_check = now;
@@ -365,12 +363,18 @@ impl<'a> Keeper<'a> {
             let space = self.layer.as_ref().and_then(|layer| rustix::fs::fstatvfs(layer).ok());
             // Or has no place for one more file.
             self.disk_full = space.is_some_and(|space| {
-                space.f_bavail * space.f_frsize < leftover(limit) || (space.f_files > 0 && space.f_ffree == 0)
+                space.f_bavail * space.f_frsize < layer::leftover(limit)
+                    || (space.f_files > 0 && space.f_ffree == 0)
             });
         } else if crate::folder::tree_bytes(&layer::place(self.folder)) > limit {
             self.disk_full = true;
-            self.group.kill();
+            self.kill();
         }
+    }
+
+    fn kill(&self) {
+        self.group.kill();
+        tolerate(sys::kill(self.init, libc::SIGKILL));
     }
 
     /// Refills the output allowance; true while the task must wait.
@@ -586,10 +590,4 @@ impl<'a> Keeper<'a> {
             }
         }
     }
-}
-
-/// Room under which a layer of `size` bytes is full: a write takes whole pieces of the page cache of up to 2 MiB, and
-/// the piece that does not fit is left out whole. Measured: 1.3 MiB stayed of 20 MiB, 1.9 of 1 GiB.
-fn leftover(size: u64) -> u64 {
-    (2 << 20).min(size / 8)
 }

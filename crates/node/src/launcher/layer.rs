@@ -123,6 +123,41 @@ pub fn place(folder: &Folder) -> PathBuf {
     fs::read_link(folder.layer()).unwrap_or_else(|_not_elsewhere| folder.layer())
 }
 
+/// Room under which a layer of `size` bytes is full: a write takes whole pieces of the page cache of up to 2 MiB, and
+/// the piece that does not fit is left out whole. Measured: 1.3 MiB stayed of 20 MiB, 1.9 of 1 GiB.
+#[must_use]
+pub fn leftover(size: u64) -> u64 {
+    (2 << 20).min(size / 8)
+}
+
+/// Leaves the layers of an ended task in a user namespace so that their owner can remove them, and without those that nothing was
+/// written to. Nothing while somebody looks at them.
+pub fn tidy(folder: &Folder) {
+    let Ok(lock) = File::open(folder.launch()) else { return };
+    if rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
+        return;
+    }
+    let place = place(folder);
+    let parts = fs::read_dir(&place).into_iter().flatten().flatten().map(|entry| entry.path());
+    for part in parts.filter(|part| part.join("work").is_dir()) {
+        let empty = fs::read_dir(part.join("upper")).is_ok_and(|mut upper| upper.next().is_none());
+        if empty {
+            tolerate(crate::folder::remove_tree(&part));
+        } else {
+            open_work(&part);
+        }
+    }
+    open_work(&place);
+}
+
+/// An overlay leaves its work folder closed to everybody.
+fn open_work(layer: &Path) {
+    let work = layer.join("work/work");
+    if work.is_dir() {
+        tolerate(crate::folder::remove_tree(&work));
+    }
+}
+
 /// Where layers are that the state folder cannot hold.
 fn in_memory(state: &Path) -> PathBuf {
     state.join("layers")

@@ -1,5 +1,6 @@
 //! What a launcher is told to do: `launch.json`. Secrets are never in it; they come through a pipe.
 
+use super::sys;
 use crate::cgroup::{Limits, Pool};
 use crate::net::TaskNet;
 use pond_core::ids::{Generation, TaskId};
@@ -94,6 +95,15 @@ pub struct Container {
     pub disk: u64,
     /// An empty filesystem of that size to copy; none: the layer is a plain folder.
     pub disk_template: Option<PathBuf>,
+}
+
+impl Container {
+    /// The namespaces its first process is made in; that of mounts it makes itself.
+    pub(super) const fn namespaces(&self) -> u64 {
+        let net = if self.net.is_some() { sys::NETWORK_NAMESPACE } else { 0 };
+        let user = if self.user_namespace { sys::USER_NAMESPACE } else { 0 };
+        sys::CONTAINER_NAMESPACES | net | user
+    }
 }
 
 /// Where a container leaves its results; there before its command runs.

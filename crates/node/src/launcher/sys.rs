@@ -29,6 +29,9 @@ pub const CONTAINER_NAMESPACES: u64 = (libc::CLONE_NEWPID | libc::CLONE_NEWUTS |
 /// A network namespace of its own.
 pub const NETWORK_NAMESPACE: u64 = libc::CLONE_NEWNET as u64;
 
+/// A user namespace of its own.
+pub const USER_NAMESPACE: u64 = libc::CLONE_NEWUSER as u64;
+
 /// `CLONE_INTO_CGROUP`; the libc crate's constant is too narrow for it.
 const CLONE_INTO_CGROUP: u64 = 1 << 33;
 
@@ -116,6 +119,13 @@ pub fn execve(path: &CStr, argv: &[CString], env: &[CString]) -> io::Error {
 pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
     // SAFETY: no memory is involved.
     check(libc::c_long::from(unsafe { libc::kill(pid, signal) })).map(drop)
+}
+
+/// The session of a process; 0 for one from outside of this namespace of processes, and none for one that is gone.
+pub fn session(pid: i32) -> Option<i32> {
+    // SAFETY: no memory is passed.
+    let session = unsafe { libc::getsid(pid) };
+    (session >= 0).then_some(session)
 }
 
 /// Blocks every signal and returns a descriptor on which SIGCHLD is read; the mask is inherited by children.

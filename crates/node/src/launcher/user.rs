@@ -2,20 +2,21 @@
 //!
 //! Launchers of containers are forks of a process that has entered one and was then executed again in it: what is executed
 //! there belongs to the namespace, memory and all, so that other processes of the same user may join a task by its
-//! descriptor, as those of root may. There is one id inside; files of all others show as nobody's, and stay theirs.
+//! descriptor, as those of root may. Each container has one more in it, in which the kernel counts its processes. There is one id inside; files of all others show as nobody's, and stay theirs.
 //! What that means for a root put together of the machine's own: [`super::pieces`], `docs/decisions/0092-containers-without-root.md`.
 
 use super::layer;
+use super::privileges;
 use super::sys::{self, Side};
 use crate::folder::remove_tree;
 use crate::tolerate;
 use rustix::mount::{MountFlags, MountPropagationFlags};
-use rustix::process::WaitOptions;
+use rustix::process::{Resource, Rlimit, WaitOptions};
 use std::ffi::{CString, OsString};
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 
 /// Makes the user of this process root of a new user namespace with mounts of its own, into which later mounts of the machine
 /// come. The process must have one thread.
@@ -23,14 +24,44 @@ use std::process::ExitCode;
 /// # Errors
 /// The machine does not let its users have namespaces.
 pub(super) fn enter() -> io::Result<()> {
-    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let own = own_ids();
     sys::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS)?;
+    become_root(own)?;
+    let propagation = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    Ok(rustix::mount::mount_change(c"/", propagation)?)
+}
+
+/// The ids of this process.
+pub(super) fn own_ids() -> (u32, u32) {
+    (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
+}
+
+/// Makes who had these ids outside root of the user namespace that this process has just come into.
+///
+/// # Errors
+/// Somebody else did.
+pub(super) fn become_root((uid, gid): (u32, u32)) -> io::Result<()> {
     // Else the kernel lets nobody but root say which groups there are.
     fs::write("/proc/self/setgroups", "deny")?;
     fs::write("/proc/self/uid_map", format!("0 {uid} 1"))?;
-    fs::write("/proc/self/gid_map", format!("0 {gid} 1"))?;
-    let propagation = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
-    Ok(rustix::mount::mount_change(c"/", propagation)?)
+    fs::write("/proc/self/gid_map", format!("0 {gid} 1"))
+}
+
+/// Lets this process and all others of its user namespace be so many together. A kernel before 5.14 counts those of the same user
+/// everywhere, so there nothing is set.
+///
+/// # Errors
+/// The kernel refused.
+pub(super) fn limit_processes(most: u64) -> io::Result<()> {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut parts = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
+    if (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) < (5, 14) || most == 0 {
+        return Ok(());
+    }
+    let before = rustix::process::getrlimit(Resource::Nproc);
+    let most = before.maximum.map_or(most, |before| before.min(most));
+    let limit = Rlimit { current: Some(most), maximum: Some(most) };
+    Ok(rustix::process::setrlimit(Resource::Nproc, limit)?)
 }
 
 /// Becomes a launcher with these words in a user namespace.
@@ -44,64 +75,73 @@ pub(super) fn again(words: &[&str]) -> ExitCode {
     ExitCode::from(71)
 }
 
+/// Printed where the kernel keeps a namespace to a number of processes.
+const COUNTED: &str = "counted";
+/// Of the trial's process: it was kept to no number.
+const UNCOUNTED: i32 = 255;
+
 /// Tries in an empty folder all that a container needs, and says on standard error what did not work.
 pub(super) fn try_in(room: &Path) -> ExitCode {
-    match trial(room) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err((step, why)) => {
-            eprint_reason(step, &why);
-            ExitCode::FAILURE
-        }
-    }
+    let (text, code) = match trial(room) {
+        Ok(true) => (COUNTED.to_owned(), ExitCode::SUCCESS),
+        Ok(false) => (String::new(), ExitCode::SUCCESS),
+        Err((step, why)) => (format!("{step}: {why}"), ExitCode::FAILURE),
+    };
+    tolerate(io::stdout().write_all(text.as_bytes()));
+    code
 }
 
-#[expect(clippy::print_stderr, reason = "read by the agent that asked")]
-fn eprint_reason(step: &str, why: &io::Error) {
-    eprintln!("{step}: {why}");
-}
-
-fn trial(room: &Path) -> Result<(), (&'static str, io::Error)> {
+/// Whether the number of processes is kept, when all else works.
+fn trial(room: &Path) -> Result<bool, (&'static str, io::Error)> {
     let at = |step: &'static str| move |why| (step, why);
     enter().map_err(at("a user namespace cannot be made"))?;
     layer::overlay_in(room, true).map_err(at("an overlay cannot be mounted in a user namespace"))?;
     let step = "the processes of a namespace cannot be shown";
-    match sys::clone3(sys::CONTAINER_NAMESPACES, None).map_err(at(step))? {
-        Side::Child => {
-            // Refused where a part of the machine's own /proc is covered, as in most containers.
-            let mounted =
-                rustix::mount::mount(c"proc", room.join("lower"), c"proc", MountFlags::empty(), None);
-            sys::exit_now(mounted.map_or_else(rustix::io::Errno::raw_os_error, |()| 0))
+    let inside = || -> io::Result<bool> {
+        become_root((0, 0))?;
+        sys::unshare(libc::CLONE_NEWNS)?;
+        // Refused where a part of the machine's own /proc is covered, as in most containers.
+        rustix::mount::mount(c"proc", room.join("lower"), c"proc", MountFlags::empty(), None)?;
+        privileges::drop_all()?;
+        limit_processes(1)?;
+        match sys::fork() {
+            Ok(Side::Child) => sys::exit_now(0),
+            Ok(Side::Parent(_)) => Ok(false),
+            Err(_) => Ok(true),
         }
+    };
+    let flags = sys::CONTAINER_NAMESPACES | sys::USER_NAMESPACE;
+    match sys::clone3(flags, None).map_err(at(step))? {
+        Side::Child => sys::exit_now(match inside() {
+            Ok(true) => 0,
+            Ok(false) => UNCOUNTED,
+            Err(why) => why.raw_os_error().unwrap_or(libc::EIO),
+        }),
         Side::Parent(pid) => {
             let pid = rustix::process::Pid::from_raw(pid);
             let ended = rustix::io::retry_on_intr(|| rustix::process::waitpid(pid, WaitOptions::empty()));
-            let code = ended.ok().flatten().and_then(|(_, status)| status.exit_status());
-            match code {
-                Some(0) => Ok(()),
+            match ended.ok().flatten().and_then(|(_, status)| status.exit_status()) {
+                Some(0) => Ok(true),
+                Some(UNCOUNTED) => Ok(false),
                 code => Err((step, io::Error::from_raw_os_error(code.unwrap_or(libc::EIO)))),
             }
         }
     }
 }
 
-/// Whether a user namespace of this machine holds containers.
+/// Whether a user namespace of this machine holds containers, and if so whether it keeps them to a number of processes.
 ///
 /// # Errors
 /// What does not work.
-pub(crate) fn try_with(launcher: &[OsString], state: &Path) -> io::Result<()> {
+pub(crate) fn try_with(launcher: &[OsString], state: &Path) -> io::Result<bool> {
     let (program, args) = launcher.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let room = state.join(format!("user-trial-{}", std::process::id()));
     fs::create_dir(&room)?;
-    let mut command = std::process::Command::new(program);
-    command.args(args).arg("try-user").arg(&room).env_clear().stdin(std::process::Stdio::null());
+    let mut command = Command::new(program);
+    command.args(args).arg("try-user").arg(&room).env_clear().stdin(Stdio::null());
     let output = command.output();
     tolerate(remove_tree(&room));
     let output = output?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(io::Error::new(
-        io::ErrorKind::PermissionDenied,
-        String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-    ))
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() { Ok(text == COUNTED) } else { Err(io::Error::other(text)) }
 }

@@ -21,7 +21,15 @@ fn is_contained() -> bool {
 pub(super) fn namespaces(scratch: &Scratch) -> Vec<Row> {
     let user = crate::launcher::user::try_with(&scratch.launcher, &scratch.folder);
     let without_root = match (&user, is_contained()) {
-        (Ok(()), _) => Row::ok("user namespace", "made; an overlay and processes of its own in it"),
+        (Ok(true), _) => {
+            Row::ok("user namespace", "made; in it an overlay, and processes of its own in a limited number")
+        }
+        (Ok(false), _) => Row::degraded(
+            "user namespace",
+            "made; in it an overlay, and processes of its own in any number",
+            "a fork bomb in a container of a pool without root takes the machine",
+            "use Linux 5.14 or later",
+        ),
         (Err(why), true) => Row::missing("user namespace", why.to_string(), NO_CONTAINERS, LET_USERS),
         (Err(why), false) => Row::degraded(
             "user namespace",
@@ -32,7 +40,7 @@ pub(super) fn namespaces(scratch: &Scratch) -> Vec<Row> {
     };
     let other = |name: &str, tried: io::Result<()>| match (tried, &user) {
         (Ok(()), _) => Row::ok(name, "made"),
-        (Err(_), Ok(())) if is_contained() => Row::ok(name, "made in a user namespace"),
+        (Err(_), Ok(_)) if is_contained() => Row::ok(name, "made in a user namespace"),
         (Err(why), _) => Row::missing(name, why.to_string(), NO_CONTAINERS, AS_ROOT),
     };
     let mount = other("mount namespace", in_mount_namespace(|| Ok(())));
@@ -134,7 +142,8 @@ pub(super) fn network(_scratch: &Scratch) -> Vec<Row> {
         Ok(()) => Row::ok("network of tasks", "namespace, bridge and cable made"),
         Err(why) => Row::missing("network of tasks", why.to_string(), shared, AS_ROOT),
     };
-    let lonely = "tasks in containers have no way to the internet";
+    // Without links of their own they have the machine's.
+    let lonely = if trial.links.is_ok() { "tasks in containers have no way to the internet" } else { shared };
     let table = match &trial.table {
         Ok(()) => Row::ok("nf_tables", "table with masquerade installed"),
         Err(why) => Row::degraded(

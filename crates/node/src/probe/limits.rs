@@ -49,7 +49,7 @@ fn try_groups(pool: &Pool) -> Vec<Row> {
             "process limit",
             Controller::Pids,
             Limits { pids: 64, ..Limits::default() },
-            "a fork bomb takes the machine",
+            "a fork bomb takes the machine, but one in a container in a user namespace that counts its processes",
         ),
         (
             "device files",

@@ -28,5 +28,5 @@ pub use machine::{MachineConfig, Offer, node};
 /// # Errors
 /// What does not work.
 pub fn user_containers(state_dir: &std::path::Path) -> std::io::Result<()> {
-    crate::launcher::user::try_with(&crate::launcher::own(), state_dir)
+    crate::launcher::user::try_with(&crate::launcher::own(), state_dir).map(drop)
 }

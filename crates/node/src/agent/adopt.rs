@@ -82,6 +82,7 @@ impl Inner {
             return Some(self.settle(task, generation, folder));
         }
         let group = self.pool.group(&spec.group);
+        let contained = spec.container.is_some();
         let net = spec.container.and_then(|container| container.net);
         if let (Some(network), Some(net)) = (&self.network, &net) {
             network.adopt(task, generation, net);
@@ -94,6 +95,8 @@ impl Inner {
             group,
             net,
             init: folder.started().map_or(0, |started| started.init),
+            contained,
+            cpu_us: 0,
             disk: 0,
             shares: super::share::take_up(folder),
             throttled: false,

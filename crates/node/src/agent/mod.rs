@@ -181,6 +181,10 @@ pub(crate) struct Live {
     spare: bool,
     /// First process of the task on the machine.
     init: i32,
+    /// Whether it is a container.
+    contained: bool,
+    /// CPU time at the last sample, microseconds.
+    cpu_us: u64,
     /// Last measure of the writable layer, bytes.
     disk: u64,
     /// Parts of devices it was granted.

@@ -2,20 +2,26 @@
 
 use super::Inner;
 use super::share::Share;
+use crate::cgroup::{Reading, Version};
 use crate::folder::Ended;
+use crate::launcher::family;
 use pond_core::event::{Report, TaskSample};
 use pond_core::ids::{Generation, TaskId};
 use pond_core::units::Bytes;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// Looks at all processes take one part in so many of a CPU's time.
+const MOST_OF_FAMILIES: u32 = 50;
+
 /// The sampling thread: until the agent closes.
 pub(super) fn run(inner: Arc<Inner>) {
     let (stat, meminfo) = (File::open("/proc/stat").ok(), File::open("/proc/meminfo").ok());
     let mut due = Instant::now();
-    let mut look = due;
+    let (mut look, mut rest) = (due, due);
     while !inner.closing() {
         let spare = inner.state().live.values().any(|live| live.spare);
         let every = if spare { inner.config.sample_every_spare } else { inner.config.sample_every };
@@ -29,7 +35,7 @@ pub(super) fn run(inner: Arc<Inner>) {
             continue;
         }
         due = now + Duration::from_millis(every.0);
-        let tasks = inner.sample_tasks();
+        let tasks = inner.sample_tasks(&mut rest);
         let node_cpu_us = stat.as_ref().map_or(0, node_cpu_us);
         let node_memory = Bytes(meminfo.as_ref().map_or(0, node_memory));
         inner.state().machine = (node_cpu_us, node_memory);
@@ -93,11 +99,34 @@ impl Inner {
         });
     }
 
-    fn sample_tasks(&self) -> Vec<TaskSample> {
+    /// What tasks use that no control group holds. A look at all processes of a machine may take a while: it rests until `rest`.
+    fn read_families(&self, rest: &mut Instant) -> BTreeMap<(TaskId, Generation), Reading> {
+        let began = Instant::now();
+        if self.pool.version() != Version::None || began < *rest {
+            return BTreeMap::new();
+        }
+        let state = self.state();
+        let tasks: Vec<_> = state.live.iter().filter(|(_, live)| live.init > 0).collect();
+        let firsts: Vec<_> = tasks.iter().map(|(_, live)| (live.init, live.contained)).collect();
+        let keys: Vec<_> = tasks.into_iter().map(|(key, _)| *key).collect();
+        drop(state);
+        let found = keys.into_iter().zip(family::read(&firsts));
+        *rest = began + began.elapsed() * MOST_OF_FAMILIES;
+        found.filter_map(|(key, reading)| Some((key, reading?))).collect()
+    }
+
+    fn sample_tasks(&self, rest: &mut Instant) -> Vec<TaskSample> {
+        let alone = self.read_families(rest);
         let mut state = self.state();
         let mut samples = Vec::with_capacity(state.live.len());
         for ((task, generation), live) in &mut state.live {
-            let Some(reading) = live.meters.as_ref().and_then(crate::cgroup::Meters::read) else { continue };
+            let of_group = || live.meters.as_ref().and_then(crate::cgroup::Meters::read);
+            let Some(mut reading) = of_group().or_else(|| alone.get(&(*task, *generation)).copied()) else {
+                continue;
+            };
+            // Of a family it is what is found at a look, and who has just ended may be in none.
+            live.cpu_us = live.cpu_us.max(reading.cpu_us);
+            reading.cpu_us = live.cpu_us;
             if live.folder.layer_image().exists()
                 && let Ok(space) = rustix::fs::statvfs(format!("/proc/{}/root", live.init))
             {

@@ -162,6 +162,8 @@ impl Inner {
             meters: None,
             spare: launch.class == Class::Spare,
             init: 0,
+            contained: spec.container.is_some(),
+            cpu_us: 0,
             disk: 0,
             shares,
             throttled: false,

@@ -6,7 +6,7 @@
 //! launcher take up orphans.
 
 use super::sys;
-use crate::cgroup::{CgroupError, Group};
+use crate::cgroup::{CgroupError, Group, Reading};
 use crate::folder::process_began;
 use crate::tolerate;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +23,10 @@ struct Row {
     parent: i32,
     /// As in `/proc/PID/stat`.
     state: u8,
+    /// CPU time with that of children who were waited for, in ticks of a hundredth of a second.
+    ticks: u64,
+    threads: u32,
+    pages: u64,
     namespace: Option<PathBuf>,
 }
 
@@ -30,26 +34,37 @@ fn namespace(pid: i32) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/ns/pid")).ok()
 }
 
-fn row(pid: i32) -> Option<Row> {
+fn row(pid: i32, with_namespace: bool) -> Option<Row> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
-    let state = *fields.next()?.as_bytes().first()?;
-    Some(Row { parent: fields.next()?.parse().ok()?, state, namespace: None })
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+    // The first of these is the third of `proc(5)`.
+    let field = |number: usize| fields.get(number - 3);
+    let number = |at: usize| field(at).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+    Some(Row {
+        parent: field(4)?.parse().ok()?,
+        state: *field(3)?.as_bytes().first()?,
+        ticks: (14..=17).map(number).sum(),
+        threads: u32::try_from(number(20)).unwrap_or(u32::MAX),
+        pages: number(24),
+        namespace: if with_namespace { namespace(pid) } else { None },
+    })
 }
 
-/// Everybody of the task but its first process, who has not ended; with the state of each.
-fn members(first: i32, container: bool) -> Vec<(i32, u8)> {
+/// All processes of the machine; `with_namespaces`: those that may be asked for theirs with it.
+fn table(with_namespaces: bool) -> BTreeMap<i32, Row> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let own = if container { namespace(first) } else { None };
-    let look = |pid: i32| {
-        let mut row = row(pid)?;
-        row.namespace = own.as_ref().and_then(|_| namespace(pid));
-        Some((pid, row))
-    };
-    let rows: BTreeMap<i32, Row> = pids.filter_map(look).collect();
-    let mut found: BTreeSet<i32> =
-        rows.iter().filter(|(_, row)| own.is_some() && row.namespace == own).map(|(pid, _)| *pid).collect();
+    pids.filter_map(|pid| Some((pid, row(pid, with_namespaces)?))).collect()
+}
+
+/// Everybody of the task: its first process, and whoever descends from it or is in its namespace.
+fn all(rows: &BTreeMap<i32, Row>, first: i32, container: bool) -> BTreeSet<i32> {
+    let own = rows.get(&first).filter(|_| container).and_then(|row| row.namespace.as_ref());
+    let mut found: BTreeSet<i32> = rows
+        .iter()
+        .filter(|(_, row)| own.is_some() && row.namespace.as_ref() == own)
+        .map(|(pid, _)| *pid)
+        .collect();
     found.insert(first);
     loop {
         let more: Vec<i32> = rows
@@ -58,13 +73,43 @@ fn members(first: i32, container: bool) -> Vec<(i32, u8)> {
             .map(|(pid, _)| *pid)
             .collect();
         if more.is_empty() {
-            break;
+            return found;
         }
         found.extend(more);
     }
-    found.remove(&first);
-    let alive = |pid: i32| rows.get(&pid).map(|row| (pid, row.state)).filter(|(_, state)| *state != b'Z');
-    found.into_iter().filter_map(alive).collect()
+}
+
+/// Everybody of the task but its first process, who has not ended; with the state of each.
+fn members(first: i32, container: bool) -> Vec<(i32, u8)> {
+    let rows = table(container);
+    let others = all(&rows, first, container).into_iter().filter(|pid| *pid != first);
+    others.filter_map(|pid| Some((pid, rows.get(&pid)?.state))).filter(|(_, state)| *state != b'Z').collect()
+}
+
+/// What tasks use, each given by its first process and whether it is a container's, in one look at the machine: CPU to a hundredth of a
+/// second, and resident memory, in which what processes share is counted for each of them.
+pub(crate) fn read(tasks: &[(i32, bool)]) -> Vec<Option<Reading>> {
+    if tasks.is_empty() {
+        return Vec::new();
+    }
+    let rows = table(tasks.iter().any(|(_, container)| *container));
+    let page = u64::try_from(rustix::param::page_size()).unwrap_or(4096);
+    let reading = |(first, container): &(i32, bool)| {
+        rows.get(first)?;
+        let own = all(&rows, *first, *container);
+        let cpu_us = own.iter().filter_map(|pid| rows.get(pid)).map(|row| row.ticks * 10_000).sum();
+        // The first process is the pool's own program.
+        let own = own.iter().filter(|pid| *pid != first).filter_map(|pid| rows.get(pid));
+        let own: Vec<&Row> = own.filter(|row| row.state != b'Z').collect();
+        let memory = own.iter().map(|row| row.pages * page).sum();
+        Some(Reading { cpu_us, memory, pids: own.iter().map(|row| row.threads).sum(), ..Reading::default() })
+    };
+    tasks.iter().map(reading).collect()
+}
+
+/// What the task of this launcher used in all, once it has ended.
+pub(super) fn used() -> Option<Reading> {
+    Some(Reading { cpu_us: sys::children_cpu_us()?, ..Reading::default() })
 }
 
 /// A task's first process: its number, when it began, whether it is a container's.

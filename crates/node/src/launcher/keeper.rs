@@ -65,7 +65,8 @@ pub fn run(agent: UnixStream, ground: Option<OwnedFd>) -> ExitCode {
     family::end(&group);
     reap_all();
     let started = folder.started().map_or(at, |started| started.at);
-    let ended = Ended { started, at: now().max(started), exit, failed, used: group.totals() };
+    let ended =
+        Ended { started, at: now().max(started), exit, failed, used: group.totals().or_else(family::used) };
     let recorded = folder.record_ended(&ended);
     clean(folder, &spec, &group);
     if recorded.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(74) }

@@ -128,6 +128,18 @@ pub fn session(pid: i32) -> Option<i32> {
     (session >= 0).then_some(session)
 }
 
+/// CPU time of all children that were waited for, with theirs, in microseconds.
+pub fn children_cpu_us() -> Option<u64> {
+    // SAFETY: an all-zero `rusage` is valid, and the kernel writes one.
+    let mut used: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: as above.
+    (unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut used) } == 0).then_some(())?;
+    let us = |time: libc::timeval| {
+        u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(time.tv_usec).unwrap_or(0)
+    };
+    Some(us(used.ru_utime) + us(used.ru_stime))
+}
+
 /// Blocks every signal and returns a descriptor on which SIGCHLD is read; the mask is inherited by children.
 pub fn block_signals() -> io::Result<OwnedFd> {
     // SAFETY: the sets are initialised by sigfillset and sigemptyset before use; the descriptor is new.

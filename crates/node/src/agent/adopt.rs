@@ -82,25 +82,11 @@ impl Inner {
             return Some(self.settle(task, generation, folder));
         }
         let group = self.pool.group(&spec.group);
-        let contained = spec.container.is_some();
-        let net = spec.container.and_then(|container| container.net);
-        if let (Some(network), Some(net)) = (&self.network, &net) {
+        let mut live = Live::new(folder, &spec, group, super::share::take_up(folder));
+        if let (Some(network), Some(net)) = (&self.network, &live.net) {
             network.adopt(task, generation, net);
         }
-        let live = Live {
-            folder: folder.clone(),
-            meters: Some(group.meters()),
-            spare: spec.limits.idle,
-            limits: spec.limits,
-            group,
-            net,
-            init: folder.started().map_or(0, |started| started.init),
-            contained,
-            cpu_us: 0,
-            disk: 0,
-            shares: super::share::take_up(folder),
-            throttled: false,
-        };
+        live.runs();
         self.state().live.insert((task, generation), live);
         None
     }
@@ -110,7 +96,7 @@ impl Inner {
         let live: Vec<Folder> = self.state().live.values().map(|live| live.folder.clone()).collect();
         for folder in live {
             if let (Some(spec), Some(_)) = (read_spec(&folder), folder.started()) {
-                self.started(&folder, &spec, Vec::new());
+                self.started(&spec, Vec::new());
             }
         }
     }

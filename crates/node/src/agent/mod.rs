@@ -25,7 +25,7 @@ use crate::cgroup::{Group, Limits, Meters, Pool, Version};
 use crate::folder::Folder;
 use crate::ground::Grounds;
 use crate::launcher::layer;
-use crate::launcher::spec::LogSettings;
+use crate::launcher::spec::{LaunchSpec, LogSettings};
 use crate::net::{Network, TaskNet};
 use crate::probe::{Listed, Offer};
 use crate::tolerate;
@@ -191,6 +191,32 @@ pub(crate) struct Live {
     shares: Vec<share::Share>,
     /// Its CPU is held down because it went past one of them.
     throttled: bool,
+}
+
+impl Live {
+    /// One that does not run yet.
+    fn new(folder: &Folder, spec: &LaunchSpec, group: Group, shares: Vec<share::Share>) -> Self {
+        Self {
+            folder: folder.clone(),
+            group,
+            limits: spec.limits.clone(),
+            net: spec.container.as_ref().and_then(|container| container.net.clone()),
+            meters: None,
+            spare: spec.limits.idle,
+            init: 0,
+            contained: spec.container.is_some(),
+            cpu_us: 0,
+            disk: 0,
+            shares,
+            throttled: false,
+        }
+    }
+
+    /// Its first process is there, or was.
+    fn runs(&mut self) {
+        self.meters = Some(self.group.meters());
+        self.init = self.folder.started().map_or(0, |started| started.init);
+    }
 }
 
 /// Containers of a pool without root.

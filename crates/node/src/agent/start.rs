@@ -11,7 +11,7 @@ use crate::launcher::{self, layer};
 use crate::net::TaskNet;
 use crate::tolerate;
 use pond_core::event::{Exit, Launch, Report, Step, StepKind};
-use pond_core::model::{Class, Image, Isolation};
+use pond_core::model::{Image, Isolation};
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -154,20 +154,7 @@ impl Inner {
             serde_json::to_vec(&spec).map_err(|why| node_fault(format!("cannot write the order: {why}")))?;
         fs::write(folder.launch(), text)
             .map_err(|why| node_fault(format!("cannot write the order: {why}; is the disk full?")))?;
-        let live = Live {
-            folder: folder.clone(),
-            group: self.pool.group(&spec.group),
-            limits: spec.limits.clone(),
-            net,
-            meters: None,
-            spare: launch.class == Class::Spare,
-            init: 0,
-            contained: spec.container.is_some(),
-            cpu_us: 0,
-            disk: 0,
-            shares,
-            throttled: false,
-        };
+        let live = Live::new(folder, &spec, self.pool.group(&spec.group), shares);
         if cancel.load(Ordering::Acquire) {
             return Err(Unstarted::Cancelled);
         }
@@ -178,7 +165,7 @@ impl Inner {
             .map_err(|why| node_fault(format!("cannot start the launcher: {why}")))?;
         if launched.wait_started() {
             steps.done(StepKind::Start, true);
-            self.started(folder, &spec, steps.done);
+            self.started(&spec, steps.done);
         }
         self.watch
             .add_opened(launched.pidfd, task, generation)
@@ -256,14 +243,13 @@ impl Inner {
     }
 
     /// Notes that the task runs and tells it. Also used for tasks an earlier agent started, whose steps nobody knows.
-    pub(super) fn started(&self, folder: &Folder, spec: &LaunchSpec, steps: Vec<Step>) {
+    pub(super) fn started(&self, spec: &LaunchSpec, steps: Vec<Step>) {
         let (task, generation) = (spec.task, spec.generation);
         let net = spec.container.as_ref().and_then(|container| container.net.as_ref());
         let address = net.and_then(|net| net.address).map(|address| address.to_string());
         let ports = net.map(|net| net.ports.clone()).unwrap_or_default();
         if let Some(live) = self.state().live.get_mut(&(task, generation)) {
-            live.meters = Some(live.group.meters());
-            live.init = folder.started().map_or(0, |started| started.init);
+            live.runs();
         }
         self.report(Report::Started { task, generation, address, ports, steps });
     }

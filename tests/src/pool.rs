@@ -135,15 +135,20 @@ impl Pool {
         }
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         left.extend(mounts.lines().filter(|line| line.contains(&own)).map(|line| format!("mount {line}")));
-        for pid in processes() {
+        left.extend(self.processes().into_iter().map(|(pid, line)| format!("process {pid} {line}")));
+        left
+    }
+
+    /// Ids and command lines of processes that belong to this place.
+    fn processes(&self) -> Vec<(u32, String)> {
+        let own = self.folder.to_string_lossy().into_owned();
+        let look = |pid: u32| {
             let file = |name: &str| std::fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
             let text = [file("cmdline"), file("environ"), file("mountinfo")].concat();
-            if String::from_utf8_lossy(&text).contains(&own) {
-                let line = String::from_utf8_lossy(&file("cmdline")).replace('\0', " ");
-                left.push(format!("process {pid} {line}"));
-            }
-        }
-        left
+            let line = String::from_utf8_lossy(&file("cmdline")).replace('\0', " ");
+            String::from_utf8_lossy(&text).contains(&own).then_some((pid, line))
+        };
+        processes().into_iter().filter_map(look).collect()
     }
 }
 
@@ -155,6 +160,10 @@ impl Drop for Pool {
         // The test has failed: end what runs as kindly as it lets itself be ended, and keep the folder for a look.
         _ = self.pond(&["down", "--yes"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
         if let Some(pid) = self.server() {
+            _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
+        }
+        // And those of pools that the test made beside it.
+        for (pid, _) in self.processes() {
             _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
         }
     }

@@ -131,7 +131,9 @@ pub fn of_one_job(state: &Path, job: JobId) -> Vec<(TaskId, Generation, Folder)>
 /// Something in it is somebody else's, or comes while it is removed.
 pub fn remove_tree(dir: &Path) -> io::Result<()> {
     match fs::remove_dir_all(dir) {
-        Err(why) if why.kind() == io::ErrorKind::PermissionDenied => {
+        Err(why)
+            if why.kind() == io::ErrorKind::PermissionDenied && !rustix::process::geteuid().is_root() =>
+        {
             open_folders(dir);
             fs::remove_dir_all(dir)
         }
@@ -139,19 +141,20 @@ pub fn remove_tree(dir: &Path) -> io::Result<()> {
     }
 }
 
+/// No link that somebody puts in a folder's place is followed.
 fn open_folders(dir: &Path) {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let all = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o700);
     let mut open = vec![dir.to_path_buf()];
     while let Some(dir) = open.pop() {
-        tolerate(fs::set_permissions(
-            &dir,
-            <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o700),
-        ));
-        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-        open.extend(
-            entries
-                .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-                .map(|entry| entry.path()),
-        );
+        // What is open as a path alone may be closed to its owner, and is changed by its number.
+        let Ok(held) = rustix::fs::open(&dir, flags, Mode::empty()) else { continue };
+        let by_number = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&held));
+        tolerate(fs::set_permissions(&by_number, all.clone()));
+        let entries = fs::read_dir(&by_number).into_iter().flatten().flatten();
+        let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        open.extend(folders.map(|entry| dir.join(entry.file_name())));
     }
 }
 

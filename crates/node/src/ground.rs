@@ -18,10 +18,12 @@ use rustix::mount::{MountFlags, MountPropagationFlags};
 use rustix::thread::UnshareFlags;
 use std::collections::BTreeMap;
 use std::ffi::CString;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -46,7 +48,9 @@ pub(crate) fn place(state: &Path) -> PathBuf {
 /// The layer over a filesystem of the machine, `/` for the root; it is there when something in it is hidden.
 #[must_use]
 pub(crate) fn layer_over(ground: &Path, target: &Path) -> PathBuf {
-    ground.join(format!("layer{}", escaped(target)))
+    let mut name = OsString::from("layer");
+    name.push(escaped(target));
+    ground.join(name)
 }
 
 /// A short name of the read-only folder with this number, relative to the ground.
@@ -55,10 +59,20 @@ pub(crate) fn lower_name(number: usize) -> PathBuf {
     PathBuf::from(format!("l{number}"))
 }
 
-/// A name for what belongs to a filesystem of the machine: nothing for the root, else its path with `%` for `/`.
+/// A name for what belongs to a filesystem of the machine: nothing for the root, else its path with `%` for `/`, and `=25`, `=3d`
+/// for what stands for something itself.
 #[must_use]
-pub(crate) fn escaped(target: &Path) -> String {
-    if target == Path::new("/") { String::new() } else { target.to_string_lossy().replace('/', "%") }
+pub(crate) fn escaped(target: &Path) -> OsString {
+    let mut name = Vec::new();
+    for byte in target.as_os_str().as_bytes().iter().filter(|_| target != Path::new("/")) {
+        match byte {
+            b'/' => name.push(b'%'),
+            b'%' => name.extend(b"=25"),
+            b'=' => name.extend(b"=3d"),
+            _ => name.push(*byte),
+        }
+    }
+    OsString::from_vec(name)
 }
 
 /// The grounds of one pool.
@@ -163,7 +177,7 @@ fn changed(dir: &Path) -> Option<SystemTime> {
 impl Facts {
     fn now(state: &Path) -> Self {
         let lists = [HOMES, KEYS].map(PathBuf::from).map(|dir| (changed(&dir), dir));
-        let hidden = hidden(state);
+        let hidden = hidden(state, None);
         let mut dirs: Vec<PathBuf> =
             hidden.iter().flat_map(|path| path.ancestors().skip(1)).map(Path::to_path_buf).collect();
         dirs.sort();
@@ -233,7 +247,7 @@ fn lay(place: &Path, lowers: &[PathBuf], hidden: &[PathBuf]) -> io::Result<()> {
 /// # Errors
 /// The first step that failed.
 pub(crate) fn lay_here(state: &Path, lowers: &[PathBuf]) -> io::Result<()> {
-    let hidden = if lowers.is_empty() { hidden(state) } else { Vec::new() };
+    let hidden = if lowers.is_empty() { hidden(state, None) } else { Vec::new() };
     fs::create_dir_all(place(state))?;
     lay(&place(state), lowers, &hidden)
 }
@@ -257,7 +271,14 @@ pub(crate) fn white_out(at: &Path, of: &Path, path: &Path) -> io::Result<()> {
     }
     let Some(dir) = mirror(at, &[of.to_path_buf()], below)? else { return Ok(()) };
     match rustix::fs::mknodat(CWD, dir.join(name), FileType::CharacterDevice, Mode::empty(), 0) {
-        Err(rustix::io::Errno::EXIST) | Ok(()) => Ok(()),
+        Ok(()) => Ok(()),
+        // Hidden twice, and nothing but that.
+        Err(rustix::io::Errno::EXIST)
+            if fs::symlink_metadata(dir.join(name))
+                .is_ok_and(|meta| meta.file_type().is_char_device() && meta.rdev() == 0) =>
+        {
+            Ok(())
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -327,7 +348,9 @@ pub(crate) fn mirror(at: &Path, below: &[PathBuf], dir: &Path) -> io::Result<Opt
 
 /// Paths of the machine no task on the host's root may see: credentials, the pool's own state, what other
 /// runtimes keep. A name that does not exist is hidden all the same when its folder does.
-pub(crate) fn hidden(state: &Path) -> Vec<PathBuf> {
+///
+/// `home`: that of who runs the pool, wherever it is.
+pub(crate) fn hidden(state: &Path, home: Option<&Path>) -> Vec<PathBuf> {
     const FIXED: &[&str] = &[
         "/boot",
         "/etc/crypttab",
@@ -380,7 +403,8 @@ pub(crate) fn hidden(state: &Path) -> Vec<PathBuf> {
         path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("ssh_host_"))
     }));
     let homes = fs::read_dir(HOMES).into_iter().flatten().flatten().map(|entry| entry.path());
-    for home in homes.chain([PathBuf::from("/root")]) {
+    let own = home.and_then(|home| fs::canonicalize(home).ok());
+    for home in homes.chain([PathBuf::from("/root")]).chain(own) {
         paths.extend(IN_HOMES.iter().map(|name| home.join(name)));
     }
     paths.extend(fs::canonicalize(state));
@@ -446,7 +470,7 @@ fn unescape(text: &str) -> PathBuf {
             }
         }
     }
-    PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(out))
+    PathBuf::from(OsString::from_vec(out))
 }
 
 /// Where something is mounted in this mount namespace, and of what kind.

@@ -41,10 +41,10 @@ fn limits_of_this_user(ctx: &Ctx) {
     }
     match pond_node::probe::user_containers(&state_dir(&ctx.globals)) {
         Ok(()) => ctx.out.note(
-            "without root tasks have no limits of CPU and memory, the machine's network and one user; `pond doctor` says what is missing",
+            "without root there are no limits of CPU and memory, and tasks share the machine's network and one user; `pond doctor` says what is missing",
         ),
         Err(why) => ctx.out.note(&format!(
-            "without root tasks have no limits, and no containers here ({why}): submit with `--isolation process`; \
+            "without root there are no limits, and no containers here ({why}): submit with `--isolation process`; \
              `pond doctor` says what is missing"
         )),
     }

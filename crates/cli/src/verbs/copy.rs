@@ -93,23 +93,25 @@ fn download(client: &Client, job: JobRef, path: &str, to: &str) -> Result<u64, C
 /// Unpacks under `folder`; with `rename`, the first part of every name is replaced by it.
 fn unpack(stream: &mut impl Read, folder: &Path, rename: Option<&Path>) -> Result<u64, CliError> {
     let failed = |why| CliError::io(format!("unpacking into {}", folder.display()), why);
+    let escapes = |name: &Path| CliError::Pool {
+        what: format!(
+            "the task sent `{}`, which would land outside {}",
+            clean(&name.to_string_lossy()),
+            folder.display()
+        ),
+        next: Some("nothing was written for it; do not trust what runs there".to_owned()),
+    };
     let mut archive = tar::Archive::new(stream);
     archive.set_preserve_permissions(true);
     archive.set_preserve_ownerships(false);
     let mut count = 0;
+    // Last, since one that may not be written to would take no files; those inside before those around them.
+    let mut folders = Vec::new();
     for entry in archive.entries().map_err(failed)? {
         let mut entry = entry.map_err(failed)?;
         let name = entry.path().map_err(failed)?.into_owned();
-        let escapes = || CliError::Pool {
-            what: format!(
-                "the task sent `{}`, which would land outside {}",
-                clean(&name.to_string_lossy()),
-                folder.display()
-            ),
-            next: Some("nothing was written for it; do not trust what runs there".to_owned()),
-        };
         if name.components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir)) {
-            return Err(escapes());
+            return Err(escapes(&name));
         }
         let kind = entry.header().entry_type();
         if !(kind.is_file() || kind.is_dir() || kind.is_symlink() || kind.is_hard_link()) {
@@ -123,16 +125,28 @@ fn unpack(stream: &mut impl Read, folder: &Path, rename: Option<&Path>) -> Resul
                     .collect::<PathBuf>(),
             )
         });
-        let done = match renamed {
-            None => entry.unpack_in(folder).map_err(failed)?,
-            Some(renamed) => place(&mut entry, folder, &renamed).map_err(failed)?,
-        };
-        if !done {
-            return Err(escapes());
-        }
         count += 1;
+        if kind.is_dir() {
+            folders.push((name, entry, renamed));
+        } else if !land(&mut entry, folder, renamed.as_deref()).map_err(failed)? {
+            return Err(escapes(&name));
+        }
+    }
+    folders.sort_by(|(a, ..), (b, ..)| b.cmp(a));
+    for (name, mut entry, renamed) in folders {
+        if !land(&mut entry, folder, renamed.as_deref()).map_err(failed)? {
+            return Err(escapes(&name));
+        }
     }
     Ok(count)
+}
+
+/// Whether it landed in the folder.
+fn land<R: Read>(entry: &mut tar::Entry<'_, R>, folder: &Path, renamed: Option<&Path>) -> io::Result<bool> {
+    match renamed {
+        None => entry.unpack_in(folder),
+        Some(renamed) => place(entry, folder, renamed),
+    }
 }
 
 /// Unpacks one entry under another name, as strictly as [`tar::Entry::unpack_in`] does under its own.

@@ -222,8 +222,8 @@ impl Live {
 /// Containers of a pool without root.
 struct Contained {
     spawner: spawn::Spawner,
-    /// Whether the machine lets its users have them, once that was tried.
-    works: OnceLock<Result<(), String>>,
+    /// Set once a trial has shown that the machine lets its users have them.
+    works: OnceLock<()>,
 }
 
 impl Contained {

@@ -95,8 +95,7 @@ impl Inner {
         let devices = self.device_files(launch);
         let container = run.isolation == Isolation::Container;
         let env = self.environment(launch, rootfs, net.as_ref());
-        // Root inside is the pool's own user, and there is nobody else.
-        let alone = container && self.contained.is_some();
+        let alone = self.is_alone(run);
         LaunchSpec {
             task: allocation.task,
             generation: allocation.generation,
@@ -115,6 +114,11 @@ impl Inner {
             tty: run.tty,
             stdin: run.stdin.clone(),
             within: run.within.clone(),
+            ports: if net.is_none() {
+                run.ports.iter().map(|port| port.container).collect()
+            } else {
+                Vec::new()
+            },
             slurm: run.slurm,
             logs: self.config.logs,
             container: container.then(|| self.container(launch, rootfs, devices, net)),
@@ -141,11 +145,12 @@ impl Inner {
             lowers: rootfs.lowers.clone(),
             userxattr: rootfs.userxattr,
             user_namespace: self.contained.is_some(),
+            home: own_home().filter(|_| self.contained.is_some()).map(PathBuf::from),
             volumes: run.volumes.clone(),
             own: Vec::new(),
             devices,
             shm,
-            hosts: hosts(launch, net.as_ref()),
+            hosts: hosts(launch, net.as_ref(), self.together(launch, net.as_ref())),
             net,
             disk,
             disk_template: (disk > 0 && self.contained.is_none()).then(|| self.disk_template(disk)).flatten(),
@@ -176,7 +181,9 @@ impl Inner {
         }
         let private = net.filter(|net| net.address.is_some());
         // Rank 0's own hostname: torchrun compares the endpoint with it to know who hosts the rendezvous.
-        let master = private.map_or("127.0.0.1".to_owned(), |_| crate::hostname(task.gang.task(0)));
+        let here = run.isolation == Isolation::Container && self.together(launch, net) > 0;
+        let named = private.is_some() || here;
+        let master = if named { crate::hostname(task.gang.task(0)) } else { "127.0.0.1".to_owned() };
         // Without a network of their own, gangs on one machine must not meet at one port.
         let port = match private {
             Some(_) => 29_500,
@@ -223,13 +230,23 @@ impl Inner {
 
     /// As the image says; over the machine's own root, without root, the home of who runs the pool.
     fn home(&self, run: &RunSpec, rootfs: &Rootfs) -> String {
-        let own = || {
-            self.contained.as_ref().filter(|_| run.image == Image::Host)?;
-            std::env::var("HOME").ok().filter(|home| Path::new(home).is_absolute())
-        };
-        let chosen = if run.user.is_none() { rootfs.config.home.clone().or_else(own) } else { None };
-        let root = user(run, rootfs).is_none_or(|(uid, _)| uid == 0);
+        let named = run.user.filter(|_| !self.is_alone(run));
+        let own = || own_home().filter(|_| self.contained.is_some() && run.image == Image::Host);
+        let of_image = rootfs.config.home.clone().filter(|_| self.contained.is_none() || !self.is_alone(run));
+        let chosen = if named.is_none() { of_image.or_else(own) } else { None };
+        let root = self.is_alone(run) || user(run, rootfs).is_none_or(|(uid, _)| uid == 0);
         chosen.unwrap_or_else(|| if root { "/root" } else { "/" }.to_owned())
+    }
+
+    /// Whether root inside is the pool's own user, and there is nobody else.
+    fn is_alone(&self, run: &RunSpec) -> bool {
+        self.contained.is_some() && run.isolation == Isolation::Container
+    }
+
+    /// The ranks of a gang that is on the machine's own network as a whole: they are all here.
+    fn together(&self, launch: &Launch, net: Option<&TaskNet>) -> u32 {
+        let here = net.is_none() && launch.peers.iter().all(|node| *node == self.config.node);
+        if here { u32::try_from(launch.peers.len().max(1)).unwrap_or(u32::MAX) } else { 0 }
     }
 
     /// Where a task leaves its results: inside its root, or in its folder.
@@ -284,22 +301,24 @@ fn workdir(run: &RunSpec, rootfs: &Rootfs) -> String {
     chosen.unwrap_or_else(|| if run.files.is_empty() { "/" } else { "/work" }.to_owned())
 }
 
-fn hosts(launch: &Launch, net: Option<&TaskNet>) -> String {
+/// The home of who runs the pool.
+fn own_home() -> Option<String> {
+    std::env::var("HOME").ok().filter(|home| Path::new(home).is_absolute())
+}
+
+/// `together`: so many ranks are on the machine's own network, this one among them.
+fn hosts(launch: &Launch, net: Option<&TaskNet>, together: u32) -> String {
     let mut text = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned();
     let peers = net.map(|net| net.hosts.as_slice()).unwrap_or_default();
-    if net.is_none() && launch.peers.len() > 1 {
-        // All of them are on the machine's own network.
-        for rank in (0..).take(launch.peers.len()) {
-            let name = crate::hostname(launch.allocation.task.gang.task(rank));
-            tolerate(writeln!(text, "127.0.0.1\t{name} rank{rank}"));
-        }
-        return text;
-    }
     for (rank, (address, name)) in peers.iter().enumerate() {
         tolerate(writeln!(text, "{address}\t{name} rank{rank}"));
     }
+    for rank in 0..together {
+        let name = crate::hostname(launch.allocation.task.gang.task(rank));
+        tolerate(writeln!(text, "127.0.0.1\t{name} rank{rank}"));
+    }
     let own = crate::hostname(launch.allocation.task);
-    if !peers.iter().any(|(_, name)| *name == own) {
+    if together == 0 && !peers.iter().any(|(_, name)| *name == own) {
         tolerate(writeln!(text, "127.0.1.1\t{own}"));
     }
     text

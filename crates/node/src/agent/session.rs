@@ -214,10 +214,12 @@ pub struct CopyOut {
     rest: Option<Folder>,
 }
 
-/// After a look at the files of a task that has ended.
-fn tidy(folder: &Folder) {
-    if !matches!(folder.look(), Claim::Held) {
-        layer::tidy(folder);
+/// Of a container without root, after a look at its files, or when its launcher did not come to it.
+pub(super) fn tidy(folder: &Folder) {
+    let container = super::adopt::read_spec(folder).and_then(|spec| spec.container);
+    let container = container.filter(|container| container.user_namespace);
+    if let Some(container) = container.filter(|_| !matches!(folder.look(), Claim::Held)) {
+        layer::tidy(folder, !container.lowers.is_empty());
     }
 }
 

@@ -11,7 +11,7 @@ use crate::launcher::{self, layer};
 use crate::net::TaskNet;
 use crate::tolerate;
 use pond_core::event::{Exit, Launch, Report, Step, StepKind};
-use pond_core::model::{Image, Isolation};
+use pond_core::model::{Image, Isolation, PortSpec};
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -69,6 +69,17 @@ impl Steps {
         if any {
             self.done.push(Step { kind, from_us, to_us: self.since_us });
         }
+    }
+}
+
+/// On the machine's own network a task is reached where it listens.
+fn own_ports(ports: &[PortSpec]) -> Result<(), Unstarted> {
+    match ports.iter().find(|port| port.host != 0 && port.host != port.container) {
+        Some(PortSpec { container, host }) => Err(job_fault(format!(
+            "port {container} of the task cannot be port {host} of the machine, whose own network it is on; name the same number \
+             twice, or run it in a container of a pool that has networks of tasks (`pond doctor`)"
+        ))),
+        None => Ok(()),
     }
 }
 
@@ -178,12 +189,12 @@ impl Inner {
         contained: &Contained,
         launch: &Launch,
     ) -> Result<Option<Arc<Ground>>, Unstarted> {
-        let try_it = || {
+        if contained.works.get().is_none() {
             let tried = launcher::user::try_with(&self.config.launcher, &self.config.state_dir);
-            tried.map(drop).map_err(|why| why.to_string())
-        };
-        if let Err(why) = contained.works.get_or_init(try_it) {
-            return Err(no_ground(io::Error::new(io::ErrorKind::PermissionDenied, why.as_str())));
+            // What does not work now may have been mended at the next start.
+            tried
+                .map_err(|why| no_ground(io::Error::new(io::ErrorKind::PermissionDenied, why.to_string())))?;
+            tolerate(contained.works.set(()));
         }
         let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         match launch.run.user {
@@ -232,7 +243,7 @@ impl Inner {
     fn plan_net(&self, launch: &Launch) -> Result<Option<TaskNet>, Unstarted> {
         let Some(network) = self.network.as_ref().filter(|_| launch.run.isolation == Isolation::Container)
         else {
-            return Ok(None);
+            return own_ports(&launch.run.ports).map(|()| None);
         };
         let size = u32::try_from(launch.peers.len().max(1)).unwrap_or(u32::MAX);
         let (task, generation) = (launch.allocation.task, launch.allocation.generation);
@@ -247,7 +258,8 @@ impl Inner {
         let (task, generation) = (spec.task, spec.generation);
         let net = spec.container.as_ref().and_then(|container| container.net.as_ref());
         let address = net.and_then(|net| net.address).map(|address| address.to_string());
-        let ports = net.map(|net| net.ports.clone()).unwrap_or_default();
+        let own = || spec.ports.iter().map(|port| (*port, *port)).collect();
+        let ports = net.map_or_else(own, |net| net.ports.clone());
         if let Some(live) = self.state().live.get_mut(&(task, generation)) {
             live.runs();
         }

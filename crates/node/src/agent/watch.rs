@@ -139,6 +139,7 @@ impl Inner {
         let started = folder.started().map_or(at, |started| started.at);
         let ended = Ended { started, at: at.max(started), exit: Exit::Lost, failed: None, used };
         tolerate(folder.record_ended(&ended));
+        super::session::tidy(folder);
         ended
     }
 }

@@ -138,18 +138,19 @@ pub(crate) fn freeze(
     while Instant::now() < end {
         let other: Vec<i32> = members(first, container)
             .into_iter()
-            .filter(|(_, state)| (*state == b'T') != frozen)
+            .filter(|(_, state)| matches!(state, b'T' | b't') != frozen)
             .map(|(pid, _)| pid)
             .collect();
         if other.is_empty() {
-            break;
+            return Ok(());
         }
         for pid in other {
             tolerate(sys::kill(pid, if frozen { libc::SIGSTOP } else { libc::SIGCONT }));
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-    Ok(())
+    let source = io::Error::new(io::ErrorKind::TimedOut, "some of its processes did not come to rest");
+    Err(CgroupError { path: PathBuf::from("processes"), value: String::new(), source })
 }
 
 /// Kills everything of the task whose launcher this is, its first process has ended.

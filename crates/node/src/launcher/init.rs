@@ -157,6 +157,8 @@ fn stand(spec: &LaunchSpec) -> Result<(), Told> {
     if spec.container.as_ref().is_some_and(|container| container.user_namespace) {
         // Root of the namespace around it.
         user::become_root((0, 0)).map_err(|why| fault("become root of a user namespace", &why))?;
+        // Those of the mount namespace around it are not its own to take.
+        sys::unshare(libc::CLONE_NEWNS).map_err(|why| fault("copy the mounts", &why))?;
     }
     Ok(())
 }

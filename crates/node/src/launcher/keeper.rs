@@ -108,8 +108,8 @@ fn clean(folder: &Folder, spec: &LaunchSpec, group: &Group) {
         tolerate(crate::net::detach(net));
     }
     tolerate(group.remove());
-    if spec.container.as_ref().is_some_and(|container| container.user_namespace) {
-        layer::tidy(folder);
+    if let Some(container) = spec.container.as_ref().filter(|container| container.user_namespace) {
+        layer::tidy(folder, !container.lowers.is_empty());
     }
 }
 

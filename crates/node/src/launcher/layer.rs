@@ -11,6 +11,7 @@ use rustix::fs::SeekFrom;
 use rustix::mount::{MountFlags, UnmountFlags};
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -131,30 +132,40 @@ pub fn leftover(size: u64) -> u64 {
 }
 
 /// Leaves the layers of an ended task in a user namespace so that their owner can remove them, and without those that nothing was
-/// written to. Nothing while somebody looks at them.
-pub fn tidy(folder: &Folder) {
+/// written to. `image`: there is one, else one for each folder of the machine. Nothing while somebody looks at them.
+///
+/// What the task wrote is gone through by nobody: a link in it leads anywhere.
+pub fn tidy(folder: &Folder, image: bool) {
     let Ok(lock) = File::open(folder.launch()) else { return };
     if rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
         return;
     }
     let place = place(folder);
-    let parts = fs::read_dir(&place).into_iter().flatten().flatten().map(|entry| entry.path());
-    for part in parts.filter(|part| part.join("work").is_dir()) {
-        let empty = fs::read_dir(part.join("upper")).is_ok_and(|mut upper| upper.next().is_none());
-        if empty {
-            tolerate(crate::folder::remove_tree(&part));
-        } else {
-            open_work(&part);
+    if image {
+        return open_work(&place);
+    }
+    for entry in fs::read_dir(&place).into_iter().flatten().flatten() {
+        let ours = entry.file_name().as_bytes().starts_with(b"%") && is_folder(&entry.path());
+        let (part, upper) = (entry.path(), entry.path().join("upper"));
+        let empty =
+            || is_folder(&upper) && fs::read_dir(&upper).is_ok_and(|mut upper| upper.next().is_none());
+        match ours.then(empty) {
+            Some(true) => tolerate(crate::folder::remove_tree(&part)),
+            Some(false) => open_work(&part),
+            None => {}
         }
     }
-    open_work(&place);
 }
 
-/// An overlay leaves its work folder closed to everybody.
+fn is_folder(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir())
+}
+
+/// An overlay leaves its work folder, which the task never saw, closed to everybody.
 fn open_work(layer: &Path) {
-    let work = layer.join("work/work");
-    if work.is_dir() {
-        tolerate(crate::folder::remove_tree(&work));
+    let work = layer.join("work");
+    if is_folder(&work) && is_folder(&work.join("work")) {
+        tolerate(crate::folder::remove_tree(&work.join("work")));
     }
 }
 

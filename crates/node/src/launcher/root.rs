@@ -313,19 +313,24 @@ const PROC_READ_ONLY: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
 
 /// Before the machine's own is out of sight: in a user namespace the kernel asks for one that nothing covers.
 fn mount_proc(root: &Path) -> Result<()> {
-    let safe = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     let proc = root.join("proc");
-    rustix::mount::mount(c"proc", &proc, c"proc", safe, None).step("mount", &proc)?;
+    rustix::mount::mount(c"proc", &proc, c"proc", SAFE, None).step("mount", &proc)
+}
+
+const SAFE: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
+
+/// With the container's own `/dev`: what its root does to a file that covers another is done to nothing of the machine's.
+fn cover_proc() -> Result<()> {
     for name in PROC_READ_ONLY {
-        let path = proc.join(name);
+        let path = Path::new("/proc").join(name);
         if path.symlink_metadata().is_ok() {
             rustix::mount::mount_bind(&path, &path).step("protect", &path)?;
-            let flags = safe | MountFlags::BIND | MountFlags::RDONLY;
+            let flags = SAFE | MountFlags::BIND | MountFlags::RDONLY;
             rustix::mount::mount_remount(&path, flags, c"").step("protect", &path)?;
         }
     }
     for name in PROC_HIDDEN {
-        let path = proc.join(name);
+        let path = Path::new("/proc").join(name);
         match path.symlink_metadata() {
             Ok(meta) if meta.is_dir() => mount_tmpfs(&path, "mode=0,size=4k,ro")?,
             Ok(_) => rustix::mount::mount_bind(c"/dev/null", &path).step("hide", &path)?,
@@ -335,9 +340,13 @@ fn mount_proc(root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn mount_sys() -> Result<()> {
-    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
-    rustix::mount::mount(c"sysfs", c"/sys", c"sysfs", flags, None).step("mount", "/sys")?;
+/// `taken`: the machine's own, where no other can be mounted.
+fn mount_sys(taken: Option<&Taken>) -> Result<()> {
+    match taken {
+        Some(taken) => put(taken, Path::new("/sys"), true)?,
+        None => rustix::mount::mount(c"sysfs", c"/sys", c"sysfs", SAFE | MountFlags::RDONLY, None)
+            .step("mount", "/sys")?,
+    }
     if Path::new("/sys/firmware").is_dir() {
         mount_tmpfs(Path::new("/sys/firmware"), "mode=0,size=4k,ro")?;
     }
@@ -421,10 +430,8 @@ pub fn build(
     mount_proc(&root)?;
     pivot(&root)?;
     dev::mount(container.shm, &devices)?;
-    match &sys {
-        Some(sys) => put(sys, Path::new("/sys"), true)?,
-        None => mount_sys()?,
-    }
+    cover_proc()?;
+    mount_sys(sys.as_ref())?;
     mount_groups(&groups)?;
     mount_tmpfs(Path::new("/run"), "mode=755,size=10%")?;
     own_files(container, &resolver).step("write", ground::OWN)?;

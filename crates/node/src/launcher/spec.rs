@@ -49,6 +49,9 @@ pub struct LaunchSpec {
     /// Folders that what it is given of the machine must lie in, wherever links lead; none: anywhere.
     #[serde(default)]
     pub within: Option<Vec<HostFolder>>,
+    /// Ports it was told to be reached at, where its network is the machine's.
+    #[serde(default)]
+    pub ports: Vec<u16>,
     /// Whether it finds stand-ins for Slurm's commands.
     #[serde(default)]
     pub slurm: bool,
@@ -78,6 +81,9 @@ pub struct Container {
     /// Whether it is built in a user namespace, where the pool's user is root.
     #[serde(default)]
     pub user_namespace: bool,
+    /// There: the home of that user, in which keys are hidden.
+    #[serde(default)]
+    pub home: Option<PathBuf>,
     /// Folders of the machine made visible, as the job names them.
     pub volumes: Vec<Volume>,
     /// Files and folders of the pool's own made visible.

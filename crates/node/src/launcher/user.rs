@@ -17,6 +17,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Makes the user of this process root of a new user namespace with mounts of its own, into which later mounts of the machine
 /// come. The process must have one thread.
@@ -77,6 +78,7 @@ pub(super) fn again(words: &[&str]) -> ExitCode {
 
 /// Printed where the kernel keeps a namespace to a number of processes.
 const COUNTED: &str = "counted";
+const NO_OVERLAY: &str = "the state folder cannot hold the layers of containers";
 /// Of the trial's process: it was kept to no number.
 const UNCOUNTED: i32 = 255;
 
@@ -95,7 +97,7 @@ pub(super) fn try_in(room: &Path) -> ExitCode {
 fn trial(room: &Path) -> Result<bool, (&'static str, io::Error)> {
     let at = |step: &'static str| move |why| (step, why);
     enter().map_err(at("a user namespace cannot be made"))?;
-    layer::overlay_in(room, true).map_err(at("an overlay cannot be mounted in a user namespace"))?;
+    layer::overlay_in(room, true).map_err(at(NO_OVERLAY))?;
     let step = "the processes of a namespace cannot be shown";
     let inside = || -> io::Result<bool> {
         become_root((0, 0))?;
@@ -132,10 +134,14 @@ fn trial(room: &Path) -> Result<bool, (&'static str, io::Error)> {
 /// Whether a user namespace of this machine holds containers, and if so whether it keeps them to a number of processes.
 ///
 /// # Errors
-/// What does not work.
+/// What does not work; of the kind `Unsupported` when it is the state folder that cannot hold an overlay.
 pub(crate) fn try_with(launcher: &[OsString], state: &Path) -> io::Result<bool> {
     let (program, args) = launcher.split_first().ok_or(io::ErrorKind::InvalidInput)?;
-    let room = state.join(format!("user-trial-{}", std::process::id()));
+    // Two tasks may be the first at the same moment.
+    static TRIED: AtomicU64 = AtomicU64::new(0);
+    let number = TRIED.fetch_add(1, Ordering::Relaxed);
+    let room = state.join(format!("user-trial-{}-{number}", std::process::id()));
+    tolerate(remove_tree(&room));
     fs::create_dir(&room)?;
     let mut command = Command::new(program);
     command.args(args).arg("try-user").arg(&room).env_clear().stdin(Stdio::null());
@@ -143,5 +149,9 @@ pub(crate) fn try_with(launcher: &[OsString], state: &Path) -> io::Result<bool> 
     tolerate(remove_tree(&room));
     let output = output?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    if output.status.success() { Ok(text == COUNTED) } else { Err(io::Error::other(text)) }
+    match output.status.success() {
+        true => Ok(text == COUNTED),
+        false if text.starts_with(NO_OVERLAY) => Err(io::Error::new(io::ErrorKind::Unsupported, text)),
+        false => Err(io::Error::other(text)),
+    }
 }

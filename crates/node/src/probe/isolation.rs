@@ -9,8 +9,13 @@ use std::process::{Command, Stdio};
 
 const NO_CONTAINERS: &str = "no containers: jobs run as plain processes that see the whole machine";
 const AS_ROOT: &str = "run the pool as root";
+const ELSEWHERE: &str = "put the state folder on ext4, xfs or btrfs of this machine (`--state-dir`)";
 const LET_USERS: &str = "run the pool as root, or let users have namespaces: `sysctl user.max_user_namespaces`, on Debian \
                          `kernel.unprivileged_userns_clone=1`, on Ubuntu `kernel.apparmor_restrict_unprivileged_userns=0`";
+
+fn cure(why: &io::Error) -> &'static str {
+    if why.kind() == io::ErrorKind::Unsupported { ELSEWHERE } else { LET_USERS }
+}
 
 /// Whether this process must be root to make namespaces, and is not.
 fn is_contained() -> bool {
@@ -30,12 +35,12 @@ pub(super) fn namespaces(scratch: &Scratch) -> Vec<Row> {
             "a fork bomb in a container of a pool without root takes the machine",
             "use Linux 5.14 or later",
         ),
-        (Err(why), true) => Row::missing("user namespace", why.to_string(), NO_CONTAINERS, LET_USERS),
+        (Err(why), true) => Row::missing("user namespace", why.to_string(), NO_CONTAINERS, cure(why)),
         (Err(why), false) => Row::degraded(
             "user namespace",
             why.to_string(),
             "a pool without root would have no containers here",
-            LET_USERS,
+            cure(why),
         ),
     };
     let other = |name: &str, tried: io::Result<()>| match (tried, &user) {

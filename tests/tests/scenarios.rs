@@ -44,6 +44,7 @@ pages! {
     operations_guide => "docs/operations.md",
     people => "docs/people.md",
     plain_user => "tests/scenarios/plain-user.md",
+    plain_user_mounts => "tests/scenarios/plain-user-mounts.md",
     policy => "tests/scenarios/policy.md",
     ports => "tests/scenarios/ports.md",
     output => "tests/scenarios/output.md",

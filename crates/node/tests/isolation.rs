@@ -6,6 +6,7 @@ use pond_core::event::{Exit, Report};
 use pond_core::model::Volume;
 use pond_core::units::{Bytes, MilliCpu};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use support::{Pool, change, root, script};
 
@@ -96,6 +97,20 @@ fn it_has_names_memory_and_devices_of_its_own() {
 }
 
 /// Its own limits are where programs look for them, whichever version the machine has, and nothing else is there.
+#[test]
+fn what_root_inside_does_to_what_covers_a_file_changes_nothing_of_the_machines() {
+    if !root() {
+        return;
+    }
+    let null =
+        || fs::metadata("/dev/null").map(|meta| (meta.mode(), meta.ctime(), meta.ctime_nsec())).unwrap();
+    let before = null();
+    let mut pool = Pool::open("covered");
+    let all = "for file in /dev/null /proc/keys /proc/timer_list /proc/kcore; do chmod 0666 $file && echo did; done; true";
+    assert!(say(&mut pool, 1, all).contains("did"), "its own it may change");
+    assert_eq!(null(), before);
+}
+
 #[test]
 fn it_sees_its_own_control_groups_and_no_others() {
     if !root() {

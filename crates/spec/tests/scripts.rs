@@ -212,6 +212,8 @@ fn a_bad_flag_is_one_message_at_its_place() {
         ("#SBATCH --dependency=afterok:x", (2, 9), "not a job id"),
         ("#SBATCH --ntasks", (2, 9), "needs a value"),
         ("#SBATCH -N 99999999", (2, 9), "the most is 10000"),
+        ("#SBATCH --gres=gpu:a:4001", (2, 9), "the most is 1024 on a node"),
+        ("#SBATCH --gpus-per-node=1025", (2, 9), "the most is 1024 on a node"),
         ("#POND --memroy 3GB", (2, 7), "did you mean `memory`?"),
         ("#POND --memory 3XB", (2, 7), "is not a unit"),
         ("#POND nodes 3", (2, 7), "flags start with --"),

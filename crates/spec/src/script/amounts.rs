@@ -67,6 +67,16 @@ pub(super) fn gpu(text: &str) -> Result<DeviceText, Fault> {
     Ok(DeviceText { count: number, ..named })
 }
 
+/// The same of one node.
+pub(super) fn gpus_of_node(text: &str) -> Result<DeviceText, Fault> {
+    let gpus = gpu(text)?;
+    if gpus.count > limits::DEVICES {
+        let (found, most) = (gpus.count.to_string(), format!("{} on a node", limits::DEVICES));
+        return Err(Fault::TooLarge { what: "the number of GPUs", found, most });
+    }
+    Ok(gpus)
+}
+
 /// Slurm's sizes: megabytes, or a number with K, M, G or T; all powers of 1024.
 pub(super) fn megabytes(text: &str) -> Result<u64, Fault> {
     let plain = text.trim();

@@ -1,7 +1,7 @@
 //! Flags of Slurm's `sbatch`, read as it reads them, with one warning for each that cannot be honoured.
 
 use super::Lookup;
-use super::amounts::{bad, count, count_of, gpu, megabytes, minutes, nodes};
+use super::amounts::{bad, count, count_of, gpu, gpus_of_node, megabytes, minutes, nodes};
 use super::flags::{Arg, Fate, find};
 use super::words::Word;
 use crate::error::{Fault, Place, SpecError, Warning};
@@ -171,7 +171,7 @@ impl Request {
         if let Some(text) = self.given.get("gres").cloned() {
             found = self.gres(&text)?;
         }
-        let per_node = self.value("gpus-per-node", gpu)?;
+        let per_node = self.value("gpus-per-node", gpus_of_node)?;
         let per_task = self.value("gpus-per-task", gpu)?;
         let in_all = self.value("gpus", gpu)?;
         let scaled = |text: DeviceText, count: Option<u32>, flag| match count {
@@ -199,7 +199,7 @@ impl Request {
             match kind {
                 "gpu" => {
                     let placed = |fault| SpecError { place: *place, ..SpecError::of("--gres", fault) };
-                    found = Some(gpu(rest).map_err(placed)?);
+                    found = Some(gpus_of_node(rest).map_err(placed)?);
                 }
                 "none" => {}
                 other => {

@@ -1,6 +1,7 @@
 //! What of the machine a job may be given: nothing that is in the pool's own folder, and where its project is open to
 //! some folders only, what is in them. Asked about a place without links, at the moment it is held or opened.
 
+use crate::ground::Mounted;
 use pond_core::model::HostFolder;
 use std::fs;
 use std::io;
@@ -10,8 +11,8 @@ const ELSEWHERE: &str = "it is not there, or it leads to where its project is no
 
 /// The bounds of one job.
 pub(crate) struct Bounds {
-    /// The pool's own folder, without links: the pool's token lies there.
-    pub(crate) state: PathBuf,
+    /// The pool's own folder, without links, and where its filesystem is mounted a second time: the pool's token lies there.
+    pub(crate) states: Vec<PathBuf>,
     /// With whether it may be changed; none: everything.
     open: Option<Vec<(PathBuf, bool)>>,
 }
@@ -25,7 +26,9 @@ impl Bounds {
         // A folder that is not there opens nothing.
         let found = |it: &HostFolder| Some((fs::canonicalize(&it.path).ok()?, it.write));
         let open = within.map(|folders| folders.iter().filter_map(found).collect());
-        Ok(Self { state: fs::canonicalize(state)?, open })
+        let state = fs::canonicalize(state)?;
+        let again = Mounted::again(&Mounted::all(), &state);
+        Ok(Self { states: [state].into_iter().chain(again).collect(), open })
     }
 
     /// Whether a place, without links, may be given to the job, to change it or not.
@@ -33,7 +36,7 @@ impl Bounds {
     /// # Errors
     /// It may not, and why.
     pub(crate) fn admit(&self, place: &Path, write: bool) -> Result<(), &'static str> {
-        if place.starts_with(&self.state) {
+        if self.states.iter().any(|state| place.starts_with(state)) {
             return Err("it is in the pool's own folder, which no task sees; name another");
         }
         let Some(open) = &self.open else { return Ok(()) };

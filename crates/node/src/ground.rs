@@ -177,7 +177,7 @@ fn changed(dir: &Path) -> Option<SystemTime> {
 impl Facts {
     fn now(state: &Path) -> Self {
         let lists = [HOMES, KEYS].map(PathBuf::from).map(|dir| (changed(&dir), dir));
-        let hidden = hidden(state, None);
+        let hidden = hidden(state, &[]);
         let mut dirs: Vec<PathBuf> =
             hidden.iter().flat_map(|path| path.ancestors().skip(1)).map(Path::to_path_buf).collect();
         dirs.sort();
@@ -247,7 +247,7 @@ fn lay(place: &Path, lowers: &[PathBuf], hidden: &[PathBuf]) -> io::Result<()> {
 /// # Errors
 /// The first step that failed.
 pub(crate) fn lay_here(state: &Path, lowers: &[PathBuf]) -> io::Result<()> {
-    let hidden = if lowers.is_empty() { hidden(state, None) } else { Vec::new() };
+    let hidden = if lowers.is_empty() { hidden(state, &[]) } else { Vec::new() };
     fs::create_dir_all(place(state))?;
     lay(&place(state), lowers, &hidden)
 }
@@ -349,8 +349,9 @@ pub(crate) fn mirror(at: &Path, below: &[PathBuf], dir: &Path) -> io::Result<Opt
 /// Paths of the machine no task on the host's root may see: credentials, the pool's own state, what other
 /// runtimes keep. A name that does not exist is hidden all the same when its folder does.
 ///
-/// `home`: that of who runs the pool, wherever it is.
-pub(crate) fn hidden(state: &Path, home: Option<&Path>) -> Vec<PathBuf> {
+/// `homes`: those of who runs the pool, wherever they are. What a name leads to by links is hidden with it, and so is the same folder where
+/// its filesystem is mounted a second time.
+pub(crate) fn hidden(state: &Path, homes: &[PathBuf]) -> Vec<PathBuf> {
     const FIXED: &[&str] = &[
         "/boot",
         "/etc/crypttab",
@@ -402,12 +403,21 @@ pub(crate) fn hidden(state: &Path, home: Option<&Path>) -> Vec<PathBuf> {
     paths.extend(keys.map(|entry| entry.path()).filter(|path| {
         path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("ssh_host_"))
     }));
-    let homes = fs::read_dir(HOMES).into_iter().flatten().flatten().map(|entry| entry.path());
-    let own = home.and_then(|home| fs::canonicalize(home).ok());
-    for home in homes.chain([PathBuf::from("/root")]).chain(own) {
-        paths.extend(IN_HOMES.iter().map(|name| home.join(name)));
+    let own: Vec<PathBuf> = homes.iter().filter_map(|home| fs::canonicalize(home).ok()).collect();
+    let others = fs::read_dir(HOMES).into_iter().flatten().flatten().map(|entry| entry.path());
+    for home in others.chain([PathBuf::from("/root")]).chain(own.clone()) {
+        let names = IN_HOMES.iter().map(|name| home.join(name));
+        // Never the home itself, or what it is in; of others nothing outside of their homes, for whom would they hide it from?
+        let may = |led: &PathBuf| {
+            if own.contains(&home) { !home.starts_with(led) } else { led.starts_with(&home) && *led != home }
+        };
+        paths.extend(names.clone().filter_map(|name| fs::canonicalize(name).ok()).filter(may));
+        paths.extend(names);
     }
     paths.extend(fs::canonicalize(state));
+    let elsewhere = Mounted::all();
+    let again: Vec<PathBuf> = paths.iter().flat_map(|path| Mounted::again(&elsewhere, path)).collect();
+    paths.extend(again);
     paths.sort();
     paths.dedup();
     // A path below a hidden one is hidden with it.
@@ -418,6 +428,41 @@ pub(crate) fn hidden(state: &Path, home: Option<&Path>) -> Vec<PathBuf> {
         }
     }
     kept
+}
+
+/// A mount of this mount namespace, and what of its filesystem is there.
+pub(crate) struct Mounted {
+    /// Major and minor number of the filesystem.
+    device: String,
+    root: PathBuf,
+    target: PathBuf,
+}
+
+impl Mounted {
+    pub(crate) fn all() -> Vec<Self> {
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let read = |line: &str| {
+            let mut parts = line.split(' ').skip(2);
+            let device = parts.next()?.to_owned();
+            Some(Self { device, root: unescape(parts.next()?), target: unescape(parts.next()?) })
+        };
+        table.lines().filter_map(read).collect()
+    }
+
+    /// Where else what is at this path is to be found.
+    pub(crate) fn again(all: &[Self], path: &Path) -> Vec<PathBuf> {
+        let over = all.iter().rev().filter(|mount| path.starts_with(&mount.target));
+        let Some(own) = over.max_by_key(|mount| mount.target.as_os_str().len()) else { return Vec::new() };
+        let Ok(below) = path.strip_prefix(&own.target) else { return Vec::new() };
+        let inside = own.root.join(below);
+        let others = all.iter().filter(|mount| mount.device == own.device);
+        let places = others.filter_map(|mount| {
+            let below = inside.strip_prefix(&mount.root).ok()?;
+            // With nothing below it would end in a slash.
+            Some(if below.as_os_str().is_empty() { mount.target.clone() } else { mount.target.join(below) })
+        });
+        places.filter(|place| place != path).collect()
+    }
 }
 
 /// A filesystem of the machine below `/`.

@@ -4,7 +4,7 @@ use super::{Config, Inner};
 use crate::cgroup::Limits;
 use crate::image::Rootfs;
 use crate::launcher::spec::{Container, LaunchSpec, Program};
-use crate::launcher::{script_dir, slurm};
+use crate::launcher::{script_dir, slurm, sys};
 use crate::net::TaskNet;
 use crate::probe::{self, MachineConfig};
 use crate::tolerate;
@@ -145,7 +145,7 @@ impl Inner {
             lowers: rootfs.lowers.clone(),
             userxattr: rootfs.userxattr,
             user_namespace: self.contained.is_some(),
-            home: own_home().filter(|_| self.contained.is_some()).map(PathBuf::from),
+            homes: if self.contained.is_some() { own_homes() } else { Vec::new() },
             volumes: run.volumes.clone(),
             own: Vec::new(),
             devices,
@@ -304,6 +304,12 @@ fn workdir(run: &RunSpec, rootfs: &Rootfs) -> String {
 /// The home of who runs the pool.
 fn own_home() -> Option<String> {
     std::env::var("HOME").ok().filter(|home| Path::new(home).is_absolute())
+}
+
+/// All that may be called so: a server may have been started with another.
+fn own_homes() -> Vec<PathBuf> {
+    let listed = sys::home_of(rustix::process::geteuid().as_raw());
+    own_home().map(PathBuf::from).into_iter().chain(listed).filter(|home| home.parent().is_some()).collect()
 }
 
 /// `together`: so many ranks are on the machine's own network, this one among them.

@@ -79,11 +79,40 @@ fn all(rows: &BTreeMap<i32, Row>, first: i32, container: bool) -> BTreeSet<i32> 
     }
 }
 
-/// Everybody of the task but its first process, who has not ended; with the state of each.
-fn members(first: i32, container: bool) -> Vec<(i32, u8)> {
+/// A process of a task, beside its first.
+struct Member {
+    pid: i32,
+    state: u8,
+    /// How many of the task's are above it, its first process left out.
+    depth: usize,
+    /// Whether the one above it stands still, or is none of the task's.
+    may_stop: bool,
+}
+
+impl Member {
+    const fn is_still(&self) -> bool {
+        is_still(self.state)
+    }
+}
+
+const fn is_still(state: u8) -> bool {
+    matches!(state, b'T' | b't')
+}
+
+/// Everybody of the task but its first process, who has not ended.
+fn members(first: i32, container: bool) -> Vec<Member> {
     let rows = table(container);
-    let others = all(&rows, first, container).into_iter().filter(|pid| *pid != first);
-    others.filter_map(|pid| Some((pid, rows.get(&pid)?.state))).filter(|(_, state)| *state != b'Z').collect()
+    let others: BTreeSet<i32> =
+        all(&rows, first, container).into_iter().filter(|pid| *pid != first).collect();
+    let above = |pid: i32| rows.get(&pid).map(|row| row.parent).filter(|parent| others.contains(parent));
+    let member = |pid: &i32| {
+        let state = rows.get(pid).map(|row| row.state).filter(|state| *state != b'Z')?;
+        let depth = std::iter::successors(above(*pid), |pid| above(*pid)).take(others.len()).count();
+        let parent = above(*pid).and_then(|pid| rows.get(&pid)).map(|row| row.state);
+        let may_stop = parent.is_none_or(|state| is_still(state) || state == b'Z');
+        Some(Member { pid: *pid, state, depth, may_stop })
+    };
+    others.iter().filter_map(member).collect()
 }
 
 /// What tasks use, each given by its first process and whether it is a container's, in one look at the machine: CPU to a hundredth of a
@@ -133,19 +162,18 @@ pub(crate) fn freeze(
         let source = io::Error::other("the task has ended");
         return Err(CgroupError { path: PathBuf::from("processes"), value: String::new(), source });
     };
-    // Whoever was made between a look and its signals is found by the next look.
+    // Whoever was made between a look and its signals is found by the next look. A shell that sees a program of its own stopped takes
+    // its terminal back: so nobody is stopped before who is above it, and nobody goes on after that one.
     let end = Instant::now() + END;
     while Instant::now() < end {
-        let other: Vec<i32> = members(first, container)
-            .into_iter()
-            .filter(|(_, state)| matches!(state, b'T' | b't') != frozen)
-            .map(|(pid, _)| pid)
-            .collect();
+        let mut other = members(first, container);
+        other.retain(|member| member.is_still() != frozen);
         if other.is_empty() {
             return Ok(());
         }
-        for pid in other {
-            tolerate(sys::kill(pid, if frozen { libc::SIGSTOP } else { libc::SIGCONT }));
+        other.sort_by_key(|member| std::cmp::Reverse(member.depth));
+        for member in other.iter().filter(|member| !frozen || member.may_stop) {
+            tolerate(sys::kill(member.pid, if frozen { libc::SIGSTOP } else { libc::SIGCONT }));
         }
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -166,8 +194,8 @@ pub(super) fn end(group: &Group) {
         if left.is_empty() {
             break;
         }
-        for (pid, _) in left {
-            tolerate(sys::kill(pid, libc::SIGKILL));
+        for member in left {
+            tolerate(sys::kill(member.pid, libc::SIGKILL));
         }
         while let Ok(Some(_)) = rustix::process::wait(rustix::process::WaitOptions::NOHANG) {}
         std::thread::sleep(Duration::from_millis(1));

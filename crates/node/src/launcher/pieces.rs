@@ -7,6 +7,9 @@
 //! The kernel takes no folder for an overlay there that has another filesystem below it, since who took that away would see
 //! what it covers. A folder with one is made anew, and what is in it put in one by one.
 //!
+//! Between an attempt and the next, or a look at the files of one that has ended, a filesystem may have been mounted below a folder, or taken
+//! away. What was made anew stays so; what had a layer of its own and is made anew now has its pieces over that layer.
+//!
 //! What is not the pool's user's is nobody's inside, and a layer cannot take it in: nobody can be given a file. So the folders on
 //! the way to where the task works are in the ground's layer too, as the user's own.
 
@@ -17,8 +20,9 @@ use crate::ground;
 use crate::tolerate;
 use rustix::fs::Access;
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::ffi::OsString;
+use std::fs::{self, File, FileType};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
 /// One entry of the machine's root, or of a folder of it that is made anew.
@@ -33,6 +37,8 @@ enum Piece {
     Link(PathBuf),
     /// A file that each task has of its own.
     Own(PathBuf),
+    /// What the task made in a folder that had a layer of its own then.
+    Kept(PathBuf),
 }
 
 impl Piece {
@@ -43,7 +49,8 @@ impl Piece {
             | Self::Whole(path)
             | Self::File(path)
             | Self::Link(path)
-            | Self::Own(path) => path,
+            | Self::Own(path)
+            | Self::Kept(path) => path,
         }
     }
 }
@@ -55,8 +62,8 @@ const OPEN: [&str; 1] = ["/var/tmp"];
 
 /// What a root is put together from.
 struct Parts {
-    /// The pool's own folder, without links.
-    state: PathBuf,
+    /// The places of the pool's own folder, without links.
+    states: Vec<PathBuf>,
     /// Where the ground is.
     place: PathBuf,
     /// The task's layer.
@@ -91,6 +98,14 @@ fn wanted(spec: &LaunchSpec, container: &Container, hidden: &[PathBuf]) -> Vec<P
 impl Parts {
     /// The entries of a folder that are pieces of the root.
     fn pieces(&self, dir: &Path, pieces: &mut Vec<Piece>) {
+        for (name, kind) in self.earlier(dir) {
+            let path = dir.join(name);
+            let both = kind.is_dir() && fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_dir());
+            // A character device there says that it is removed.
+            if !both && !kind.is_char_device() && !self.hidden.contains(&path) {
+                pieces.push(Piece::Kept(path));
+            }
+        }
         for path in self.entries(dir, true) {
             let Ok(meta) = fs::symlink_metadata(&path) else { continue };
             let kind = meta.file_type();
@@ -119,8 +134,38 @@ impl Parts {
                 below.map(|first| dir.join(first)).collect()
             }
         };
-        names.retain(|path| !self.hidden.contains(path));
+        let earlier = self.earlier(dir);
+        let is_gone = |path: &Path| {
+            let found = earlier.iter().find(|(name, _)| path.file_name() == Some(name.as_os_str()));
+            found.is_some_and(|(_, kind)| !kind.is_dir() || !path.is_dir())
+        };
+        names.retain(|path| !self.hidden.contains(path) && !is_gone(path));
         names
+    }
+
+    /// Where a folder, or one above it, had a layer of its own before: what the task has there of this one.
+    fn layer_of(&self, dir: &Path) -> Option<PathBuf> {
+        let of = |above: &Path| self.writable.join(ground::escaped(above)).join("upper");
+        let layers = dir.ancestors().filter(|above| above.parent().is_some() && self.is_made(above));
+        let (above, upper) = layers.map(|above| (above, of(above))).find(|(_, upper)| is_folder(upper))?;
+        let place = upper.join(dir.strip_prefix(above).ok()?);
+        // No link of the task's is followed on the way.
+        let plain = place.ancestors().take_while(|part| *part != upper).all(is_folder);
+        plain.then_some(place)
+    }
+
+    /// What is in [`Self::layer_of`] a folder that is made anew.
+    fn earlier(&self, dir: &Path) -> Vec<(OsString, FileType)> {
+        let entries = self.layer_of(dir).and_then(|layer| fs::read_dir(layer).ok());
+        let entries = entries.into_iter().flatten().flatten();
+        entries.filter_map(|entry| Some((entry.file_name(), entry.file_type().ok()?))).collect()
+    }
+
+    /// Whether a folder is made anew: it is above a mount, or was when the task's own folder for it was made.
+    fn is_made(&self, path: &Path) -> bool {
+        let own = self.writable.join("frame").join(path.strip_prefix("/").unwrap_or(path));
+        let was = || is_folder(&own) && fs::read_dir(&own).is_ok_and(|mut own| own.next().is_some());
+        self.is_above_mount(path) || was()
     }
 
     /// Whether another filesystem is mounted somewhere below.
@@ -146,7 +191,7 @@ impl Parts {
             }
         } else if rustix::fs::access(&path, Access::EXEC_OK).is_err() {
             pieces.push(Piece::Closed(path));
-        } else if self.is_above_mount(&path) {
+        } else if self.is_made(&path) {
             pieces.push(Piece::Made(path.clone()));
             self.pieces(&path, pieces);
         } else {
@@ -171,6 +216,9 @@ impl Parts {
         let path = piece.path();
         let inside = root.join(path.strip_prefix("/").unwrap_or(path));
         let there = fs::symlink_metadata(&inside).ok();
+        if matches!(piece, Piece::Kept(_)) {
+            return self.keep(path, &inside, there.as_ref());
+        }
         let link = matches!(piece, Piece::Link(_) | Piece::Own(_));
         let folder = matches!(piece, Piece::Made(_) | Piece::Closed(_) | Piece::Whole(_));
         match &there {
@@ -185,13 +233,13 @@ impl Parts {
             Piece::Closed(_) if there.is_none() => {
                 fs::set_permissions(&inside, fs::Permissions::from_mode(0o700)).step("open", &inside)?;
             }
-            Piece::Made(_) | Piece::Closed(_) => {}
+            Piece::Made(_) | Piece::Closed(_) | Piece::Kept(_) => {}
             Piece::Whole(_) => self.whole(path, &inside, root)?,
             Piece::File(_) => {
                 if there.is_none() {
                     File::create(&inside).step("make", &inside)?;
                 }
-                root::put(&root::take(path, &self.state)?, &inside, true)?;
+                root::put(&root::take(path, &self.states)?, &inside, true)?;
             }
             Piece::Link(_) => {
                 let to = fs::read_link(path).step("read", path)?;
@@ -211,16 +259,38 @@ impl Parts {
         fs::set_permissions(inside, fs::Permissions::from_mode(mode | 0o700)).step("open", inside)
     }
 
+    /// What the task made before is where it made it.
+    fn keep(&self, path: &Path, inside: &Path, there: Option<&fs::Metadata>) -> Result<bool> {
+        let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Ok(false) };
+        let Some(kept) = self.layer_of(dir).map(|layer| layer.join(name)) else { return Ok(false) };
+        let meta = fs::symlink_metadata(&kept).step("find", &kept)?;
+        if meta.is_symlink() {
+            let to = fs::read_link(&kept).step("read", &kept)?;
+            return there.map_or_else(|| symlink(to, inside).step("make", inside), |_| Ok(())).map(|()| true);
+        }
+        if there.is_some_and(|there| there.is_dir() != meta.is_dir() || there.is_symlink()) {
+            return Ok(false);
+        }
+        match (there, meta.is_dir()) {
+            (Some(_), _) => {}
+            (None, true) => fs::create_dir(inside).step("make", inside)?,
+            (None, false) => drop(File::create(inside).step("make", inside)?),
+        }
+        rustix::mount::mount_bind(&kept, inside).step("mount at", inside)?;
+        Ok(true)
+    }
+
     fn whole(&self, path: &Path, inside: &Path, root: &Path) -> Result<()> {
         let over = self.over(path).step("lay the ground over", path)?;
-        let lowers: Vec<PathBuf> = over.into_iter().chain([path.to_owned()]).collect();
+        let lowers: Vec<PathBuf> =
+            over.into_iter().chain(self.layer_of(path)).chain([path.to_owned()]).collect();
         let layer = self.writable.join(ground::escaped(path));
         if root::mount_overlay(&lowers, path, &layer, inside, true).is_ok() {
             return Ok(());
         }
         // Filesystems that cannot be a lower layer: as they are, read-only, but for what is hidden in them.
         if !self.hidden.iter().any(|hidden| hidden.starts_with(path)) {
-            return root::put(&root::take(path, &self.state)?, inside, true);
+            return root::put(&root::take(path, &self.states)?, inside, true);
         }
         self.make(path, inside)?;
         let mut pieces = Vec::new();
@@ -256,6 +326,10 @@ impl Parts {
     }
 }
 
+fn is_folder(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir())
+}
+
 /// Mounts the root over a ground that it lays in this mount namespace, and returns where.
 ///
 /// # Errors
@@ -266,9 +340,9 @@ pub(super) fn mount(
     container: &Container,
     writable: &Path,
 ) -> Result<PathBuf> {
-    let hidden = ground::hidden(folder.state(), container.home.as_deref());
+    let hidden = ground::hidden(folder.state(), &container.homes);
     let parts = Parts {
-        state: root::own_folder(folder)?,
+        states: root::own_folders(folder)?,
         place: ground::place(folder.state()),
         writable: writable.to_owned(),
         mounts: ground::mounts(),

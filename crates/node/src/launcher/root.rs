@@ -100,7 +100,7 @@ pub(super) struct Taken {
     /// Its path on the machine, without links.
     place: PathBuf,
     /// Where in it the pool's own folder is, which no task sees: the pool's token lies there.
-    own: Option<PathBuf>,
+    own: Vec<PathBuf>,
 }
 
 /// Takes hold of what a path leads to, and says where that is, without links, and what kind. What is held is what is asked
@@ -117,8 +117,8 @@ fn by_number(held: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", held.as_raw_fd())
 }
 
-/// `state`: the pool's own folder, without links.
-pub(super) fn take(source: &Path, state: &Path) -> Result<Taken> {
+/// `states`: the places of the pool's own folder, without links.
+pub(super) fn take(source: &Path, states: &[PathBuf]) -> Result<Taken> {
     let (held, place, kind) = hold(source)?;
     let is_dir = kind.is_dir();
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
@@ -126,13 +126,14 @@ pub(super) fn take(source: &Path, state: &Path) -> Result<Taken> {
         | OpenTreeFlags::AT_RECURSIVE
         | OpenTreeFlags::AT_EMPTY_PATH;
     let tree = rustix::mount::open_tree(&held, c"", flags).job_step("open", source)?;
-    let own = state.strip_prefix(&place).ok().filter(|_| is_dir).map(Path::to_owned);
+    let own = states.iter().filter(|_| is_dir).filter_map(|state| state.strip_prefix(&place).ok());
+    let own = own.map(Path::to_owned).collect();
     Ok(Taken { tree, is_dir, place, own })
 }
 
-/// The pool's own folder, without links.
-pub(super) fn own_folder(folder: &Folder) -> Result<PathBuf> {
-    fs::canonicalize(folder.state()).step("find", folder.state())
+/// The places of the pool's own folder, without links.
+pub(super) fn own_folders(folder: &Folder) -> Result<Vec<PathBuf>> {
+    Ok(Bounds::new(folder.state(), None).step("find", folder.state())?.states)
 }
 
 /// What the task may be given of the machine.
@@ -151,7 +152,7 @@ fn admit(bounds: &Bounds, source: &Path, place: &Path, write: bool) -> Result<()
 
 /// What a job names.
 fn take_for_job(source: &Path, write: bool, bounds: &Bounds) -> Result<Taken> {
-    let taken = take(source, &bounds.state).map_err(unseen(bounds))?;
+    let taken = take(source, &bounds.states).map_err(unseen(bounds))?;
     admit(bounds, source, &taken.place, write)?;
     Ok(taken)
 }
@@ -221,7 +222,7 @@ pub(super) fn put(taken: &Taken, target: &Path, read_only: bool) -> Result<()> {
     sys::mount_setattr(taken.tree.as_fd(), attributes).step("limit", target)?;
     rustix::mount::move_mount(&taken.tree, c"", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         .step("mount at", target)?;
-    taken.own.as_ref().map_or(Ok(()), |own| cover(target, own))
+    taken.own.iter().try_for_each(|own| cover(target, own))
 }
 
 /// Mounts a container's root without what belongs to a running task alone, and returns where. Used again to look at an ended
@@ -251,7 +252,7 @@ pub fn mount_all(
 /// The first step that failed.
 fn mount_layers(folder: &Folder, container: &Container, writable: &Path) -> Result<PathBuf> {
     let ground = ground::place(folder.state());
-    let state = own_folder(folder)?;
+    let states = own_folders(folder)?;
     let root = ground.join("root");
     let over = ground::layer_over(&ground, Path::new("/"));
     if let Some(bottom) = container.lowers.last() {
@@ -274,7 +275,7 @@ fn mount_layers(folder: &Folder, container: &Container, writable: &Path) -> Resu
         let lowers: Vec<PathBuf> = over.into_iter().chain([mount.target.clone()]).collect();
         if !(mount.is_dir && mount_overlay(&lowers, &mount.target, &layer, &inside, false).is_ok()) {
             // Filesystems that cannot be a lower layer, and single files: as they are, read-only.
-            put(&take(&mount.target, &state)?, &inside, true)?;
+            put(&take(&mount.target, &states)?, &inside, true)?;
         }
     }
     Ok(root)
@@ -420,12 +421,12 @@ pub fn build(
     let bounds = bounds(folder, spec)?;
     let of_job = |source: &String, write| take_for_job(Path::new(source), write, &bounds);
     let volumes = container.volumes.iter().map(|volume| of_job(&volume.source, !volume.read_only));
-    let of_pool = container.own.iter().map(|volume| take(Path::new(&volume.source), &bounds.state));
+    let of_pool = container.own.iter().map(|volume| take(Path::new(&volume.source), &bounds.states));
     let volumes: Vec<Taken> = volumes.chain(of_pool).collect::<Result<_>>()?;
     let files: Vec<Taken> = spec.files.iter().map(|file| of_job(file, false)).collect::<Result<_>>()?;
     let groups = take_groups(&spec.pool.group(&spec.group))?;
     // Whose network it is may mount it, and this one is the machine's.
-    let sys = container.user_namespace.then(|| take(Path::new("/sys"), &bounds.state)).transpose()?;
+    let sys = container.user_namespace.then(|| take(Path::new("/sys"), &bounds.states)).transpose()?;
     let root = mount_all(folder, spec, container, &writable)?;
     mount_proc(&root)?;
     pivot(&root)?;

@@ -81,9 +81,9 @@ pub struct Container {
     /// Whether it is built in a user namespace, where the pool's user is root.
     #[serde(default)]
     pub user_namespace: bool,
-    /// There: the home of that user, in which keys are hidden.
+    /// There: homes of that user, in which keys are hidden.
     #[serde(default)]
-    pub home: Option<PathBuf>,
+    pub homes: Vec<PathBuf>,
     /// Folders of the machine made visible, as the job names them.
     pub volumes: Vec<Volume>,
     /// Files and folders of the pool's own made visible.

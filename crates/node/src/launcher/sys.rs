@@ -11,6 +11,8 @@ use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 /// Which side of a fork this is.
 pub enum Side {
@@ -126,6 +128,23 @@ pub fn session(pid: i32) -> Option<i32> {
     // SAFETY: no memory is passed.
     let session = unsafe { libc::getsid(pid) };
     (session >= 0).then_some(session)
+}
+
+/// The home of a user as the machine's list of users, or a network's, has it.
+pub fn home_of(uid: u32) -> Option<PathBuf> {
+    let mut buffer = vec![0_u8; 16 << 10];
+    // SAFETY: an all-zero `passwd` is valid: null pointers and numbers.
+    let mut entry: libc::passwd = unsafe { std::mem::zeroed() };
+    let mut found = std::ptr::null_mut();
+    let (room, len) = (buffer.as_mut_ptr().cast(), buffer.len());
+    // SAFETY: the buffer is as long as is said and outlives what `entry` points into.
+    let failed = unsafe { libc::getpwuid_r(uid, &raw mut entry, room, len, &raw mut found) };
+    if failed != 0 || found.is_null() || entry.pw_dir.is_null() {
+        return None;
+    }
+    // SAFETY: it ends in a null byte, within the buffer.
+    let home = unsafe { CStr::from_ptr(entry.pw_dir) };
+    Some(PathBuf::from(std::ffi::OsStr::from_bytes(home.to_bytes())))
 }
 
 /// CPU time of all children that were waited for, with theirs, in microseconds.

@@ -346,58 +346,61 @@ pub(crate) fn mirror(at: &Path, below: &[PathBuf], dir: &Path) -> io::Result<Opt
     Ok(Some(path))
 }
 
+/// Credentials of the machine, its logs, and what other runtimes keep.
+const FIXED: &[&str] = &[
+    "/boot",
+    "/etc/crypttab",
+    "/etc/gshadow",
+    "/etc/gshadow-",
+    "/etc/krb5.keytab",
+    "/etc/kubernetes",
+    "/etc/letsencrypt",
+    "/etc/shadow",
+    "/etc/shadow-",
+    "/etc/ssl/private",
+    "/etc/sudoers",
+    "/etc/sudoers.d",
+    "/etc/wireguard",
+    "/var/lib/containerd",
+    "/var/lib/containers",
+    "/var/lib/docker",
+    "/var/lib/kubelet",
+    "/var/lib/pond",
+    "/var/lib/private",
+    "/var/log",
+    "/var/spool/cron",
+];
+/// The same of its users.
+const IN_HOMES: &[&str] = &[
+    ".aws",
+    ".azure",
+    ".bash_history",
+    ".cache/huggingface/token",
+    ".cargo/credentials",
+    ".cargo/credentials.toml",
+    ".config/gcloud",
+    ".config/gh",
+    ".config/rclone",
+    ".docker",
+    ".git-credentials",
+    ".gnupg",
+    ".kube",
+    ".local/state/pond",
+    ".netrc",
+    ".npmrc",
+    ".pgpass",
+    ".pypirc",
+    ".python_history",
+    ".ssh",
+    ".vault-token",
+];
+
 /// Paths of the machine no task on the host's root may see: credentials, the pool's own state, what other
 /// runtimes keep. A name that does not exist is hidden all the same when its folder does.
 ///
 /// `homes`: those of who runs the pool, wherever they are. What a name leads to by links is hidden with it, and so is the same folder where
 /// its filesystem is mounted a second time.
 pub(crate) fn hidden(state: &Path, homes: &[PathBuf]) -> Vec<PathBuf> {
-    const FIXED: &[&str] = &[
-        "/boot",
-        "/etc/crypttab",
-        "/etc/gshadow",
-        "/etc/gshadow-",
-        "/etc/krb5.keytab",
-        "/etc/kubernetes",
-        "/etc/letsencrypt",
-        "/etc/shadow",
-        "/etc/shadow-",
-        "/etc/ssl/private",
-        "/etc/sudoers",
-        "/etc/sudoers.d",
-        "/etc/wireguard",
-        "/var/lib/containerd",
-        "/var/lib/containers",
-        "/var/lib/docker",
-        "/var/lib/kubelet",
-        "/var/lib/pond",
-        "/var/lib/private",
-        "/var/log",
-        "/var/spool/cron",
-    ];
-    const IN_HOMES: &[&str] = &[
-        ".aws",
-        ".azure",
-        ".bash_history",
-        ".cache/huggingface/token",
-        ".cargo/credentials",
-        ".cargo/credentials.toml",
-        ".config/gcloud",
-        ".config/gh",
-        ".config/rclone",
-        ".docker",
-        ".git-credentials",
-        ".gnupg",
-        ".kube",
-        ".local/state/pond",
-        ".netrc",
-        ".npmrc",
-        ".pgpass",
-        ".pypirc",
-        ".python_history",
-        ".ssh",
-        ".vault-token",
-    ];
     let mut paths: Vec<PathBuf> = FIXED.iter().map(PathBuf::from).collect();
     let keys = fs::read_dir(KEYS).into_iter().flatten().flatten();
     paths.extend(keys.map(|entry| entry.path()).filter(|path| {

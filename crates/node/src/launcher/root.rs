@@ -270,7 +270,7 @@ fn mount_layers(folder: &Folder, container: &Container, writable: &Path) -> Resu
             // Hidden, or below something that is.
             continue;
         }
-        let layer = writable.join(ground::escaped(&mount.target));
+        let layer = layer_at(writable, &mount.target);
         let over = Some(ground::layer_over(&ground, &mount.target)).filter(|layer| layer.exists());
         let lowers: Vec<PathBuf> = over.into_iter().chain([mount.target.clone()]).collect();
         if !(mount.is_dir && mount_overlay(&lowers, &mount.target, &layer, &inside, false).is_ok()) {
@@ -279,6 +279,13 @@ fn mount_layers(folder: &Folder, container: &Container, writable: &Path) -> Resu
         }
     }
     Ok(root)
+}
+
+/// The layer of one of the machine's filesystems, also of a task that is kept since `%` and `=` stood for themselves in its name.
+fn layer_at(writable: &Path, target: &Path) -> PathBuf {
+    let before = writable.join(target.to_string_lossy().replace('/', "%"));
+    let now = writable.join(ground::escaped(target));
+    if before.is_dir() && !now.is_dir() { before } else { now }
 }
 
 /// Makes `root` the root of this mount namespace and lets go of the machine's.

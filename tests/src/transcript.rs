@@ -140,6 +140,13 @@ fn missing(need: &str) -> Option<String> {
         let run = std::process::Command::new("cc").arg("--version").stdout(Stdio::null()).status();
         run.is_ok_and(|status| status.success())
     };
+    // As somebody who is nobody here.
+    let makes_namespaces = || {
+        let mut setpriv = std::process::Command::new("setpriv");
+        setpriv.args(["--reuid=64321", "--regid=64321", "--clear-groups", "unshare", "--user"]);
+        setpriv.args(["--map-root-user", "--mount", "--pid", "--fork", "--mount-proc", "true"]);
+        setpriv.stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    };
     let imports = |module: &str| {
         let mut python = std::process::Command::new("/usr/bin/python3");
         let run = python.args(["-c", &format!("import {module}")]).stderr(Stdio::null()).status();
@@ -151,6 +158,9 @@ fn missing(need: &str) -> Option<String> {
             let drivers = std::fs::read_dir("/etc/OpenCL/vendors").into_iter().flatten().count();
             (drivers == 0).then(|| "there is no OpenCL driver (Debian: pocl-opencl-icd)".to_owned())
         }
+        "namespaces" => (!makes_namespaces()).then(|| {
+            "this machine lets its users have no namespaces (`pond doctor`, as a user, says why)".to_owned()
+        }),
         "cc" => (!runs_cc()).then(|| "there is no C compiler (`cc`)".to_owned()),
         module => (!imports(module)).then(|| format!("python3 cannot import {module}")),
     }

@@ -547,3 +547,38 @@ pub(crate) fn submounts() -> Vec<Submount> {
     found.sort_by(|a, b| a.target.cmp(&b.target));
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mounted(device: &str, root: &str, target: &str) -> Mounted {
+        Mounted { device: device.to_owned(), root: root.into(), target: target.into() }
+    }
+
+    #[test]
+    fn a_filesystem_that_is_mounted_twice_shows_a_folder_twice() {
+        let all = [
+            mounted("8:1", "/", "/"),
+            mounted("8:2", "/", "/home"),
+            mounted("8:2", "/", "/srv/again"),
+            mounted("8:2", "/u", "/mnt/u"),
+            mounted("8:2", "/other", "/mnt/other"),
+            mounted("8:3", "/", "/home/u/disk"),
+        ];
+        let again = |path: &str| Mounted::again(&all, Path::new(path));
+        assert_eq!(again("/home/u/st"), ["/srv/again/u/st", "/mnt/u/st"].map(PathBuf::from));
+        assert_eq!(again("/mnt/u/st"), ["/home/u/st", "/srv/again/u/st"].map(PathBuf::from));
+        assert_eq!(again("/home/u"), ["/srv/again/u", "/mnt/u"].map(PathBuf::from));
+        assert!(again("/etc/shadow").is_empty() && again("/home/u/disk/x").is_empty());
+    }
+
+    #[test]
+    fn no_two_paths_have_a_name_in_common() {
+        let paths = ["/a/b", "/a%b", "/a=25b", "/a=3db", "/a=b", "/a%/b", "/a/%b", "/a%%b", "/a//=25b"];
+        let names: std::collections::BTreeSet<OsString> =
+            paths.iter().map(|path| escaped(Path::new(path))).collect();
+        assert_eq!(names.len(), paths.len(), "{names:?}");
+        assert_eq!((escaped(Path::new("/")), escaped(Path::new("/home/u"))), ("".into(), "%home%u".into()));
+    }
+}

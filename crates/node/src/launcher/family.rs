@@ -201,3 +201,39 @@ pub(super) fn end(group: &Group) {
         std::thread::sleep(Duration::from_millis(1));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    /// A shell with a shell with a sleeper below it, as a task that no group holds.
+    #[test]
+    fn a_family_stops_from_above_and_goes_on_from_below() {
+        let text = "sh -c 'sleep 1000; true'; true";
+        let mut top = Command::new("sh").args(["-c", text]).stdin(Stdio::null()).spawn().expect("sh");
+        let first = i32::try_from(top.id()).expect("a number");
+        let end = Instant::now() + Duration::from_secs(20);
+        while members(first, false).len() < 2 && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let found = members(first, false);
+        let mut depths: Vec<usize> = found.iter().map(|member| member.depth).collect();
+        depths.sort_unstable();
+        assert_eq!(depths, [0, 1]);
+        let group = crate::cgroup::Pool::default().group("nowhere");
+        let freeze = |frozen| freeze(&group, frozen, || Some((first, process_began(first), false)));
+        freeze(true).expect("stopped");
+        assert!(members(first, false).iter().all(Member::is_still));
+        freeze(false).expect("awake");
+        assert!(!members(first, false).iter().any(Member::is_still));
+        assert!(
+            super::freeze(&group, true, || Some((first, None, false))).is_err(),
+            "another process of that number"
+        );
+        for pid in found.iter().map(|member| member.pid).chain([first]) {
+            tolerate(sys::kill(pid, libc::SIGKILL));
+        }
+        top.wait().expect("it ends");
+    }
+}

@@ -135,16 +135,17 @@ impl Pool {
         }
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         left.extend(mounts.lines().filter(|line| line.contains(&own)).map(|line| format!("mount {line}")));
-        left.extend(self.processes().into_iter().map(|(pid, line)| format!("process {pid} {line}")));
+        let naming = self.naming(&["cmdline", "environ", "mountinfo"]).into_iter();
+        left.extend(naming.map(|(pid, line)| format!("process {pid} {line}")));
         left
     }
 
-    /// Ids and command lines of processes that belong to this place.
-    fn processes(&self) -> Vec<(u32, String)> {
+    /// Ids and command lines of processes in whose files of these names this place is.
+    fn naming(&self, files: &[&str]) -> Vec<(u32, String)> {
         let own = self.folder.to_string_lossy().into_owned();
         let look = |pid: u32| {
             let file = |name: &str| std::fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
-            let text = [file("cmdline"), file("environ"), file("mountinfo")].concat();
+            let text: Vec<u8> = files.iter().flat_map(|name| file(name)).collect();
             let line = String::from_utf8_lossy(&file("cmdline")).replace('\0', " ");
             String::from_utf8_lossy(&text).contains(&own).then_some((pid, line))
         };
@@ -162,8 +163,8 @@ impl Drop for Pool {
         if let Some(pid) = self.server() {
             _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
         }
-        // And those of pools that the test made beside it.
-        for (pid, _) in self.processes() {
+        // And those of pools that the test made beside it. Not by their mounts: a mount that was left here is everybody's.
+        for (pid, _) in self.naming(&["cmdline", "environ"]) {
             _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
         }
     }

@@ -17,8 +17,7 @@ use rustix::fs::{CWD, FileType, Mode};
 use rustix::mount::{MountFlags, MountPropagationFlags};
 use rustix::thread::UnshareFlags;
 use std::collections::BTreeMap;
-use std::ffi::CString;
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -438,16 +437,24 @@ pub(crate) struct Mounted {
     /// Major and minor number of the filesystem.
     device: String,
     root: PathBuf,
-    target: PathBuf,
+    pub(crate) target: PathBuf,
+    /// What sort of filesystem it is.
+    pub(crate) kind: String,
 }
 
 impl Mounted {
+    /// All of them, those that were mounted first at the head.
     pub(crate) fn all() -> Vec<Self> {
         let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let read = |line: &str| {
-            let mut parts = line.split(' ').skip(2);
-            let device = parts.next()?.to_owned();
-            Some(Self { device, root: unescape(parts.next()?), target: unescape(parts.next()?) })
+            let (mount, filesystem) = line.split_once(" - ")?;
+            let mut parts = mount.split(' ').skip(2);
+            Some(Self {
+                device: parts.next()?.to_owned(),
+                root: unescape(parts.next()?),
+                target: unescape(parts.next()?),
+                kind: filesystem.split(' ').next()?.to_owned(),
+            })
         };
         table.lines().filter_map(read).collect()
     }
@@ -521,21 +528,11 @@ fn unescape(text: &str) -> PathBuf {
     PathBuf::from(OsString::from_vec(out))
 }
 
-/// Where something is mounted in this mount namespace, and of what kind.
-pub(crate) fn mounts() -> Vec<(PathBuf, String)> {
-    let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let read = |line: &str| {
-        let mut parts = line.split(' ').skip(1);
-        Some((unescape(parts.next()?), parts.next()?.to_owned()))
-    };
-    table.lines().filter_map(read).collect()
-}
-
 /// The filesystems of this mount namespace that a container on the machine's root sees too, parents first.
 pub(crate) fn submounts() -> Vec<Submount> {
     let special = ["/proc", "/sys", "/dev", "/run", "/"].map(Path::new);
     let mut found: Vec<Submount> = Vec::new();
-    for (target, kind) in mounts() {
+    for Mounted { target, kind, .. } in Mounted::all() {
         let below = |dir: &Path| target.starts_with(dir) && (dir != Path::new("/") || target == dir);
         let skip = OWN_KINDS.contains(&kind.as_str())
             || special.iter().any(|dir| below(dir))
@@ -553,7 +550,12 @@ mod tests {
     use super::*;
 
     fn mounted(device: &str, root: &str, target: &str) -> Mounted {
-        Mounted { device: device.to_owned(), root: root.into(), target: target.into() }
+        Mounted {
+            device: device.to_owned(),
+            root: root.into(),
+            target: target.into(),
+            kind: "ext4".to_owned(),
+        }
     }
 
     #[test]

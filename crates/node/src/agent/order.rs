@@ -230,11 +230,14 @@ impl Inner {
 
     /// As the image says; over the machine's own root, without root, the home of who runs the pool.
     fn home(&self, run: &RunSpec, rootfs: &Rootfs) -> String {
-        let named = run.user.filter(|_| !self.is_alone(run));
+        let alone = self.is_alone(run);
         let own = || own_home().filter(|_| self.contained.is_some() && run.image == Image::Host);
-        let of_image = rootfs.config.home.clone().filter(|_| self.contained.is_none() || !self.is_alone(run));
-        let chosen = if named.is_none() { of_image.or_else(own) } else { None };
-        let root = self.is_alone(run) || user(run, rootfs).is_none_or(|(uid, _)| uid == 0);
+        let chosen = match (alone, run.user) {
+            (true, _) => own(),
+            (false, None) => rootfs.config.home.clone().or_else(own),
+            (false, Some(_)) => None,
+        };
+        let root = alone || user(run, rootfs).is_none_or(|(uid, _)| uid == 0);
         chosen.unwrap_or_else(|| if root { "/root" } else { "/" }.to_owned())
     }
 

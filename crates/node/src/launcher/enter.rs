@@ -291,7 +291,7 @@ fn become_command(
         if let Some((uid, gid)) = spec.user {
             privileges::become_user(uid, gid, &spec.groups)?;
         }
-        if spec.container.as_ref().is_some_and(|container| container.user_namespace) {
+        if spec.is_in_user_namespace() {
             user::limit_processes(spec.limits.pids)?;
         }
         sys::default_signals();

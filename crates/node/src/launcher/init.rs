@@ -154,7 +154,7 @@ fn stand(spec: &LaunchSpec) -> Result<(), Told> {
     // Nobody inside may look at this process, whose program is the machine's own `pond`.
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
         .map_err(|why| fault("hide the launcher", &why.into()))?;
-    if spec.container.as_ref().is_some_and(|container| container.user_namespace) {
+    if spec.is_in_user_namespace() {
         // Root of the namespace around it.
         user::become_root((0, 0)).map_err(|why| fault("become root of a user namespace", &why))?;
         // Those of the mount namespace around it are not its own to take.
@@ -351,7 +351,7 @@ impl Init<'_> {
             if let Some((uid, gid)) = self.spec.user {
                 privileges::become_user(uid, gid, &self.spec.groups)?;
             }
-            if self.spec.container.as_ref().is_some_and(|container| container.user_namespace) {
+            if self.spec.is_in_user_namespace() {
                 user::limit_processes(self.spec.limits.pids)?;
             }
             Ok(())

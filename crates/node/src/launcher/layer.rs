@@ -4,7 +4,7 @@
 //! container of one's own without a volume), plain folders are in memory, `<state>/layers/`, for as long as the pool is up.
 
 use super::sys;
-use crate::folder::Folder;
+use crate::folder::{Folder, is_folder, remove_tree};
 use crate::ground;
 use crate::tolerate;
 use rustix::fs::SeekFrom;
@@ -150,22 +150,18 @@ pub fn tidy(folder: &Folder, image: bool) {
         let empty =
             || is_folder(&upper) && fs::read_dir(&upper).is_ok_and(|mut upper| upper.next().is_none());
         match ours.then(empty) {
-            Some(true) => tolerate(crate::folder::remove_tree(&part)),
+            Some(true) => tolerate(remove_tree(&part)),
             Some(false) => open_work(&part),
             None => {}
         }
     }
 }
 
-fn is_folder(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir())
-}
-
 /// An overlay leaves its work folder, which the task never saw, closed to everybody.
 fn open_work(layer: &Path) {
     let work = layer.join("work");
     if is_folder(&work) && is_folder(&work.join("work")) {
-        tolerate(crate::folder::remove_tree(&work.join("work")));
+        tolerate(remove_tree(&work.join("work")));
     }
 }
 

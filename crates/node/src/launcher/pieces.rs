@@ -15,8 +15,8 @@
 
 use super::root::{self, Result, Step};
 use super::spec::{Container, LaunchSpec, OUT};
-use crate::folder::Folder;
-use crate::ground;
+use crate::folder::{Folder, is_folder};
+use crate::ground::{self, Mounted};
 use crate::tolerate;
 use rustix::fs::Access;
 use std::collections::BTreeSet;
@@ -68,7 +68,7 @@ struct Parts {
     place: PathBuf,
     /// The task's layer.
     writable: PathBuf,
-    mounts: Vec<(PathBuf, String)>,
+    mounts: Vec<Mounted>,
     hidden: Vec<PathBuf>,
     wanted: Vec<PathBuf>,
 }
@@ -129,7 +129,7 @@ impl Parts {
         let mut names: BTreeSet<PathBuf> = match listed {
             Some(entries) => entries.flatten().map(|entry| entry.path()).collect(),
             None => {
-                let known = self.mounts.iter().map(|(target, _)| target).chain(&self.wanted);
+                let known = self.mounts.iter().map(|mount| &mount.target).chain(&self.wanted);
                 let below = known.filter_map(|path| path.strip_prefix(dir).ok()?.components().next());
                 below.map(|first| dir.join(first)).collect()
             }
@@ -170,14 +170,14 @@ impl Parts {
 
     /// Whether another filesystem is mounted somewhere below.
     fn is_above_mount(&self, path: &Path) -> bool {
-        self.mounts.iter().any(|(target, _)| target != path && target.starts_with(path))
+        self.mounts.iter().any(|Mounted { target, .. }| target != path && target.starts_with(path))
     }
 
     fn folder(&self, path: PathBuf, pieces: &mut Vec<Piece>) {
         let bare = BARE.iter().any(|dir| path == Path::new(dir));
         // What was mounted there last is what is seen.
         let kind =
-            self.mounts.iter().rev().find(|(target, _)| *target == path).map(|(_, kind)| kind.as_str());
+            self.mounts.iter().rev().find(|mount| mount.target == path).map(|mount| mount.kind.as_str());
         let is_place =
             |kind: &str| ["tmpfs", "overlay"].contains(&kind) || !ground::OWN_KINDS.contains(&kind);
         if bare {
@@ -326,10 +326,6 @@ impl Parts {
     }
 }
 
-fn is_folder(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir())
-}
-
 /// Mounts the root over a ground that it lays in this mount namespace, and returns where.
 ///
 /// # Errors
@@ -345,7 +341,7 @@ pub(super) fn mount(
         states: root::own_folders(folder)?,
         place: ground::place(folder.state()),
         writable: writable.to_owned(),
-        mounts: ground::mounts(),
+        mounts: Mounted::all(),
         wanted: wanted(spec, container, &hidden),
         hidden,
     };

@@ -59,6 +59,13 @@ pub struct LaunchSpec {
     pub logs: LogSettings,
 }
 
+impl LaunchSpec {
+    /// Whether it is a container in a user namespace, where root is the pool's own user.
+    pub(crate) fn is_in_user_namespace(&self) -> bool {
+        self.container.as_ref().is_some_and(|container| container.user_namespace)
+    }
+}
+
 /// What runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

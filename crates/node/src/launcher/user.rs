@@ -2,7 +2,8 @@
 //!
 //! Launchers of containers are forks of a process that has entered one and was then executed again in it: what is executed
 //! there belongs to the namespace, memory and all, so that other processes of the same user may join a task by its
-//! descriptor, as those of root may. Each container has one more in it, in which the kernel counts its processes. There is one id inside; files of all others show as nobody's, and stay theirs.
+//! descriptor, as those of root may. Each container has one more in it, in which the kernel counts its processes. There is one
+//! id inside; files of all others show as nobody's, and stay theirs.
 //! What that means for a root put together of the machine's own: [`super::pieces`], `docs/decisions/0092-containers-without-root.md`.
 
 use super::layer;
@@ -25,16 +26,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// # Errors
 /// The machine does not let its users have namespaces.
 pub(super) fn enter() -> io::Result<()> {
-    let own = own_ids();
+    let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     sys::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS)?;
     become_root(own)?;
     let propagation = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     Ok(rustix::mount::mount_change(c"/", propagation)?)
-}
-
-/// The ids of this process.
-pub(super) fn own_ids() -> (u32, u32) {
-    (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
 }
 
 /// Makes who had these ids outside root of the user namespace that this process has just come into.
@@ -82,7 +78,7 @@ const NO_OVERLAY: &str = "the state folder cannot hold the layers of containers"
 /// Of the trial's process: it was kept to no number.
 const UNCOUNTED: i32 = 255;
 
-/// Tries in an empty folder all that a container needs, and says on standard error what did not work.
+/// Tries in an empty folder all that a container needs, and prints what did not work, or [`COUNTED`].
 pub(super) fn try_in(room: &Path) -> ExitCode {
     let (text, code) = match trial(room) {
         Ok(true) => (COUNTED.to_owned(), ExitCode::SUCCESS),

@@ -152,6 +152,11 @@ fn missing(need: &str) -> Option<String> {
         let run = python.args(["-c", &format!("import {module}")]).stderr(Stdio::null()).status();
         run.is_ok_and(|status| status.success())
     };
+    let handed = || {
+        let doctor = std::process::Command::new(crate::pool::binary()).arg("doctor").output();
+        let says = |line: &str| line.starts_with("memory limit") && line.contains(" ok ");
+        doctor.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).lines().any(says))
+    };
     match need {
         "root" => (!is_root()).then(|| "containers with limits need root".to_owned()),
         "opencl" => {
@@ -160,6 +165,9 @@ fn missing(need: &str) -> Option<String> {
         }
         "namespaces" => (!makes_namespaces()).then(|| {
             "this machine lets its users have no namespaces (`pond doctor`, as a user, says why)".to_owned()
+        }),
+        "handed" => (is_root() || !handed()).then(|| {
+            "nobody hands control groups over here (`pond doctor`, as a user, says why); `cargo xtask v2` runs it".to_owned()
         }),
         "cc" => (!runs_cc()).then(|| "there is no C compiler (`cc`)".to_owned()),
         module => (!imports(module)).then(|| format!("python3 cannot import {module}")),

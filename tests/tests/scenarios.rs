@@ -60,6 +60,7 @@ pages! {
     spare => "tests/scenarios/spare.md",
     torchrun => "tests/scenarios/torchrun.md",
     traces => "tests/scenarios/traces.md",
+    user_groups => "tests/scenarios/user-groups.md",
 }
 
 /// A page with a `console` fence that is not listed above would never be run.

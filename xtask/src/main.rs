@@ -21,7 +21,7 @@ Chores of the repository.
 
   cargo xtask tidy [--update]   text checks of STYLE; --update records counts that fell
   cargo xtask test [FILTER]     everything that can be tested here, and what could not be
-  cargo xtask v2 [FILTER]       the tests of pond-node in a virtual machine with control groups v2 only
+  cargo xtask v2 [FILTER]       tests in virtual machines with control groups v2 only, as root and as a user
   cargo xtask leftovers         what a pool on this machine would have left behind, as listed now
   cargo xtask otel              spans by OpenTelemetry, which the everyday build leaves out
   cargo xtask bench             figures for docs/performance.md, from a release build

@@ -19,4 +19,12 @@ $bb ln -sf /bin/busybox /root/sbin/modprobe
 $bb cp /tests /settings /root/
 $bb mount --move /dev /root/dev
 $bb umount /proc
-exec $bb switch_root /root /bin/sh /tests
+[ -n "$TESTER" ] || exec $bb switch_root /root /bin/sh /tests
+# As on a machine that somebody logs in to: systemd, and a user.
+echo "$TESTER:x:1234:1234::/srv/home:/bin/sh" >> /root/etc/passwd
+echo "$TESTER:x:1234:" >> /root/etc/group
+echo "$TESTER:*:19000:0:99999:7:::" >> /root/etc/shadow
+# systemd takes this for a container's.
+$bb rm -f /root/.dockerenv
+$bb cp /tests.service /root/etc/systemd/system/
+exec $bb switch_root /root /lib/systemd/systemd --unit=tests.service --show-status=false

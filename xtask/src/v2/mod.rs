@@ -1,6 +1,7 @@
-//! `cargo xtask v2`: the tests of `pond-node` on a machine that has only version 2 of control groups.
+//! `cargo xtask v2`: tests on machines that have only version 2 of control groups: those of `pond-node` as root, and the
+//! page of a user without root to whom systemd hands control groups over.
 //!
-//! The machine is virtual: Debian's kernel on an emulated processor, this machine's root read-only under a layer in
+//! The machines are virtual: Debian's kernel on an emulated processor, this machine's root read-only under a layer in
 //! memory, and one disk for the tests' folders. Nothing outside the target folder is written.
 
 use crate::error::Error;
@@ -12,61 +13,126 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 const INIT: &str = include_str!("init.sh");
-const TESTS: &str = include_str!("tests.sh");
+/// Beside the first process: for systemd's machine only.
+const SERVICE: &str = include_str!("tests.service");
 /// What the first process loads before it can see the root; the rest comes by itself.
 const MODULES: [&str; 4] = ["overlay", "virtio_pci", "9pnet_virtio", "9p"];
 /// Size of the tests' disk, which takes no room until it is written.
 const DISK: u64 = 4 << 30;
 
-/// Runs the tests whose names contain `filter`; fails when one of them does.
+/// A machine: what it runs and as whom.
+struct Machine {
+    /// Its tests' package.
+    package: &'static str,
+    /// The script that runs them.
+    tests: &'static str,
+    /// Who runs them where systemd is the first process; nobody: root, and there is no systemd.
+    tester: &'static str,
+    /// Further words for its kernel.
+    kernel: &'static str,
+}
+
+const MACHINES: [Machine; 2] = [
+    Machine { package: "pond-node", tests: include_str!("tests.sh"), tester: "", kernel: "" },
+    Machine {
+        package: "pond-e2e",
+        tests: include_str!("user.sh"),
+        tester: "tester",
+        kernel: " fstab=no systemd.mask=postgresql.service systemd.mask=prometheus.service",
+    },
+];
+
+/// Runs the tests whose program's names contain `filter` (`scenarios` for the page); fails when one of them does.
 ///
 /// # Errors
 /// Something is missing, cannot be built or cannot be started.
 pub fn command(root: &Path, filter: Option<&str>) -> Result<ExitCode, Error> {
-    packages::install(&["qemu-system-x86", "busybox-static", "cpio", "e2fsprogs"]);
+    packages::install(&[
+        "qemu-system-x86",
+        "busybox-static",
+        "cpio",
+        "e2fsprogs",
+        "systemd",
+        "libpam-systemd",
+        "dbus-user-session",
+    ]);
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let place = target.join("v2");
     let scratch = target.join("tmp");
     let make = |dir: &Path| std::fs::create_dir_all(dir).map_err(|source| file("make", dir, source));
     make(&place)?;
     make(&scratch)?;
-    let programs = tests(root, filter)?;
     let image = kernel(&place)?;
-    let modules = image.join("lib/modules");
-    let version = only_entry(&modules)?;
-    let kernel_modules = load_order(&modules.join(&version))?;
-    let settings = format!(
-        "MODULES='{}'\nIMAGE='{}'\nSCRATCH='{}'\nCRATE='{}'\nPROGRAMS='{}'\n",
-        kernel_modules.iter().map(|name| format!("{version}/{name}")).collect::<Vec<_>>().join(" "),
-        image.display(),
-        scratch.display(),
-        root.join("crates/node").display(),
-        programs.join(" "),
-    );
-    let ram = ram_disk(&place, &modules.join(&version), &version, &kernel_modules, &settings)?;
-    let disk = place.join("disk");
-    std::fs::File::create(&disk)
-        .and_then(|file| file.set_len(DISK))
-        .map_err(|source| file("write", &disk, source))?;
-    shell::output(&place, "mkfs.ext4", &["-q", "-F", "disk"])?;
-    let failed = boot(&image.join(format!("boot/vmlinuz-{version}")), &ram, &disk)?;
-    Ok(if failed == Some(0) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let mut passed = true;
+    for machine in MACHINES {
+        let programs = machine.programs(root, filter)?;
+        if !programs.is_empty() {
+            passed &= machine.run(root, &place, &image, &scratch, &programs)? == Some(0);
+        }
+    }
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Machine {
+    /// The test programs, built.
+    fn programs(&self, root: &Path, filter: Option<&str>) -> Result<Vec<String>, Error> {
+        let build = ["build", "--locked", "--quiet", "--package", "pond"];
+        shell::output(root, "cargo", &build)?;
+        let arguments =
+            ["test", "--locked", "--no-run", "--package", self.package, "--message-format", "json"];
+        let said = shell::output(root, "cargo", &arguments)?;
+        let messages = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let tests = messages.filter(|message| message["profile"]["test"] == true);
+        let only = if self.tester.is_empty() { "" } else { "scenarios" };
+        let wanted = |message: &serde_json::Value| {
+            let name = message["target"]["name"].as_str().unwrap_or_default();
+            name.contains(filter.unwrap_or_default()) && name.contains(only)
+        };
+        Ok(tests
+            .filter(wanted)
+            .filter_map(|message| message["executable"].as_str().map(str::to_owned))
+            .collect())
+    }
+
+    /// How many of these programs failed, or `None` when it did not say.
+    fn run(
+        &self,
+        root: &Path,
+        place: &Path,
+        image: &Path,
+        scratch: &Path,
+        programs: &[String],
+    ) -> Result<Option<u32>, Error> {
+        let modules = image.join("lib/modules");
+        let version = only_entry(&modules)?;
+        let kernel_modules = load_order(&modules.join(&version))?;
+        let settings = format!(
+            "MODULES='{}'\nIMAGE='{}'\nSCRATCH='{}'\nCRATE='{}'\nPROGRAMS='{}'\nTESTER='{}'\n",
+            kernel_modules.iter().map(|name| format!("{version}/{name}")).collect::<Vec<_>>().join(" "),
+            image.display(),
+            scratch.display(),
+            root.join(if self.tester.is_empty() { "crates/node" } else { "tests" }).display(),
+            programs.join(" "),
+            self.tester,
+        );
+        let scripts = [
+            ("init", INIT),
+            ("tests", self.tests),
+            ("tests.service", SERVICE),
+            ("settings", settings.as_str()),
+        ];
+        let ram = ram_disk(place, &modules.join(&version), &version, &kernel_modules, &scripts)?;
+        let disk = place.join("disk");
+        std::fs::File::create(&disk)
+            .and_then(|file| file.set_len(DISK))
+            .map_err(|source| file("write", &disk, source))?;
+        shell::output(place, "mkfs.ext4", &["-q", "-F", "disk"])?;
+        boot(&image.join(format!("boot/vmlinuz-{version}")), self.kernel, &ram, &disk)
+    }
 }
 
 fn file(doing: &'static str, path: &Path, source: std::io::Error) -> Error {
     Error::File { doing, path: path.to_owned(), source }
-}
-
-/// The test programs, built.
-fn tests(root: &Path, filter: Option<&str>) -> Result<Vec<String>, Error> {
-    let arguments = ["test", "--locked", "--no-run", "--package", "pond-node", "--message-format", "json"];
-    let said = shell::output(root, "cargo", &arguments)?;
-    let messages = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let tests = messages.filter(|message| message["profile"]["test"] == true);
-    let wanted = |message: &serde_json::Value| {
-        filter.is_none_or(|part| message["target"]["name"].as_str().is_some_and(|name| name.contains(part)))
-    };
-    Ok(tests.filter(wanted).filter_map(|message| message["executable"].as_str().map(str::to_owned)).collect())
 }
 
 /// Debian's kernel, unpacked; the newest one its package index knows.
@@ -120,13 +186,13 @@ fn add(table: &str, end: &str, order: &mut Vec<String>) {
     }
 }
 
-/// The first filesystem: busybox, the modules, the two scripts.
+/// The first filesystem: busybox, the modules, the scripts.
 fn ram_disk(
     place: &Path,
     modules: &Path,
     version: &str,
     files: &[String],
-    settings: &str,
+    scripts: &[(&str, &str)],
 ) -> Result<PathBuf, Error> {
     let ram = place.join("ram");
     let mut script = String::from(
@@ -143,7 +209,7 @@ fn ram_disk(
         );
     }
     shell::output(place, "sh", &["-c", &script])?;
-    for (name, text) in [("init", INIT), ("tests", TESTS), ("settings", settings)] {
+    for (name, text) in scripts {
         let path = ram.join(name);
         std::fs::write(&path, text).map_err(|source| file("write", &path, source))?;
     }
@@ -153,20 +219,13 @@ fn ram_disk(
 }
 
 /// Runs the machine to its end and shows what it says; how many programs failed, or `None` when it did not say.
-fn boot(kernel: &Path, ram: &Path, disk: &Path) -> Result<Option<u32>, Error> {
+fn boot(kernel: &Path, words: &str, ram: &Path, disk: &Path) -> Result<Option<u32>, Error> {
     let program = || "qemu-system-x86_64".to_owned();
     let mut machine = Command::new("timeout")
         .args(["3600", "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"])
-        .args([
-            "-m",
-            "4096",
-            "-nographic",
-            "-no-reboot",
-            "-nic",
-            "none",
-            "-append",
-            "console=ttyS0 quiet panic=-1",
-        ])
+        .args(["-m", "4096", "-nographic", "-no-reboot", "-nic", "none"])
+        .arg("-append")
+        .arg(format!("console=ttyS0 quiet panic=-1{words}"))
         .arg("-kernel")
         .arg(kernel)
         .arg("-initrd")

@@ -39,12 +39,16 @@ fn limits_of_this_user(ctx: &Ctx) {
     if rustix::process::geteuid().is_root() {
         return;
     }
+    let limits = match pond_node::cgroup::look_for_handed() {
+        Ok(()) => "",
+        Err(_) => "there are no limits of CPU and memory, and ",
+    };
     match pond_node::probe::user_containers(&state_dir(&ctx.globals)) {
-        Ok(()) => ctx.out.note(
-            "without root there are no limits of CPU and memory, and tasks share the machine's network and one user; `pond doctor` says what is missing",
-        ),
+        Ok(()) => ctx.out.note(&format!(
+            "without root {limits}tasks share the machine's network and one user; `pond doctor` says what is missing"
+        )),
         Err(why) => ctx.out.note(&format!(
-            "without root there are no limits, and no containers here ({why}): submit with `--isolation process`; \
+            "without root {limits}there are no containers here ({why}): submit with `--isolation process`; \
              `pond doctor` says what is missing"
         )),
     }

@@ -1,6 +1,7 @@
 //! Taking up what an earlier agent left, clearing what nobody owns, and closing.
 
 use super::{Inner, Live, Shutdown};
+use crate::cgroup::Pool;
 use crate::folder::{Claim, Folder, now};
 use crate::launcher::control::Request;
 use crate::launcher::layer;
@@ -28,7 +29,15 @@ impl Inner {
     pub(super) fn adopt(&self) {
         let mut inventory = Vec::new();
         let (mut failed, mut over) = (Vec::new(), Vec::new());
+        // Without root each server has a parent group of its own.
+        let mut earlier: Vec<Pool> = Vec::new();
         for (task, generation, folder) in crate::folder::all(&self.config.state_dir) {
+            if self.contained.is_some() {
+                let pool = read_spec(&folder).map(|spec| spec.pool);
+                earlier.extend(pool.filter(|pool| {
+                    pool.is_apart_from(&self.pool) && earlier.iter().all(|known| pool.is_apart_from(known))
+                }));
+            }
             let found = match folder.look() {
                 Claim::Held => self.take_up(task, generation, &folder),
                 Claim::Left => Some(self.settle(task, generation, &folder)),
@@ -55,7 +64,11 @@ impl Inner {
             let found = Found::Ended { started: ended.started, ended: ended.at, exit: ended.exit };
             inventory.push((task, generation, found));
         }
-        self.sweep();
+        self.sweep(&self.pool);
+        for pool in earlier {
+            self.sweep(&pool);
+            pool.remove();
+        }
         self.partitions.keep(|holder| self.state().live.contains_key(holder));
         self.report(Report::NodeUp(self.described()));
         for report in failed {
@@ -81,7 +94,7 @@ impl Inner {
         if self.watch.add(pid, task, generation).is_err() || !matches!(folder.look(), Claim::Held) {
             return Some(self.settle(task, generation, folder));
         }
-        let group = self.pool.group(&spec.group);
+        let group = spec.pool.group(&spec.group);
         let mut live = Live::new(folder, &spec, group, super::share::take_up(folder));
         if let (Some(network), Some(net)) = (&self.network, &live.net) {
             network.adopt(task, generation, net);
@@ -101,15 +114,15 @@ impl Inner {
         }
     }
 
-    /// Removes control groups of this pool that no living launcher has.
-    fn sweep(&self) {
+    /// Removes control groups of this parent that no living launcher has.
+    fn sweep(&self, pool: &Pool) {
         let known: BTreeSet<String> = {
             let state = self.state();
             state.live.keys().map(|(task, generation)| super::order::group_name(*task, *generation)).collect()
         };
-        for name in self.pool.names() {
+        for name in pool.names() {
             if !known.contains(&name) {
-                let group = self.pool.group(&name);
+                let group = pool.group(&name);
                 group.kill();
                 tolerate(group.remove());
             }
@@ -137,7 +150,7 @@ impl Inner {
             if let Some(network) = &self.network {
                 network.close();
             }
-            self.sweep();
+            self.sweep(&self.pool);
             self.partitions.keep(|_| false);
             self.partitions.clear_all();
             self.pool.remove();

@@ -2,7 +2,7 @@
 
 use super::Inner;
 use super::share::Share;
-use crate::cgroup::{Reading, Version};
+use crate::cgroup::Reading;
 use crate::folder::Ended;
 use crate::launcher::family;
 use pond_core::event::{Report, TaskSample};
@@ -102,11 +102,15 @@ impl Inner {
     /// What tasks use that no control group holds. A look at all processes of a machine may take a while: it rests until `rest`.
     fn read_families(&self, rest: &mut Instant) -> BTreeMap<(TaskId, Generation), Reading> {
         let began = Instant::now();
-        if self.pool.version() != Version::None || began < *rest {
+        if began < *rest {
             return BTreeMap::new();
         }
         let state = self.state();
-        let tasks: Vec<_> = state.live.iter().filter(|(_, live)| live.init > 0).collect();
+        let tasks: Vec<_> =
+            state.live.iter().filter(|(_, live)| live.init > 0 && !live.group.holds()).collect();
+        if tasks.is_empty() {
+            return BTreeMap::new();
+        }
         let firsts: Vec<_> = tasks.iter().map(|(_, live)| (live.init, live.contained)).collect();
         let keys: Vec<_> = tasks.into_iter().map(|(key, _)| *key).collect();
         drop(state);

@@ -160,7 +160,8 @@ impl Inner {
     }
 
     pub(super) fn group(&self, task: TaskId, generation: Generation) -> crate::cgroup::Group {
-        self.pool.group(&super::order::group_name(task, generation))
+        let live = self.state().live.get(&(task, generation)).map(|live| live.group.clone());
+        live.unwrap_or_else(|| self.pool.group(&super::order::group_name(task, generation)))
     }
 
     /// Makes sure that a generation nobody has claimed never runs. False when somebody has it.

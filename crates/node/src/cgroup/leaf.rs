@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 
 /// The leaf beside the pools' groups: a name of our own, so that what another engine made is never taken apart.
-const LEAF: &str = "pond-init";
+pub(super) const LEAF: &str = "pond-init";
 /// Processes that start while others are moved are found in the next round.
 const ROUNDS: u32 = 100;
 

@@ -3,13 +3,16 @@
 //! A pool has one parent group of a unique name in every hierarchy it uses; each task has a child of it.
 //! Limits go to the v1 controllers where those are mounted and to v2 otherwise; freezing, killing and
 //! `cpu.stat` prefer v2 even beside v1 controllers (the hybrid layout). What works is found by doing it.
+//! Without root the parent group is in one that was handed to the pool's user, if there is one: [`handed`].
 //! Devices are a controller in v1 and a program of ours in v2.
 
 mod devices;
+mod handed;
 mod leaf;
 mod meters;
 
 pub use devices::DeviceGuard;
+pub use handed::Without;
 use meters::field;
 pub use meters::{Meters, Reading};
 
@@ -160,6 +163,19 @@ fn mounted_v1<'a>(mounts: &'a [(Option<Vec<String>>, PathBuf)], controller: &str
     })
 }
 
+/// Where version 2 is mounted.
+fn mounted_v2(mounts: &[(Option<Vec<String>>, PathBuf)]) -> Option<&Path> {
+    mounts.iter().find(|(kind, _)| kind.is_none()).map(|(_, root)| root.as_path())
+}
+
+/// Whether a pool of this user, who is not root, would have groups; nothing is done for it.
+///
+/// # Errors
+/// Why not.
+pub fn look_for_handed() -> Result<(), Without> {
+    handed::look(mounted_v2(&mounts()).ok_or(Without::Version1)?)
+}
+
 /// A group with the CPUs and memory nodes of the one above it. Tasks do not join it: v1 takes a CPU that goes
 /// offline out of every such group for good.
 fn open_cpuset(root: &Path, name: &str) -> Option<PathBuf> {
@@ -177,8 +193,11 @@ impl Pool {
     pub fn open(name: &str) -> Self {
         let mut pool = Self::default();
         let mounts = mounts();
-        let v2 = mounts.iter().find(|(kind, _)| kind.is_none()).map(|(_, root)| root.join(name));
-        pool.v2 = v2.filter(|dir| fs::create_dir_all(dir).is_ok());
+        let base = mounted_v2(&mounts).and_then(|root| {
+            let is_root = rustix::process::geteuid().is_root();
+            if is_root { Some(root.to_path_buf()) } else { handed::take(root, name).ok() }
+        });
+        pool.v2 = base.map(|base| base.join(name)).filter(|dir| fs::create_dir_all(dir).is_ok());
         for controller in Controller::ALL {
             if controller == Controller::Freezer && pool.v2.is_some() {
                 continue;
@@ -242,6 +261,12 @@ impl Pool {
 
     fn dirs(&self) -> impl Iterator<Item = &PathBuf> {
         self.v1.iter().map(|(_, dir)| dir).chain(self.v2.iter())
+    }
+
+    /// Whether this and the other have no parent group in common.
+    #[must_use]
+    pub fn is_apart_from(&self, other: &Self) -> bool {
+        self.dirs().all(|dir| other.dirs().all(|known| known != dir))
     }
 
     /// The group of this name, whether it exists or not.
@@ -324,6 +349,12 @@ impl Group {
             views.push(View { name: name.to_owned(), links, dir: dir.clone() });
         }
         views
+    }
+
+    /// Whether it is in any hierarchy.
+    #[must_use]
+    pub const fn holds(&self) -> bool {
+        !self.v1.is_empty() || self.v2.is_some()
     }
 
     fn v1_dir(&self, controller: Controller) -> Option<&PathBuf> {

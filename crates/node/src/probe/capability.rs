@@ -20,7 +20,7 @@ pub(super) fn privilege(_scratch: &Scratch) -> Vec<Row> {
         Row::degraded(
             "root",
             format!("user id {}", user.as_raw()),
-            "no limits, no networks of tasks' own, and one user in containers",
+            "no networks of tasks' own, one user in containers, and limits only in groups that were handed over",
             "run the pool as root",
         )
     }]

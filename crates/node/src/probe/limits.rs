@@ -1,7 +1,7 @@
 //! Trials of what holds tasks to their limits: control groups, pressure, disk.
 
 use super::doctor::{Row, Scratch};
-use crate::cgroup::{Controller, DeviceGuard, Group, Limits, Pool, Version};
+use crate::cgroup::{self, Controller, DeviceGuard, Group, Limits, Pool, Version, Without};
 use crate::ground::in_mount_namespace;
 use crate::launcher::layer;
 use rustix::fs::{Mode, OFlags};
@@ -25,8 +25,13 @@ pub(super) fn groups(scratch: &Scratch) -> Vec<Row> {
 
 fn try_groups(pool: &Pool) -> Vec<Row> {
     let no_limits = "limits are not enforced: a task can take the whole machine";
+    let without = (!rustix::process::geteuid().is_root()).then(cgroup::look_for_handed).and_then(Result::err);
+    let remedy = without.map_or(AS_ROOT, Without::remedy);
     let version = match pool.version() {
-        Version::None => Row::missing("control groups", "no group could be made", no_limits, AS_ROOT),
+        Version::None => {
+            let why = without.map_or_else(|| "no group could be made".to_owned(), |why| why.to_string());
+            Row::missing("control groups", why, no_limits, remedy)
+        }
         Version::V1 => Row::ok("control groups", "version 1"),
         Version::Hybrid => Row::ok("control groups", "version 1 controllers beside version 2"),
         Version::V2 => Row::ok("control groups", "version 2"),
@@ -67,8 +72,8 @@ fn try_groups(pool: &Pool) -> Vec<Row> {
         };
         rows.push(match pool.has(controller).then(set) {
             Some(Ok(())) => Row::ok(name, "set and taken"),
-            Some(Err(why)) => Row::missing(name, why.to_string(), cost, AS_ROOT),
-            None => Row::missing(name, "no such controller", cost, AS_ROOT),
+            Some(Err(why)) => Row::missing(name, why.to_string(), cost, remedy),
+            None => Row::missing(name, "no such controller", cost, remedy),
         });
     }
     rows.extend(freeze_and_kill(&group, pool.version() != Version::None));

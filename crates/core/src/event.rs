@@ -365,7 +365,7 @@ pub enum Report {
         /// How.
         exit: Exit,
     },
-    /// A freeze or thaw took effect.
+    /// A freeze or thaw took effect, or the reason why not.
     Frozen {
         /// Which.
         task: TaskId,
@@ -373,6 +373,9 @@ pub enum Report {
         generation: Generation,
         /// Frozen or thawed.
         frozen: bool,
+        /// Why it could not be done.
+        #[serde(default)]
+        refused: Option<String>,
     },
     /// A resize took effect, or the reason why the old limits stay.
     Resized {

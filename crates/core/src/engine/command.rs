@@ -128,6 +128,19 @@ impl Engine {
         self.note_gang(id, from, if paused { "paused" } else { "resumed" }, out);
     }
 
+    /// A rank could not be frozen: the pause of its gang is taken back. What the pool freezes to have its CPU back stays so to the
+    /// planner, which evicts it when that does not come.
+    pub(super) fn runs_on(&mut self, task: TaskId, why: &str, out: &mut Out) {
+        let Some(gang) = self.gang_mut(task.gang) else { return };
+        let from = gang.state();
+        let Some(live) = gang.live_mut().filter(|live| live.paused && live.ending.is_none()) else { return };
+        let before = live.is_frozen();
+        live.paused = false;
+        self.apply_frozen(task.gang, before, out);
+        let said = format!("rank {} could not be paused, so none is: {why}", task.rank);
+        self.note_gang(task.gang, from, said, out);
+    }
+
     /// After its freezing has changed: tells substrate, meter and rows.
     pub(super) fn apply_frozen(&mut self, id: GangId, before: bool, out: &mut Out) {
         let now = self.now;

@@ -105,9 +105,11 @@ impl Engine {
                     self.exited(task, exit, out);
                 }
             }
-            // What the engine asked for is what it believes; `Inventory` finds what differs.
-            Report::Frozen { task, generation, .. } => {
-                self.is_current(actor, task, generation);
+            // What the engine asked for is what it believes until it is told otherwise; `Inventory` finds what differs.
+            Report::Frozen { task, generation, frozen, refused } => {
+                if let (true, true, Some(why)) = (self.is_current(actor, task, generation), frozen, refused) {
+                    self.runs_on(task, &why, out);
+                }
             }
             Report::Resized { task, generation, refused } => {
                 if self.is_current(actor, task, generation) {

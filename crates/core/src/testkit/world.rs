@@ -395,7 +395,7 @@ impl World {
         if !frozen && left != Millis::MAX {
             self.later(left, Happening::Ends(named(node), task, generation, exit));
         }
-        self.tell(node, Report::Frozen { task, generation, frozen });
+        self.tell(node, Report::Frozen { task, generation, frozen, refused: None });
     }
 
     fn act(&mut self, effect: &Effect) {

@@ -182,9 +182,9 @@ impl Inner {
             let (started, spec) = (folder.started()?, super::adopt::read_spec(&folder)?);
             Some((started.init, Some(started.init_began), spec.container.is_some()))
         };
-        if family::freeze(&self.group(task, generation), frozen, first).is_ok() {
-            self.report(Report::Frozen { task, generation, frozen });
-        }
+        let done = family::freeze(&self.group(task, generation), frozen, first);
+        let refused = done.err().map(|why| why.source.to_string());
+        self.report(Report::Frozen { task, generation, frozen, refused });
     }
 
     fn resize(

@@ -275,7 +275,7 @@ impl World<'_> {
         }
         rank.state = to;
         let node = rank.node;
-        self.tell(node, Report::Frozen { task, generation, frozen });
+        self.tell(node, Report::Frozen { task, generation, frozen, refused: None });
         self.refresh(job);
     }
 

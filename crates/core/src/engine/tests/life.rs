@@ -2,7 +2,7 @@
 
 use crate::engine::{End, Engine, Refusal, State};
 use crate::event::{Actor, Effect, Event, Exit, Report, Request, Target};
-use crate::ids::{JobId, QueuePath};
+use crate::ids::{Generation, JobId, NodeName, QueuePath};
 use crate::model::{IdleAction, QueueSpec, Resources, RetryOn};
 use crate::plan::HoldReason;
 use crate::plan::named::Choice;
@@ -115,6 +115,30 @@ fn pause_freezes_in_place_and_the_time_stands_still() {
     let pool = pool.request(Request::Resume(target)).run(secs(4));
     assert_eq!(pool.state("a"), State::Running);
     assert_eq!(pool.run(secs(2)).state("a"), State::Succeeded);
+}
+
+#[test]
+fn a_pause_that_one_rank_cannot_keep_is_none() {
+    let plan = gang(2).runs(secs(20));
+    let pool = Pool::new().node("n1", cpus(2)).job("a", plan).run(secs(5));
+    let target = Target::job(pool.id("a"));
+    let (task, generation) = (pool.id("a").gang(0).task(1), pool.gang("a").generation);
+    let pool = pool.request(Request::Pause { target, release: false }).run(secs(1));
+    assert_eq!(pool.state("a"), State::Frozen);
+    let refused = Some("some of its processes did not come to rest".to_owned());
+    let told = |generation, refused: &Option<String>| {
+        let refused = refused.clone();
+        Event::Report(Report::Frozen { task, generation, frozen: true, refused })
+    };
+    let from = || Actor::Node(NodeName::from("n1"));
+    // Of an earlier life, and of a freeze that worked: nothing comes of them.
+    let pool = pool.world(|world| world.request(from(), told(Generation(0), &refused)));
+    let pool = pool.world(|world| world.request(from(), told(generation, &None))).run(secs(1));
+    assert_eq!(pool.state("a"), State::Frozen);
+    let pool = pool.world(|world| world.request(from(), told(generation, &refused))).run(secs(1));
+    assert_eq!(pool.state("a"), State::Running);
+    // The other rank, which stood still, was let go: both end, five seconds of the work done before and two lost.
+    assert_eq!(pool.run(secs(16)).state("a"), State::Succeeded);
 }
 
 #[test]

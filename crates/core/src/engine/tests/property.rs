@@ -136,6 +136,10 @@ fn report(engine: &Engine, what: u8, about: u8, how: u8) -> Report {
             }
             Report::Inventory { node: node(about), tasks }
         }
+        4 if how.is_multiple_of(5) => {
+            let refused = (!how.is_multiple_of(2)).then(|| "no".to_owned());
+            Report::Frozen { task, generation, frozen: how.is_multiple_of(3), refused }
+        }
         4..=6 => Report::Started { task, generation, address: None, ports: Vec::new(), steps: Vec::new() },
         7 => Report::StartFailed {
             task,

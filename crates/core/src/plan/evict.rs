@@ -13,7 +13,7 @@ use super::{Decision, PreemptCause};
 use crate::ids::GangId;
 use crate::model::{Class, ShareMode};
 use crate::queue::Amounts;
-use crate::snapshot::{GangOrd, GangPhase, GangRow, NodeOrd, Placed, PlacedGang};
+use crate::snapshot::{Backfill, GangOrd, GangPhase, GangRow, NodeOrd, Placed, PlacedGang};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -104,8 +104,9 @@ impl Solver<'_> {
         self.run(bucket).forget_domains();
     }
 
-    /// Where all queues are one line: starts those who ask for no more than their queue is guaranteed, before all others.
-    /// Whoever was evicted for one of them may stand before it in the line, and would take the place again.
+    /// Where all queues are one line: serves those who ask for no more than their queue is guaranteed before all others.
+    /// Whoever was evicted for one of them may stand before it in the line, and would take the place again; and where nobody may pass
+    /// a blocked gang, one that is blocked beyond its queue's guarantee would keep them from what is theirs.
     pub fn serve_guaranteed(&mut self, class: Class) {
         if !self.problem.ranker.one_line || !self.tree.has_guarantees() {
             return;
@@ -115,26 +116,39 @@ impl Solver<'_> {
         let heads = line.all.iter().filter(|head| self.tree.any_guarantee(queue_of(head.bucket)));
         let buckets: Vec<usize> = heads.map(|head| head.bucket).collect();
         for bucket in buckets {
-            while self.start_guaranteed(bucket) {}
+            while self.serve_one_guaranteed(bucket) {}
         }
     }
 
-    /// Ends: each time one gang less of the bucket waits.
-    fn start_guaranteed(&mut self, bucket: usize) -> bool {
+    /// Ends: each time one gang less of the bucket waits, or is not dealt with.
+    fn serve_one_guaranteed(&mut self, bucket: usize) -> bool {
         let Some(head) = self.head(bucket) else { return false };
         let key = self.problem.pending.buckets[bucket].key.clone();
         let variant = self.problem.variant(key.demand, 0, false);
         let asked = self.asked(variant, key.size.min, 1);
         let stopped = self.stop.is_some_and(|stop| stop < (Reverse(key.class), head));
-        if stopped || !self.tree.may_reclaim(key.queue, &asked) || !self.may_start(bucket) {
+        // Elsewhere it has its turn in the line, whoever is blocked before it.
+        let evicts = self.settings.backfill == Backfill::None;
+        if stopped || !self.tree.may_reclaim(key.queue, &asked) || !(evicts || self.may_start(bucket)) {
             return false;
         }
         self.pay();
         let gang = self.come_to(&head);
-        let Ok(fit) = self.attempt(bucket, &key) else { return false };
-        self.run(bucket).next += 1;
-        self.start(gang, bucket, &key, fit);
-        true
+        match self.attempt(bucket, &key) {
+            Ok(fit) => {
+                self.run(bucket).next += 1;
+                self.start(gang, bucket, &key, fit);
+                true
+            }
+            Err(fate) if evicts && matches!(fate, Fate::Room(_) | Fate::Kept(_)) => {
+                let victims = self.evict(gang, bucket, &key, head.rank.level);
+                if let Some(victims) = victims {
+                    self.fates.insert(gang, if victims == 0 { fate } else { Fate::Evicting(victims) });
+                }
+                victims.is_some()
+            }
+            Err(_) => false,
+        }
     }
 
     /// Everybody who is on the way out.

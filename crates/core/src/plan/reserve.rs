@@ -29,10 +29,10 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 /// Part of the patience for which short gangs may still use drained nodes.
 const SHORT: u64 = 8;
-/// A moment, and nodes with the tasks they take then.
+/// A moment, and nodes with the tasks they take then, each with the moment from which it takes so many.
 struct Spot {
     when: When,
-    nodes: Vec<(usize, u32)>,
+    nodes: Vec<(usize, (u32, When))>,
 }
 
 /// A moment, a node and how many tasks it takes from then on, soonest first.
@@ -132,35 +132,46 @@ impl Solver<'_> {
             return self.first_of(firsts, variant, stay);
         }
         let (mut more, mut fewer) = (Steps::new(), Steps::new());
-        let mut counts: BTreeMap<usize, u32> = BTreeMap::new();
+        let mut counts: BTreeMap<usize, (u32, When)> = BTreeMap::new();
         let mut total = 0_u32;
+        let mut change = |node, count, since| {
+            let (before, _) = counts.insert(node, (count, since)).unwrap_or((0, since));
+            total = total.saturating_sub(before).saturating_add(count);
+            total
+        };
+        let mut enough: Option<When> = None;
         loop {
             let step = more.peek().map(|step| (step.0.0, step.0.1));
             let is_step = step.is_some_and(|step| firsts.peek().is_none_or(|first| step < *first));
-            let (when, node, count) = if is_step {
-                more.pop()?.0
+            // Whoever takes tasks at the same moment is to be chosen from, too.
+            let next = if is_step { step } else { firsts.peek().copied() };
+            if let Some(when) = enough.filter(|when| next.is_none_or(|(at, _)| at > *when)) {
+                return Some(Spot { when, nodes: counts.into_iter().collect() });
+            }
+            let (when, node, count, since) = if is_step {
+                let (when, node, count) = more.pop()?.0;
+                (when, node, count, when)
             } else {
                 let (when, node) = firsts.next()?;
-                let mut count = 0;
+                let (mut count, mut since) = (0, when);
                 let mut last = 0;
                 for (at, now) in self.steps_of(variant, node, stay, need) {
                     match at <= when {
-                        true => count = now,
+                        true => (count, since) = (now, at),
                         false if now < last => fewer.push(Reverse((at, node, now))),
                         false => more.push(Reverse((at, node, now))),
                     }
                     last = now;
                 }
-                (when, node, count)
+                (when, node, count, since)
             };
             // Where there is less by then, there is before somebody has more.
             while fewer.peek().is_some_and(|step| step.0.0 <= when) {
-                let (_, node, count) = fewer.pop()?.0;
-                total = total.saturating_sub(counts.insert(node, count).unwrap_or(0)).saturating_add(count);
+                let (at, node, count) = fewer.pop()?.0;
+                change(node, count, at);
             }
-            total = total.saturating_sub(counts.insert(node, count).unwrap_or(0)).saturating_add(count);
-            if total >= need {
-                return Some(Spot { when, nodes: counts.into_iter().collect() });
+            if change(node, count, since) >= need {
+                enough = Some(when);
             }
         }
     }
@@ -181,7 +192,7 @@ impl Solver<'_> {
             let when = kept.map_or(least, |line| line.first_stay(&self.problem.pool, variant, stay));
             best = best.into_iter().chain((when != When::Never).then_some((when, node))).min();
         }
-        best.map(|(when, node)| Spot { when, nodes: vec![(node, 1)] })
+        best.map(|(when, node)| Spot { when, nodes: vec![(node, (1, when))] })
     }
 
     /// Looks again at nodes that the plan changed since the last time.
@@ -246,7 +257,8 @@ impl Solver<'_> {
         Outlook { pool, node, state, leavers: leavers.into(), promises }
     }
 
-    /// Writes the reservation down, on the nodes that take most tasks first.
+    /// Writes the reservation down, on the nodes that take most tasks first, and of those on the ones that are the last to do so: whoever
+    /// may be ahead of it has the others from now on.
     fn keep(
         &mut self,
         variant: usize,
@@ -260,10 +272,10 @@ impl Solver<'_> {
         let stay = Stay { now: self.now, span };
         let (from, until) = if known { (when, stay.end(when)) } else { (When::Now, When::Never) };
         let start = if known { start } else { self.now.after(Millis(self.settings.patience.0 / SHORT)) };
-        nodes.sort_by_key(|(node, count)| (Reverse(*count), *node));
+        nodes.sort_by_key(|(node, (count, since))| (Reverse(*count), Reverse(*since), *node));
         let shape = self.problem.pool.variants[variant].shape.clone();
         let amounts = [shape.cpu, shape.memory, shape.disk];
-        for (node, count) in nodes.into_iter().filter(|(_, count)| *count > 0) {
+        for (node, (count, _)) in nodes.into_iter().filter(|(_, (count, _))| *count > 0) {
             let (mut left, mut through) = self.outlook(node).line().between(when, stay);
             let facts = self.problem.pool.facts(node).to_vec();
             for _ in 0..count.min(need) {

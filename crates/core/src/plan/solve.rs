@@ -591,10 +591,9 @@ impl Solver<'_> {
         if self.lowest_blocked.is_some() {
             self.again = self.again.min(self.problem.ranker.next_round(self.now));
         }
-        if let (true, Some(level)) = (self.problem.ranker.rises(), self.lowest_blocked) {
-            // Who is one level below those that may be evicted rises among them.
-            let from = self.problem.ranker.evicts_from(level).saturating_sub(1);
-            self.again = self.again.min(self.problem.running.next_change(from));
+        if self.problem.ranker.rises() && self.lowest_blocked.is_some() {
+            // Also of those far below: each rise is seen by a plan, or the next ones are not foreseen.
+            self.again = self.again.min(self.problem.running.next_change());
         }
     }
 

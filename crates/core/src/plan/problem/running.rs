@@ -179,9 +179,9 @@ impl Running {
         self.changes.len()
     }
 
-    /// When the next of those at this level or above changes it; [`Timestamp::NEVER`] when none does.
-    pub fn next_change(&self, level: u32) -> Timestamp {
-        let firsts = self.changes.range(level..).filter_map(|(_, changes)| changes.first());
+    /// When the next level changes; [`Timestamp::NEVER`] when none does.
+    pub fn next_change(&self) -> Timestamp {
+        let firsts = self.changes.values().filter_map(BTreeSet::first);
         firsts.map(|(at, _)| *at).min().unwrap_or(Timestamp::NEVER)
     }
 }

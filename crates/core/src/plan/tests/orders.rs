@@ -259,6 +259,56 @@ fn in_one_line_a_place_goes_to_the_guarantee_it_was_taken_for() {
 }
 
 #[test]
+fn a_guarantee_holds_though_somebody_beyond_theirs_is_blocked_before() {
+    use OrderPolicy::{Fifo, Qssf, Sjf, Smallest};
+    for order in [Fifo, Smallest, Sjf, Qssf] {
+        let settings = Settings { queues: QueuePolicy::OneLine, backfill: Backfill::None, ..by(order) };
+        let mut pool = nodes(1, settings);
+        let [owner, guest] = [("owner", 6000), ("guest", 2000)].map(|(name, cpu)| {
+            let mut queue = QueueSpec::new(name);
+            queue.guarantee.cpu = Some(cpu);
+            pool.world.queue(queue)
+        });
+        let submit = |pool: &mut Pool, queue, seconds| {
+            let at = pool.at();
+            pool.world.submit(queue, on(1).predicted(seconds), at)
+        };
+        for _ in 0..9 {
+            submit(&mut pool, guest, 10);
+        }
+        pool.run();
+        pool.now += SECOND;
+        let owners: Vec<GangId> = (0..7).map(|_| submit(&mut pool, owner, 100)).collect();
+        assert_eq!(evicted(&pool.plan()).len(), 6, "{order:?}");
+        pool.world.settle();
+        pool.run();
+        let running = pool.running_of(&owners);
+        assert_eq!(running, [true, true, true, true, true, true, false], "{order:?}");
+        assert!(evicted(&pool.plan()).is_empty(), "{order:?}");
+    }
+}
+
+#[test]
+fn the_planner_wakes_for_one_who_rises_from_far_below() {
+    let mut pool = nodes(1, by(OrderPolicy::Las));
+    let old = pool.add(on(8));
+    pool.run();
+    pool.now += 3000 * SECOND;
+    let new = pool.add(on(8));
+    pool.run();
+    pool.world.settle();
+    pool.run();
+    assert_eq!(pool.running_of(&[old, new]), [false, true]);
+    let began = pool.now;
+    let back = (0..40).any(|_| {
+        let plan = pool.plan();
+        pool.now = plan.again.map_or(pool.now, |at| at.0);
+        evicted(&plan) == [new]
+    });
+    assert!(back && pool.now > began + 3000 * SECOND);
+}
+
+#[test]
 fn less_rest_goes_before_more_and_a_close_call_evicts_nobody() {
     let mut pool = nodes(1, by(OrderPolicy::Srsf));
     let long = pool.add(on(8).predicted(10_000));

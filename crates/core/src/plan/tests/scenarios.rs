@@ -4,7 +4,7 @@ use super::*;
 use crate::model::{Class, QueueLimits, QueueSpec};
 use crate::plan::world::{Ask, gpu_share, gpus, host, shape};
 use crate::plan::{Constraint, Dimension, PreemptCause};
-use crate::snapshot::{GangPhase, Held, NodeOrd, NodeState, QueueOrd};
+use crate::snapshot::{Backfill, GangPhase, Held, NodeOrd, NodeState, QueueOrd};
 use crate::units::{MilliCpu, Millis};
 
 const ROOT: QueueOrd = QueueOrd(0);
@@ -359,6 +359,31 @@ fn short_gangs_fill_the_gap_and_long_ones_do_not_delay_a_reservation() {
     pool.pass(99);
     pool.run();
     assert!(pool.runs(large) && !pool.runs(running));
+}
+
+#[test]
+fn a_place_is_kept_on_the_nodes_that_are_free_last() {
+    for backfill in [Backfill::Easy, Backfill::Conservative] {
+        let mut world = World::new();
+        for _ in 0..5 {
+            world.node(1, 4, &[], &[]);
+        }
+        let mut pool = Pool::with(world, Settings { backfill, ..Settings::default() });
+        let tasks = |pool: &mut Pool, tasks, seconds| {
+            pool.submit(ROOT, Ask::new(shape(1, 1)).tasks(tasks, tasks).limit(seconds))
+        };
+        tasks(&mut pool, 1, 100);
+        tasks(&mut pool, 2, 10);
+        pool.run();
+        // Two nodes are free now, and when the gang of two ends four are: one may be used beyond that.
+        let wide = tasks(&mut pool, 3, 20);
+        let (one, two) = (tasks(&mut pool, 1, 50), tasks(&mut pool, 1, 50));
+        pool.run();
+        assert_eq!([one, two].map(|gang| pool.runs(gang)), [true, false], "{backfill:?}");
+        pool.pass(10);
+        pool.run();
+        assert!(pool.runs(wide), "{backfill:?}");
+    }
 }
 
 /// A gap before a place that is kept is kept for who fits into it, device by device, and for nobody else.

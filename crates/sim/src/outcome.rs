@@ -93,6 +93,60 @@ pub struct Point {
     pub granted_cpu_milli: u64,
 }
 
+/// What a pool has and what of it is granted at one moment: devices and cores in thousandths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Level {
+    /// Devices of nodes that are up.
+    pub devices: u64,
+    /// Of those, granted.
+    pub granted: u64,
+    /// Cores of nodes that are up.
+    pub cpu: u64,
+    /// Of those, granted.
+    pub granted_cpu: u64,
+}
+
+/// Levels summed over time, in thousandths × milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Area {
+    /// Devices of nodes that were up.
+    pub devices: u128,
+    /// Of those, granted.
+    pub granted: u128,
+    /// Cores of nodes that were up.
+    pub cpu: u128,
+    /// Of those, granted.
+    pub granted_cpu: u128,
+}
+
+impl Area {
+    /// Adds a level that held for so long.
+    pub fn add(&mut self, level: Level, span: Millis) {
+        let over = |amount: u64| u128::from(amount) * u128::from(span.0);
+        self.devices += over(level.devices);
+        self.granted += over(level.granted);
+        self.cpu += over(level.cpu);
+        self.granted_cpu += over(level.granted_cpu);
+    }
+}
+
+/// Exact sums, which the points of a series are too few for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Areas {
+    /// From the first submission to the end.
+    pub whole: Area,
+    /// The same up to the last submission.
+    pub arrivals: Area,
+}
+
+impl Areas {
+    /// Adds a level that held from one moment to another, where submissions end at `last_submit`.
+    pub fn add(&mut self, level: Level, (from, to): (Timestamp, Timestamp), last_submit: Timestamp) {
+        self.whole.add(level, to.since(from));
+        self.arrivals.add(level, to.min(last_submit).since(from));
+    }
+}
+
 /// A gang's stay on a node, for the timeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Stay {
@@ -150,6 +204,9 @@ pub struct Outcome {
     pub jobs: Vec<JobOutcome>,
     /// The pool over time, at even steps.
     pub series: Vec<Point>,
+    /// The pool over all of its time; nothing in outcomes of earlier builds.
+    #[serde(default)]
+    pub areas: Option<Areas>,
     /// Who was where; empty unless asked for.
     pub stays: Vec<Stay>,
     /// Counts.

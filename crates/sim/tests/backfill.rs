@@ -136,11 +136,26 @@ fn textbook(jobs: &[Job], processors: u64, backfill: Backfill) -> Vec<u64> {
     }
 }
 
+/// How the pool knows what users say, and what its processors are.
+#[derive(Clone, Copy, Debug)]
+enum Shown {
+    /// Time limits; one node.
+    Limits,
+    /// Predictions; one node.
+    Predictions,
+    /// Predictions; a node for each processor, and gangs of tasks that have one each.
+    Nodes,
+}
+
 /// The pool.
-fn pool(jobs: &[Job], processors: u64, backfill: Backfill) -> Vec<u64> {
+fn pool(jobs: &[Job], processors: u64, backfill: Backfill, shown: Shown) -> Vec<u64> {
     let mut workload = Workload::new("backfill");
     for (id, job) in (1..).zip(jobs) {
-        let shape = Shape::new(Resources { cpu: MilliCpu(job.processors * 1000), ..Resources::ZERO });
+        let tasks = if matches!(shown, Shown::Nodes) { job.processors } else { 1 };
+        let cpu = MilliCpu(job.processors / tasks * 1000);
+        let shape = Shape::new(Resources { cpu, ..Resources::ZERO });
+        let size = u32::try_from(tasks).expect("few");
+        let said = Some(Millis(job.estimate));
         let job = SimJob {
             id,
             submit: Timestamp(job.submit),
@@ -148,24 +163,29 @@ fn pool(jobs: &[Job], processors: u64, backfill: Backfill) -> Vec<u64> {
             queue: workload.queue("default"),
             class: Class::Standard,
             priority: 500,
-            size: GangSize::ONE,
+            size: GangSize { min: size, max: size },
             shape: workload.shape(vec![shape]),
             duration: Millis(job.run),
-            limit: Some(Millis(job.estimate)),
-            predicted: None,
+            limit: said.filter(|_| matches!(shown, Shown::Limits)),
+            predicted: said.filter(|_| !matches!(shown, Shown::Limits)),
             ending: Ending::Completed,
             after: None,
             profile: None,
         };
         workload.jobs.push(job);
     }
-    let capacity = Resources { cpu: MilliCpu(processors * 1000), memory: Bytes(1 << 40), disk: Bytes::ZERO };
-    let node = NodeSpec { name: "n".into(), capacity, devices: Vec::new(), labels: BTreeMap::new() };
+    let count = if matches!(shown, Shown::Nodes) { processors } else { 1 };
+    let cpu = MilliCpu(processors / count * 1000);
+    let node = |number: u64| {
+        let capacity = Resources { cpu, memory: Bytes(1 << 40), disk: Bytes::ZERO };
+        let name = format!("n{number}").as_str().into();
+        NodeSpec { name, capacity, devices: Vec::new(), labels: BTreeMap::new() }
+    };
     let mut settings = SimSettings::default();
     settings.engine.plan.backfill = backfill;
     settings.engine.plan.queues = QueuePolicy::OneLine;
     settings.engine.plan.reservations = u32::MAX;
-    let cluster = Cluster { nodes: vec![node], queues: Vec::new() };
+    let cluster = Cluster { nodes: (0..count).map(node).collect(), queues: Vec::new() };
     let outcome = simulate(&cluster, &workload, &settings, &mut |_| Control::Go).expect("a sound workload");
     outcome.jobs.iter().map(|job| job.start.expect("it runs").0).collect()
 }
@@ -184,10 +204,10 @@ fn jobs(seed: u64, wrong: usize) -> Vec<Job> {
         .collect()
 }
 
-fn compare(backfill: Backfill, wrong: usize) {
+fn compare(backfill: Backfill, wrong: usize, shown: Shown) {
     for seed in 0..10 {
         let jobs = jobs(seed, wrong);
-        let (ours, theirs) = (pool(&jobs, 20, backfill), textbook(&jobs, 20, backfill));
+        let (ours, theirs) = (pool(&jobs, 20, backfill, shown), textbook(&jobs, 20, backfill));
         let differ: Vec<usize> = (0..jobs.len()).filter(|at| ours[*at] != theirs[*at]).collect();
         assert!(
             differ.is_empty(),
@@ -203,20 +223,26 @@ fn compare(backfill: Backfill, wrong: usize) {
 
 #[test]
 fn first_come_first_served_is_that_of_the_textbook() {
-    compare(Backfill::None, 0);
-    compare(Backfill::None, 4);
+    for shown in [Shown::Limits, Shown::Predictions, Shown::Nodes] {
+        compare(Backfill::None, 0, shown);
+        compare(Backfill::None, 4, shown);
+    }
 }
 
 #[test]
 fn easy_backfill_is_that_of_the_textbook() {
-    compare(Backfill::Easy, 0);
-    compare(Backfill::Easy, 4);
+    for shown in [Shown::Limits, Shown::Predictions, Shown::Nodes] {
+        compare(Backfill::Easy, 0, shown);
+        compare(Backfill::Easy, 4, shown);
+    }
 }
 
 #[test]
 fn conservative_backfill_is_that_of_the_textbook() {
-    compare(Backfill::Conservative, 0);
-    compare(Backfill::Conservative, 4);
+    for shown in [Shown::Limits, Shown::Predictions] {
+        compare(Backfill::Conservative, 0, shown);
+        compare(Backfill::Conservative, 4, shown);
+    }
 }
 
 /// With estimates that are right, nobody starts later than if nobody passed anybody: what EASY does not promise.
@@ -224,7 +250,7 @@ fn conservative_backfill_is_that_of_the_textbook() {
 fn conservative_backfill_delays_nobody() {
     for seed in 0..10 {
         let jobs = jobs(seed, 0);
-        let starts = pool(&jobs, 20, Backfill::Conservative);
+        let starts = pool(&jobs, 20, Backfill::Conservative, Shown::Limits);
         let unpassed = textbook(&jobs, 20, Backfill::None);
         let late: Vec<usize> = (0..jobs.len()).filter(|at| starts[*at] > unpassed[*at]).collect();
         assert!(late.is_empty(), "seed {seed}: {late:?}");

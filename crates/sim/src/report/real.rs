@@ -1,6 +1,6 @@
 //! What really happened, as an outcome, so that simulated runs can be shown beside it.
 
-use crate::outcome::{Counts, Fate, JobOutcome, Outcome, Point};
+use crate::outcome::{Areas, Counts, Fate, JobOutcome, Level, Outcome, Point};
 use crate::trace::Jobs;
 use crate::workload::SimJob;
 use pond_core::units::{Millis, Timestamp};
@@ -48,6 +48,7 @@ pub fn as_it_was(jobs: &Jobs) -> Option<Outcome> {
         queues: workload.queues.iter().map(ToString::to_string).collect(),
         nodes: jobs.cluster.nodes.iter().map(|node| node.name.to_string()).collect(),
         series: series(jobs, &rows),
+        areas: areas(jobs, &rows),
         jobs: rows,
         stays: Vec::new(),
         counts: Counts::default(),
@@ -64,6 +65,30 @@ struct Change {
     cpu: i64,
 }
 
+/// What the pool has, nothing granted.
+fn idle(jobs: &Jobs) -> Level {
+    Level {
+        devices: jobs.cluster.nodes.iter().map(|node| node.devices.len() as u64 * 1000).sum(),
+        cpu: jobs.cluster.nodes.iter().map(|node| node.capacity.cpu.0).sum(),
+        ..Level::default()
+    }
+}
+
+/// From the first submission of a job that ran to the last end of one.
+fn areas(jobs: &Jobs, rows: &[JobOutcome]) -> Option<Areas> {
+    let ran = || rows.iter().filter_map(|row| Some((row, row.start?, row.end?)));
+    let first = ran().map(|(row, ..)| row.submit).min()?;
+    let last = ran().map(|(.., end)| end).max()?;
+    let last_submit = rows.iter().map(|row| row.submit).max()?;
+    let mut areas = Areas::default();
+    areas.add(idle(jobs), (first, last), last_submit);
+    for (row, start, end) in ran() {
+        let granted = Level { granted: row.devices_milli, granted_cpu: row.cpu_milli, ..Level::default() };
+        areas.add(granted, (start, end), last_submit);
+    }
+    Some(areas)
+}
+
 fn series(jobs: &Jobs, rows: &[JobOutcome]) -> Vec<Point> {
     let mut changes = Vec::new();
     for row in rows {
@@ -76,8 +101,7 @@ fn series(jobs: &Jobs, rows: &[JobOutcome]) -> Vec<Point> {
     }
     changes.sort_by_key(|change| change.at);
     let (Some(first), Some(last)) = (changes.first(), changes.last()) else { return Vec::new() };
-    let devices_milli = jobs.cluster.nodes.iter().map(|node| node.devices.len() as u64 * 1000).sum();
-    let cpu_milli = jobs.cluster.nodes.iter().map(|node| node.capacity.cpu.0).sum();
+    let Level { devices: devices_milli, cpu: cpu_milli, .. } = idle(jobs);
     let step = (last.at.since(first.at).0 / POINTS).max(1);
     let count = |amount: i64| u64::try_from(amount).unwrap_or(0);
     let (mut points, mut at) = (Vec::new(), first.at);

@@ -1,7 +1,7 @@
 //! The figures of one run.
 
 use super::spread::Spread;
-use crate::outcome::{Fate, JobOutcome, Outcome, Point};
+use crate::outcome::{Areas, Fate, JobOutcome, Level, Outcome, Point};
 use pond_core::units::{Millis, Timestamp};
 use std::collections::BTreeMap;
 
@@ -119,14 +119,14 @@ pub struct Summary {
     pub faults: u64,
     /// Work lost to preemption, migration and faults, in device-seconds: lost time × devices at the smallest size.
     pub lost_device_s: u64,
-    /// Granted device time over device time of nodes that were up, from the first point of the series to the last.
+    /// Granted device time over device time of nodes that were up, from the first submission to the end.
     pub allocation_ppm: u64,
     /// The same up to the last submission: without the time in which the pool runs empty.
     pub allocation_arrivals_ppm: u64,
     /// Granted CPU time over CPU time of nodes that were up.
     pub cpu_allocation_ppm: u64,
     /// Device time that was idle and that a task drawn from the mix could not have used, over idle device time
-    /// (the ratio of Weng et al., ATC 2023, as a mean over time).
+    /// (the ratio of Weng et al., ATC 2023, as a mean over the points of the series).
     pub fragmentation_ppm: u64,
     /// From the first submission to the last end, in milliseconds.
     pub makespan_ms: u64,
@@ -186,8 +186,9 @@ impl Summary {
         let last_submit = jobs.iter().map(|job| job.submit).max().unwrap_or_default();
         let last_end = jobs.iter().filter_map(|job| job.end).max().unwrap_or(first);
         let (jain_ppm, users) = jain(jobs);
-        let whole = Area::of(&outcome.series, Timestamp::NEVER);
-        let arrivals = Area::of(&outcome.series, last_submit);
+        let Areas { whole, arrivals } =
+            outcome.areas.unwrap_or_else(|| areas_below(&outcome.series, last_submit));
+        let (fragmented, idle) = fragments(&outcome.series);
         Self {
             name: outcome.name.clone(),
             seed: outcome.seed,
@@ -208,7 +209,7 @@ impl Summary {
             allocation_ppm: ppm(whole.granted, whole.devices),
             allocation_arrivals_ppm: ppm(arrivals.granted, arrivals.devices),
             cpu_allocation_ppm: ppm(whole.granted_cpu, whole.cpu),
-            fragmentation_ppm: ppm(whole.fragmented, whole.devices.saturating_sub(whole.granted)),
+            fragmentation_ppm: ppm(fragmented, idle),
             makespan_ms: last_end.since(first).0,
             jain_ppm,
             users,
@@ -217,29 +218,29 @@ impl Summary {
     }
 }
 
-/// Areas under the curves of a series, in amount × milliseconds. A point holds until the next one.
-#[derive(Default)]
-struct Area {
-    devices: u128,
-    granted: u128,
-    fragmented: u128,
-    cpu: u128,
-    granted_cpu: u128,
+/// Areas under the curves of a series: a point holds until the next one.
+fn areas_below(series: &[Point], last_submit: Timestamp) -> Areas {
+    let mut areas = Areas::default();
+    for pair in series.windows(2) {
+        let level = Level {
+            devices: pair[0].devices_milli,
+            granted: pair[0].granted_devices_milli,
+            cpu: pair[0].cpu_milli,
+            granted_cpu: pair[0].granted_cpu_milli,
+        };
+        areas.add(level, (pair[0].at, pair[1].at), last_submit);
+    }
+    areas
 }
 
-impl Area {
-    fn of(series: &[Point], until: Timestamp) -> Self {
-        let mut area = Self::default();
-        for pair in series.windows(2) {
-            let span = u128::from(pair[1].at.min(until).since(pair[0].at).0);
-            area.devices += u128::from(pair[0].devices_milli) * span;
-            area.granted += u128::from(pair[0].granted_devices_milli) * span;
-            area.fragmented += u128::from(pair[0].fragmented_devices_milli) * span;
-            area.cpu += u128::from(pair[0].cpu_milli) * span;
-            area.granted_cpu += u128::from(pair[0].granted_cpu_milli) * span;
-        }
-        area
-    }
+/// Device time in fragments, and idle, below the points of a series.
+fn fragments(series: &[Point]) -> (u128, u128) {
+    let pairs = series.windows(2).map(|pair| {
+        let (point, span) = (pair[0], u128::from(pair[1].at.since(pair[0].at).0));
+        let idle = point.devices_milli.saturating_sub(point.granted_devices_milli);
+        (u128::from(point.fragmented_devices_milli) * span, u128::from(idle) * span)
+    });
+    pairs.fold((0, 0), |sum, pair| (sum.0 + pair.0, sum.1 + pair.1))
 }
 
 /// Jain's index over users, in parts per million, and how many users there are.

@@ -165,6 +165,7 @@ pub fn simulate_with(
     counts.doubled = world.doubled;
     counts.faults = world.fault_count;
     let (series, stays) = (std::mem::take(&mut recorder.series), std::mem::take(&mut recorder.stays));
+    let areas = Some(recorder.areas);
     drop((recorder, world));
     Ok(Outcome {
         name: workload.name.clone(),
@@ -174,6 +175,7 @@ pub fn simulate_with(
         nodes: cluster.nodes.iter().map(|node| node.name.to_string()).collect(),
         jobs: desk.into_inner().rows,
         series,
+        areas,
         stays,
         counts,
     })

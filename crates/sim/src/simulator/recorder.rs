@@ -4,7 +4,7 @@ use super::SimError;
 use super::desk::Desk;
 use super::fragment::Mix;
 use super::scene::Scene;
-use crate::outcome::{Counts, Fate, Point, Stay};
+use crate::outcome::{Areas, Counts, Fate, Level, Point, Stay};
 use crate::workload::Ending;
 use pond_core::check::Violation;
 use pond_core::drive::Observer;
@@ -39,6 +39,13 @@ pub(super) struct Recorder<'a> {
     mix: Mix,
     /// Who is where now, by gang: rank and stay.
     here: BTreeMap<GangId, Vec<(u32, Stay)>>,
+    /// What the pool has and what is granted, since when; and whether what it has may be other by now.
+    level: Level,
+    since: Timestamp,
+    stale: bool,
+    /// First and last submission.
+    arrivals: (Timestamp, Timestamp),
+    pub areas: Areas,
     pub series: Vec<Point>,
     pub stays: Vec<Stay>,
     pub counts: Counts,
@@ -66,6 +73,14 @@ impl<'a> Recorder<'a> {
             pending_devices: 0,
             mix: Mix::new(scene),
             here: BTreeMap::new(),
+            level: Level::default(),
+            since: Timestamp(0),
+            stale: true,
+            arrivals: (
+                jobs.first().map_or(Timestamp::NEVER, |job| job.submit),
+                jobs.last().map_or(Timestamp(0), |job| job.submit),
+            ),
+            areas: Areas::default(),
             series: Vec::new(),
             stays: Vec::new(),
             counts: Counts::default(),
@@ -89,6 +104,7 @@ impl<'a> Recorder<'a> {
         match &change.what {
             What::Gang { gang, to, .. } => self.stands(*gang, *to, change.at),
             What::Job { job, over: Some(true) } => self.ended.push(*job),
+            What::Node { .. } | What::Device { .. } => self.stale = true,
             What::Task { task, exit: Some(_), .. } if self.scene.settings.stays => {
                 self.leaves(task.gang, Some(task.rank), change.at);
             }
@@ -206,26 +222,39 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    fn measure(&mut self, engine: &Engine, at: Timestamp) {
+    /// What was granted until now counts for the time that it was.
+    fn pass(&mut self, now: Timestamp) {
+        let from = self.since.max(self.arrivals.0);
+        self.areas.add(self.level, (from, now.max(from)), self.arrivals.1);
+        self.since = now;
+    }
+
+    fn look(&mut self, engine: &Engine) {
         let snapshot = engine.snapshot();
-        let mut point = Point {
+        if std::mem::take(&mut self.stale) {
+            let up = || snapshot.nodes.iter().filter(|row| row.state != NodeState::Lost);
+            let healthy = up().flat_map(|row| row.devices.iter()).filter(|device| device.healthy);
+            self.level.devices = healthy.count() as u64 * 1000;
+            self.level.cpu = up().map(|row| row.capacity.cpu.0).sum();
+        }
+        if let Some(root) = snapshot.queues.first() {
+            self.level.granted = root.used.devices.values().sum();
+            self.level.granted_cpu = root.used.resources.cpu.0;
+        }
+    }
+
+    fn measure(&mut self, engine: &Engine, at: Timestamp) {
+        self.series.push(Point {
             at,
             pending: self.pending,
             pending_devices_milli: self.pending_devices,
             running: self.desk.borrow().placed,
-            ..Point::default()
-        };
-        for row in snapshot.nodes.iter().filter(|row| row.state != NodeState::Lost) {
-            let healthy = row.devices.iter().filter(|device| device.healthy).count() as u64;
-            point.devices_milli += healthy * 1000;
-            point.cpu_milli += row.capacity.cpu.0;
-        }
-        if let Some(root) = snapshot.queues.first() {
-            point.granted_devices_milli = root.used.devices.values().sum();
-            point.granted_cpu_milli = root.used.resources.cpu.0;
-        }
-        point.fragmented_devices_milli = self.mix.fragmented(snapshot);
-        self.series.push(point);
+            devices_milli: self.level.devices,
+            granted_devices_milli: self.level.granted,
+            fragmented_devices_milli: self.mix.fragmented(engine.snapshot()),
+            cpu_milli: self.level.cpu,
+            granted_cpu_milli: self.level.granted_cpu,
+        });
         let mut desk = self.desk.borrow_mut();
         if self.series.len() as u64 >= u64::from(self.scene.settings.points) {
             let mut at = 0_usize;
@@ -241,6 +270,7 @@ impl<'a> Recorder<'a> {
 
     /// What is still open when the simulation ends.
     pub fn close(&mut self, now: Timestamp) {
+        self.pass(now);
         let gangs: Vec<GangId> = self.here.keys().copied().collect();
         for gang in gangs {
             self.leaves(gang, None, now);
@@ -311,6 +341,8 @@ impl Observer for Recorder<'_> {
     }
 
     fn settled(&mut self, engine: &Engine, _planner: &Planner, now: Timestamp) {
+        self.pass(now);
+        self.look(engine);
         for id in self.ended.drain(..) {
             let mut desk = self.desk.borrow_mut();
             let Some(at) = desk.job(id) else { continue };

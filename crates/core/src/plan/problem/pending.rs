@@ -146,15 +146,9 @@ fn reuse<T: Default>(spare: &mut Vec<T>) -> T {
     spare.pop().unwrap_or_default()
 }
 
-/// Predictions differ for every gang; rounded up to eight steps an octave they share buckets.
-fn rounded_up(span: Millis) -> Millis {
-    let step = (span.0.max(1).ilog2().saturating_sub(3)).min(60);
-    Millis(span.0.checked_next_multiple_of(1 << step).unwrap_or(u64::MAX))
-}
-
 /// How long a gang runs at most when it starts now, or is predicted to; `None` when nobody knows.
 pub fn span(row: &GangRow) -> Option<Millis> {
-    let predicted = row.predicted.map(|all| rounded_up(all.minus(row.attained.done)));
+    let predicted = row.predicted.map(|all| all.minus(row.attained.done));
     [row.time_limit, predicted].into_iter().flatten().min()
 }
 

@@ -81,7 +81,7 @@ fn each_policy_has_its_order() {
 }
 
 #[test]
-fn predictions_order_exactly_though_buckets_round_them() {
+fn predictions_order_exactly() {
     let gangs = [(8, 100_003), (8, 100_002), (8, 100_001)];
     assert_eq!(order_of(OrderPolicy::Sjf, &gangs), [2, 1, 0]);
 }

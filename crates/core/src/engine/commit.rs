@@ -138,6 +138,7 @@ impl Engine {
             frozen: None,
             ending: None,
             shrinking: None,
+            resizing: super::resize::Resizing::default(),
             idle_since: None,
             asked: super::report::Asked::default(),
         };

@@ -15,13 +15,12 @@
 
 use crate::event::{DeviceGrant, Exit, Grants};
 use crate::ids::{GangId, Generation, JobId, UserName};
-use crate::model::{DeviceChange, DeviceKind, JobSpec, Resources, Shape, ShareMode, ShareTerms, Slack};
+use crate::model::{DeviceChange, DeviceKind, JobSpec, Resources, ShareMode, ShareTerms, Slack};
 use crate::money::Spent;
 use crate::plan::{Decision, DeviceAt, HoldReason, PreemptCause};
 use crate::snapshot::{Attained, Held, NodeOrd, Shrinking};
 use crate::units::{MilliCpu, Millis, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -204,6 +203,9 @@ pub struct Live {
     pub ending: Option<Ending>,
     /// It gives up its highest ranks.
     pub shrinking: Option<Shrinking>,
+    /// A resize that its nodes are doing, or did not.
+    #[serde(default)]
+    pub resizing: super::resize::Resizing,
     /// Nobody uses it since then.
     pub idle_since: Option<Timestamp>,
     #[serde(skip)]
@@ -540,29 +542,6 @@ impl Gang {
                 _ => State::Failed,
             },
         }
-    }
-
-    /// What each of its tasks needs: the job's shapes, with the amounts and terms of a resize.
-    #[must_use]
-    pub fn shapes<'a>(&self, spec: &'a JobSpec) -> Cow<'a, [Shape]> {
-        if self.resized.is_none() && self.resized_devices.is_empty() {
-            return Cow::Borrowed(&spec.shapes);
-        }
-        Self::shapes_as(spec, self.resized, &self.resized_devices).into()
-    }
-
-    pub(super) fn shapes_as(spec: &JobSpec, limits: Option<Limits>, changes: &[DeviceChange]) -> Vec<Shape> {
-        let mut shapes = spec.shapes.to_vec();
-        for shape in &mut shapes {
-            if let Some(limits) = limits {
-                shape.request = limits.request;
-                shape.burst = limits.burst;
-            }
-            for request in &mut shape.devices {
-                changes.iter().for_each(|change| request.change(change));
-            }
-        }
-        shapes
     }
 }
 

@@ -11,11 +11,13 @@ use super::room::{held_of, over_limit};
 use super::{Engine, GangRows};
 use crate::event::{DeviceGrant, Effect, Target};
 use crate::ids::{GangId, TaskId};
-use crate::model::{DeviceChange, DeviceRequest, Resources, Shape};
+use crate::model::{DeviceChange, DeviceRequest, JobSpec, Resources, Shape};
 use crate::plan::Dimension;
 use crate::queue::{Amounts, device_grant};
 use crate::snapshot::{NodeOrd, QueueOrd};
 use crate::units::{Bytes, Thousandths};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// What a rank has: amounts, devices, and what those count as.
@@ -40,6 +42,48 @@ struct Growth {
     nodes: BTreeMap<NodeOrd, Resources>,
     devices: BTreeMap<(NodeOrd, u32), (Thousandths, Bytes)>,
     total: Amounts,
+}
+
+/// A resize of a gang that has a place, from when its nodes are told until they have answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resizing {
+    /// What replaced the amounts and terms of its job before.
+    before: Option<(Option<Limits>, Vec<DeviceChange>)>,
+    /// Why a node did not do the last one.
+    pub refused: Option<String>,
+}
+
+impl Resizing {
+    /// Whether a node has not answered yet.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.before.is_some()
+    }
+}
+
+impl Gang {
+    /// What each of its tasks needs: the job's shapes, with the amounts and terms of a resize.
+    #[must_use]
+    pub fn shapes<'a>(&self, spec: &'a JobSpec) -> Cow<'a, [Shape]> {
+        if self.resized.is_none() && self.resized_devices.is_empty() {
+            return Cow::Borrowed(&spec.shapes);
+        }
+        Self::shapes_as(spec, self.resized, &self.resized_devices).into()
+    }
+
+    pub(super) fn shapes_as(spec: &JobSpec, limits: Option<Limits>, changes: &[DeviceChange]) -> Vec<Shape> {
+        let mut shapes = spec.shapes.to_vec();
+        for shape in &mut shapes {
+            if let Some(limits) = limits {
+                shape.request = limits.request;
+                shape.burst = limits.burst;
+            }
+            for request in &mut shape.devices {
+                changes.iter().for_each(|change| request.change(change));
+            }
+        }
+        shapes
+    }
 }
 
 impl Engine {
@@ -91,7 +135,7 @@ impl Engine {
         }
         shapes.iter().try_for_each(check_shape)?;
         self.check_memory(&shapes, &job.spec.queue)?;
-        Ok(Wish { limits, changes: all, shapes })
+        Ok(Wish { limits: Some(limits), changes: all, shapes })
     }
 
     /// What each running rank of a gang would have, and what that is beyond what it has.
@@ -166,18 +210,13 @@ impl Engine {
 
     fn resize_gang(&mut self, id: GangId, wish: Wish, ranks: Vec<(u32, Grant)>, out: &mut Out) {
         let Some(gang) = self.gang_mut(id) else { return };
-        gang.resized = Some(wish.limits);
-        gang.resized_devices = wish.changes;
+        let before = (gang.resized, std::mem::take(&mut gang.resized_devices));
+        if let (false, Some(live)) = (ranks.is_empty(), gang.live_mut()) {
+            live.resizing.before.get_or_insert(before);
+            live.resizing.refused = None;
+        }
         let state = gang.state();
-        let Some(rows) = gang.rows else { return };
-        let demand = self.rows.intern(wish.shapes.into());
-        self.rows.release(rows.demand);
-        if let Some(row) = self.rows.gang_mut(rows.gang) {
-            row.demand = demand;
-        }
-        if let Some(gang) = self.gang_mut(id) {
-            gang.rows = Some(GangRows { demand, ..rows });
-        }
+        self.wants(id, wish);
         for (rank, grant) in ranks {
             let Some(task) = self.task(id.task(rank)) else { continue };
             let before = Grant::of(task);
@@ -192,6 +231,22 @@ impl Engine {
         self.sync_row(id);
         self.wants_plan = true;
         self.note_gang(id, state, "resized", out);
+    }
+
+    /// What the gang asks for from now on, in this attempt and the next.
+    fn wants(&mut self, id: GangId, wish: Wish) {
+        let Some(gang) = self.gang_mut(id) else { return };
+        gang.resized = wish.limits;
+        gang.resized_devices = wish.changes;
+        let Some(rows) = gang.rows else { return };
+        let demand = self.rows.intern(wish.shapes.into());
+        self.rows.release(rows.demand);
+        if let Some(row) = self.rows.gang_mut(rows.gang) {
+            row.demand = demand;
+        }
+        if let Some(gang) = self.gang_mut(id) {
+            gang.rows = Some(GangRows { demand, ..rows });
+        }
     }
 
     /// Tells a task's node what the task has now. A squeezed one keeps its smaller CPU limit.
@@ -237,8 +292,21 @@ impl Engine {
         let Some(task) = self.task_mut(id) else { return };
         let Some(limits) = task.limits_before.take() else { return };
         let devices = std::mem::take(&mut task.devices_before);
-        let Some(why) = refused else { return };
+        let Some(live) = self.gang_mut(id.gang).and_then(Gang::live_mut) else { return };
+        let Some(why) = refused else {
+            if live.tasks.iter().all(|task| task.limits_before.is_none()) {
+                live.resizing.before = None;
+            }
+            return;
+        };
+        let before = live.resizing.before.take();
+        live.resizing.refused = Some(why.clone());
         self.regrant_task(id.gang, id.rank, Grant { limits, devices });
+        // The next attempt is not to fail by what this one could not have.
+        if let (Some((limits, changes)), Some(job)) = (before, self.jobs.get(&id.gang.job)) {
+            let shapes = Gang::shapes_as(&job.spec, limits, &changes);
+            self.wants(id.gang, Wish { limits, changes, shapes });
+        }
         let Some(gang) = self.gang_mut(id.gang) else { return };
         let state: State = gang.state();
         self.sync_row(id.gang);
@@ -249,7 +317,7 @@ impl Engine {
 
 /// What a gang asks for from now on.
 struct Wish {
-    limits: Limits,
+    limits: Option<Limits>,
     changes: Vec<DeviceChange>,
     shapes: Vec<Shape>,
 }

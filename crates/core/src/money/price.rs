@@ -7,7 +7,7 @@
 use super::{HOUR_MS, Resource};
 use crate::model::{Class, DeviceKind};
 use crate::plan::model_matches;
-use crate::units::Timestamp;
+use crate::units::{Millis, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Prices a sheet holds at most.
@@ -152,6 +152,28 @@ impl PriceSheet {
         let worth = u128::from(amount).saturating_mul(HOUR_MS).saturating_mul(rate);
         let micros = worth.checked_div(resource.unit_hour()).unwrap_or(0);
         u64::try_from(micros).unwrap_or(u64::MAX)
+    }
+
+    /// What so much of a resource costs from a moment on for so long, at the prices of then: micro-units, rounded down.
+    #[must_use]
+    pub fn over(
+        &self,
+        resource: &Resource,
+        amount: u64,
+        class: Class,
+        (from, span): (Timestamp, Millis),
+    ) -> u64 {
+        let end = from.after(span);
+        let (mut at, mut worth) = (from, 0_u128);
+        // Ends: each turn goes on to the next of finitely many changes, or to the end.
+        while at < end {
+            let next = self.next_change(at).min(end);
+            let rate = u128::from(self.rate(resource, class, at));
+            let held = u128::from(amount).saturating_mul(next.since(at).0.into());
+            worth = worth.saturating_add(held.saturating_mul(rate));
+            at = next;
+        }
+        u64::try_from(worth.checked_div(resource.unit_hour()).unwrap_or(0)).unwrap_or(u64::MAX)
     }
 
     /// The first moment after `after` at which a price begins or ends to hold; [`Timestamp::NEVER`] when none does.

@@ -20,14 +20,19 @@ use axum::Json;
 use axum::extract::State as Extract;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use pond_core::engine::Job;
+use pond_core::engine::{Gang, Job};
 use pond_core::event::{Effect, Request, Target};
 use pond_core::ids::{JobId, QueuePath};
 use pond_core::model::{
     DeviceChange, HostAccess, JobSpec, LEAST_WRITER, NotOpen, Recipient, Resources, RunSpec, Slack,
 };
 use pond_core::units::{Bytes, MilliCpu, Thousandths};
+use pond_spec::limits::LEAST_MEMORY;
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// How long an answer waits for nodes that resize.
+const RESIZING: Duration = Duration::from_secs(2);
 
 /// Take in a job.
 #[utoipa::path(post, path = "/api/v1/jobs", tag = "jobs", params(SubmitQuery,
@@ -451,9 +456,41 @@ pub async fn resize(
         Some((shape.request, shape.burst))
     });
     let (request, burst) = present.await?.ok_or_else(|| no_such_job(id))?;
+    if let Some(bytes) = body.memory_bytes.filter(|bytes| *bytes < LEAST_MEMORY.0) {
+        let message = format!("no program runs in {} of memory", Bytes(bytes));
+        return Err(Problem::bad_request("bad_amount", message).at("memory_bytes").with_next("write the unit, as in 512MB"));
+    }
     let (request, burst) = resized(request, burst, &body);
     let devices = body.devices.iter().map(device_change).collect::<Result<_, _>>()?;
-    act(&shared, &caller, id, Request::Resize { target: target(id, index), request, burst, devices }).await
+    let request = Request::Resize { target: target(id, index), request, burst, devices };
+    shared.handle.ask(caller.actor(), request, None).await?;
+    answered(&shared, id, index).await?;
+    summary(&shared, id).await.map(Json)
+}
+
+/// Waits until the nodes have done a resize, for a moment at most.
+///
+/// # Errors
+/// One of them did not.
+async fn answered(shared: &Shared, id: u64, index: Option<u32>) -> Result<(), Problem> {
+    let end = Instant::now() + RESIZING;
+    loop {
+        let looked = shared.handle.look(move |sight| {
+            let gangs = sight.engine.job(JobId(id)).map_or(&[][..], |job| &job.gangs);
+            let lives = gangs.iter().filter(|gang| index.is_none_or(|index| gang.id.index == index));
+            let lives: Vec<_> = lives.filter_map(Gang::live).map(|live| &live.resizing).collect();
+            (lives.iter().any(|it| it.is_open()), lives.iter().find_map(|it| it.refused.clone()))
+        });
+        match looked.await? {
+            (_, Some(why)) => {
+                let message = format!("job {id} keeps what it had: {why}");
+                let next = "ask for more than it uses (`pond status` shows that), or change it before it starts";
+                return Err(Problem::new(StatusCode::CONFLICT, "not_resized", message).with_next(next));
+            }
+            (true, None) if Instant::now() < end => tokio::time::sleep(Duration::from_millis(10)).await,
+            (_, None) => return Ok(()),
+        }
+    }
 }
 
 fn device_change(body: &DeviceResize) -> Result<DeviceChange, Problem> {

@@ -5,14 +5,12 @@ use super::view::{grant, job::explanation_view, job::tell_asked};
 use crate::api::types::{EstimateView, PlacementView, Preview};
 use pond_core::engine::{Engine, Refusal, Reply};
 use pond_core::event::{Actor, Event, Request};
-use pond_core::model::{DeviceRequest, JobSpec, Shape, ShareMode};
+use pond_core::model::{Class, DeviceRequest, JobSpec, Resources, Shape, ShareMode};
 use pond_core::money::Resource;
 use pond_core::plan::{Decision, Placement, Planner};
 use pond_core::queue::device_share;
 use pond_core::snapshot::DeviceRow;
 use std::sync::Arc;
-
-const HOUR_MS: u128 = 3_600_000;
 
 /// Submits the job to a copy of the pool and plans once.
 ///
@@ -65,35 +63,85 @@ pub fn run(sight: &Sight<'_>, actor: &Actor, mut spec: JobSpec) -> Result<Previe
 }
 
 /// What it would cost where it would be placed; where it would wait, with as many tasks as it needs, on devices of the model that
-/// it names.
+/// it names. The most is what it may use by its time limit, at the prices of the time from now on.
 fn estimate(engine: &Engine, spec: &JobSpec, placed: (u32, &[Placement])) -> Option<EstimateView> {
-    let sheet = engine.meter().ledger().sheet();
-    if sheet.prices().iter().all(|price| !price.holds(engine.now())) {
+    let (sheet, now) = (engine.meter().ledger().sheet(), engine.now());
+    if sheet.prices().iter().all(|price| price.to.is_some_and(|to| to <= now)) {
         return None;
     }
     let (alternative, tasks) = placed;
     let shape = spec.shapes.get(usize::try_from(alternative).ok()?)?;
-    let price = |resource: &Resource, amount| sheet.an_hour(resource, amount, spec.class, engine.now());
-    let request = shape.request;
-    let task = price(&Resource::Cpu, request.cpu.0)
-        .saturating_add(price(&Resource::Memory, request.memory.0))
-        .saturating_add(price(&Resource::Disk, request.disk.0));
     let count = if tasks.is_empty() { u64::from(spec.size.min) } else { tasks.len() as u64 };
     let devices = if tasks.is_empty() { asked(shape, count) } else { granted(engine, tasks) };
-    let devices = devices.iter().map(|(resource, thousandths)| price(resource, *thousandths));
-    let hour = devices.fold(task.saturating_mul(count), u64::saturating_add);
-    let elements = spec.indices.len().max(1) as u128;
-    let lasting = |limit: u64| {
-        let micros = u128::from(hour).saturating_mul(elements).saturating_mul(limit.into()) / HOUR_MS;
-        u64::try_from(micros).unwrap_or(u64::MAX)
+    let elements = spec.indices.len().max(1) as u64;
+    let sum = |amounts: &[(Resource, u64)], class, span| -> u64 {
+        let costs = amounts.iter().map(|(resource, amount)| sheet.over(resource, *amount, class, (now, span)));
+        costs.fold(0, u64::saturating_add)
+    };
+    let base = [of(shape.request, count), devices.clone()].concat();
+    // As many ranks as it may have, on devices like those of the first ones.
+    let ranks = u64::from(spec.size.max).max(count);
+    let all_devices = devices.iter().map(|(of, part)| (of.clone(), part.saturating_mul(ranks) / count.max(1)));
+    let (most, beyond) = most(shape, spec.class, ranks, all_devices.collect());
+    let about = |span| sum(&base, spec.class, span).saturating_mul(elements);
+    let all = |span| {
+        let both = sum(&most, spec.class, span).saturating_add(sum(&beyond, Class::Spare, span));
+        both.saturating_mul(elements)
     };
     Some(EstimateView {
-        hour_micros: hour,
-        most_micros: spec.time_limit.map(|limit| lasting(limit.0)),
-        about_micros: spec.predicted.map(|predicted| lasting(predicted.0)),
+        hour_micros: base.iter().fold(0, |hour: u64, (resource, amount)| {
+            hour.saturating_add(sheet.an_hour(resource, *amount, spec.class, now))
+        }),
+        most_micros: spec.time_limit.map(all),
+        about_micros: spec.predicted.map(about),
         currency: sheet.currency().to_owned(),
         budget: None,
     })
+}
+
+/// CPU, memory and disk of so many tasks.
+fn of(one: Resources, count: u64) -> Vec<(Resource, u64)> {
+    let parts = [
+        (Resource::Cpu, one.cpu.0),
+        (Resource::Memory, one.memory.0),
+        (Resource::Disk, one.disk.0),
+    ];
+    parts.map(|(resource, amount)| (resource, amount.saturating_mul(count))).to_vec()
+}
+
+/// The most that is charged at the price of its class, and beyond that at the price of `spare`: what it is granted (or may use, in
+/// the classes that pay for that), and what it may use beyond. `devices`: what it has of them.
+fn most(
+    shape: &Shape,
+    class: Class,
+    count: u64,
+    devices: Vec<(Resource, u64)>,
+) -> (Vec<(Resource, u64)>, Vec<(Resource, u64)>) {
+    let (request, burst) = (shape.request, shape.burst);
+    let larger = Resources {
+        cpu: request.cpu.max(burst.cpu),
+        memory: request.memory.max(burst.memory),
+        disk: request.disk.max(burst.disk),
+    };
+    let slack: Vec<(Resource, u64)> = shape
+        .devices
+        .iter()
+        .filter_map(|ask| Some((ask, ask.slack.compute?.0.saturating_sub(ask.compute.0))))
+        .map(|(ask, more)| (device(ask), more.saturating_mul(ask.count.into()).saturating_mul(count)))
+        .collect();
+    match class {
+        Class::Standard => {
+            let cpu = larger.cpu.0.saturating_sub(request.cpu.0).saturating_mul(count);
+            let beyond = [vec![(Resource::Cpu, cpu)], slack].concat();
+            ([of(request, count), devices].concat(), beyond)
+        }
+        Class::Critical | Class::Spare => ([of(larger, count), devices, slack].concat(), Vec::new()),
+    }
+}
+
+/// The resource that an ask for devices is charged as, where it names the model or none.
+fn device(ask: &DeviceRequest) -> Resource {
+    Resource::Device { kind: ask.kind, model: ask.model.clone().unwrap_or_default() }
 }
 
 /// Devices as they would be granted, each with its part in thousandths.
@@ -115,9 +163,7 @@ fn granted(engine: &Engine, tasks: &[Placement]) -> Vec<(Resource, u64)> {
 fn asked(shape: &Shape, tasks: u64) -> Vec<(Resource, u64)> {
     let part = |ask: &DeviceRequest| {
         let one = if ask.mode == ShareMode::Exclusive { 1000 } else { ask.compute.0 };
-        let model = ask.model.clone().unwrap_or_default();
-        let resource = Resource::Device { kind: ask.kind, model };
-        (resource, one.saturating_mul(ask.count.into()).saturating_mul(tasks))
+        (device(ask), one.saturating_mul(ask.count.into()).saturating_mul(tasks))
     };
     shape.devices.iter().map(part).collect()
 }

@@ -70,6 +70,27 @@ fn charges(periods: &[Period], job: JobId, resource: &Resource) -> Vec<(u64, u64
 }
 
 #[test]
+fn what_a_span_costs_goes_by_the_prices_of_its_time() {
+    let hour = Millis::from_secs(3600);
+    let pool = Pool::with(keeping(), 1).request(price(Priced::Cpu, None, 90)).run(secs(1));
+    let now = pool.engine.now();
+    let later = PriceSpec {
+        of: Priced::Cpu,
+        class: None,
+        micros: 180,
+        from: Some(now.after(hour.times(2))),
+        to: Some(now.after(hour.times(4))),
+    };
+    let pool = pool.request(Request::SetPrices { currency: None, prices: vec![later] }).run(Millis(0));
+    let sheet = pool.engine.meter().ledger().sheet();
+    let cost = |cores, hours| sheet.over(&Resource::Cpu, cores, Class::Standard, (now, hour.times(hours)));
+    assert_eq!((cost(1000, 2), cost(1000, 3), cost(500, 3)), (180, 360, 180));
+    // What began last counts while it holds, and then again what was before.
+    assert_eq!(cost(1000, 5), 2 * 90 + 2 * 180 + 90);
+    assert_eq!(cost(1000, 0), 0);
+}
+
+#[test]
 fn an_hour_costs_its_price() {
     // Two cores at 0.10 an hour from 00:00:00, for an hour and a half: the ledger has two lines.
     let pool = Pool::with(keeping(), 7)

@@ -3,10 +3,12 @@
 use crate::engine::{Refusal, State};
 use crate::event::{Actor, Event, Report, Request, Target};
 use crate::ids::NodeName;
-use crate::model::{DeviceChange, DeviceKind, DeviceRequest, QueueSpec, ShareMode, Slack, Traits};
+use crate::model::{
+    DeviceChange, DeviceKind, DeviceRequest, QueueSpec, Resources, ShareMode, Slack, Traits,
+};
 use crate::snapshot::NodeOrd;
-use crate::testkit::{JobPlan, Pool, cpus, one, secs};
-use crate::units::{Bytes, Thousandths};
+use crate::testkit::{JobPlan, Pool, cpus, gang, one, secs};
+use crate::units::{Bytes, MilliCpu, Thousandths};
 
 const GB: u64 = 1_000_000_000;
 
@@ -132,6 +134,41 @@ fn a_node_that_cannot_keep_the_new_share_gives_the_old_one_back() {
     let pool = pool.run(secs(1));
     assert_eq!(granted(&pool, "a"), (300, 2 * GB));
     assert_eq!(pool.engine.snapshot().nodes[0].devices[0].free_compute, Thousandths(700));
+}
+
+#[test]
+fn what_a_node_refused_is_not_asked_for_again() {
+    let amounts = |memory| Resources { cpu: MilliCpu(1000), memory: Bytes(memory), disk: Bytes::ZERO };
+    let mut plan = gang(2).runs(secs(5));
+    plan.spec.shapes[0].request = amounts(GB);
+    plan.spec.shapes[0].burst = amounts(GB);
+    let pool = Pool::new().node("n1", cpus(4)).job("a", plan).run(secs(1));
+    let resize = |pool: Pool, memory| {
+        let (request, target) = (amounts(memory), Target::job(pool.id("a")));
+        pool.request(Request::Resize { target, request, burst: request, devices: Vec::new() })
+    };
+    let asked = |pool: &Pool| pool.gang("a").shapes(&pool.find("a").spec)[0].request.memory;
+    // One that is done, and after it one that a rank cannot do: what was done before stays.
+    let pool = resize(pool, 2 * GB).run(secs(1));
+    assert!(!pool.gang("a").live().unwrap().resizing.is_open());
+    let (task, generation) = (pool.id("a").gang(0).task(1), pool.gang("a").generation);
+    let pool = resize(pool, GB / 1000).world(|world| {
+        let refused = Some("more is in use".to_owned());
+        let report = Event::Report(Report::Resized { task, generation, refused });
+        world.request(Actor::Node(NodeName::from("n1")), report);
+    });
+    let pool = pool.run(secs(1));
+    assert_eq!(asked(&pool), Bytes(2 * GB));
+    let live = pool.gang("a").live().unwrap();
+    assert_eq!((live.resizing.is_open(), live.resizing.refused.as_deref()), (false, Some("more is in use")));
+    assert_eq!(live.tasks[1].limits.request.memory, Bytes(2 * GB));
+    let pool = pool.run(secs(6));
+    let retry = Request::Retry(Target::job(pool.id("a")));
+    let pool = pool.request(retry).run(secs(1));
+    assert_eq!(pool.gang("a").live().unwrap().tasks[0].limits.request.memory, Bytes(2 * GB));
+    // Who asks again is not answered with the refusal of before.
+    let pool = resize(pool, 3 * GB).run(secs(1));
+    assert_eq!(pool.gang("a").live().unwrap().resizing.refused, None);
 }
 
 #[test]

@@ -49,6 +49,11 @@ pub(super) fn explain(
             explanation.sentence = placed_sentence(snapshot, placed, now);
         }
         GangPhase::Held(held) => {
+            if matches!(held, Held::Budget(_) | Held::Dependency(_))
+                && let Some(never) = never_fits(snapshot, settings, (gang, ord), now)
+            {
+                return Some(never);
+            }
             explanation.verdict = match held {
                 Held::Paused => Verdict::NeedsYou,
                 Held::Budget(_) => Verdict::NeedsAdmin,
@@ -61,6 +66,22 @@ pub(super) fn explain(
         GangPhase::Pending => explain_pending(problem, snapshot, settings, (ord, row), now, &mut explanation),
     }
     Some(explanation)
+}
+
+/// Why a gang that is held for something else could never start, if that is so: what it waits for would not help it.
+fn never_fits(
+    snapshot: &Snapshot,
+    settings: &Settings,
+    (gang, ord): (GangId, GangOrd),
+    now: Timestamp,
+) -> Option<Explanation> {
+    let mut free = snapshot.clone();
+    free.gangs.get_mut(ord.0 as usize)?.as_mut()?.phase = GangPhase::Pending;
+    let mut problem = Problem::new(&free, settings, now);
+    let explained = explain(&mut problem, &free, settings, gang, now)?;
+    let never =
+        |reason: &HoldReason| matches!(reason, HoldReason::Infeasible(_) | HoldReason::OverQueueLimit { .. });
+    explained.reason.as_ref().is_some_and(never).then_some(explained)
 }
 
 fn explain_pending(

@@ -458,7 +458,9 @@ pub async fn resize(
     let (request, burst) = present.await?.ok_or_else(|| no_such_job(id))?;
     if let Some(bytes) = body.memory_bytes.filter(|bytes| *bytes < LEAST_MEMORY.0) {
         let message = format!("no program runs in {} of memory", Bytes(bytes));
-        return Err(Problem::bad_request("bad_amount", message).at("memory_bytes").with_next("write the unit, as in 512MB"));
+        return Err(Problem::bad_request("bad_amount", message)
+            .at("memory_bytes")
+            .with_next("write the unit, as in 512MB"));
     }
     let (request, burst) = resized(request, burst, &body);
     let devices = body.devices.iter().map(device_change).collect::<Result<_, _>>()?;
@@ -484,7 +486,8 @@ async fn answered(shared: &Shared, id: u64, index: Option<u32>) -> Result<(), Pr
         match looked.await? {
             (_, Some(why)) => {
                 let message = format!("job {id} keeps what it had: {why}");
-                let next = "ask for more than it uses (`pond status` shows that), or change it before it starts";
+                let next =
+                    "ask for more than it uses (`pond status` shows that), or change it before it starts";
                 return Err(Problem::new(StatusCode::CONFLICT, "not_resized", message).with_next(next));
             }
             (true, None) if Instant::now() < end => tokio::time::sleep(Duration::from_millis(10)).await,

@@ -75,13 +75,15 @@ fn estimate(engine: &Engine, spec: &JobSpec, placed: (u32, &[Placement])) -> Opt
     let devices = if tasks.is_empty() { asked(shape, count) } else { granted(engine, tasks) };
     let elements = spec.indices.len().max(1) as u64;
     let sum = |amounts: &[(Resource, u64)], class, span| -> u64 {
-        let costs = amounts.iter().map(|(resource, amount)| sheet.over(resource, *amount, class, (now, span)));
+        let costs =
+            amounts.iter().map(|(resource, amount)| sheet.over(resource, *amount, class, (now, span)));
         costs.fold(0, u64::saturating_add)
     };
     let base = [of(shape.request, count), devices.clone()].concat();
     // As many ranks as it may have, on devices like those of the first ones.
     let ranks = u64::from(spec.size.max).max(count);
-    let all_devices = devices.iter().map(|(of, part)| (of.clone(), part.saturating_mul(ranks) / count.max(1)));
+    let all_devices =
+        devices.iter().map(|(of, part)| (of.clone(), part.saturating_mul(ranks) / count.max(1)));
     let (most, beyond) = most(shape, spec.class, ranks, all_devices.collect());
     let about = |span| sum(&base, spec.class, span).saturating_mul(elements);
     let all = |span| {
@@ -101,11 +103,7 @@ fn estimate(engine: &Engine, spec: &JobSpec, placed: (u32, &[Placement])) -> Opt
 
 /// CPU, memory and disk of so many tasks.
 fn of(one: Resources, count: u64) -> Vec<(Resource, u64)> {
-    let parts = [
-        (Resource::Cpu, one.cpu.0),
-        (Resource::Memory, one.memory.0),
-        (Resource::Disk, one.disk.0),
-    ];
+    let parts = [(Resource::Cpu, one.cpu.0), (Resource::Memory, one.memory.0), (Resource::Disk, one.disk.0)];
     parts.map(|(resource, amount)| (resource, amount.saturating_mul(count))).to_vec()
 }
 

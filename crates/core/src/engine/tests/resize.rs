@@ -3,9 +3,7 @@
 use crate::engine::{Refusal, State};
 use crate::event::{Actor, Event, Report, Request, Target};
 use crate::ids::NodeName;
-use crate::model::{
-    DeviceChange, DeviceKind, DeviceRequest, QueueSpec, Resources, ShareMode, Slack, Traits,
-};
+use crate::model::{DeviceChange, DeviceKind, DeviceRequest, QueueSpec, Resources, ShareMode, Slack, Traits};
 use crate::snapshot::NodeOrd;
 use crate::testkit::{JobPlan, Pool, cpus, gang, one, secs};
 use crate::units::{Bytes, MilliCpu, Thousandths};

@@ -1,10 +1,11 @@
 //! What users are told: verdict, numbers, place in line, predicted start, what would help.
 
 use super::*;
+use crate::ids::JobId;
 use crate::model::{Class, Device, DeviceKind, QueueSpec, ShareMode};
 use crate::plan::world::{Ask, gpus, shape};
 use crate::plan::{Constraint, Explanation, Verdict};
-use crate::snapshot::{GangPhase, NodeOrd, NodeState, QueueOrd};
+use crate::snapshot::{GangPhase, Held, NodeOrd, NodeState, QueueOrd};
 
 const ROOT: QueueOrd = QueueOrd(0);
 
@@ -157,6 +158,20 @@ fn a_gang_of_which_some_fit_is_told_what_there_is_too_little_of() {
         "{memory}"
     );
     assert!(both.contains("the one node has too little CPU and memory for all of them"), "{both}");
+}
+
+#[test]
+fn what_could_never_start_is_not_shown_as_waiting_for_something_else() {
+    let mut pool = node(8, 32);
+    let [huge, fits] = [40, 30].map(|memory| pool.ask(Ask::new(shape(1, memory))));
+    for id in [huge, fits] {
+        pool.world.edit(id, |row| row.phase = GangPhase::Held(Held::Dependency(vec![JobId(7)])));
+    }
+    assert_eq!((pool.why(huge).verdict, pool.why(fits).verdict), (Verdict::NeedsYou, Verdict::Waiting));
+    assert!(matches!(pool.why(huge).reason, Some(HoldReason::Infeasible(_))));
+    assert!(matches!(pool.why(fits).reason, Some(HoldReason::Dependency(_))));
+    pool.world.edit(huge, |row| row.phase = GangPhase::Held(Held::Paused));
+    assert_eq!(pool.why(huge).reason, Some(HoldReason::Paused), "it is resumed first");
 }
 
 #[test]

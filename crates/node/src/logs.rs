@@ -20,6 +20,8 @@ pub enum Stream {
 }
 
 pub(crate) const ENTRY: usize = 16;
+/// Bytes that must be free before output is kept again once some was lost.
+const ENOUGH: u64 = 64 << 10;
 
 pub(crate) fn entry(at_ms: u64, len: u32, stream: Stream) -> [u8; ENTRY] {
     let mut bytes = [0_u8; ENTRY];
@@ -61,6 +63,10 @@ pub struct Writer {
     written: u64,
     /// Data and index; none before the first write, for many tasks say nothing.
     open: Option<(File, File)>,
+    /// Bytes of the task that were kept, in all files.
+    total: u64,
+    /// Bytes that were lost since the last write that went well.
+    lost: u64,
 }
 
 impl Writer {
@@ -68,14 +74,48 @@ impl Writer {
     #[must_use]
     pub fn new(dir: &Path, file_bytes: u64, files: u32) -> Self {
         let (file_bytes, files) = (file_bytes.max(4096), files.max(1));
-        Self { dir: dir.to_path_buf(), file_bytes, files, number: 0, written: 0, open: None }
+        Self { dir: dir.to_path_buf(), file_bytes, files, number: 0, written: 0, open: None, total: 0, lost: 0 }
     }
 
-    /// Adds what came at one moment.
+    /// Adds what came at one moment; before it, how much was lost for want of room since the last time.
     ///
     /// # Errors
     /// The disk is full; what was written stays.
     pub fn write(&mut self, at_ms: u64, stream: Stream, bytes: &[u8]) -> io::Result<()> {
+        let len = bytes.len() as u64;
+        // A little room that comes and goes would leave crumbs of everything.
+        if self.lost > 0 && !self.has_room() {
+            self.lost += len;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let before = self.total;
+        let done = self.tell_lost(at_ms).and_then(|()| self.add(at_ms, stream, bytes));
+        if done.is_err() {
+            self.lost += len.saturating_sub(self.total - before);
+        }
+        done
+    }
+
+    /// The same when nothing comes any more.
+    ///
+    /// # Errors
+    /// The disk is still full.
+    pub fn tell_lost(&mut self, at_ms: u64) -> io::Result<()> {
+        if self.lost == 0 {
+            return Ok(());
+        }
+        let text = format!("\n[pond: {} bytes of output are lost: the disk was full]\n", self.lost);
+        self.add(at_ms, Stream::Err, text.as_bytes())?;
+        self.total -= text.len() as u64;
+        self.lost = 0;
+        Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        rustix::fs::statvfs(&self.dir).is_ok_and(|stat| stat.f_bavail.saturating_mul(stat.f_frsize) >= ENOUGH)
+    }
+
+    fn add(&mut self, at_ms: u64, stream: Stream, bytes: &[u8]) -> io::Result<()> {
         if self.written >= self.file_bytes {
             self.rotate()?;
         }
@@ -88,6 +128,7 @@ impl Writer {
         let result = index.write_all(&entry(at_ms, len, stream)).and_then(|()| data.write_all(bytes));
         if result.is_ok() {
             self.written += u64::from(len);
+            self.total += u64::from(len);
             return Ok(());
         }
         // As much as there was room for is told, and no more.
@@ -96,6 +137,7 @@ impl Writer {
         if kept > 0 {
             index.write_all(&entry(at_ms, u32::try_from(kept).unwrap_or(len), stream))?;
             self.written += kept;
+            self.total += kept;
         }
         result
     }
@@ -123,7 +165,35 @@ fn pair(dir: &Path, number: u64) -> io::Result<(File, File)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ground::in_mount_namespace;
     use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[test]
+    fn what_a_full_disk_lost_is_counted_in_the_log() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let dir = std::env::temp_dir().join(format!("pond-logs-full-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let text = in_mount_namespace(|| {
+            crate::ground::mount_memory(&dir, "size=256k")?;
+            let mut writer = Writer::new(&dir, 1 << 30, 1);
+            let block = [b'x'; 1000];
+            let wrote: usize = (0..400).filter(|at| writer.write(*at, Stream::Out, &block).is_ok()).count();
+            assert!(wrote > 100 && wrote < 400, "{wrote}");
+            // Room that is too little for the note and what comes after it is left alone.
+            assert!(writer.write(400, Stream::Out, b"more\n").is_err());
+            rustix::mount::mount_remount(&dir, rustix::mount::MountFlags::empty(), c"size=1m")?;
+            writer.write(401, Stream::Out, b"after\n")?;
+            fs::read_to_string(file(&dir, 0))
+        });
+        let text = text.unwrap();
+        let kept = text.bytes().take_while(|byte| *byte == b'x').count();
+        let lost = 400 * 1000 - kept + "more\n".len();
+        let note = format!("\n[pond: {lost} bytes of output are lost: the disk was full]\nafter\n");
+        assert_eq!(text[kept..], note);
+        fs::remove_dir_all(&dir).unwrap();
+    }
 
     /// Whoever follows a log reads bytes first and asks then whose they are.
     #[test]

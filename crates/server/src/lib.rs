@@ -26,6 +26,7 @@ mod pool;
 mod secrets;
 mod server;
 mod spans;
+mod room;
 mod state;
 mod store;
 #[cfg(test)]

@@ -19,6 +19,7 @@ use crate::pool::earlier::READ_AT_START;
 use crate::pool::inbox::{Condition, Handle, Message};
 use crate::pool::start::{self, Parts};
 use crate::pool::tally::Tallies;
+use crate::room::Room;
 use crate::secrets::Secrets;
 use crate::spans::{self, Sending, SpansError};
 use crate::state::{StateDir, StateError};
@@ -211,7 +212,9 @@ impl Opened {
     pub fn start(self, access: Arc<dyn Access>, reports: Receiver<Report>) -> Result<Server, ServerError> {
         let sending = Sending::start()?;
         let (sender, inbox) = mpsc::channel();
-        let condition = Arc::new(Condition::default());
+        let room = Room::of(self.state.path());
+        room.lay_by();
+        let condition = Arc::new(Condition::on(room));
         let handle = Handle::new(sender.clone(), condition.clone());
         let feed = Arc::new(Feed::after(self.found.last_event));
         let tallies = Arc::new(Tallies::new(self.found.archived.clone()));

@@ -1,8 +1,10 @@
 //! The state folder: one server at a time, private to its owner, and where clients find the server.
 //!
 //! `pond.db` (journal and archive) · `token` (of the local administrator, 0600) · `secret.key` (0600) ·
-//! `address` (URL, while listening) · `server.pid` (process id; locked while the server lives) · `tasks/`.
+//! `address` (URL, while listening) · `server.pid` (process id; locked while the server lives) · `reserve` (room for a start on a
+//! full disk) · `tasks/`.
 
+use crate::room::Room;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
@@ -72,6 +74,7 @@ impl StateDir {
     pub fn lock(path: &Path) -> Result<Self, StateError> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io("make folder", path))?;
         let path = path.canonicalize().map_err(io("resolve", path))?;
+        Room::of(&path).give_up();
         let pid_path = path.join("server.pid");
         let mut pid_file = OpenOptions::new()
             .read(true)
@@ -86,9 +89,7 @@ impl StateDir {
         if !take(&pid_file, pid.trim()) {
             return Err(StateError::InUse { dir: path, pid: pid.trim().to_owned() });
         }
-        pid_file.rewind().map_err(io("write", &pid_path))?;
-        pid_file.set_len(0).map_err(io("write", &pid_path))?;
-        writeln!(pid_file, "{}", std::process::id()).map_err(io("write", &pid_path))?;
+        write_over(&mut pid_file, &format!("{}\n", std::process::id())).map_err(io("write", &pid_path))?;
         Ok(Self { path, pid_file })
     }
 
@@ -103,7 +104,11 @@ impl StateDir {
     /// # Errors
     /// When the file cannot be written.
     pub fn publish(&self, url: &str) -> Result<(), StateError> {
-        write_whole(&self.path.join("address"), format!("{url}\n").as_bytes(), 0o644)
+        let (path, text) = (self.path.join("address"), format!("{url}\n"));
+        let written = write_whole(&path, text.as_bytes(), 0o644);
+        // On a full disk the file that a killed server left has room enough.
+        let over = || write_over(&mut OpenOptions::new().write(true).open(&path)?, &text);
+        written.or_else(|why| over().map_err(|_| why))
     }
 
     /// A private file of random bytes in hexadecimal, made on first use.
@@ -136,7 +141,8 @@ impl Drop for StateDir {
     /// Takes back what clients would otherwise follow into the void. The files' content is advice; the lock is not.
     fn drop(&mut self) {
         fs::remove_file(self.path.join("address")).unwrap_or_default();
-        self.pid_file.set_len(0).unwrap_or_default();
+        // Nobody's id, and the room for the next one.
+        write_over(&mut self.pid_file, "\n").unwrap_or_default();
     }
 }
 
@@ -158,6 +164,13 @@ pub fn hex(bytes: &[u8]) -> String {
         write!(text, "{byte:02x}").unwrap_or_default();
         text
     })
+}
+
+/// Puts a text in the place of what a file holds, without giving up the room that it has.
+fn write_over(file: &mut File, text: &str) -> io::Result<()> {
+    file.rewind()?;
+    file.write_all(text.as_bytes())?;
+    file.set_len(text.len() as u64)
 }
 
 /// Replaces a file in one step: readers see the old or the new content, never a part.
@@ -211,10 +224,15 @@ mod tests {
     #[test]
     fn the_address_goes_when_the_server_goes() {
         let dir = crate::testing::TempDir::new();
+        // One that a killed server left.
+        fs::write(dir.path().join("server.pid"), "4194304\n").unwrap();
         let state = StateDir::lock(dir.path()).unwrap();
         state.publish("http://127.0.0.1:1").unwrap();
         assert_eq!(fs::read_to_string(dir.path().join("address")).unwrap(), "http://127.0.0.1:1\n");
+        let pid = || fs::read_to_string(dir.path().join("server.pid")).unwrap();
+        assert_eq!(pid(), format!("{}\n", std::process::id()));
         drop(state);
         assert!(!dir.path().join("address").exists());
+        assert_eq!(pid(), "\n");
     }
 }

@@ -59,7 +59,11 @@ pub fn run(agent: UnixStream, ground: Option<OwnedFd>) -> ExitCode {
     let at = now();
     let outcome = Keeper::start(folder, &spec, &group, Given { secrets, ground, agent, claim: &claim });
     let (exit, failed) = match outcome {
-        Ok(mut keeper) => keeper.work(),
+        Ok(mut keeper) => {
+            let ended = keeper.work();
+            tolerate(keeper.writer.tell_lost(now().0));
+            ended
+        }
         Err(failure) => (Exit::Lost, Some(failure)),
     };
     family::end(&group);

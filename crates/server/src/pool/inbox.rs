@@ -7,6 +7,7 @@ use super::trail::Trails;
 use crate::api::refused;
 use crate::api::types::{EventView, Problem};
 use crate::auth::TokenHash;
+use crate::room::Room;
 use crate::store::Write;
 use axum::http::StatusCode;
 use pond_core::engine::{Engine, Outcome, Refusal, Reply};
@@ -117,6 +118,8 @@ pub enum Message {
 pub struct Condition {
     state: AtomicU8,
     message: Mutex<String>,
+    /// The disk that it is on, when somebody looks at it.
+    room: Option<Room>,
     /// Times it went read-only since the start.
     pub lapses: AtomicU64,
 }
@@ -133,10 +136,22 @@ pub enum Conditions {
 }
 
 impl Condition {
+    /// All is well, as long as there is room on this disk.
+    #[must_use]
+    pub fn on(room: Room) -> Self {
+        Self { room: Some(room), ..Self::default() }
+    }
+
+    /// Whether the journal can be written and its disk is full all the same: what is left is for what makes room.
+    fn is_short(&self) -> Option<&Room> {
+        self.room.as_ref().filter(|room| self.state.load(Ordering::Acquire) == 0 && room.is_short())
+    }
+
     /// How it is.
     #[must_use]
     pub fn get(&self) -> Conditions {
         match self.state.load(Ordering::Acquire) {
+            0 if self.is_short().is_some() => Conditions::ReadOnly,
             0 => Conditions::Ok,
             1 => Conditions::ReadOnly,
             _ => Conditions::Stopping,
@@ -145,7 +160,8 @@ impl Condition {
     /// Why, when it is not well.
     #[must_use]
     pub fn message(&self) -> String {
-        self.message.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let said = || self.message.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.is_short().map_or_else(said, Room::message)
     }
     /// Says how it is from now on.
     pub fn set(&self, condition: Conditions, message: String) {
@@ -167,6 +183,14 @@ impl Condition {
             Conditions::ReadOnly => Err(read_only(&self.message())),
             Conditions::Stopping => Err(stopping()),
         }
+    }
+
+    /// The same for one request: what ends something or takes it away is taken in on a full disk as well, for that makes room.
+    ///
+    /// # Errors
+    /// 503 when it is not taken in.
+    fn must_take(&self, makes_room: bool) -> Result<(), Problem> {
+        if makes_room && self.is_short().is_some() { Ok(()) } else { self.must_be_writable() }
     }
 }
 
@@ -207,7 +231,7 @@ impl Handle {
         request: Request,
         key: Option<(String, TokenHash)>,
     ) -> Result<Answer, Problem> {
-        self.condition.must_be_writable()?;
+        self.condition.must_take(matches!(request, Request::Stop { .. } | Request::Remove(_)))?;
         self.send(|reply| Message::Ask(Box::new(Ask { actor, request, key, reply }))).await?
     }
 
@@ -239,7 +263,7 @@ impl Handle {
         kind: &'static str,
         text: String,
     ) -> Result<(), Problem> {
-        self.condition.must_be_writable()?;
+        self.condition.must_take(matches!(write, Write::Forget { .. }))?;
         let line = Some((kind, text));
         self.send(|reply| Message::Change(Box::new(Change { actor, write, line, reply }))).await?
     }

@@ -24,6 +24,7 @@ use crate::api::types::{EventView, JobDetail, JobSummary};
 use crate::auth::TokenHash;
 use crate::auth::people::{FoundPeople, PeopleChange};
 use crate::notify::{FoundNotices, NotifyChange};
+use crate::room::{Room, hold};
 use pond_core::engine::EngineImage;
 use pond_core::ids::TaskId;
 use pond_core::money::Period;
@@ -31,6 +32,7 @@ use pond_core::substrate::Record;
 use pond_core::units::Timestamp;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
 use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 
 /// Why the database does not do what it should.
@@ -231,6 +233,11 @@ pub struct Found {
 pub struct Store {
     db: Connection,
     path: PathBuf,
+    /// The database and its log, for room that is taken beforehand, and how much that is. Behind the connection: to close a file lets go
+    /// of all locks that the process has on it.
+    held: [Option<File>; 2],
+    room: u64,
+    commits: u32,
 }
 
 impl Store {
@@ -241,7 +248,22 @@ impl Store {
     pub fn open(state_dir: &Path) -> Result<Self, StoreError> {
         let path = state_dir.join("pond.db");
         let db = schema::open(&path)?;
-        Ok(Self { db, path })
+        let room = Room::of(state_dir).kept();
+        // The log begins anew before it needs more than is held for it.
+        let pages = (room / 2 / PAGE).clamp(16, 1000);
+        db.pragma_update(None, "wal_autocheckpoint", whole(pages)).map_err(|why| failed("set up", path.clone(), why))?;
+        let open = |path: &Path| OpenOptions::new().read(true).write(true).open(path).ok();
+        let held = [open(&path), open(&path.with_extension("db-wal"))];
+        let store = Self { db, path, held, room, commits: 0 };
+        store.hold_room();
+        Ok(store)
+    }
+
+    /// Takes room for what is still to be written, as long as there is some.
+    fn hold_room(&self) {
+        for file in self.held.iter().flatten() {
+            hold(file, self.room / 2);
+        }
     }
 
     /// Where it is.
@@ -357,6 +379,10 @@ impl Store {
             }
             tx.commit().map(|()| grown)
         });
+        self.commits = self.commits.wrapping_add(1);
+        if self.commits.is_multiple_of(HOLD_EVERY) {
+            self.hold_room();
+        }
         result.map_err(|source| failed("write", path, source))
     }
 
@@ -396,6 +422,10 @@ impl Store {
     }
 }
 
+/// Bytes of a page of the database.
+const PAGE: u64 = 4096;
+/// Transactions after which room is taken again.
+const HOLD_EVERY: u32 = 64;
 /// Keys older than this are forgotten when new ones come, in milliseconds: a day.
 const KEY_LIFE_MS: u64 = 86_400_000;
 /// Entries of the event log that are kept at least; the oldest beyond go when the journal is compacted.

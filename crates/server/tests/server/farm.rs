@@ -228,7 +228,7 @@ impl Access for Farm {
                     }
                 }
                 Effect::Freeze { task, generation, frozen, .. } => {
-                    self.tell(Report::Frozen { task, generation, frozen });
+                    self.tell(Report::Frozen { task, generation, frozen, refused: None });
                 }
                 Effect::Resize { task, generation, .. } => {
                     self.tell(Report::Resized { task, generation, refused: None });

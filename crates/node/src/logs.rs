@@ -74,7 +74,16 @@ impl Writer {
     #[must_use]
     pub fn new(dir: &Path, file_bytes: u64, files: u32) -> Self {
         let (file_bytes, files) = (file_bytes.max(4096), files.max(1));
-        Self { dir: dir.to_path_buf(), file_bytes, files, number: 0, written: 0, open: None, total: 0, lost: 0 }
+        Self {
+            dir: dir.to_path_buf(),
+            file_bytes,
+            files,
+            number: 0,
+            written: 0,
+            open: None,
+            total: 0,
+            lost: 0,
+        }
     }
 
     /// Adds what came at one moment; before it, how much was lost for want of room since the last time.

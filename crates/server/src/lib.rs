@@ -23,10 +23,10 @@ mod logs;
 mod money;
 mod notify;
 mod pool;
+mod room;
 mod secrets;
 mod server;
 mod spans;
-mod room;
 mod state;
 mod store;
 #[cfg(test)]

@@ -56,7 +56,10 @@ impl Room {
     /// What is said then.
     #[must_use]
     pub fn message(&self) -> String {
-        format!("the disk of {} is full; free space there, or stop and remove jobs that fill it", self.dir.display())
+        format!(
+            "the disk of {} is full; free space there, or stop and remove jobs that fill it",
+            self.dir.display()
+        )
     }
 
     /// Gives up the reserve where a start would have no room without it.

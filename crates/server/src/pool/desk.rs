@@ -561,6 +561,9 @@ impl Observer for Teller {
         desk.retire(engine, planner, now);
         desk.book(engine, now);
         desk.keep_figures(false);
+        if let Some((kind, text)) = desk.condition.turned() {
+            desk.ledger.tell(telling::line(now, &Actor::Pool, kind, text), 0);
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use pond_core::ids::{JobId, NodeName, TaskId};
 use pond_core::plan::Planner;
 use pond_core::units::Timestamp;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -120,6 +120,8 @@ pub struct Condition {
     message: Mutex<String>,
     /// The disk that it is on, when somebody looks at it.
     room: Option<Room>,
+    /// Whether that was full when it was told last.
+    told_full: AtomicBool,
     /// Times it went read-only since the start.
     pub lapses: AtomicU64,
 }
@@ -145,6 +147,19 @@ impl Condition {
     /// Whether the journal can be written and its disk is full all the same: what is left is for what makes room.
     fn is_short(&self) -> Option<&Room> {
         self.room.as_ref().filter(|room| self.state.load(Ordering::Acquire) == 0 && room.is_short())
+    }
+
+    /// Kind and text of a line for the event log, once each time that the disk has become full or is not full any more.
+    pub fn turned(&self) -> Option<(&'static str, String)> {
+        let full = self.is_short().is_some();
+        if self.told_full.swap(full, Ordering::AcqRel) == full {
+            return None;
+        }
+        if full {
+            self.lapses.fetch_add(1, Ordering::Relaxed);
+            return Some(("pool.read_only", format!("nothing new is taken in: {}", self.message())));
+        }
+        Some(("pool.writable", "there is room on the disk again".to_owned()))
     }
 
     /// How it is.

@@ -251,7 +251,8 @@ impl Store {
         let room = Room::of(state_dir).kept();
         // The log begins anew before it needs more than is held for it.
         let pages = (room / 2 / PAGE).clamp(16, 1000);
-        db.pragma_update(None, "wal_autocheckpoint", whole(pages)).map_err(|why| failed("set up", path.clone(), why))?;
+        db.pragma_update(None, "wal_autocheckpoint", whole(pages))
+            .map_err(|why| failed("set up", path.clone(), why))?;
         let open = |path: &Path| OpenOptions::new().read(true).write(true).open(path).ok();
         let held = [open(&path), open(&path.with_extension("db-wal"))];
         let store = Self { db, path, held, room, commits: 0 };

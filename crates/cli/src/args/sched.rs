@@ -159,8 +159,14 @@ pub struct ReportArgs {
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     pub resamples: u32,
     /// Length of the blocks that are resampled
-    #[arg(long, value_name = "SPAN", default_value = "1d")]
+    #[arg(long, value_name = "SPAN", default_value = "1d", value_parser = some_time)]
     pub block: pond_core::units::Millis,
+}
+
+/// A span of time that is one.
+fn some_time(text: &str) -> Result<pond_core::units::Millis, String> {
+    let span: pond_core::units::Millis = text.parse().map_err(|why| format!("{why}"))?;
+    if span.0 == 0 { Err("a span of nothing".to_owned()) } else { Ok(span) }
 }
 
 /// `pond sched simulate`.

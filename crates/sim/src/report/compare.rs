@@ -168,6 +168,16 @@ pub struct Comparison {
     pub differences: Vec<Difference>,
 }
 
+/// A job that two runs have under one number and that is not the same in both: they are of different workloads, and nothing is told by
+/// comparing them.
+#[must_use]
+pub fn contradiction<'a>(first: &'a Outcome, second: &'a Outcome) -> Option<(&'a JobOutcome, &'a JobOutcome)> {
+    let what = |job: &JobOutcome| (job.submit, job.duration, job.tasks, job.devices_milli, job.cpu_milli);
+    let known: BTreeMap<u64, &JobOutcome> = first.jobs.iter().map(|job| (job.id, job)).collect();
+    let pairs = second.jobs.iter().filter_map(|job| Some((*known.get(&job.id)?, job)));
+    pairs.into_iter().find(|(one, other)| what(one) != what(other))
+}
+
 /// Compares two runs of the same workload, job by job (paired by id).
 #[must_use]
 pub fn compare(first: &Outcome, second: &Outcome, bootstrap: Bootstrap) -> Comparison {

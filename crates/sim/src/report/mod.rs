@@ -13,7 +13,7 @@ mod summary;
 #[cfg(test)]
 mod tests;
 
-pub use compare::{Bootstrap, Comparison, Difference, Metric, Verdict, compare};
+pub use compare::{Bootstrap, Comparison, Difference, Metric, Verdict, compare, contradiction};
 pub use html::{Page, Run};
 pub use number::{grouped, hours, percent, ratio, seconds, span, thousandths};
 pub use real::as_it_was;

@@ -244,14 +244,15 @@ fn figures(summaries: &[Summary], comparisons: &[Comparison]) -> Table {
         Column::right("NOT DONE"),
         Column::left("MEAN JCT AGAINST THE FIRST"),
     ]);
-    let best = summaries.iter().map(|run| run.all.jct_ms.mean).min();
+    let any = |run: &Summary| run.all.jct_ms.count > 0;
+    let best = summaries.iter().filter(|run| any(run)).map(|run| run.all.jct_ms.mean).min();
     for (at, run) in summaries.iter().enumerate() {
-        let style = if best == Some(run.all.jct_ms.mean) && summaries.len() > 1 {
-            Style::Green
-        } else {
-            Style::Plain
-        };
-        let versus = at.checked_sub(1).and_then(|at| comparisons.get(at)).and_then(mean_jct);
+        let is_best = any(run) && best == Some(run.all.jct_ms.mean) && summaries.len() > 1;
+        let style = if is_best { Style::Green } else { Style::Plain };
+        // Nothing is known of times where no job ended; 0 would be the best there is.
+        let seconds = |ms| if any(run) { seconds(ms) } else { "-".to_owned() };
+        let thousandths = |milli| if any(run) { thousandths(milli) } else { "-".to_owned() };
+        let versus = at.checked_sub(1).and_then(|at| comparisons.get(at)).and_then(mean_jct).filter(|_| any(run));
         table.row(vec![
             Cell::styled(style, &run.name),
             Cell::styled(style, &seconds(run.all.jct_ms.mean)),

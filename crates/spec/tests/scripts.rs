@@ -104,8 +104,7 @@ fn mail_of_sbatch_becomes_a_recipient() {
     assert_eq!(told("--mail-user=ada@example.org --mail-type=NONE"), (None, 0));
     assert_eq!(told("--mail-user=ada@example.org"), (None, 1));
     assert_eq!(told("--mail-type=ALL"), (None, 1));
-    let bad = script("#!/bin/sh\n#SBATCH --mail-type=END --mail-user=ada\ntrue\n").unwrap_err();
-    assert!(bad.to_string().starts_with("line 2"), "{bad}");
+    assert_eq!(told("--mail-type=END --mail-user=ada"), (None, 1));
 }
 
 #[test]

@@ -171,7 +171,10 @@ pub struct Comparison {
 /// A job that two runs have under one number and that is not the same in both: they are of different workloads, and nothing is told by
 /// comparing them.
 #[must_use]
-pub fn contradiction<'a>(first: &'a Outcome, second: &'a Outcome) -> Option<(&'a JobOutcome, &'a JobOutcome)> {
+pub fn contradiction<'a>(
+    first: &'a Outcome,
+    second: &'a Outcome,
+) -> Option<(&'a JobOutcome, &'a JobOutcome)> {
     let what = |job: &JobOutcome| (job.submit, job.duration, job.tasks, job.devices_milli, job.cpu_milli);
     let known: BTreeMap<u64, &JobOutcome> = first.jobs.iter().map(|job| (job.id, job)).collect();
     let pairs = second.jobs.iter().filter_map(|job| Some((*known.get(&job.id)?, job)));

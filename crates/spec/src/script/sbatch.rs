@@ -387,8 +387,12 @@ impl Request {
             self.warn(place, "mail-type", "`--mail-user` says to which address, and is missing");
             return Ok(());
         };
-        let placed = |fault| SpecError { place, ..SpecError::of("--mail-user", fault) };
-        let to = format!("email:{address}").parse::<RecipientText>().map_err(|why| placed(bad(&why)))?;
+        // Sites that mail to the names of users have scripts with them.
+        let Ok(to) = format!("email:{address}").parse::<RecipientText>() else {
+            let flag = format!("mail-user={}", short(&address));
+            self.warn(place, &flag, "it is not an address of mail, so none is sent");
+            return Ok(());
+        };
         job.notify = Some(NotifyFile { on: Some(on.into_iter().map(MomentText).collect()), to: vec![to] });
         Ok(())
     }

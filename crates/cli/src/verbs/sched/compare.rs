@@ -58,7 +58,10 @@ fn must_be_of_one_workload(ctx: &Ctx, runs: &Runs) -> Result<(), CliError> {
         if let Some((one, two)) = contradiction(first, other) {
             let shown = |job: &JobOutcome| {
                 let (submit, duration) = (Millis(job.submit.0), job.duration);
-                format!("submitted after {submit} and running {duration} on {} devices", thousandths(job.devices_milli))
+                format!(
+                    "submitted after {submit} and running {duration} on {} devices",
+                    thousandths(job.devices_milli)
+                )
             };
             return Err(CliError::Usage {
                 what: format!(
@@ -89,5 +92,9 @@ fn must_be_of_one_workload(ctx: &Ctx, runs: &Runs) -> Result<(), CliError> {
 }
 
 fn thousandths(amount: u64) -> String {
-    if amount.is_multiple_of(1000) { (amount / 1000).to_string() } else { format!("{}.{:03}", amount / 1000, amount % 1000) }
+    if amount.is_multiple_of(1000) {
+        (amount / 1000).to_string()
+    } else {
+        format!("{}.{:03}", amount / 1000, amount % 1000)
+    }
 }

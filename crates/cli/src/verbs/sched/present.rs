@@ -252,7 +252,8 @@ fn figures(summaries: &[Summary], comparisons: &[Comparison]) -> Table {
         // Nothing is known of times where no job ended; 0 would be the best there is.
         let seconds = |ms| if any(run) { seconds(ms) } else { "-".to_owned() };
         let thousandths = |milli| if any(run) { thousandths(milli) } else { "-".to_owned() };
-        let versus = at.checked_sub(1).and_then(|at| comparisons.get(at)).and_then(mean_jct).filter(|_| any(run));
+        let versus =
+            at.checked_sub(1).and_then(|at| comparisons.get(at)).and_then(mean_jct).filter(|_| any(run));
         table.row(vec![
             Cell::styled(style, &run.name),
             Cell::styled(style, &seconds(run.all.jct_ms.mean)),

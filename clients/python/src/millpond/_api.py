@@ -243,15 +243,16 @@ class Api:
         return cast("t.StatusView", self._ask("GET", "/api/v1/status"))
 
     def tokens_tokens(self) -> list[t.TokenView]:
-        """The named tokens: the caller's own; every one for those who administer the pool."""
+        """The named tokens: the caller's own; every one for those who administer the pool. A token sees those that allow no more and
+        last no longer than itself."""
         return cast("list[t.TokenView]", self._ask("GET", "/api/v1/tokens"))
 
     def tokens_remove_token(self, name: str) -> None:
-        """Revoke a token."""
+        """Revoke a token. A token revokes itself, and those that allow no more and last no longer than itself."""
         return cast("None", self._ask("DELETE", f"/api/v1/tokens/{_part(name)}"))
 
     def tokens_set_token(self, name: str, body: t.TokenBody) -> t.NewToken:
-        """Make a token. An older one of this name is replaced. No token makes one that allows more or lasts longer than itself."""
+        """Make a token. An older one of this name is replaced. No token makes or replaces one that allows more or lasts longer than itself."""
         return cast("t.NewToken", self._ask("PUT", f"/api/v1/tokens/{_part(name)}", body=body))
 
     def usage_usage(self, *, by: str | None = None) -> t.UsageReport:
@@ -515,15 +516,16 @@ class AsyncApi:
         return cast("Awaitable[t.StatusView]", self._ask("GET", "/api/v1/status"))
 
     def tokens_tokens(self) -> Awaitable[list[t.TokenView]]:
-        """The named tokens: the caller's own; every one for those who administer the pool."""
+        """The named tokens: the caller's own; every one for those who administer the pool. A token sees those that allow no more and
+        last no longer than itself."""
         return cast("Awaitable[list[t.TokenView]]", self._ask("GET", "/api/v1/tokens"))
 
     def tokens_remove_token(self, name: str) -> Awaitable[None]:
-        """Revoke a token."""
+        """Revoke a token. A token revokes itself, and those that allow no more and last no longer than itself."""
         return cast("Awaitable[None]", self._ask("DELETE", f"/api/v1/tokens/{_part(name)}"))
 
     def tokens_set_token(self, name: str, body: t.TokenBody) -> Awaitable[t.NewToken]:
-        """Make a token. An older one of this name is replaced. No token makes one that allows more or lasts longer than itself."""
+        """Make a token. An older one of this name is replaced. No token makes or replaces one that allows more or lasts longer than itself."""
         return cast("Awaitable[t.NewToken]", self._ask("PUT", f"/api/v1/tokens/{_part(name)}", body=body))
 
     def usage_usage(self, *, by: str | None = None) -> Awaitable[t.UsageReport]:

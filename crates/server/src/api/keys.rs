@@ -5,7 +5,7 @@ use super::guard::Caller;
 use super::types::{LoginLink, NewToken, Problem, SecretBody, SecretView, TokenBody, TokenView};
 use super::{Shared, blocking};
 use crate::auth::people::PeopleChange;
-use crate::auth::rights::{Place, Right};
+use crate::auth::rights::{Place, Right, Scope};
 use crate::secrets::SecretError;
 use crate::store::Write;
 use crate::web::LINK_LIFE;
@@ -85,23 +85,41 @@ pub async fn remove_secret(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The named tokens: the caller's own; every one for those who administer the pool.
+/// The named tokens: the caller's own; every one for those who administer the pool. A token sees those that allow no more and
+/// last no longer than itself.
 #[utoipa::path(get, path = "/api/v1/tokens", tag = "tokens", responses((status = 200, body = Vec<TokenView>)))]
 pub async fn tokens(
     Extract(shared): Extract<Shared>,
     caller: Caller,
 ) -> Result<Json<Vec<TokenView>>, Problem> {
+    let end = end_of(&shared, &caller);
     let mut tokens = shared.gate.people.tokens();
-    tokens.retain(|token| may_touch(&caller, &token.user));
+    tokens.retain(|token| may_touch(&caller, end, token));
     Ok(Json(tokens))
 }
 
+/// When the caller's own token ends; `None`: never, or they came without one.
+fn end_of(shared: &Shared, caller: &Caller) -> Option<u64> {
+    caller.token.and_then(|token| shared.gate.people.end_of(&token))
+}
+
 /// Whether a caller may make, see and revoke tokens of this user.
-fn may_touch(caller: &Caller, user: &str) -> bool {
+fn may_act_for(caller: &Caller, user: &str) -> bool {
     caller.principal.user.as_str() == user || caller.may(Right::Operate, Place::Pool)
 }
 
-/// Make a token. An older one of this name is replaced. No token makes one that allows more or lasts longer than itself.
+/// Whether a token allows no more and lasts no longer than what the caller came with, which ends at `end`.
+fn is_within(caller: &Caller, end: Option<u64>, scope: &Scope, expires_ms: Option<u64>) -> bool {
+    let longer = end.is_some_and(|end| expires_ms.is_none_or(|other| other > end));
+    !longer && scope.is_within(&caller.principal.scope)
+}
+
+/// Whether a caller, whose own token ends at `end`, may see, replace and revoke this token. Their own is among these.
+fn may_touch(caller: &Caller, end: Option<u64>, token: &TokenView) -> bool {
+    may_act_for(caller, &token.user) && is_within(caller, end, &token.scope, token.expires_ms)
+}
+
+/// Make a token. An older one of this name is replaced. No token makes or replaces one that allows more or lasts longer than itself.
 #[utoipa::path(put, path = "/api/v1/tokens/{name}", tag = "tokens", params(("name" = String, Path)),
     request_body = TokenBody, responses((status = 201, body = NewToken)))]
 pub async fn set_token(
@@ -112,18 +130,22 @@ pub async fn set_token(
 ) -> Result<(StatusCode, Json<NewToken>), Problem> {
     let user = body.user.unwrap_or_else(|| caller.principal.user.to_string());
     let people = &shared.gate.people;
-    let others = people.token(&name).filter(|token| !may_touch(&caller, &token.user));
-    if !may_touch(&caller, &user) || others.is_some() {
+    let end = end_of(&shared, &caller);
+    let before = people.token(&name);
+    let others = before.as_ref().is_some_and(|token| !may_act_for(&caller, &token.user));
+    if !may_act_for(&caller, &user) || others {
         return Err(Problem::forbidden("only an administrator of the pool makes tokens for others"));
+    }
+    if before.is_some_and(|token| !may_touch(&caller, end, &token)) {
+        return Err(Problem::forbidden("a token replaces none that allows more or lasts longer than itself")
+            .with_next("give the new one another name"));
     }
     if !people.knows(&user) {
         return Err(super::people::no_such_user(&user));
     }
     let now = clock::wall_ms();
     let expires_ms = body.valid_ms.map(|valid| now.saturating_add(valid));
-    let end = caller.token.and_then(|token| people.end_of(&token));
-    let longer = end.is_some_and(|end| expires_ms.is_none_or(|wanted| wanted > end));
-    if longer || !body.scope.is_within(&caller.principal.scope) {
+    if !is_within(&caller, end, &body.scope, expires_ms) {
         return Err(Problem::forbidden("a token makes none that allows more or lasts longer than itself"));
     }
     if !body.scope.project.is_empty() {
@@ -141,7 +163,7 @@ pub async fn set_token(
     Ok((StatusCode::CREATED, Json(NewToken { token, secret })))
 }
 
-/// Revoke a token.
+/// Revoke a token. A token revokes itself, and those that allow no more and last no longer than itself.
 #[utoipa::path(delete, path = "/api/v1/tokens/{name}", tag = "tokens", params(("name" = String, Path)),
     responses((status = 204)))]
 pub async fn remove_token(
@@ -149,7 +171,8 @@ pub async fn remove_token(
     caller: Caller,
     Name(name): Name,
 ) -> Result<StatusCode, Problem> {
-    let found = shared.gate.people.token(&name).filter(|token| may_touch(&caller, &token.user));
+    let end = end_of(&shared, &caller);
+    let found = shared.gate.people.token(&name).filter(|token| may_touch(&caller, end, token));
     if found.is_none() {
         return Err(Problem::not_found(
             "no_such_token",

@@ -6,7 +6,7 @@ use super::types::{PasswordBody, Problem, ProjectView, RoleBody, RoleQuery, Role
 use super::{Shared, pool};
 use crate::auth::password::{self, PasswordError};
 use crate::auth::people::{Origin, PeopleChange, User};
-use crate::auth::rights::{Grants, Place, Right};
+use crate::auth::rights::{Grants, Place, Right, Scope};
 use crate::clock;
 use crate::pool::view::machine as view;
 use crate::store::Write;
@@ -150,6 +150,10 @@ pub async fn set_password(
     }
     let user = shared.gate.people.user(&name);
     let mut user = user.ok_or_else(|| no_such_user(&name))?;
+    // A first password takes no other before it, and what it opens has no bounds.
+    if user.password.is_none() && caller.principal.scope != Scope::default() {
+        return Err(Problem::forbidden("a token that allows less than its user sets no first password"));
+    }
     if user.origin != Origin::Local {
         return Err(Problem::new(
             StatusCode::CONFLICT,

@@ -195,6 +195,43 @@ fn tokens_end_and_make_none_that_allow_more() {
 }
 
 #[test]
+fn a_token_touches_none_that_allows_more_than_itself() {
+    let folder = Folder::new();
+    let pool = Pool::start(folder.path());
+    let root = &pool.client;
+    root.put("/api/v1/queues/lab", &json!({})).expect(200);
+    let ann = root.add_user("ann", &[("", "maintainer")]);
+    let hour = |scope: &Value, hours: u64| json!({"scope": scope, "valid_ms": hours * 3_600_000});
+    let (member, viewer) =
+        (json!({"role": "member", "project": "lab"}), json!({"role": "viewer", "project": "lab"}));
+    let narrow = root.token_for("narrow", "ann", &hour(&member, 2));
+    root.token_for("less", "ann", &hour(&viewer, 1));
+    root.token_for("later", "ann", &hour(&viewer, 3));
+    root.token_for("above", "ann", &hour(&json!({"role": "viewer", "project": ""}), 1));
+    root.token_for("higher", "ann", &hour(&json!({"role": "maintainer", "project": "lab"}), 1));
+    let names = |client: &Client| {
+        let list = client.get("/api/v1/tokens").expect(200).json();
+        list.as_array().unwrap().iter().map(|token| token["name"].clone()).collect::<Vec<Value>>()
+    };
+    assert_eq!(names(&narrow), ["less", "narrow"]);
+    assert_eq!(names(&ann), ["above", "ann", "higher", "later", "less", "narrow"]);
+    for name in ["ann", "later", "above", "higher"] {
+        let path = format!("/api/v1/tokens/{name}");
+        narrow.delete(&path).problem(404, "no_such_token");
+        narrow.put(&path, &hour(&viewer, 1)).problem(403, "forbidden");
+    }
+    narrow.put("/api/v1/tokens/less", &hour(&viewer, 1)).expect(201);
+    narrow.delete("/api/v1/tokens/less").expect(204);
+    // Nor does it get what is without bounds by a password, where there is none before.
+    narrow.put("/api/v1/users/ann/password", &json!({"new": PASSWORD})).problem(403, "forbidden");
+    narrow.delete("/api/v1/tokens/narrow").expect(204);
+    narrow.get("/api/v1/whoami").expect(401);
+    ann.delete("/api/v1/tokens/higher").expect(204);
+    assert_eq!(names(&ann), ["above", "ann", "later"]);
+    ann.put("/api/v1/users/ann/password", &json!({"new": PASSWORD})).expect(204);
+}
+
+#[test]
 fn roles_outlive_the_server_and_end_with_their_queue() {
     let folder = Folder::new();
     let pool = Pool::start(folder.path());

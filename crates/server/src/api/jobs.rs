@@ -20,11 +20,12 @@ use axum::Json;
 use axum::extract::State as Extract;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use pond_core::engine::{Gang, Job};
+use pond_core::engine::{Gang, Job, Refusal};
 use pond_core::event::{Effect, Request, Target};
 use pond_core::ids::{JobId, QueuePath};
 use pond_core::model::{
-    DeviceChange, HostAccess, JobSpec, LEAST_WRITER, NotOpen, Recipient, Resources, RunSpec, Slack,
+    Dependency, DeviceChange, HostAccess, JobSpec, LEAST_WRITER, NotOpen, Recipient, Resources, RunSpec,
+    Slack,
 };
 use pond_core::units::{Bytes, MilliCpu, Thousandths};
 use pond_spec::limits::LEAST_MEMORY;
@@ -158,6 +159,7 @@ async fn read_spec(
     spec.user = caller.principal.user.clone();
     caller.must(Right::Submit, Place::Queue(spec.queue.as_str()))?;
     bind(shared, caller, &mut spec).await?;
+    must_see(shared, caller, &spec.after).await?;
     let usable = |name: &String| shared.secrets.has(name) && !name.starts_with(OWN);
     if let Some(missing) = spec.run.secrets.iter().find(|name| !usable(name)) {
         return Err(Problem::new(
@@ -187,6 +189,25 @@ async fn read_spec(
         }
     }
     Ok((spec, warnings))
+}
+
+/// A job that the caller does not see may not be waited for, and is answered as one that is not there: before anything else of
+/// the job is looked at, so that no other fault tells them apart.
+async fn must_see(shared: &Shared, caller: &Caller, after: &[Dependency]) -> Result<(), Problem> {
+    if caller.may(Right::See, Place::Pool) {
+        return Ok(());
+    }
+    for awaited in after {
+        let sees = match summary(shared, awaited.job.0).await {
+            Ok(job) => caller.may(Right::See, Place::Job { user: &job.user, queue: &job.queue }),
+            Err(problem) if problem.status == StatusCode::NOT_FOUND => false,
+            Err(problem) => return Err(problem),
+        };
+        if !sees {
+            return Err(refused(&Refusal::UnknownDependency(awaited.job)));
+        }
+    }
+    Ok(())
 }
 
 /// The user's key, and a hash of all that came with it.

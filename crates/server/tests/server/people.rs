@@ -232,6 +232,45 @@ fn a_token_touches_none_that_allows_more_than_itself() {
 }
 
 #[test]
+fn a_job_that_one_does_not_see_is_waited_for_as_little_as_one_that_is_not_there() {
+    let folder = Folder::new();
+    let pool = Pool::start(folder.path());
+    let root = &pool.client;
+    for queue in ["lab", "other"] {
+        root.put(&format!("/api/v1/queues/{queue}"), &json!({"host": {"root": true}})).expect(200);
+    }
+    let ann = root.add_user("ann", &[("lab", "member")]);
+    let file = |queue: &str, after: Option<u64>| {
+        let after: Vec<u64> = after.into_iter().collect();
+        json!({"type": "task", "queue": queue, "run": ["sleep"], "resources": {"cpu": 1}, "after": after})
+    };
+    let submit = |queue: &str| {
+        let job = root.post("/api/v1/jobs", &file(queue, None)).expect(201).json()["job"]["id"].clone();
+        job.as_u64().unwrap()
+    };
+    let (seen, hidden, failed) = (submit("lab"), submit("other"), submit("other"));
+    root.post(&format!("/api/v1/jobs/{failed}/stop"), &json!({})).expect(200);
+    until("it is over", || root.state(failed) == "stopped");
+    for path in ["/api/v1/jobs", "/api/v1/plan"] {
+        let answer = |job| {
+            let problem = ann.post(path, &file("lab", Some(job))).problem(422, "no_such_dependency");
+            problem.to_string().replace(&format!("job {job},"), "job N,")
+        };
+        assert_eq!([answer(hidden), answer(failed)], [answer(9), answer(9)]);
+        // Neither does another fault of the job tell them apart.
+        let bad = |job| {
+            let mut file = file("lab", Some(job));
+            file["nodes"] = json!(100_001);
+            ann.post(path, &file).text().replace(&format!("job {job},"), "job N,")
+        };
+        assert_eq!([bad(hidden), bad(failed)], [bad(9), bad(9)]);
+        root.post(path, &file("lab", Some(failed))).problem(422, "failed_dependency");
+    }
+    ann.post("/api/v1/plan", &file("lab", Some(seen))).expect(200);
+    ann.post("/api/v1/jobs", &file("lab", Some(seen))).expect(201);
+}
+
+#[test]
 fn roles_outlive_the_server_and_end_with_their_queue() {
     let folder = Folder::new();
     let pool = Pool::start(folder.path());

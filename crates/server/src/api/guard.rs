@@ -91,6 +91,7 @@ pub async fn guard(
     let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
     let mut span = spans::request(request.method().as_str(), route, request.headers());
     let response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(response) if page => shown(response),
         Ok(response) => response,
         Err(_panic) => refusal(stumbled(), page),
     };
@@ -101,6 +102,14 @@ pub async fn guard(
 /// A problem as a page or as the API says it.
 fn refusal(problem: Problem, page: bool) -> Response {
     if page { web::Oops(problem).into_response() } else { problem.into_response() }
+}
+
+/// An answer to a browser: a problem of what read the request is a page as well.
+fn shown(response: Response) -> Response {
+    match response.extensions().get::<Problem>() {
+        Some(problem) => web::Oops(problem.clone()).into_response(),
+        None => response,
+    }
 }
 
 /// Lets a request through with its caller, if the route is open or the caller may have what it is for.

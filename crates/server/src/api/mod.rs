@@ -343,13 +343,17 @@ async fn nowhere(address: Uri) -> Response {
         .into_response()
 }
 
-async fn not_that_way() -> Problem {
+async fn not_that_way(address: Uri) -> Problem {
+    let next = match web::owns(address.path()) {
+        true => "start at the first page".to_owned(),
+        false => format!("the list is at {}/openapi.json", types::API),
+    };
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "method_not_allowed",
         "this address does not take this method",
     )
-    .with_next(format!("the list is at {}/openapi.json", types::API))
+    .with_next(next)
 }
 
 /// The engine's refusal as clients see it.

@@ -3,7 +3,7 @@
 use super::form::{Fields, Signed};
 use super::session::Visitor;
 use super::{Oops, Page, Shell, assets, render, show};
-use crate::api::extract::{Body1, Name};
+use crate::api::extract::{Body1, Name, Params};
 use crate::api::types::{
     Effected, EventQuery, EventView, HostAccessBody, NewToken, PasswordBody, Problem, ProjectView,
     QueueAmounts, QueueBody, QueueTrial, QueueView, RoleBody, SecretView, TokenBody, TokenView, UserBody,
@@ -12,7 +12,7 @@ use crate::api::types::{
 use crate::api::{Shared, events, keys, people, pool};
 use crate::auth::rights::{Place, Right, Role, Scope};
 use askama::Template;
-use axum::extract::{Query, State as Extract};
+use axum::extract::State as Extract;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
 use pond_core::model::HostAccess;
@@ -215,7 +215,7 @@ pub async fn page(
     Extract(shared): Extract<Shared>,
     visitor: Visitor,
     here: Uri,
-    Query(wish): Query<Wish>,
+    Params(wish): Params<Wish>,
 ) -> Page {
     show_page(shared, &visitor, &here, wish, Once::default()).await
 }

@@ -1,7 +1,8 @@
 //! Files that pages need, embedded and compressed once; an address carries the hash of its content and lasts for ever.
 
 use super::Oops;
-use axum::extract::Path;
+use crate::api::extract::Name;
+use crate::api::types::Problem;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use flate2::Compression;
@@ -63,7 +64,8 @@ pub fn address(name: &str) -> &'static str {
 }
 
 /// A file by its name; there is no folder behind it.
-pub async fn serve(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Oops> {
+pub async fn serve(name: Result<Name, Problem>, headers: HeaderMap) -> Result<Response, Oops> {
+    let Name(name) = name.map_err(|_bad| super::nowhere())?;
     let asset = all().get(name.as_str()).ok_or_else(super::nowhere)?;
     let accepted =
         headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();

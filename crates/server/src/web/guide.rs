@@ -2,7 +2,8 @@
 //! the pool, so it is open to whoever reaches the port, as the files of the login page are.
 
 use super::Oops;
-use axum::extract::Path;
+use crate::api::extract::Name;
+use crate::api::types::Problem;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
@@ -49,7 +50,8 @@ pub async fn list() -> Response {
 }
 
 /// A page by its name; there is no folder behind it.
-pub async fn page(Path(name): Path<String>) -> Result<Response, Oops> {
+pub async fn page(name: Result<Name, Problem>) -> Result<Response, Oops> {
+    let Name(name) = name.map_err(|_bad| super::nowhere())?;
     let page = PAGES.iter().find(|(known, _)| *known == name);
     let (_, text) = page.ok_or_else(super::nowhere)?;
     Ok(([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], *text).into_response())

@@ -12,7 +12,7 @@ use crate::api::{Shared, events, jobs, output};
 use crate::auth::rights::{Place, Right};
 use askama::Template;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Query, State as Extract};
+use axum::extract::{Path, State as Extract};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
@@ -71,13 +71,20 @@ impl JobPage {
     }
 }
 
+/// Which element of an array. What is not known of an address is nothing to the page.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct Chosen {
+    index: Option<u32>,
+}
+
 /// The job; `?index=` chooses the element that is explained.
 pub async fn page(
     Extract(shared): Extract<Shared>,
     visitor: Visitor,
     here: Uri,
     JobNumber(id): JobNumber,
-    Query(chosen): Query<WhyQuery>,
+    Params(chosen): Params<Chosen>,
 ) -> Page {
     let state = || Extract(shared.clone());
     let caller = || visitor.caller.clone();
@@ -191,7 +198,7 @@ pub async fn logs(
     visitor: Visitor,
     here: Uri,
     JobNumber(id): JobNumber,
-    Query(wish): Query<LogWish>,
+    Params(wish): Params<LogWish>,
 ) -> Page {
     let (state, caller) = (Extract(shared.clone()), visitor.caller.clone());
     let job = jobs::get(state, caller.clone(), JobNumber(id)).await?.0;

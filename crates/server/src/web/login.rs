@@ -5,6 +5,7 @@ use super::provider::Gateway;
 use super::session::Visitor;
 use super::{Oops, Page, assets, render};
 use crate::api::Shared;
+use crate::api::extract::Params;
 use crate::api::people::may_try;
 use crate::api::types::Problem;
 use crate::auth::people::Origin;
@@ -13,7 +14,7 @@ use crate::clock;
 use crate::http::Peer;
 use askama::Template;
 use axum::Extension;
-use axum::extract::{Query, State as Extract};
+use axum::extract::State as Extract;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use pond_core::event::Actor;
@@ -52,7 +53,7 @@ impl<'a> LoginPage<'a> {
 }
 
 /// The login page. A link's code only fills the form: what merely fetches links uses none up.
-pub async fn page(Extract(shared): Extract<Shared>, Query(invitation): Query<Invitation>) -> Page {
+pub async fn page(Extract(shared): Extract<Shared>, Params(invitation): Params<Invitation>) -> Page {
     render(&LoginPage::new(&shared, inside(&invitation.next), &invitation.code, None))
 }
 

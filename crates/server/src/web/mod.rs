@@ -65,6 +65,7 @@ pub fn routes(doors: Doors) -> Doors {
         .get("/jobs/{id}/samples.json", see, job::samples)
         .post("/jobs/{id}/{verb}", Need::Right(Right::Handle), job::act)
         .get("/usage", see, usage::page)
+        .get("/usage/ledger", see, usage::ledger)
         .post("/usage/prices", operate, money::set_price)
         .post("/usage/prices/end", operate, money::end_price)
         .post("/usage/budgets", Need::Right(Right::Shape), money::set_budget)

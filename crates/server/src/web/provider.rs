@@ -6,6 +6,7 @@
 use super::login::let_in;
 use super::session::Visitor;
 use super::{Oops, cookie_name};
+use crate::api::extract::Params;
 use crate::api::people::{check_name, fitting_name, may_try};
 use crate::api::types::Problem;
 use crate::api::{Shared, blocking};
@@ -16,7 +17,7 @@ use crate::http::Peer;
 use crate::store::Write;
 use crate::{clock, state};
 use axum::Extension;
-use axum::extract::{Query, State as Extract};
+use axum::extract::State as Extract;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use pond_core::event::Actor;
@@ -104,7 +105,7 @@ pub struct Wish {
 pub async fn depart(
     Extract(shared): Extract<Shared>,
     headers: HeaderMap,
-    Query(wish): Query<Wish>,
+    Params(wish): Params<Wish>,
 ) -> Result<Response, Oops> {
     let gateway = gateway(&shared)?;
     let oidc = gateway.oidc.clone();
@@ -147,7 +148,7 @@ pub async fn arrive(
     Extension(Peer(peer)): Extension<Peer>,
     visitor: Option<Extension<Visitor>>,
     headers: HeaderMap,
-    Query(given): Query<Return>,
+    Params(given): Params<Return>,
 ) -> Result<Response, Oops> {
     let from = peer.ip().to_string();
     may_try(shared.web.tries.begin(None, &from, Instant::now()))?;

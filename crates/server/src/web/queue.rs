@@ -6,7 +6,7 @@ use crate::api::extract::Params;
 use crate::api::types::{JobKind, JobPage, JobQuery, JobSummary, QueueView, State, StatusView, TaskView};
 use crate::api::{Shared, jobs, pool};
 use askama::Template;
-use axum::extract::{Query, State as Extract};
+use axum::extract::State as Extract;
 use axum::http::Uri;
 use serde::Deserialize;
 
@@ -101,7 +101,7 @@ pub async fn page(
     Extract(shared): Extract<Shared>,
     visitor: Visitor,
     here: Uri,
-    Query(wish): Query<Wish>,
+    Params(wish): Params<Wish>,
 ) -> Page {
     let shell = Shell::new(&visitor, "Queue", "queue", &here);
     let query = wish.query();

@@ -7,15 +7,16 @@ use super::{Page, Shell, assets, render, show};
 use crate::api::Shared;
 use crate::api::extract::Params;
 use crate::api::types::{
-    BillBy, BillQuery, BillReport, BudgetSpan, BudgetStop, BudgetView, NodeUsage, PricesView, Problem,
-    UsageQuery, UsageReport, UsageRow,
+    BillBy, BillQuery, BillReport, BudgetSpan, BudgetStop, BudgetView, LedgerFormat, LedgerQuery, NodeUsage,
+    PricesView, Problem, UsageQuery, UsageReport, UsageRow,
 };
 use crate::api::{money, pool};
 use crate::auth::rights::{Place, Right, above};
 use askama::Template;
-use axum::extract::{Query, State as Extract};
+use axum::extract::State as Extract;
 use axum::http::{StatusCode, Uri};
 use axum::response::IntoResponse;
+use serde::Deserialize;
 
 /// Rows a table shows at most.
 const ROWS: usize = 500;
@@ -114,9 +115,33 @@ pub async fn page(
     Extract(shared): Extract<Shared>,
     visitor: Visitor,
     here: Uri,
-    Query(query): Query<UsageQuery>,
+    Params(wish): Params<Wish>,
 ) -> Page {
-    show_page(shared, visitor, &here, query, None).await
+    show_page(shared, visitor, &here, UsageQuery { by: wish.by }, None).await
+}
+
+/// What is asked of the page. What is not known of an address is nothing to it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct Wish {
+    by: Option<String>,
+}
+
+/// How the ledger is to be written.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct LedgerWish {
+    format: LedgerFormat,
+}
+
+/// The ledger's lines of this month as a file: what the API gives to a token, to a session.
+pub async fn ledger(
+    Extract(shared): Extract<Shared>,
+    visitor: Visitor,
+    Params(wish): Params<LedgerWish>,
+) -> Page {
+    let query = LedgerQuery { format: wish.format, ..LedgerQuery::default() };
+    Ok(money::ledger(Extract(shared), visitor.caller, Params(query)).await?)
 }
 
 /// The page, with a form that was refused.

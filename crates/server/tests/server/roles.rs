@@ -103,7 +103,7 @@ const OWNER: &str = "OWNER";
 const HOST: &str = r#"{"host": {"root": true}}"#;
 
 /// Bodies are such that whoever may gets past the door; what comes of it does not matter here.
-const ROWS: [Row; 130] = [
+const ROWS: [Row; 131] = [
     ("GET", "/api/v1/jobs", Who::AnyRole, "", ""),
     ("POST", "/api/v1/jobs", Who::Submits, "", JOB),
     ("POST", "/api/v1/plan", Who::Submits, "", JOB),
@@ -230,6 +230,7 @@ const ROWS: [Row; 130] = [
     ("GET", "/jobs/{id}/samples.json", Who::Sees, "/jobs/1/samples.json", ""),
     ("POST", "/jobs/{id}/{verb}", Who::Handles, "/jobs/1/stop", "index=9"),
     ("GET", "/usage", Who::AnyRole, "", ""),
+    ("GET", "/usage/ledger", Who::AnyRole, "/usage/ledger?format=csv", ""),
     ("POST", "/usage/prices", Who::PoolAdmin, "", "resource=cpu&amount=1"),
     ("POST", "/usage/prices", Who::PoolAdmin, "", "resource=npu&amount=1&from=2099-01-01&to=2099-02-01"),
     ("POST", "/usage/prices/end", Who::PoolAdmin, "", "id=99"),

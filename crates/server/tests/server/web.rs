@@ -148,6 +148,84 @@ fn no_page_and_no_form_without_a_session() {
     browser.get("/api/v1/jobs").problem(401, "unauthorized");
 }
 
+/// Addresses on a page, as a browser reads them, without what is behind `#`.
+fn links(html: &str, of: &str) -> Vec<String> {
+    let base = of.split('?').next().unwrap();
+    let found = html.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next());
+    let plain = found.map(|link| link.replace("&amp;", "&").replace("&#38;", "&"));
+    let whole = plain.map(|link| match link.strip_prefix('?') {
+        Some(query) => format!("{base}?{query}"),
+        None => link,
+    });
+    whole
+        .filter(|link| link.starts_with('/'))
+        .map(|link| link.split('#').next().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn no_link_of_any_page_leads_nowhere() {
+    let folder = Folder::new();
+    let pool = pool(&folder);
+    let client = &pool.client;
+    client
+        .post("/api/v1/prices", &json!({"prices": [{"resource": "cpu", "micros": 1_000_000_000_000_u64}]}))
+        .expect(200);
+    client.put("/api/v1/queues/lab", &json!({})).expect(200);
+    let failed = client.run(&["exit", "3"]);
+    client.await_state(failed, "failed");
+    until("something is charged", || client.get("/api/v1/bill").json()["total"]["charge_micros"] != 0);
+    let browser = Browser::log_in(client);
+    let mut waiting: Vec<String> = PAGES.map(str::to_owned).to_vec();
+    let mut seen = std::collections::BTreeSet::new();
+    while let Some(page) = waiting.pop() {
+        if !seen.insert(page.clone()) {
+            continue;
+        }
+        let answer = browser.get(&page);
+        assert_eq!(answer.status, 200, "{page}: {}", answer.text());
+        let is_page = answer.header("content-type").is_some_and(|kind| kind.starts_with("text/html"));
+        waiting.extend(is_page.then(|| links(&answer.text(), &page)).unwrap_or_default());
+    }
+    for link in ["/docs/people.md", "/usage/ledger?format=csv", "/usage/ledger?format=focus"] {
+        assert!(seen.contains(link), "{link} of {seen:?}");
+    }
+    let csv = browser.get("/usage/ledger?format=csv");
+    assert_eq!(csv.header("content-disposition"), Some("attachment; filename=\"ledger.csv\""));
+    assert!(csv.text().starts_with("period,"), "{}", csv.text());
+}
+
+#[test]
+fn what_an_address_has_too_much_breaks_no_page_and_what_is_wrong_in_it_is_a_page() {
+    let folder = Folder::new();
+    let pool = pool(&folder);
+    let browser = Browser::log_in(&pool.client);
+    for page in PAGES.into_iter().chain(["/login", "/usage/ledger"]) {
+        let sign = if page.contains('?') { '&' } else { '?' };
+        browser.get(&format!("{page}{sign}utm_source=mail&tab=x&tab=y")).expect(200);
+    }
+    for (address, status) in [
+        ("/jobs/abc", 400),
+        ("/jobs/99", 404),
+        ("/jobs/1?index=x", 400),
+        ("/jobs/1/logs?lines=x", 400),
+        ("/queue?after=x", 400),
+        ("/queue?state=active&state=over", 400),
+        ("/usage?by=nothing", 400),
+        ("/usage/ledger?format=xls", 400),
+        ("/admin?until=x", 400),
+        ("/admin/tokens", 405),
+        ("/docs/%ff", 404),
+        ("/assets/%ff", 404),
+    ] {
+        let answer = browser.get(address).expect(status);
+        assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"), "{address}");
+        assert!(answer.text().contains("<h1"), "{address}: {}", answer.text());
+    }
+    // Programs are told as before.
+    pool.client.get("/api/v1/jobs/1/why?tab=x").problem(400, "bad_parameter");
+}
+
 #[test]
 fn a_token_opens_and_the_way_back_stays_inside() {
     let folder = Folder::new();

@@ -279,7 +279,7 @@ fn who_needs_gpus_that_are_all_sick_waits_for_them() {
     let said = page(&pool, &format!("/jobs/{}", pool.json(&["status", "train"])["id"]));
     assert!(said.contains("once devices that are not well work again: device 0 of"), "{said}");
     assert!(said.contains("What would change it Enough of these devices at work again."), "{said}");
-    assert!(page(&pool, "/").contains("wait for devices that are not well"));
+    assert!(page(&pool, "/").contains("for devices that are not well"));
     // One that could not have its GPUs though all were well is told so as before.
     let three = pool.pond(&["run", "--gpu", "3", "--", "true"]).output().expect("pond runs");
     assert_eq!(three.status.code(), Some(75), "{}", String::from_utf8_lossy(&three.stderr));

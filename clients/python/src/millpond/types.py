@@ -1362,7 +1362,8 @@ class WhyView(TypedDict):
     predicted_start_ms: NotRequired[int | None]
     """When it is predicted to start."""
     reason: NotRequired[Any]
-    """The typed reason as `pond_core::plan::HoldReason` writes it: a word, or an object with one key."""
+    """The typed reason: a word of docs/why.md, or an object with that word as its only key. A budget has `queue`, `spent_micros`,
+    `limit_micros`, `currency`, and `until_ms` when a next span begins; `reserved` and `backoff` have `until_ms` when it is known."""
     sentence: str
     """One sentence with arithmetic and advice."""
     tasks: NotRequired[int]

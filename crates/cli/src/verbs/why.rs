@@ -8,7 +8,7 @@ use crate::client::Client;
 use crate::error::{CliError, Done, codes};
 use crate::out::{Style, ago, clean, moment, now_ms};
 use crate::refs::{Careful, JobRef, find};
-use pond_core::units::{Millis, Timestamp};
+use pond_core::units::Millis;
 use pond_server::api::types::{Amounts, EventPage, EventQuery, WhyQuery, WhyView};
 
 /// Decisions of the past that are shown.
@@ -45,8 +45,7 @@ fn verdict(view: &WhyView) -> (Style, &'static str) {
 
 /// Whether it waits for money and a later span of the budget brings some.
 fn has_next_span(view: &WhyView) -> bool {
-    let until = view.reason.as_ref().and_then(|reason| reason.get("budget")?.get("until")?.as_u64());
-    until.is_some_and(|until| until < Timestamp::NEVER.0)
+    view.reason.as_ref().is_some_and(|reason| reason["budget"]["until_ms"].is_u64())
 }
 
 /// The text of an explanation; the plan page shows the same.

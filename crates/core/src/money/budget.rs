@@ -159,6 +159,12 @@ impl Budgets {
         over.filter_map(|state| state.over.as_ref()).next_back()
     }
 
+    /// How the budget of a queue stood when it was looked at last, while its jobs wait for money.
+    #[must_use]
+    pub fn over(&self, queue: &QueuePath) -> Option<&Spent> {
+        self.states.get(queue)?.over.as_ref()
+    }
+
     /// What a queue and all below it spent in the span of `now`, less credits. `open`: what is not closed yet, by queue
     /// and beginning of its period.
     #[must_use]

@@ -28,8 +28,8 @@ pub use places::{Place, Places, WantOrd};
 pub use planner::Planner;
 pub use policy::named;
 pub(crate) use problem::shape::model_matches;
-pub use sentence::unwell;
 pub(crate) use sentence::{amount, kind_name};
+pub use sentence::{for_money, unwell};
 
 use crate::event::Grants;
 use crate::ids::{GangId, Generation, NodeName, TaskId};

@@ -3,6 +3,7 @@
 use super::problem::shape::{model_matches, wanted};
 use super::{Constraint, DeviceAt, Dimension, Explanation, Funnel, HoldReason, WhatIf};
 use crate::model::{Class, DeviceKind, DeviceRequest, Resources, Shape, ShareMode};
+use crate::money::Spent;
 use crate::snapshot::{DeviceRow, GangRow, NodeRow, NodeState, PlacedGang, Snapshot};
 use crate::units::{Bytes, MilliCpu, Thousandths, Timestamp};
 use std::collections::BTreeSet;
@@ -385,12 +386,16 @@ pub(super) fn waiting_sentence(
             format!("Its array runs {limit} elements at a time, as it asked.")
         }
         Some(HoldReason::Backoff(until)) => format!("It is tried again in {}.", until.since(now)),
-        Some(HoldReason::Budget(spent)) => {
-            let next = match spent.until {
-                Timestamp::NEVER => String::new(),
-                until => format!("wait {} for the next one to begin, or ", until.since(now)),
-            };
-            format!("It waits for money: {spent}; {next}have the budget raised.")
-        }
+        Some(HoldReason::Budget(spent)) => for_money(spent, now),
     }
+}
+
+/// What there is to say to whom waits for money.
+#[must_use]
+pub fn for_money(spent: &Spent, now: Timestamp) -> String {
+    let next = match spent.until {
+        Timestamp::NEVER => String::new(),
+        until => format!("wait {} for the next one to begin, or ", until.since(now)),
+    };
+    format!("It waits for money: {spent}; {next}have the budget raised.")
 }

@@ -211,7 +211,7 @@ impl Courier {
         let asked = wanted.clone();
         let live = self.shared.handle.look(move |sight| {
             let jobs = asked.into_iter().filter_map(|job| Some((job, sight.engine.job(JobId(job))?)));
-            jobs.map(|(id, job)| (id, JobFacts::of(job))).collect::<BTreeMap<u64, JobFacts>>()
+            jobs.map(|(id, job)| (id, JobFacts::of(sight, job))).collect::<BTreeMap<u64, JobFacts>>()
         });
         let mut facts = live.await?;
         for job in wanted.into_iter().filter(|job| !facts.contains_key(job)).collect::<Vec<_>>() {

@@ -5,6 +5,7 @@ use super::{Delivery, Notices, Subscription};
 use crate::api::types::{DeliveryState, EventView, NotifySettings, State, Topic};
 use crate::auth::people::People;
 use crate::auth::rights::{Place, Principal, Right};
+use crate::pool::inbox::Sight;
 use crate::pool::view;
 use crate::secrets::Secrets;
 use pond_core::engine::Job;
@@ -46,8 +47,8 @@ impl JobFacts {
 
     /// Of a job in memory.
     #[must_use]
-    pub fn of(job: &Job) -> Self {
-        Self::new(job.id.0, &job.spec, view::job::job_state(job), view::job::job_reason(job))
+    pub fn of(sight: &Sight<'_>, job: &Job) -> Self {
+        Self::new(job.id.0, &job.spec, view::job::job_state(job), view::job::job_reason(sight, job))
     }
 
     /// Of one in the archive.

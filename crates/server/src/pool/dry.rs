@@ -1,7 +1,7 @@
 //! What would happen to a job: the real engine and planner, on a copy.
 
 use super::inbox::Sight;
-use super::view::{grant, job::explanation_view, job::tell_asked};
+use super::view::{grant, job::explanation_view, job::tell_asked, job::tell_money};
 use crate::api::types::{EstimateView, PlacementView, Preview};
 use pond_core::engine::{Engine, Refusal, Reply};
 use pond_core::event::{Actor, Event, Request};
@@ -52,7 +52,8 @@ pub fn run(sight: &Sight<'_>, actor: &Actor, mut spec: JobSpec) -> Result<Previe
     }
     if preview.placement.is_empty() {
         let explained = planner.explain(engine.snapshot(), gang, sight.now);
-        preview.why = explained.map(|explanation| {
+        preview.why = explained.map(|mut explanation| {
+            tell_money(sight, &mut explanation);
             let mut view = explanation_view(&explanation);
             tell_asked(&mut view, &spec);
             view

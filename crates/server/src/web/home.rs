@@ -2,8 +2,11 @@
 
 use super::session::Visitor;
 use super::{Page, Shell, assets, render, show};
-use crate::api::types::{JobQuery, JobSummary, NodeView, StatusView};
+use crate::api::types::{JobQuery, JobSummary, NodeView, Problem, StatusView};
 use crate::api::{Shared, jobs, pool};
+use crate::auth::rights::{Place, Right, above};
+use crate::pool::inbox::Sight;
+use crate::pool::view;
 use askama::Template;
 use axum::extract::State as Extract;
 use axum::http::Uri;
@@ -113,6 +116,10 @@ struct Home {
     never: u64,
     infeasible: Vec<JobSummary>,
     failed: Vec<JobSummary>,
+    /// The visitor's own.
+    paused: Vec<JobSummary>,
+    /// How many wait for money, by the queues of budgets that the visitor may change.
+    penniless: Vec<(String, u64)>,
     nodes: Vec<NodeView>,
     latest: Vec<JobSummary>,
 }
@@ -121,6 +128,8 @@ impl Home {
     fn calm(&self) -> bool {
         self.infeasible.is_empty()
             && self.failed.is_empty()
+            && self.paused.is_empty()
+            && self.penniless.is_empty()
             && self.nodes.is_empty()
             && self.status.health.message.is_none()
     }
@@ -139,6 +148,8 @@ pub async fn page(Extract(shared): Extract<Shared>, visitor: Visitor, here: Uri)
     let infeasible = find("infeasible", !shell.admin, NEEDY).await?.0.jobs;
     let mut failed = find("failed", true, NEEDY).await?.0.jobs;
     failed.retain(|job| job.ended_ms.is_some_and(|at| shell.now.saturating_sub(at) < NEWS_MS));
+    let paused = find("paused", true, NEEDY).await?.0.jobs;
+    let penniless = penniless(&shared, &visitor).await?;
     let latest = find("all", false, 6).await?.0.jobs;
     let mut nodes = pool::nodes(Extract(shared.clone()), visitor.caller.clone()).await?.0;
     nodes.retain(|node| node.state != "ready" || node.devices.iter().any(|device| !device.healthy));
@@ -153,7 +164,31 @@ pub async fn page(Extract(shared): Extract<Shared>, visitor: Visitor, here: Uri)
     let (waiting, running) = (count(&["waiting", "paused"]), count(&["running", "starting", "frozen"]));
     let never = count(&["infeasible"]);
     let bars = bars(&status);
-    render(&Home { shell, status, bars, reasons, waiting, running, never, infeasible, failed, nodes, latest })
+    render(&Home {
+        shell,
+        status,
+        bars,
+        reasons,
+        waiting,
+        running,
+        never,
+        infeasible,
+        failed,
+        paused,
+        penniless,
+        nodes,
+        latest,
+    })
+}
+
+/// What waits for money that the visitor may give.
+async fn penniless(shared: &Shared, visitor: &Visitor) -> Result<Vec<(String, u64)>, Problem> {
+    let caller = visitor.caller.clone();
+    let look = move |sight: &Sight<'_>| {
+        let all = view::job::penniless(sight, |queue| caller.may(Right::See, Place::Queue(queue)));
+        all.into_iter().filter(|(queue, _)| caller.may(Right::Shape, Place::Queue(above(queue)))).collect()
+    };
+    shared.handle.look(look).await
 }
 
 /// CPU, memory and devices. Of devices nobody measures the use yet, so what is granted is one part.

@@ -172,6 +172,24 @@ const WORDS: [(&str, &str); 18] = [
     ("over", "Over"),
 ];
 
+/// The same reasons of one alone, where that is said otherwise.
+const OF_ONE: [(&str, &str); 8] = [
+    ("unwell", "waits for devices that are not well"),
+    ("no_room", "waits for room"),
+    ("queue_limit", "its queue is at its limit"),
+    ("awaiting_eviction", "room is being made for it"),
+    ("dependency", "waits for another job"),
+    ("array_limit", "enough of its array runs"),
+    ("budget", "waits for money: its budget is spent"),
+    ("backoff", "failed; waits before the next attempt"),
+];
+
+/// The reason for which so many wait.
+pub fn waits<'a>(word: &'a str, count: &u64) -> &'a str {
+    let one = OF_ONE.iter().find(|(key, _)| *count == 1 && *key == word);
+    one.map_or_else(|| words(word), |(_, said)| said)
+}
+
 /// A reason or verdict for people; a new one as it is.
 pub fn words(word: &str) -> &str {
     WORDS.iter().find(|(key, _)| *key == word).map_or(word, |(_, words)| words)

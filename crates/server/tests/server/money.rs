@@ -1,6 +1,7 @@
 //! Prices, budgets, bills and the ledger over the API, across restarts.
 
 use super::client::{Client, job};
+use super::web::Browser;
 use super::{Folder, Pool, until};
 use serde_json::{Value, json};
 
@@ -122,6 +123,30 @@ fn a_budget_holds_jobs_and_says_so() {
     let why = client.get(&format!("/api/v1/jobs/{second}/why")).expect(200).json();
     assert_eq!(why["verdict"], "needs_admin", "{why}");
     assert!(why["sentence"].as_str().unwrap().contains("the budget of lab is spent"), "{why}");
+    assert_eq!(why["reason"]["budget"]["limit_micros"], 1, "{why}");
+    assert_eq!(why["reason"]["budget"].as_object().unwrap().len(), 4, "in all has no end: {why}");
+    // What is said is how the budget stands, not how it stood when the job began to wait.
+    client.put("/api/v1/budgets/lab", &json!({"limit_micros": 2, "span": "day"})).expect(200);
+    let (shown, why) = (
+        client.get(&format!("/api/v1/jobs/{second}")).json(),
+        client.get(&format!("/api/v1/jobs/{second}/why")).json(),
+    );
+    assert!(shown["reason"].as_str().unwrap().ends_with(" of 0.000002 EUR"), "{shown}");
+    assert!(why["sentence"].as_str().unwrap().contains(" of 0.000002 EUR; wait "), "{why}");
+    let budget = &why["reason"]["budget"];
+    assert_eq!((&budget["limit_micros"], budget["until_ms"].is_u64()), (&json!(2), true), "{why}");
+    // Who may give more is told so on the first page; who may not, is not.
+    let needs = |client: &Client| {
+        let page = Browser::log_in(client).get("/").expect(200).text();
+        page.split_once("Needs you").unwrap().1.split_once("</section>").unwrap().0.to_owned()
+    };
+    let page = needs(client);
+    assert!(
+        page.contains("Budget of lab") && page.contains("1 waits for money: its budget is spent"),
+        "{page}"
+    );
+    assert!(!page.contains("Nothing. What waits"), "{page}");
+    assert!(needs(&client.add_user("ann", &[("lab", "admin")])).contains("Nothing. What waits"));
     assert_eq!(client.state(first), "running");
     let told = client.get("/api/v1/events?kind=budget.").json();
     assert_eq!(told["events"][0]["kind"], "budget.alert", "{told}");

@@ -119,7 +119,7 @@ fn who_waits_for_a_sick_device_or_lost_one_is_told_so_on_the_jobs_page() {
         assert!(why.contains(said), "{said}: {why}");
     }
     let home = browser.get("/").expect(200).text();
-    assert!(home.contains("wait for devices that are not well"), "{home}");
+    assert!(home.contains("waits for devices that are not well"), "{home}");
     for becomes in ["back", "back", "back", "healthy"] {
         told(&pool, Sign::Well, "", becomes);
     }

@@ -24,7 +24,8 @@ pub struct WhyView {
     pub infeasible: bool,
     /// One sentence with arithmetic and advice.
     pub sentence: String,
-    /// The typed reason as `pond_core::plan::HoldReason` writes it: a word, or an object with one key.
+    /// The typed reason: a word of docs/why.md, or an object with that word as its only key. A budget has `queue`, `spent_micros`,
+    /// `limit_micros`, `currency`, and `until_ms` when a next span begins; `reserved` and `backoff` have `until_ms` when it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = serde_json::Value)]
     pub reason: Option<serde_json::Value>,

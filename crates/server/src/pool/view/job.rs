@@ -10,9 +10,11 @@ use pond_core::engine::{self, Attempt, Gang, Job, Live, Phase, Task, TaskState};
 use pond_core::event::{DeviceGrant, Exit};
 use pond_core::ids::{GangId, JobId, TaskId};
 use pond_core::model::{self, ShareTerms};
-use pond_core::plan::{Explanation, HoldReason, Verdict};
+use pond_core::money::Spent;
+use pond_core::plan::{Explanation, HoldReason, Verdict, for_money};
 use pond_core::snapshot::{Held, NodeOrd};
-use pond_core::units::Bytes;
+use pond_core::units::{Bytes, Timestamp};
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The state of a gang as the API calls it.
@@ -70,7 +72,7 @@ pub fn summary(sight: &Sight<'_>, job: &Job) -> JobSummary {
         class: class(job.spec.class),
         priority: job.spec.priority,
         state: overall,
-        reason: job_reason(job),
+        reason: job_reason(sight, job),
         elements: Counts { total: job.gangs.len() as u64, by_state },
         size_min: job.spec.size.min,
         size_max: job.spec.size.max,
@@ -126,13 +128,19 @@ fn unstarted(gang: &Gang) -> Option<&str> {
 
 /// What there is to say of a job's state: of the first of its gangs that is in it.
 #[must_use]
-pub fn job_reason(job: &Job) -> Option<String> {
+pub fn job_reason(sight: &Sight<'_>, job: &Job) -> Option<String> {
     let overall = job_state(job);
-    job.gangs.iter().find(|gang| state(gang) == overall).and_then(|gang| reason(job, gang))
+    job.gangs.iter().find(|gang| state(gang) == overall).and_then(|gang| reason(sight, job, gang))
 }
 
-fn reason(job: &Job, gang: &Gang) -> Option<String> {
+/// How the budget that something waits for stands now: what the wait began with is of that moment.
+fn present<'a>(sight: &'a Sight<'_>, spent: &'a Spent) -> &'a Spent {
+    sight.engine.meter().ledger().budgets().over(&spent.queue).unwrap_or(spent)
+}
+
+fn reason(sight: &Sight<'_>, job: &Job, gang: &Gang) -> Option<String> {
     match &gang.phase {
+        Phase::Held(Held::Budget(spent)) => Some(present(sight, spent).to_string()),
         Phase::Held(held) => Some(match unstarted(gang) {
             Some(why) => format!("{}; its last start failed: {why}", words::held(held)),
             None => words::held(held),
@@ -195,7 +203,7 @@ fn gang_view(sight: &Sight<'_>, job: &Job, gang: &Gang) -> GangView {
         id: gang.id.to_string(),
         index: gang.id.index,
         state: state(gang),
-        reason: reason(job, gang),
+        reason: reason(sight, job, gang),
         attempt: gang.attempt,
         generation: gang.generation.0,
         tasks,
@@ -354,8 +362,13 @@ pub fn why(sight: &Sight<'_>, job: JobId, index: Option<u32>) -> Option<WhyView>
         }
     };
     let explained = sight.planner.explain(sight.engine.snapshot(), gang.id, sight.now);
-    let mut view =
-        explained.map_or_else(|| plain_why(job, gang), |explanation| explanation_view(&explanation));
+    let mut view = explained.map_or_else(
+        || plain_why(sight, job, gang),
+        |mut explanation| {
+            tell_money(sight, &mut explanation);
+            explanation_view(&explanation)
+        },
+    );
     if let Some(why) = unstarted(gang) {
         view.sentence = format!("Its last start failed: {why}. {}", view.sentence);
     }
@@ -375,6 +388,19 @@ pub fn why(sight: &Sight<'_>, job: JobId, index: Option<u32>) -> Option<WhyView>
     Some(view)
 }
 
+/// Elements in queues that `seen` admits that wait for money, by the queue of the budget.
+#[must_use]
+pub fn penniless(sight: &Sight<'_>, seen: impl Fn(&str) -> bool) -> BTreeMap<String, u64> {
+    let jobs = sight.engine.jobs().filter(|job| job.finished.is_none() && seen(job.spec.queue.as_str()));
+    let mut waiting = BTreeMap::new();
+    for gang in jobs.flat_map(|job| &job.gangs) {
+        if let Phase::Held(Held::Budget(spent)) = &gang.phase {
+            *waiting.entry(spent.queue.to_string()).or_default() += 1;
+        }
+    }
+    waiting
+}
+
 /// What a job asks for beside amounts: devices, and how many tasks that start together.
 pub fn tell_asked(view: &mut WhyView, spec: &model::JobSpec) {
     let devices = spec.shapes.first().map(|shape| shape.devices.iter().map(ask).collect());
@@ -382,10 +408,44 @@ pub fn tell_asked(view: &mut WhyView, spec: &model::JobSpec) {
     view.tasks = spec.size.min;
 }
 
+/// Of what waits for money: how its budget stands now.
+pub fn tell_money(sight: &Sight<'_>, explanation: &mut Explanation) {
+    if let Some(HoldReason::Budget(spent)) = &mut explanation.reason {
+        **spent = present(sight, spent).to_owned();
+        explanation.sentence = for_money(spent, sight.now);
+    }
+}
+
 /// For a gang the planner does not know: it is over, or its phase says it all.
-fn plain_why(job: &Job, gang: &Gang) -> WhyView {
-    let hold = gang.hold.as_ref().and_then(|hold| serde_json::to_value(hold).ok());
-    WhyView { reason: hold, ..bare_why(gang.id.to_string(), state(gang), reason(job, gang)) }
+fn plain_why(sight: &Sight<'_>, job: &Job, gang: &Gang) -> WhyView {
+    let hold = gang.hold.as_ref().and_then(reason_view);
+    WhyView { reason: hold, ..bare_why(gang.id.to_string(), state(gang), reason(sight, job, gang)) }
+}
+
+/// A reason as the API writes it: amounts and moments with their units, and no moment that never comes.
+fn reason_view(reason: &HoldReason) -> Option<serde_json::Value> {
+    let known = |moment: &Timestamp| Some(moment.0).filter(|_| *moment != Timestamp::NEVER);
+    let (word, mut inside) = match reason {
+        HoldReason::Budget(spent) => (
+            "budget",
+            json!({
+                "queue": spent.queue,
+                "spent_micros": spent.spent,
+                "limit_micros": spent.limit,
+                "currency": spent.currency,
+                "until_ms": known(&spent.until),
+            }),
+        ),
+        HoldReason::Reserved { gang, until } => {
+            ("reserved", json!({ "gang": gang.to_string(), "until_ms": until.as_ref().and_then(known) }))
+        }
+        HoldReason::Backoff(until) => ("backoff", json!({ "until_ms": known(until) })),
+        other => return serde_json::to_value(other).ok(),
+    };
+    if let Some(fields) = inside.as_object_mut() {
+        fields.retain(|_, value| !value.is_null());
+    }
+    Some(json!({ word: inside }))
 }
 
 /// For a gang of the archive.
@@ -443,7 +503,7 @@ pub fn explanation_view(explanation: &Explanation) -> WhyView {
         .to_owned(),
         infeasible: explanation.reason.as_ref().is_some_and(never_ends),
         sentence: explanation.sentence.clone(),
-        reason: explanation.reason.as_ref().and_then(|reason| serde_json::to_value(reason).ok()),
+        reason: explanation.reason.as_ref().and_then(reason_view),
         nodes: explanation.funnel.nodes,
         funnel: explanation
             .funnel

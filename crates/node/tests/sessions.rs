@@ -197,7 +197,11 @@ fn files_go_in_and_out_of_running_and_ended_tasks_and_never_past_their_root() {
     let escape = archive("../../../../../../evil-pond-test", b"x");
     drop(pool.agent.copy_in(task, "/data", escape.as_slice()));
     assert!(!std::path::Path::new("/evil-pond-test").exists());
-    assert!(pool.agent.copy_out(task, "/no/such").unwrap_err().to_string().contains("/no/such"));
+    let missing = pool.agent.copy_out(task, "/no/such").unwrap_err();
+    assert!(missing.to_string().contains("/no/such"));
+    assert_eq!(missing.kind(), std::io::ErrorKind::NotFound);
+    let strange = pool.agent.copy_out("99".parse().unwrap(), "/data").unwrap_err();
+    assert_eq!(strange.kind(), std::io::ErrorKind::NotConnected);
     pool.stop(task, 0);
     pool.exited(task);
     pool.agent.copy_in(task, "/data/later", archive("b", b"after the end").as_slice()).unwrap();

@@ -56,13 +56,13 @@ pub trait Access: Send + Sync + 'static {
     /// A file or folder of the task as a tar stream.
     ///
     /// # Errors
-    /// When the task or the path is not there.
+    /// `NotFound`: the path is not there; `PermissionDenied`: the task's user may not read it; others: the task is not there.
     fn copy_out(&self, task: TaskId, path: &str) -> io::Result<Box<dyn Read + Send>>;
 
     /// Unpacks a tar stream into a folder of the task.
     ///
     /// # Errors
-    /// When the task or the folder is not there, or the stream is not a tar stream.
+    /// As [`Self::copy_out`], or when the stream is not a tar stream.
     fn copy_in(&self, task: TaskId, folder: &str, tar: Box<dyn Read + Send>) -> io::Result<()>;
 
     /// The files that hold a task's output, oldest first; the last one grows. Beside each stands its index, of

@@ -4,7 +4,7 @@ use super::{Agent, Inner};
 use crate::folder::{Claim, Folder};
 use crate::launcher::control::{Answer, Request};
 use crate::launcher::enter::EnterRequest;
-use crate::launcher::layer;
+use crate::launcher::{copy, layer};
 use crate::tolerate;
 use pond_core::ids::{Generation, TaskId};
 use std::fs;
@@ -86,9 +86,10 @@ impl Agent {
     /// What is at `path` inside the task, as a tar stream; works on the kept layer once the task has ended.
     ///
     /// # Errors
-    /// The task or the path is not there. The stream ends in an error when something could not be read.
+    /// `NotConnected`: the task was never here; `NotFound`: the path is not there; `PermissionDenied`: its user may not read it. The
+    /// stream ends in an error when something could not be read.
     pub fn copy_out(&self, task: TaskId, path: &str) -> io::Result<CopyOut> {
-        let folder = self.inner.newest(task)?;
+        let folder = self.inner.newest(task).map_err(not_connected)?;
         let mut helper = self.inner.helper(&["copy-out"], &folder, &[path], Stdio::null())?;
         let (Some(stdout), Some(stderr)) = (helper.stdout.take(), helper.stderr.take()) else {
             return Err(io::Error::other("the copying process has no pipes"));
@@ -106,9 +107,10 @@ impl Agent {
     /// Unpacks a tar stream into the folder `dir` inside the task, which is made when it is not there.
     ///
     /// # Errors
-    /// The task is not there, the stream is broken, or the layer is full.
+    /// `NotConnected`: the task was never here; `PermissionDenied`: its user may not write there; `InvalidInput`: what the archive
+    /// holds is not taken; others: the stream is broken, or the layer is full.
     pub fn copy_in(&self, task: TaskId, dir: &str, mut tar: impl Read) -> io::Result<()> {
-        let folder = self.inner.newest(task)?;
+        let folder = self.inner.newest(task).map_err(not_connected)?;
         let mut helper = self.inner.helper(&["copy-in"], &folder, &[dir], Stdio::piped())?;
         let copied = match helper.stdin.take() {
             Some(mut stdin) => io::copy(&mut tar, &mut stdin).map(drop),
@@ -119,7 +121,8 @@ impl Agent {
             tidy(&folder);
         }
         if !done.status.success() {
-            return Err(io::Error::other(String::from_utf8_lossy(&done.stderr).trim().to_owned()));
+            let why = String::from_utf8_lossy(&done.stderr).trim().to_owned();
+            return Err(io::Error::new(copy::kind(done.status.code()), why));
         }
         copied
     }
@@ -196,6 +199,11 @@ fn not_here() -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, "it is not running on this machine")
 }
 
+/// Of files: that the task is not here is another thing than that a path is not there.
+fn not_connected(why: io::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, why)
+}
+
 /// Waits for a helper in a thread of its own, so that it leaves no zombie.
 fn reap_later(mut helper: Child) -> io::Result<()> {
     let thread = std::thread::Builder::new().name("pond-session".to_owned()).stack_size(64 << 10);
@@ -234,10 +242,11 @@ impl Read for CopyOut {
         let len = if self.over { 0 } else { self.stdout.read(buffer)? };
         if len == 0 && !buffer.is_empty() && !self.over {
             self.over = true;
-            if !self.helper.wait()?.success() {
+            let status = self.helper.wait()?;
+            if !status.success() {
                 let mut why = String::new();
                 self.stderr.read_to_string(&mut why)?;
-                return Err(io::Error::other(why.trim().to_owned()));
+                return Err(io::Error::new(copy::kind(status.code()), why.trim().to_owned()));
             }
         }
         Ok(len)

@@ -10,30 +10,45 @@ use crate::folder::Folder;
 use crate::tolerate;
 use rustix::thread::ThreadNameSpaceType;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 use tar::EntryType;
 
+/// What went wrong with the files themselves, and the exit code that says so.
+const KINDS: [(ErrorKind, u8); 3] =
+    [(ErrorKind::NotFound, 3), (ErrorKind::PermissionDenied, 4), (ErrorKind::InvalidInput, 5)];
+
+/// What a copying process that ended with this code met.
+pub(crate) fn kind(code: Option<i32>) -> ErrorKind {
+    let known = KINDS.iter().find(|(_, own)| code == Some(i32::from(*own)));
+    known.map_or(ErrorKind::Other, |(kind, _)| *kind)
+}
+
 /// Writes what is at `path` inside to standard output.
 pub(crate) fn out(folder: &Folder, path: &str) -> ExitCode {
-    tell(path, enter(folder).and_then(|workdir| archive(&workdir.join(path))))
+    inside(folder, path, archive)
 }
 
 /// Unpacks standard input into the folder `path` inside.
 pub(crate) fn into(folder: &Folder, path: &str) -> ExitCode {
-    tell(path, enter(folder).and_then(|workdir| unpack(&workdir.join(path))))
+    inside(folder, path, unpack)
 }
 
-fn tell(path: &str, outcome: io::Result<()>) -> ExitCode {
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            tolerate(writeln!(io::stderr(), "{path}: {why}"));
-            ExitCode::FAILURE
-        }
-    }
+fn inside(folder: &Folder, path: &str, copy: fn(&Path) -> io::Result<()>) -> ExitCode {
+    let (why, code) = match enter(folder) {
+        Ok(workdir) => match copy(&workdir.join(path)) {
+            Ok(()) => return ExitCode::SUCCESS,
+            Err(why) => {
+                let code = KINDS.iter().find(|(kind, _)| *kind == why.kind()).map(|(_, code)| *code);
+                (why, code.map_or(ExitCode::FAILURE, ExitCode::from))
+            }
+        },
+        Err(why) => (why, ExitCode::FAILURE),
+    };
+    tolerate(writeln!(io::stderr(), "{path}: {why}"));
+    code
 }
 
 /// Makes the task's root this process's own; returns the working folder, for paths that are not absolute.
@@ -85,7 +100,7 @@ fn archive(path: &Path) -> io::Result<()> {
     } else if path.is_file() {
         tar.append_path_with_name(&path, &name)
     } else {
-        Err(io::Error::other("neither a file nor a folder"))
+        Err(io::Error::new(ErrorKind::InvalidInput, "neither a file nor a folder"))
     };
     if let Err(why) = added {
         // Dropping it would write the archive's end, and a part would pass for the whole.
@@ -132,7 +147,10 @@ fn land(entry: &mut tar::Entry<'_, impl Read>, folder: &Path) -> io::Result<()> 
 
 fn check(entry: &tar::Entry<'_, impl Read>) -> io::Result<()> {
     let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-    let refuse = |why: &str| Err(io::Error::other(format!("`{}` in the archive {why}", name.escape_debug())));
+    let refuse = |why: &str| {
+        let text = format!("`{}` in the archive {why}", name.escape_debug());
+        Err(io::Error::new(ErrorKind::InvalidInput, text))
+    };
     let leaves =
         |path: &Path| path.components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir));
     match entry.header().entry_type() {

@@ -52,6 +52,18 @@ fn closed(task: TaskId, why: &io::Error) -> Problem {
     }
 }
 
+/// The same of files: what is not there, or not theirs to reach, is a path inside.
+fn unmoved(task: TaskId, why: &io::Error) -> Problem {
+    let text = || short(&format!("task {task}: {why}"));
+    match why.kind() {
+        io::ErrorKind::NotFound => Problem::not_found("no_such_file", text())
+            .with_next("give a path inside of the task, from `/` or from its working folder"),
+        io::ErrorKind::PermissionDenied => Problem::new(StatusCode::FORBIDDEN, "file_forbidden", text())
+            .with_next("the task's own user has no right to it; give a path that it may reach"),
+        _ => closed(task, why),
+    }
+}
+
 /// Runs a command inside a task. Binary messages are frames of `pond_core::frame`, both ways.
 #[utoipa::path(get, path = "/api/v1/tasks/{id}/exec", tag = "tasks", params(("id" = String, Path), ExecQuery),
     responses((status = 101, description = "WebSocket")))]
@@ -337,7 +349,7 @@ pub async fn copy_out(
     let room = shared.room_for_a_stream()?;
     let access = shared.access.clone();
     let mut tar =
-        blocking(move || access.copy_out(task, &query.path)).await?.map_err(|why| closed(task, &why))?;
+        blocking(move || access.copy_out(task, &query.path)).await?.map_err(|why| unmoved(task, &why))?;
     let (sender, receiver) = mpsc::channel::<io::Result<Bytes>>(4);
     tokio::task::spawn_blocking(move || {
         let _room = room;
@@ -391,7 +403,7 @@ pub async fn copy_in(
         }
     };
     let ((), unpacked) = tokio::join!(feed, unpack);
-    unpacked?.map_err(|why| closed(task, &why))?;
+    unpacked?.map_err(|why| unmoved(task, &why))?;
     Ok(StatusCode::NO_CONTENT)
 }
 

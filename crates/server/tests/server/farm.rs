@@ -272,6 +272,7 @@ impl Access for Farm {
         self.runs(task)?;
         match path {
             "/missing" => Err(io::Error::new(io::ErrorKind::NotFound, "no such file")),
+            "/shut" => Err(io::Error::new(io::ErrorKind::PermissionDenied, "not yours")),
             path => Ok(Box::new(io::Cursor::new(format!("tar of {path}").repeat(20_000)))),
         }
     }

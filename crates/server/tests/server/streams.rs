@@ -248,7 +248,9 @@ fn files_are_copied_both_ways() {
     let path = |path: &str| format!("/api/v1/tasks/{id}/files?path={path}");
     let out = pool.client.get(&path("/data")).expect(200);
     assert_eq!(out.text(), "tar of /data".repeat(20_000));
-    pool.client.get(&path("/missing")).problem(404, "not_there");
+    pool.client.get(&path("/missing")).problem(404, "no_such_file");
+    pool.client.get(&path("/shut")).problem(403, "file_forbidden");
+    pool.client.get(&path("/data").replace(&format!("/{id}/"), "/99/")).problem(404, "no_such_job");
     let upload = vec![b'z'; 3 << 20];
     let kind = [("content-type", "application/x-tar")];
     pool.client.request("PUT", &path("/data"), &kind, &upload).expect(204);

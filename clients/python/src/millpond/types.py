@@ -106,13 +106,18 @@ class BillReport(TypedDict):
     currency: str
     """The currency."""
     from_ms: int
-    """Its first moment."""
+    """Periods that began at this moment or later were asked for."""
     pool: list[PoolAmount]
     """What became of the machines in that time, whoever is asked about."""
     rows: list[BillRow]
     """The largest first."""
+    summed_from_ms: NotRequired[int | None]
+    """When the first period began that was summed; absent: none was. Periods are summed whole: one ends with the hour in UTC, and
+    where a price begins or ends."""
+    summed_to_ms: NotRequired[int | None]
+    """When the last one ended that was summed."""
     to_ms: int
-    """The moment it reaches to."""
+    """Up to this moment."""
     total: BillRow
     """All rows together."""
 

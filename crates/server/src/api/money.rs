@@ -279,8 +279,23 @@ impl Unkept {
     fn filter(&self, from: Option<u64>, to: Option<u64>) -> Result<BookFilter, Problem> {
         let from_ms = from.unwrap_or(Span::Month.start(self.now).0);
         let to_ms = to.unwrap_or_else(|| self.now.0.saturating_add(1));
+        if from_ms > self.now.0 {
+            return Err(Problem::bad_request(
+                "bad_parameter",
+                "it begins in the future, of which nothing is kept",
+            )
+            .at("from_ms")
+            .with_next("give a moment that is past"));
+        }
         if from_ms > to_ms {
-            return Err(Problem::bad_request("bad_parameter", "it ends before it begins").at("to_ms"));
+            let (message, next) = match from {
+                Some(_) => ("it ends before it begins", "give a moment after `from_ms`"),
+                None => (
+                    "it ends before this month began, where it begins when nothing else is said",
+                    "give `from_ms` as well",
+                ),
+            };
+            return Err(Problem::bad_request("bad_parameter", message).at("to_ms").with_next(next));
         }
         let below = self.closed.iter().chain(&self.open).map(|period| period.seq).min().unwrap_or(u64::MAX);
         Ok(BookFilter { from_ms, to_ms, below: below.min(i64::MAX as u64), ..BookFilter::default() })
@@ -334,12 +349,19 @@ pub async fn make_bill(shared: &Shared, who: Principal, query: BillQuery) -> Res
     blocking(move || {
         let archive = archive.another()?;
         let mut bill = Bill::new(query.by);
-        read_books(&archive, &unkept, &filter, true, |period, _| bill.add(&period))?;
+        let mut summed: Option<(u64, u64)> = None;
+        read_books(&archive, &unkept, &filter, true, |period, _| {
+            let (from, to) = summed.unwrap_or((period.from.0, period.to.0));
+            summed = Some((from.min(period.from.0), to.max(period.to.0)));
+            bill.add(&period);
+        })?;
         let (rows, total) = bill.rows(query.split_idle);
         Ok(BillReport {
             currency: unkept.currency,
             from_ms: filter.from_ms,
             to_ms: filter.to_ms.min(unkept.now.0),
+            summed_from_ms: summed.map(|span| span.0),
+            summed_to_ms: summed.map(|span| span.1),
             by: query.by,
             rows,
             total,

@@ -64,7 +64,34 @@ fn the_ledger_outlives_the_server_and_bills_are_its_sums() {
     }
     let nobody = pool.client.get("/api/v1/bill?user=nobody").expect(200).json();
     assert_eq!((&nobody["rows"], &nobody["total"]["charge_micros"]), (&json!([]), &json!(0)));
-    pool.client.get("/api/v1/bill?from_ms=5&to_ms=4").problem(400, "bad_parameter");
+}
+
+#[test]
+fn a_bill_says_what_it_sums_and_a_time_that_cannot_be_what_is_wrong_with_it() {
+    let folder = Folder::new();
+    let pool = Pool::start(folder.path());
+    one_closed_job(&pool.client);
+    let bill = |query: &str| pool.client.get(&format!("/api/v1/bill{query}")).expect(200).json();
+    let line = lines(&pool.client).remove(0);
+    let (from, to) = (line["from_ms"].as_u64().unwrap(), line["to_ms"].as_u64().unwrap());
+    // A period that began in the time is summed whole, and one that began before is not.
+    let first = bill(&format!("?from_ms={from}&to_ms={}", from + 1));
+    assert_eq!((&first["summed_from_ms"], &first["summed_to_ms"]), (&json!(from), &json!(to)));
+    assert_eq!((&first["from_ms"], &first["to_ms"]), (&json!(from), &json!(from + 1)));
+    assert!(first["total"]["charge_micros"].as_u64().unwrap() > 0, "{first}");
+    let rest = bill(&format!("?from_ms={}", from + 1));
+    assert_eq!((&rest["summed_from_ms"], &rest["total"]["charge_micros"]), (&json!(to), &json!(0)));
+    let nothing = bill("?from_ms=4&to_ms=5");
+    assert!(nothing.get("summed_from_ms").is_none() && nothing["rows"] == json!([]), "{nothing}");
+    for (query, place) in [
+        ("?from_ms=5&to_ms=4", "to_ms"),
+        ("?to_ms=4", "to_ms"),
+        ("?from_ms=99999999999999", "from_ms"),
+        ("?from_ms=99999999999998&to_ms=99999999999999", "from_ms"),
+    ] {
+        let problem = pool.client.get(&format!("/api/v1/bill{query}")).problem(400, "bad_parameter");
+        assert!(problem["where"] == place && problem["next"].is_string(), "{query}: {problem}");
+    }
 }
 
 #[test]

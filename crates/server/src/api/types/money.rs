@@ -245,10 +245,17 @@ pub struct BillQuery {
 pub struct BillReport {
     /// The currency.
     pub currency: String,
-    /// Its first moment.
+    /// Periods that began at this moment or later were asked for.
     pub from_ms: u64,
-    /// The moment it reaches to.
+    /// Up to this moment.
     pub to_ms: u64,
+    /// When the first period began that was summed; absent: none was. Periods are summed whole: one ends with the hour in UTC, and
+    /// where a price begins or ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summed_from_ms: Option<u64>,
+    /// When the last one ended that was summed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summed_to_ms: Option<u64>,
     /// By what it is divided.
     pub by: BillBy,
     /// The largest first.

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 /// `pond price`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum PriceVerb {
-    /// Show the price sheet
+    /// Show the price sheet: prices that hold, and those to come
     Show {
-        /// Prices that have ended and those to come, too
+        /// Prices that have ended, too
         #[arg(long)]
         all: bool,
     },
@@ -151,10 +151,10 @@ pub struct BillArgs {
     /// Divide by
     #[arg(long, value_enum, default_value_t)]
     pub by: BillKey,
-    /// From when on; default: the first of this month
+    /// Of periods that began from then on; default: the first of this month
     #[arg(long, value_name = "WHEN")]
     pub from: Option<String>,
-    /// Up to when; default: now
+    /// Of periods that began before then, each whole; default: now
     #[arg(long, value_name = "WHEN")]
     pub to: Option<String>,
     /// This queue and all below it

@@ -26,11 +26,14 @@ pub fn forward(ctx: &Ctx, args: &ForwardArgs) -> Done {
     let client = ctx.client()?;
     let job = find(&client, &args.job, Careful::No)?;
     let path = format!("/tasks/{}/forward", encode(&job.task().to_string()));
+    let ports: Vec<(u16, u16)> = args.ports.iter().map(|text| ports(text)).collect::<Result<_, _>>()?;
+    for (_, inside) in &ports {
+        ask(&client, &path, *inside)?;
+    }
     let mut signals =
         Signals::catch(&[SIGINT, SIGTERM, SIGHUP]).map_err(|why| CliError::io("catching Ctrl-C", why))?;
     let open = Arc::new(AtomicUsize::new(0));
-    for text in &args.ports {
-        let (here, inside) = ports(text)?;
+    for (here, inside) in ports {
         let listener = TcpListener::bind((args.bind, here))
             .map_err(|why| CliError::io(format!("listening on {}:{here}", args.bind), why))?;
         let address = listener.local_addr().map_err(|why| CliError::io("listening", why))?;
@@ -54,6 +57,14 @@ pub fn forward(ctx: &Ctx, args: &ForwardArgs) -> Done {
     }
     while signals.wait(None).is_empty() {}
     Ok(codes::OK)
+}
+
+/// Whether connections would be let through, asked without making one: who may is told that this is no WebSocket.
+fn ask(client: &Client, path: &str, port: u16) -> Result<(), CliError> {
+    match client.get::<serde::de::IgnoredAny>(path, &ForwardQuery { port }) {
+        Err(CliError::Refused(problem)) if problem.code == "not_a_websocket" => Ok(()),
+        answer => answer.map(drop),
+    }
 }
 
 /// `8080:80` or `80`.

@@ -7,7 +7,9 @@ use crate::args::{
 };
 use crate::client::encode;
 use crate::error::{CliError, Done, codes};
-use crate::out::{Cell, Column, Style, Table, moment, parse_when};
+use crate::out::{Cell, Column, Style, Table, moment, now_ms, parse_when};
+use pond_core::money::Span;
+use pond_core::units::Timestamp;
 use pond_server::api::types::{
     BillAmount, BillBy, BillQuery, BillReport, BillRow, BudgetBody, BudgetSpan, BudgetStop, BudgetView,
     Class, LedgerFormat, LedgerQuery, PriceBody, PriceView, PricesBody, PricesQuery, PricesView,
@@ -115,10 +117,14 @@ impl Written {
 }
 
 fn read_file(path: &std::path::Path) -> Result<PricesBody, CliError> {
-    let shown = path.display();
+    let shown = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|why| CliError::usage(format!("{shown}: {why}")))?;
-    let file: PriceFile = serde_saphyr::from_str(&text).map_err(|why| CliError::Usage {
-        what: format!("{shown}: {why}"),
+    prices_of(&shown, &text)
+}
+
+fn prices_of(shown: &str, text: &str) -> Result<PricesBody, CliError> {
+    let file: PriceFile = serde_saphyr::from_str(text).map_err(|why| CliError::Usage {
+        what: format!("{shown}: {}", why.without_snippet()),
         next: Some("see `Prices` in docs/money.md".to_owned()),
     })?;
     let line = |line: &PriceLine| {
@@ -131,7 +137,13 @@ fn read_file(path: &std::path::Path) -> Result<PricesBody, CliError> {
             to_ms: whens(line.to.as_ref())?,
         })
     };
-    let prices = file.prices.iter().map(line).collect::<Result<_, CliError>>()?;
+    let numbered = |(number, it): (usize, &PriceLine)| {
+        line(it).map_err(|why: CliError| CliError::Usage {
+            what: format!("{shown}: price {}: {why}", number + 1),
+            next: why.next(),
+        })
+    };
+    let prices = file.prices.iter().enumerate().map(numbered).collect::<Result<_, CliError>>()?;
     Ok(PricesBody { currency: file.currency, prices })
 }
 
@@ -270,7 +282,7 @@ fn shown(ctx: &Ctx, budgets: &[BudgetView]) -> Done {
 /// No pool, or it refuses.
 pub fn bill(ctx: &Ctx, args: &BillArgs) -> Done {
     let client = ctx.client()?;
-    let (from_ms, to_ms) = (whens(args.from.as_ref())?, whens(args.to.as_ref())?);
+    let (from_ms, to_ms) = range(args)?;
     let (queue, user, job) = (args.queue.clone(), args.user.clone(), args.job);
     if let Some(form) = args.lines {
         let format = match form {
@@ -308,14 +320,50 @@ pub fn bill(ctx: &Ctx, args: &BillArgs) -> Done {
     if ctx.out.format.is_data() {
         ctx.out.value(&report)?
     } else {
-        print(ctx, &report)?
+        print(ctx, &report, from_ms.is_some() || to_ms.is_some())?
     }
     Ok(codes::OK)
 }
 
-fn print(ctx: &Ctx, report: &BillReport) -> Result<(), CliError> {
-    let head = format!("{} to {}, in {}", moment(report.from_ms), moment(report.to_ms), report.currency);
-    ctx.out.line(&ctx.out.paint(Style::Dim, &head))?;
+/// The time that is asked about, in the words of the flags when it cannot be.
+fn range(args: &BillArgs) -> Result<(Option<u64>, Option<u64>), CliError> {
+    let (from_ms, to_ms) = (whens(args.from.as_ref())?, whens(args.to.as_ref())?);
+    let now = Timestamp(now_ms());
+    let month = Span::Month.start(now).0;
+    let (what, next) = match (from_ms, to_ms) {
+        (Some(from), _) if from > now.0 => (
+            format!("`--from`: {} is in the future, of which nothing is kept", moment(from)),
+            "give a moment that is past",
+        ),
+        (Some(from), Some(to)) if from > to => {
+            (format!("`--to`: {} is before `--from`, {}", moment(to), moment(from)), "give a moment after it")
+        }
+        (None, Some(to)) if to < month => (
+            format!("`--to`: {} is before this month, where a bill begins without `--from`", moment(to)),
+            "give `--from` as well",
+        ),
+        _ => return Ok((from_ms, to_ms)),
+    };
+    Err(CliError::Usage { what, next: Some(next.to_owned()) })
+}
+
+/// `bounded`: a time was asked for.
+fn print(ctx: &Ctx, report: &BillReport, bounded: bool) -> Result<(), CliError> {
+    let asked = (report.from_ms, report.to_ms);
+    let summed = report.summed_from_ms.zip(report.summed_to_ms);
+    let span = |(from, to)| format!("{} to {}", moment(from), moment(to));
+    let dim = |text: &str| ctx.out.line(&ctx.out.paint(Style::Dim, text));
+    dim(&format!("{}, in {}", span(summed.unwrap_or(asked)), report.currency))?;
+    match summed {
+        None => dim(
+            "no period of the ledger began in that time; one begins with the hour in UTC, and with a price",
+        )?,
+        Some(summed) if bounded && summed != asked => dim(&format!(
+            "asked for {}: periods that began in that time, each whole; one ends with the hour in UTC, and where a price begins or ends",
+            span(asked)
+        ))?,
+        Some(_) => {}
+    }
     let mut columns = vec![
         Column::left("BY"),
         Column::right("CHARGE"),
@@ -418,6 +466,17 @@ mod tests {
         let read: Vec<u64> = file.prices.iter().map(|line| line.price.micros().unwrap()).collect();
         assert_eq!(read, [2_100_000, 12_345, 1_000_000]);
         assert!(serde_saphyr::from_str::<PriceFile>("prices: [{resource: gpu, prize: 2}]").is_err());
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_of_prices_is_said_once_with_its_name() {
+        let said = |text: &str| prices_of("p.yaml", text).unwrap_err().to_string();
+        let unknown = said("prices:\n- {resource: gpu, prize: 2}\n");
+        assert!(unknown.starts_with("p.yaml: ") && unknown.contains("line 2"), "{unknown}");
+        assert!(!unknown.contains("error:") && !unknown.contains("<input>"), "{unknown}");
+        assert_eq!(unknown.lines().count(), 1, "{unknown}");
+        let amount = said("prices:\n- {resource: gpu, price: 2}\n- {resource: gpu, price: two}\n");
+        assert_eq!(amount, "p.yaml: price 2: `two` is not an amount of money");
     }
 
     #[test]

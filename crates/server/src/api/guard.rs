@@ -61,6 +61,7 @@ impl Caller {
             }
             (_, Place::Anywhere) => "you have no role that allows this".to_owned(),
             (_, Place::Queue(queue) | Place::Job { queue, .. }) => {
+                let queue = if queue.is_empty() { "/" } else { queue };
                 format!("you have no role in `{}` that allows this", short(queue))
             }
         };

@@ -195,6 +195,20 @@ fn tokens_end_and_make_none_that_allow_more() {
 }
 
 #[test]
+fn the_pool_is_called_by_a_name_where_it_has_no_path() {
+    let folder = Folder::new();
+    let pool = Pool::start(folder.path());
+    pool.client.put("/api/v1/queues/lab", &json!({})).expect(200);
+    let page = Browser::log_in(&pool.client).get("/admin").expect(200).text();
+    let row = page.split_once("(the pool)</span></td>").unwrap().1.split_once("</tr>").unwrap().0;
+    assert!(row.contains("the pool's owner alone") && !row.contains("above"), "{row}");
+    let ann = pool.client.add_user("ann", &[("lab", "admin")]);
+    let refused =
+        ann.put("/api/v1/roles", &json!({"user": "ann", "role": "viewer"})).problem(403, "forbidden");
+    assert_eq!(refused["message"], "you have no role in `/` that allows this");
+}
+
+#[test]
 fn a_token_touches_none_that_allows_more_than_itself() {
     let folder = Folder::new();
     let pool = Pool::start(folder.path());

@@ -443,7 +443,8 @@ fn read_cluster(path: &Path) -> Result<Cluster, CliError> {
         },
         _ => CliError::io(format!("reading {shown}"), why),
     })?;
-    let file: ClusterFile = serde_saphyr::from_str(&text).map_err(|why| bad(why.to_string()))?;
+    let file: ClusterFile =
+        serde_saphyr::from_str(&text).map_err(|why| bad(why.without_snippet().to_string()))?;
     let bytes = |text: &Option<String>| -> Result<u64, CliError> {
         let read =
             |text: &String| text.parse::<Bytes>().map(|bytes| bytes.0).map_err(|why| bad(why.to_string()));

@@ -83,6 +83,8 @@ class BillAmount(TypedDict):
     """Used beyond what was granted."""
     charge_micros: int
     """Charged."""
+    charged_micro_hours: NotRequired[int]
+    """So much is charged for, at the price of the class or of `spare`: what `pond usage` counts."""
     credit_micros: int
     """Given back."""
     granted_micro_hours: int
@@ -1104,6 +1106,8 @@ class SigningKey(TypedDict):
 
 class StatusView(TypedDict):
     """The pool in one object: what `status` shows."""
+    burst_cpu_milli: NotRequired[int]
+    """CPU really used beyond what was granted, and by `spare` tasks, at their last samples, thousandths of a core."""
     busy_cpu_milli: int
     """CPU really used by guaranteed tasks, thousandths of a core."""
     capacity: Amounts
@@ -1262,6 +1266,10 @@ class UsageRow(TypedDict):
     """CPU at the rate of `spare`, used above what was granted: thousandths of a core × milliseconds."""
     burst_device_thousandths_ms: NotRequired[int]
     """Of devices, what was used of shares beyond what was granted, and all that `spare` used: at the rate of `spare`."""
+    burst_disk_mib_s: NotRequired[int]
+    """Disk at the rate of `spare`, what its jobs used: mebibytes × seconds."""
+    burst_memory_mib_s: NotRequired[int]
+    """Memory at the rate of `spare`, what its jobs used: mebibytes × seconds."""
     credited_cpu_milli_ms: int
     """CPU of these, given back because the pool lost the work: thousandths of a core × milliseconds."""
     granted_cpu_milli_ms: int

@@ -406,13 +406,7 @@ fn amounts(row: &BillRow) -> Vec<i128> {
 /// `places`: digits behind the point of all amounts, so that they can be compared.
 fn cells(row: &BillRow, places: usize) -> Vec<Cell> {
     let of = |wanted: fn(&BillAmount) -> bool| {
-        hours(
-            row.amounts
-                .iter()
-                .filter(|it| wanted(it))
-                .map(|it| it.granted_micro_hours + it.burst_micro_hours)
-                .sum(),
-        )
+        hours(row.amounts.iter().filter(|it| wanted(it)).map(|it| it.charged_micro_hours).sum())
     };
     let mut cells: Vec<Cell> = vec![(&row.key).into()];
     cells.extend(amounts(row).into_iter().map(|it| pond_core::money::decimal_to(it, places).into()));

@@ -49,11 +49,15 @@ fn pool(ctx: &Ctx, client: &Client) -> Result<(), CliError> {
     } else {
         format!(", {} on nodes that are down", cpu(view.down.cpu_milli))
     };
+    let beyond = match view.burst_cpu_milli {
+        0 => String::new(),
+        burst => format!(", {} beyond grants and by spare", cpu(burst)),
+    };
     field(
         ctx,
         "cpu",
         &format!(
-            "{} of {} cores granted, {} really used{down}",
+            "{} of {} cores granted, {} really used{beyond}{down}",
             cpu(view.granted.cpu_milli),
             cpu(view.capacity.cpu_milli),
             cpu(view.busy_cpu_milli)

@@ -53,8 +53,8 @@ fn print(ctx: &Ctx, title: &'static str, report: &UsageReport) -> Result<(), Cli
             hours(row.granted_cpu_milli_ms).into(),
             hours(row.burst_cpu_milli_ms).into(),
             hours(row.credited_cpu_milli_ms).into(),
-            gib_hours(row.granted_memory_mib_s).into(),
-            gib_hours(row.granted_disk_mib_s).into(),
+            gib_hours(row.granted_memory_mib_s + row.burst_memory_mib_s).into(),
+            gib_hours(row.granted_disk_mib_s + row.burst_disk_mib_s).into(),
             hours(row.granted_device_thousandths_ms).into(),
             hours(row.burst_device_thousandths_ms).into(),
         ]);

@@ -207,6 +207,7 @@ pub fn amount(resource: &Resource, sums: &Sums, charge_micros: u64, credit_micro
         used_micro_hours: used,
         waste_micro_hours: granted - used,
         burst_micro_hours: micro_hours(resource, sums.burst),
+        charged_micro_hours: micro_hours(resource, sums.base.saturating_add(sums.spare)),
         charge_micros,
         credit_micros,
     }

@@ -55,7 +55,7 @@ pub fn run(sight: &Sight<'_>, actor: &Actor, mut spec: JobSpec) -> Result<Previe
         preview.why = explained.map(|mut explanation| {
             tell_money(sight, &mut explanation);
             let mut view = explanation_view(&explanation);
-            tell_asked(&mut view, &spec);
+            tell_asked(&mut view, &spec.shapes, spec.size.min);
             view
         });
     }

@@ -193,20 +193,32 @@ async fn penniless(shared: &Shared, visitor: &Visitor) -> Result<Vec<(String, u6
 
 /// CPU, memory and devices. Of devices nobody measures the use yet, so what is granted is one part.
 fn bars(status: &StatusView) -> Vec<Bar> {
-    let parts = |all: u64, down: u64, granted: u64, busy: u64| {
+    let parts = |all: u64, down: u64, granted: u64, busy: u64, burst: u64| {
         let down = down.min(all);
         let granted = granted.min(all - down);
         let used = busy.min(granted);
+        // What is used beyond grants is lent by those who do not use theirs, then taken of what nobody has.
+        let burst = burst.min(all - down - used);
+        let waste = (granted - used).min(all - down - used - burst);
         [
             ("used", "Used", used),
-            ("waste", "Granted, not used", granted - used),
-            ("idle", "Idle", all - down - granted),
+            ("burst", "Used beyond grants and by spare", burst),
+            ("waste", "Granted, not used", waste),
+            ("idle", "Idle", all - down - used - burst - waste),
             ("down", "Down", down),
         ]
     };
     let (all, down, granted) = (&status.capacity, &status.down, &status.granted);
-    let cpu = parts(all.cpu_milli, down.cpu_milli, granted.cpu_milli, status.busy_cpu_milli);
-    let memory = parts(all.memory_bytes, down.memory_bytes, granted.memory_bytes, status.used_memory_bytes);
+    let cpu = parts(
+        all.cpu_milli,
+        down.cpu_milli,
+        granted.cpu_milli,
+        status.busy_cpu_milli,
+        status.burst_cpu_milli,
+    );
+    let memory =
+        parts(all.memory_bytes, down.memory_bytes, granted.memory_bytes, status.used_memory_bytes, 0);
+    let memory: Vec<_> = memory.into_iter().filter(|part| part.0 != "burst").collect();
     let mut bars = vec![Bar::new("CPU", &cpu, show::cores), Bar::new("Memory", &memory, show::bytes)];
     if status.devices > 0 {
         let all = status.devices * 1000;

@@ -80,6 +80,9 @@ fn jobs_are_stopped_paused_resumed_resized_retried_and_removed() {
     let task = || client.get(&format!("/api/v1/jobs/{id}")).json()["gangs"][0]["tasks"][0].clone();
     until("the new limits hold", || task()["request"]["cpu_milli"] == 2000);
     assert_eq!(task()["burst"]["cpu_milli"], 2000);
+    // What it asks for is what it was made to ask for, wherever that is said.
+    let listed = client.get("/api/v1/jobs").json()["jobs"][0].clone();
+    assert_eq!(listed["request"]["cpu_milli"], 2000, "{listed}");
     assert_eq!(task()["request"]["memory_bytes"], 100_000_000);
     assert_eq!(task()["burst"]["memory_bytes"], 200_000_000);
     client.delete(&format!("/api/v1/jobs/{id}")).problem(409, "not_ended");

@@ -1,8 +1,12 @@
 //! Prices, budgets, bills and the ledger over the API, across restarts.
 
 use super::client::{Client, job};
+use super::farm::NODE;
 use super::web::Browser;
 use super::{Folder, Pool, until};
+use pond_core::event::{Report, TaskSample};
+use pond_core::ids::NodeName;
+use pond_core::units::Bytes;
 use serde_json::{Value, json};
 
 fn set_price(client: &Client, resource: &str, micros: u64) {
@@ -64,6 +68,56 @@ fn the_ledger_outlives_the_server_and_bills_are_its_sums() {
     }
     let nobody = pool.client.get("/api/v1/bill?user=nobody").expect(200).json();
     assert_eq!((&nobody["rows"], &nobody["total"]["charge_micros"]), (&json!([]), &json!(0)));
+}
+
+/// Tells the pool that a task used so much since its start.
+fn sample(pool: &Pool, job: u64, cpu_us: u64, memory: u64) {
+    let tasks = pool.farm.tasks();
+    let (task, generation, _) = tasks.iter().find(|(task, ..)| task.gang.job.0 == job).unwrap();
+    let sample = TaskSample {
+        task: *task,
+        generation: *generation,
+        cpu_us,
+        throttled_us: 0,
+        memory: Bytes(memory),
+        disk: Bytes::ZERO,
+        io: Bytes::ZERO,
+        pids: 1,
+        devices: Vec::new(),
+    };
+    let (node, tasks) = (NodeName::from(NODE), vec![sample]);
+    pool.farm.tell(Report::Sampled { node, node_cpu_us: cpu_us, node_memory: Bytes::ZERO, tasks });
+}
+
+#[test]
+fn what_a_spare_job_uses_is_the_same_on_the_bill_in_usage_and_on_the_first_page() {
+    let folder = Folder::new();
+    let pool = Pool::start(folder.path());
+    let client = &pool.client;
+    set_price(client, "memory", 1_000_000);
+    let mut spare = job(&["sleep"]);
+    spare["class"] = json!("spare");
+    let id = client.post("/api/v1/jobs", &spare).expect(201).json()["job"]["id"].as_u64().unwrap();
+    client.await_state(id, "running");
+    let mut cpu_us = 0;
+    let mut used = || {
+        cpu_us += 50_000;
+        sample(&pool, id, cpu_us, 1 << 40);
+        let rows = client.get("/api/v1/usage?by=job").json()["rows"].clone();
+        rows[0]["burst_memory_mib_s"].as_u64().unwrap()
+    };
+    until("its memory is counted", || used() > 1 << 20);
+    let status = client.get("/api/v1/status").json();
+    assert!(status["burst_cpu_milli"].as_u64().unwrap() > 0, "{status}");
+    let page = Browser::log_in(client).get("/").expect(200).text();
+    assert!(page.contains("Used beyond grants and by spare"), "{page}");
+    let before = used();
+    let bill = client.get("/api/v1/bill?by=job").expect(200).json();
+    let after = used();
+    let amounts = bill["rows"][0]["amounts"].as_array().unwrap();
+    let memory = amounts.iter().find(|amount| amount["resource"] == "memory").unwrap();
+    let mib_s = memory["charged_micro_hours"].as_u64().unwrap() * 1024 * 36 / 10_000;
+    assert!((before..=after + 1).contains(&(mib_s + 1)), "{before} {mib_s} {after}: {memory}");
 }
 
 #[test]

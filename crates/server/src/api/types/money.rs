@@ -306,6 +306,9 @@ pub struct BillAmount {
     pub waste_micro_hours: u64,
     /// Used beyond what was granted.
     pub burst_micro_hours: u64,
+    /// So much is charged for, at the price of the class or of `spare`: what `pond usage` counts.
+    #[serde(default)]
+    pub charged_micro_hours: u64,
     /// Charged.
     pub charge_micros: u64,
     /// Given back.

@@ -210,6 +210,9 @@ pub struct StatusView {
     pub down: Amounts,
     /// CPU really used by guaranteed tasks, thousandths of a core.
     pub busy_cpu_milli: u64,
+    /// CPU really used beyond what was granted, and by `spare` tasks, at their last samples, thousandths of a core.
+    #[serde(default)]
+    pub burst_cpu_milli: u64,
     /// Memory really used by tasks, at their last samples.
     #[serde(default)]
     pub used_memory_bytes: u64,

@@ -24,8 +24,14 @@ pub struct UsageRow {
     pub burst_cpu_milli_ms: u64,
     /// Memory at the rate of its class: mebibytes × seconds.
     pub granted_memory_mib_s: u64,
+    /// Memory at the rate of `spare`, what its jobs used: mebibytes × seconds.
+    #[serde(default)]
+    pub burst_memory_mib_s: u64,
     /// Disk at the rate of its class: mebibytes × seconds.
     pub granted_disk_mib_s: u64,
+    /// Disk at the rate of `spare`, what its jobs used: mebibytes × seconds.
+    #[serde(default)]
+    pub burst_disk_mib_s: u64,
     /// Devices of all kinds at the rate of its class: thousandths × milliseconds.
     pub granted_device_thousandths_ms: u64,
     /// Of devices, what was used of shares beyond what was granted, and all that `spare` used: at the rate of `spare`.

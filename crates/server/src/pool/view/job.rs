@@ -13,8 +13,9 @@ use pond_core::model::{self, ShareTerms};
 use pond_core::money::Spent;
 use pond_core::plan::{Explanation, HoldReason, Verdict, for_money};
 use pond_core::snapshot::{Held, NodeOrd};
-use pond_core::units::{Bytes, Timestamp};
+use pond_core::units::{Bytes, MilliCpu, Timestamp};
 use serde_json::json;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The state of a gang as the API calls it.
@@ -52,7 +53,8 @@ pub fn job_state(job: &Job) -> State {
 /// A job as a list shows it.
 #[must_use]
 pub fn summary(sight: &Sight<'_>, job: &Job) -> JobSummary {
-    let shape = job.spec.shapes.first();
+    let shapes = asked(job);
+    let shape = shapes.first();
     let overall = job_state(job);
     let mut by_state: BTreeMap<String, u64> = BTreeMap::new();
     let mut nodes = BTreeSet::new();
@@ -86,6 +88,23 @@ pub fn summary(sight: &Sight<'_>, job: &Job) -> JobSummary {
         predicted_ms: job.spec.predicted.map(|predicted| predicted.0),
         exit_code: job.exit_code(),
     }
+}
+
+/// What each task of a job asks for now: its first element's, with what a resize changed.
+fn asked(job: &Job) -> Cow<'_, [model::Shape]> {
+    job.gangs.first().map_or(Cow::Borrowed(&job.spec.shapes), |gang| gang.shapes(&job.spec))
+}
+
+/// CPU that tasks really use beyond what they are granted, and all that `spare` uses, at their last samples.
+#[must_use]
+pub fn burst_now(job: &Job) -> MilliCpu {
+    let spare = job.spec.class == model::Class::Spare;
+    let beyond = |task: &Task| {
+        let granted = if spare { MilliCpu::ZERO } else { task.limits.request.cpu };
+        task.samples.latest().map_or(MilliCpu::ZERO, |used| used.minus(granted))
+    };
+    let tasks = job.gangs.iter().filter_map(Gang::live).flat_map(|live| &live.tasks);
+    tasks.map(beyond).fold(MilliCpu::ZERO, MilliCpu::plus)
 }
 
 /// A class as the API calls it.
@@ -372,7 +391,7 @@ pub fn why(sight: &Sight<'_>, job: JobId, index: Option<u32>) -> Option<WhyView>
     if let Some(why) = unstarted(gang) {
         view.sentence = format!("Its last start failed: {why}. {}", view.sentence);
     }
-    tell_asked(&mut view, &job.spec);
+    tell_asked(&mut view, &gang.shapes(&job.spec), job.spec.size.min);
     view.past = super::past::decided(sight, gang);
     if !state(gang).is_over() {
         view.unwell = super::machine::unwell(sight, &job.spec.shapes);
@@ -402,10 +421,10 @@ pub fn penniless(sight: &Sight<'_>, seen: impl Fn(&str) -> bool) -> BTreeMap<Str
 }
 
 /// What a job asks for beside amounts: devices, and how many tasks that start together.
-pub fn tell_asked(view: &mut WhyView, spec: &model::JobSpec) {
-    let devices = spec.shapes.first().map(|shape| shape.devices.iter().map(ask).collect());
+pub fn tell_asked(view: &mut WhyView, shapes: &[model::Shape], tasks: u32) {
+    let devices = shapes.first().map(|shape| shape.devices.iter().map(ask).collect());
     view.devices = devices.unwrap_or_default();
-    view.tasks = spec.size.min;
+    view.tasks = tasks;
 }
 
 /// Of what waits for money: how its budget stands now.

@@ -359,6 +359,7 @@ pub fn status(sight: &Sight<'_>, condition: &Condition, over: BTreeMap<String, u
         granted: Amounts::default(),
         down: Amounts::default(),
         busy_cpu_milli: 0,
+        burst_cpu_milli: 0,
         used_memory_bytes: sight.samples.values().flatten().map(|(_, sample)| sample.memory.0).sum(),
         devices: 0,
         devices_granted_thousandths: 0,
@@ -379,6 +380,7 @@ pub fn status(sight: &Sight<'_>, condition: &Condition, over: BTreeMap<String, u
     for job in sight.engine.jobs() {
         match job.finished {
             None => {
+                view.burst_cpu_milli += super::job::burst_now(job).0;
                 for (gang, state) in job.gangs.iter().map(|gang| (gang, state(gang))) {
                     if state.is_over() {
                         continue;

@@ -10,11 +10,13 @@ mod devices;
 mod handed;
 mod leaf;
 mod meters;
+mod mounts;
 
 pub use devices::DeviceGuard;
 pub use handed::Without;
 use meters::field;
 pub use meters::{Meters, Reading};
+use mounts::{mounted_v1, mounted_v2, mounts};
 
 use crate::tolerate;
 use serde::{Deserialize, Serialize};
@@ -132,40 +134,6 @@ const PERIOD_US: u64 = 100_000;
 fn write(path: PathBuf, value: &str) -> Result<(), CgroupError> {
     let put = || OpenOptions::new().write(true).open(&path)?.write_all(value.as_bytes());
     put().map_err(|source| CgroupError { path: path.clone(), value: value.to_owned(), source })
-}
-
-/// Mount points of control groups: (v1 controller names or none for v2, where).
-fn mounts() -> Vec<(Option<Vec<String>>, PathBuf)> {
-    let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let mut found = Vec::new();
-    for line in table.lines() {
-        let mut parts = line.split(' ');
-        let (Some(_), Some(target), Some(kind), Some(options)) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            continue;
-        };
-        match kind {
-            "cgroup" => {
-                found.push((Some(options.split(',').map(str::to_owned).collect()), PathBuf::from(target)));
-            }
-            "cgroup2" => found.push((None, PathBuf::from(target))),
-            _ => {}
-        }
-    }
-    found
-}
-
-/// Where this v1 controller is mounted.
-fn mounted_v1<'a>(mounts: &'a [(Option<Vec<String>>, PathBuf)], controller: &str) -> Option<&'a Path> {
-    mounts.iter().find_map(|(kind, root)| {
-        kind.as_ref()?.iter().any(|name| name == controller).then_some(root.as_path())
-    })
-}
-
-/// Where version 2 is mounted.
-fn mounted_v2(mounts: &[(Option<Vec<String>>, PathBuf)]) -> Option<&Path> {
-    mounts.iter().find(|(kind, _)| kind.is_none()).map(|(_, root)| root.as_path())
 }
 
 /// Whether a pool of this user, who is not root, would have groups; nothing is done for it.

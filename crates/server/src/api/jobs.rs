@@ -155,7 +155,7 @@ async fn read_spec(
     query: &SubmitQuery,
     body: &Whole,
 ) -> Result<(JobSpec, Vec<String>), Problem> {
-    let (mut spec, warnings) = super::file::read(&body.content_type, &body.bytes, query)?;
+    let (mut spec, mut warnings) = super::file::read(&body.content_type, &body.bytes, query)?;
     spec.user = caller.principal.user.clone();
     caller.must(Right::Submit, Place::Queue(spec.queue.as_str()))?;
     bind(shared, caller, &mut spec).await?;
@@ -170,6 +170,7 @@ async fn read_spec(
         .at("secrets")
         .with_next("have an administrator set it: `pond secret set NAME`"));
     }
+    warnings.extend(unsent(shared, &mut spec));
     for to in spec.notify.iter().flat_map(|notify| &notify.to) {
         match to {
             Recipient::Subscription(name) => {
@@ -208,6 +209,24 @@ async fn must_see(shared: &Shared, caller: &Caller, after: &[Dependency]) -> Res
         }
     }
     Ok(())
+}
+
+/// Takes out of a script written for Slurm the mail that this pool does not send: there it is a line that many have and few need.
+fn unsent(shared: &Shared, spec: &mut JobSpec) -> Vec<String> {
+    let Some(notify) = spec.notify.as_mut().filter(|_| spec.run.slurm) else { return Vec::new() };
+    let settings = shared.notices.settings();
+    let mut warnings = Vec::new();
+    notify.to.retain(|to| match (to, check_recipient(to, &settings)) {
+        (Recipient::Email(address), Err(why)) => {
+            warnings.push(format!("no mail is sent to {}: {}", short(address), why.message));
+            false
+        }
+        _ => true,
+    });
+    if notify.to.is_empty() {
+        spec.notify = None;
+    }
+    warnings
 }
 
 /// The user's key, and a hash of all that came with it.

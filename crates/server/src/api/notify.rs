@@ -7,7 +7,7 @@ use super::types::{
     SubscriptionBody, SubscriptionView, Topic,
 };
 use super::{Shared, blocking};
-use crate::auth::rights::{Place, Right};
+use crate::auth::rights::{Place, Right, Role, covers};
 use crate::notify::{
     Delivery, NotifyChange, SUBSCRIPTIONS, Subscription, WAITING, reader, settings as rules, webhook,
 };
@@ -27,6 +27,27 @@ fn sees(caller: &Caller, user: &str) -> bool {
     own(caller, user) || caller.may(Right::Operate, Place::Pool)
 }
 
+/// The same of a subscription: a token of one project sees those to it and below.
+fn sees_one(caller: &Caller, it: &Subscription) -> bool {
+    let scope = &caller.principal.scope.project;
+    let within = scope.is_empty() || it.project.as_ref().is_some_and(|project| covers(scope, project));
+    within && sees(caller, &it.user)
+}
+
+/// # Errors
+/// The caller came with a token that may only look.
+fn must_be_free(caller: &Caller) -> Result<(), Problem> {
+    match caller.principal.scope.role {
+        Role::Viewer => Err(Problem::forbidden("a token that may only look changes nothing about messages")),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a message is for the caller: messages tell of all that their user sees, so a token of one project has none.
+fn sees_message(caller: &Caller, it: &Delivery) -> bool {
+    caller.principal.scope.project.is_empty() && sees(caller, &it.user)
+}
+
 /// The caller's subscriptions; every one for those who administer the pool.
 #[utoipa::path(get, path = "/api/v1/notify/subscriptions", tag = "notify",
     responses((status = 200, body = Vec<SubscriptionView>)))]
@@ -34,12 +55,12 @@ pub async fn subscriptions(
     Extract(shared): Extract<Shared>,
     caller: Caller,
 ) -> Result<Json<Vec<SubscriptionView>>, Problem> {
-    let all = shared.notices.all().into_iter().filter(|it| sees(&caller, &it.user));
+    let all = shared.notices.all().into_iter().filter(|it| sees_one(&caller, it));
     Ok(Json(all.map(|it| it.view(own(&caller, &it.user))).collect()))
 }
 
 fn find(shared: &Shared, caller: &Caller, name: &str) -> Result<Subscription, Problem> {
-    let found = shared.notices.named(name).filter(|it| sees(caller, &it.user));
+    let found = shared.notices.named(name).filter(|it| sees_one(caller, it));
     found.ok_or_else(|| {
         Problem::not_found(
             "no_such_subscription",
@@ -58,6 +79,7 @@ pub async fn subscribe(
     Name(name): Name,
     Body1(body): Body1<SubscriptionBody>,
 ) -> Result<(StatusCode, Json<NewSubscription>), Problem> {
+    must_be_free(&caller)?;
     let bad = |at: &str, what: &str| {
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_subscription", what).at(at)
     };
@@ -121,6 +143,7 @@ pub async fn unsubscribe(
     caller: Caller,
     Name(name): Name,
 ) -> Result<StatusCode, Problem> {
+    must_be_free(&caller)?;
     let name = find(&shared, &caller, &name)?.name;
     let text = format!("subscription {name} was ended");
     let write = Write::Notify(NotifyChange::Unsubscribe(name));
@@ -136,6 +159,7 @@ pub async fn test(
     caller: Caller,
     Name(name): Name,
 ) -> Result<(StatusCode, Json<DeliveryView>), Problem> {
+    must_be_free(&caller)?;
     let it = find(&shared, &caller, &name)?;
     let archive = shared.archive.clone();
     let waiting = blocking(move || archive.waiting_messages()).await??;
@@ -164,6 +188,9 @@ pub async fn deliveries(
     Params(query): Params<DeliveryQuery>,
 ) -> Result<Json<Vec<DeliveryView>>, Problem> {
     let limit = super::limit(query.limit)?;
+    if !caller.principal.scope.project.is_empty() {
+        return Ok(Json(Vec::new()));
+    }
     let everybody = caller.may(Right::Operate, Place::Pool);
     let user = (!everybody).then(|| caller.principal.user.to_string());
     let archive = shared.archive.clone();
@@ -175,7 +202,7 @@ async fn message(shared: &Shared, caller: &Caller, id: String) -> Result<Deliver
     let archive = shared.archive.clone();
     let wanted = id.clone();
     let found = blocking(move || archive.message(&wanted)).await??;
-    found.filter(|it| sees(caller, &it.user)).ok_or_else(|| {
+    found.filter(|it| sees_message(caller, it)).ok_or_else(|| {
         Problem::not_found("no_such_message", format!("there is no message `{}` of yours", short(&id)))
     })
 }
@@ -200,6 +227,7 @@ pub async fn send_again(
     caller: Caller,
     Name(id): Name,
 ) -> Result<(StatusCode, Json<DeliveryView>), Problem> {
+    must_be_free(&caller)?;
     let mut again = message(&shared, &caller, id).await?;
     again.state = DeliveryState::Waiting;
     again.due_ms = clock::wall_ms();

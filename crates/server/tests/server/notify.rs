@@ -379,6 +379,38 @@ fn people_are_told_what_they_may_see_and_no_more() {
 }
 
 #[test]
+fn a_token_that_allows_less_touches_no_more_of_its_owners_messages() {
+    let folder = Folder::new();
+    let receiver = Receiver::start(&["HTTP/1.1 200 OK"]);
+    let pool = start(folder.path());
+    let root = &pool.client;
+    root.put("/api/v1/queues/lab", &json!({})).expect(200);
+    subscribe(root, "all", &json!({"to": receiver.hook()}));
+    subscribe(root, "lab", &json!({"to": receiver.hook(), "project": "lab"}));
+    let token = |name: &str, role: &str, project: &str| {
+        root.token_for(name, "local", &json!({"scope": {"role": role, "project": project}}))
+    };
+    let names = |client: &Client| {
+        let list = client.get("/api/v1/notify/subscriptions").expect(200).json();
+        list.as_array().unwrap().iter().map(|it| it["name"].to_string()).collect::<Vec<_>>().join(" ")
+    };
+    let (looks, narrow) = (token("looks", "viewer", ""), token("narrow", "admin", "lab"));
+    assert_eq!((names(&looks), names(&narrow)), (r#""all" "lab""#.to_owned(), r#""lab""#.to_owned()));
+    let of = |name: &str| format!("/api/v1/notify/subscriptions/{name}");
+    looks.delete(&of("all")).problem(403, "forbidden");
+    looks.post(&format!("{}/test", of("all")), &json!({})).problem(403, "forbidden");
+    looks.put(&of("mine"), &json!({"to": receiver.hook()})).problem(403, "forbidden");
+    narrow.delete(&of("all")).problem(404, "no_such_subscription");
+    root.post(&format!("{}/test", of("all")), &json!({})).expect(202);
+    until("it is sent", || deliveries(root, "").iter().any(|it| it["state"] == "sent"));
+    let id = deliveries(root, "")[0]["id"].as_str().unwrap().to_owned();
+    assert!(deliveries(&narrow, "").is_empty() && !deliveries(&looks, "").is_empty());
+    looks.post(&format!("/api/v1/notify/deliveries/{id}/send"), &json!({})).problem(403, "forbidden");
+    narrow.get(&format!("/api/v1/notify/deliveries/{id}")).problem(404, "no_such_message");
+    narrow.delete(&of("lab")).expect(204);
+}
+
+#[test]
 fn a_job_names_whom_to_tell() {
     let folder = Folder::new();
     let pool = start(folder.path());

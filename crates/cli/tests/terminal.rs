@@ -168,6 +168,68 @@ fn run_with_a_terminal_can_be_left_and_come_back_to() {
     world.pond(4, &["wait", "shell"]);
 }
 
+/// Starts `pond` with these and waits until it has printed a line.
+fn started(world: &World, args: &[&str]) -> Child {
+    let mut command = world.command(POND);
+    let mut child = command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    while child.stdout.as_mut().unwrap().bytes().next().unwrap().unwrap() != b'\n' {}
+    child
+}
+
+#[test]
+fn whoever_is_attached_can_be_ended_without_ending_the_job() {
+    let world = World::with_pool();
+    let script = "while :; do echo tick; sleep 0.1; done";
+    world.pond(0, &["run", "--isolation", how(), "-d", "-n", "plain", "--", "sh", "-c", script]);
+    world.pond(0, &["run", "--isolation", how(), "-d", "-t", "-n", "screen", "--", "sh"]);
+    world.until("plain", "running");
+    world.until("screen", "running");
+    for end in [Signal::TERM, Signal::HUP] {
+        let child = started(&world, &["attach", "plain"]);
+        signal(&child, end);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""), "{end:?}");
+        let mut terminal = Terminal::run(&world, &["attach", "screen"]);
+        terminal.press("echo here-$((1+1))\r");
+        terminal.shows("here-2");
+        signal(&terminal.child, end);
+        assert_eq!(terminal.ends(), Some(0), "{end:?}");
+    }
+    // What a signal of ours would have done to them they would have done by now.
+    world.pond(0, &["exec", "plain", "--", "true"]);
+    world.pond(0, &["exec", "screen", "--", "true"]);
+    world.until("plain", "running");
+    world.until("screen", "running");
+    world.pond(0, &["stop", "--now", "plain", "screen"]);
+}
+
+#[test]
+fn a_second_signal_ends_a_session_that_does_not_answer() {
+    let world = World::with_pool();
+    world.pond(0, &["run", "--isolation", how(), "-d", "-n", "box", "--", "sleep", "1000"]);
+    world.until("box", "running");
+    let deaf = ["exec", "-T", "box", "--", "sh", "-c", "trap '' INT; echo ready; sleep 1000"];
+    let mut child = started(&world, &deaf);
+    signal(&child, Signal::INT);
+    // Two at once are one to the kernel, so it is asked until it has heard a second.
+    let mut status = None;
+    eventually("it ends", || {
+        signal(&child, Signal::INT);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    assert_eq!(status.unwrap().code(), Some(130));
+    world.pond(0, &["pause", "box"]);
+    world.until("box", "frozen");
+    let output = world.sh("pond exec box -- true");
+    assert_eq!(text(&output.stderr), "error: job 1 is paused\nnext: `pond resume 1`\n");
+    assert_eq!(output.status.code(), Some(1));
+    world.pond(0, &["resume", "box"]);
+    world.pond(0, &["exec", "box", "--", "true"]);
+    world.pond(0, &["stop", "--now", "box"]);
+}
+
 /// Where there is no session bus the terminal is asked, by OSC 9.
 #[test]
 fn the_end_of_a_job_is_shown_on_the_desktop_by_the_terminal() {

@@ -7,7 +7,7 @@
 
 use super::Ctx;
 use super::logs::Stream;
-use super::session::{End, code_of, connect};
+use super::session::{End, Hangup, code_of, connect};
 use super::wait::{Ended, Waited, until_over};
 use crate::args::{ColorWhen, RunArgs};
 use crate::client::Client;
@@ -185,12 +185,12 @@ pub fn stay(ctx: &Ctx, client: &Client, job: &JobSummary, tty: bool) -> Done {
         std::process::exit(i32::from(codes::PIPE));
     });
     if tty && started(client, id)? {
-        match connect(client, id, true, true) {
+        match connect(client, id, true, Hangup::Reaches) {
             Ok(End::Detached) => {
                 ctx.out.note(&format!("\n{id} goes on; `pond attach {id}` comes back to it"));
                 return Ok(codes::OK);
             }
-            Ok(End::Exit(_) | End::Lost) => {}
+            Ok(End::Exit(_) | End::Lost | End::Silent(_)) => {}
             // It was over before we came: its output is in its log.
             Err(CliError::Refused(_) | CliError::Pool { .. }) => copy(ctx, client, id, job)?,
             Err(why) => return Err(why),

@@ -10,10 +10,23 @@ use crate::refs::{Careful, JobRef, find};
 use crate::term::{self, Raw, Signals};
 use pond_core::frame::Frame;
 use pond_server::api::types::{ExecQuery, JobDetail};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// How long the far side has to answer the second signal in a row that it has said nothing to.
+const ANSWER: Duration = Duration::from_secs(1);
+
+/// What SIGTERM or a terminal that goes away means for what runs on the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hangup {
+    /// It is ours: it gets the signal.
+    Reaches,
+    /// It was there before us and goes on.
+    Leaves,
+}
 
 /// How a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +37,8 @@ pub enum End {
     Detached,
     /// The connection ended without a word.
     Lost,
+    /// Nothing came back for this signal.
+    Silent(i32),
 }
 
 /// `pond exec`.
@@ -51,11 +66,7 @@ pub fn exec(ctx: &Ctx, args: &ExecArgs) -> Done {
         env: if env.is_empty() { None } else { json(serde_json::json!(env)) },
     };
     let socket = client.socket(&path(job, "exec"), &query)?;
-    match (Session { socket, tty, stdin: true }).run()? {
-        End::Exit(code) => Ok(code_of(code)),
-        End::Detached => Ok(codes::OK),
-        End::Lost => Err(lost(&client)),
-    }
+    ended(ctx, &client, Session::new(socket, tty, Hangup::Reaches).run()?)
 }
 
 /// `pond attach`.
@@ -69,10 +80,18 @@ pub fn attach(ctx: &Ctx, args: &AttachArgs) -> Done {
     if tty {
         ctx.out.note("connected; Ctrl-P Ctrl-Q leaves it running");
     }
-    match connect(&client, job, tty, true)? {
+    ended(ctx, &client, connect(&client, job, tty, Hangup::Leaves)?)
+}
+
+fn ended(ctx: &Ctx, client: &Client, end: End) -> Done {
+    match end {
         End::Exit(code) => Ok(code_of(code)),
         End::Detached => Ok(codes::OK),
-        End::Lost => Err(lost(&client)),
+        End::Lost => Err(lost(client)),
+        End::Silent(signal) => {
+            ctx.out.note("nothing came back; the session is left");
+            Ok(code_of(128 + signal))
+        }
     }
 }
 
@@ -80,9 +99,9 @@ pub fn attach(ctx: &Ctx, args: &AttachArgs) -> Done {
 ///
 /// # Errors
 /// No such task, or the connection broke.
-pub fn connect(client: &Client, job: JobRef, tty: bool, stdin: bool) -> Result<End, CliError> {
+pub fn connect(client: &Client, job: JobRef, tty: bool, hangup: Hangup) -> Result<End, CliError> {
     let socket = client.socket(&path(job, "attach"), &ExecQuery::default())?;
-    Session { socket, tty, stdin }.run()
+    Session::new(socket, tty, hangup).run()
 }
 
 fn has_terminal(client: &Client, job: JobRef) -> Result<bool, CliError> {
@@ -110,9 +129,18 @@ struct Session {
     socket: Socket,
     tty: bool,
     stdin: bool,
+    hangup: Hangup,
+    /// Signals sent since anything was heard.
+    unanswered: u32,
+    /// When to stop waiting for an answer.
+    until: Option<Instant>,
 }
 
 impl Session {
+    const fn new(socket: Socket, tty: bool, hangup: Hangup) -> Self {
+        Self { socket, tty, stdin: true, hangup, unanswered: 0, until: None }
+    }
+
     fn run(mut self) -> Result<End, CliError> {
         let raw =
             self.tty.then(Raw::enter).transpose().map_err(|why| CliError::io("taking the terminal", why))?;
@@ -121,24 +149,38 @@ impl Session {
         if self.tty {
             self.resize()?;
         }
-        let mut detach = DetachKeys::default();
-        let end = loop {
-            if let Some(end) = self.drain()? {
-                break end;
-            }
-            let (keyboard, caught) = self.wait(&signals)?;
-            if caught {
-                for signal in signals.take() {
-                    self.signal(signal)?;
-                }
-            }
-            if keyboard && self.keyboard(&mut detach)? {
-                break End::Detached;
-            }
-        };
+        let end = self.talk(&mut signals)?;
         self.socket.close();
         drop(raw);
         Ok(end)
+    }
+
+    fn talk(&mut self, signals: &mut Signals) -> Result<End, CliError> {
+        let mut detach = DetachKeys::default();
+        let mut last = SIGINT;
+        loop {
+            if let Some(end) = self.drain()? {
+                return Ok(end);
+            }
+            if self.until.is_some_and(|until| until <= Instant::now()) {
+                return Ok(End::Silent(last));
+            }
+            let (keyboard, caught) = self.wait(signals)?;
+            if caught {
+                for signal in signals.take() {
+                    if self.hangup == Hangup::Leaves && matches!(signal, SIGTERM | SIGHUP) {
+                        return Ok(End::Detached);
+                    }
+                    self.signal(signal)?;
+                    if signal != SIGWINCH {
+                        last = signal;
+                    }
+                }
+            }
+            if keyboard && self.keyboard(&mut detach)? {
+                return Ok(End::Detached);
+            }
+        }
     }
 
     /// Sleeps until something is there; says whether it is the keyboard and whether it is a signal.
@@ -149,7 +191,9 @@ impl Session {
         if self.stdin {
             fds.push(PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::IN));
         }
-        match poll(&mut fds, None) {
+        let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
+        let left = left.and_then(|left| Timespec::try_from(left).ok());
+        match poll(&mut fds, left.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(why) => return Err(CliError::io("waiting for the session", why.into())),
         }
@@ -167,6 +211,7 @@ impl Session {
                 Got::Closed => return Ok(Some(End::Lost)),
                 Got::Bytes(bytes) => bytes,
             };
+            (self.unanswered, self.until) = (0, None);
             let frame = Frame::from_message(&bytes).map_err(|why| CliError::BadAnswer {
                 request: "this session".to_owned(),
                 why: why.to_string(),
@@ -190,6 +235,10 @@ impl Session {
             Err(_) => 0,
         };
         if count == 0 {
+            // In raw mode an end of input is no key: the terminal has gone, which its signal may tell later.
+            if self.tty && self.hangup == Hangup::Leaves {
+                return Ok(true);
+            }
             self.stdin = false;
             self.send(&Frame::StdinEnd)?;
             return Ok(false);
@@ -209,7 +258,13 @@ impl Session {
         match signal {
             SIGWINCH if self.tty => self.resize(),
             SIGWINCH => Ok(()),
-            other => self.send(&Frame::Signal(other)),
+            other => {
+                self.unanswered += 1;
+                if self.unanswered == 2 {
+                    self.until = Some(Instant::now() + ANSWER);
+                }
+                self.send(&Frame::Signal(other))
+            }
         }
     }
 

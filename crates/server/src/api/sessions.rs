@@ -98,6 +98,7 @@ pub async fn exec(
         env,
     };
     let upgrade = must_upgrade(upgrade)?;
+    must_move(&shared, task).await?;
     let room = shared.room_for_a_stream()?;
     let access = shared.access.clone();
     let stream = blocking(move || access.exec(task, request)).await?.map_err(|why| closed(task, &why))?;
@@ -107,6 +108,24 @@ pub async fn exec(
         let _session = Session::open(&shared, task);
         frames(socket, stream, shared).await;
     }))
+}
+
+/// In a gang that stands still a command would stand still as well, without a word.
+async fn must_move(shared: &Shared, task: TaskId) -> Result<(), Problem> {
+    let still = shared.handle.look(move |sight| {
+        let live = sight.engine.gang(task.gang)?.live()?;
+        live.is_frozen().then_some(live.paused)
+    });
+    let job = task.gang.job;
+    let refused = |what: String| Problem::new(StatusCode::CONFLICT, "paused", what);
+    match still.await? {
+        None => Ok(()),
+        Some(true) => {
+            Err(refused(format!("job {job} is paused")).with_next(format!("`pond resume {job}`")))
+        }
+        Some(false) => Err(refused(format!("the pool holds job {job} still, to use its CPU for others"))
+            .with_next(format!("try again when it goes on: `pond status {job}`"))),
+    }
 }
 
 /// Joins a task's own terminal or output. Binary messages are frames of `pond_core::frame`, both ways.

@@ -14,8 +14,12 @@ use std::path::{Path, PathBuf};
 const ENTRY: usize = 16;
 /// Bytes read at once.
 const CHUNK: usize = 64 * 1024;
-/// A line longer than this is given out in parts.
+/// A line longer than this is given to who takes parts in parts.
 const LONGEST: usize = 64 * 1024;
+/// A line longer than this is cut for who takes whole lines.
+const WHOLE: usize = 8 << 20;
+/// Bytes of lines that are not whole yet, of all tasks that one request reads.
+const HELD: usize = 256 << 20;
 
 /// One piece of the index: bytes written at once to one stream.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +58,8 @@ pub struct Tail {
     grep: Option<String>,
     since_ms: u64,
     parts: bool,
+    /// A line is given out, or a part of it, when it is this long.
+    longest: usize,
     open: Option<Open>,
     begun: [Begun; 2],
     /// Files were rotated away unread since the last line.
@@ -70,16 +76,19 @@ pub struct Gained {
 }
 
 impl Tail {
-    /// A reader of this task, as the query asks.
+    /// A reader of this task, as the query asks, beside those of other tasks: `several` in all.
     #[must_use]
-    pub fn new(task: TaskId, query: &LogQuery) -> Self {
+    pub fn new(task: TaskId, query: &LogQuery, several: usize) -> Self {
+        let parts = query.parts == Some(true) && query.grep.is_none();
+        let whole = (HELD / several.max(1)).clamp(LONGEST, WHOLE);
         Self {
             task,
             attempt: query.attempt,
             tail: query.tail,
             grep: query.grep.clone(),
             since_ms: query.since_ms.unwrap_or(0),
-            parts: query.parts == Some(true) && query.grep.is_none(),
+            parts,
+            longest: if parts { LONGEST } else { whole },
             open: None,
             begun: [Begun::default(), Begun::default()],
             missed: false,
@@ -189,9 +198,10 @@ impl Tail {
                 let begun = &mut self.begun[usize::from(error)];
                 begun.at_ms = begun.at_ms.or(at_ms);
                 begun.bytes.extend_from_slice(part);
-                if part.ends_with(b"\n") || (begun.bytes.len() >= LONGEST && !self.parts) {
+                let full = begun.bytes.len() >= self.longest;
+                if part.ends_with(b"\n") || (full && !self.parts) {
                     self.end_line(error, lines);
-                } else if begun.bytes.len() >= LONGEST {
+                } else if full {
                     self.part_of_line(error, lines);
                 }
             }
@@ -339,7 +349,7 @@ fn last_lines(path: &Path, wanted: u64) -> io::Result<(u64, u64)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{LONGEST, LogLine, LogQuery, Tail};
+    use super::{LONGEST, LogLine, LogQuery, Tail, WHOLE};
     use pond_core::ids::JobId;
     use std::fs;
     use std::path::PathBuf;
@@ -380,7 +390,11 @@ mod tests {
     }
 
     fn tail(parts: bool) -> Tail {
-        Tail::new(JobId(1).gang(0).task(0), &LogQuery { parts: Some(parts), ..LogQuery::default() })
+        reader(LogQuery { parts: Some(parts), ..LogQuery::default() })
+    }
+
+    fn reader(query: LogQuery) -> Tail {
+        Tail::new(JobId(1).gang(0).task(0), &query, 1)
     }
 
     #[test]
@@ -411,9 +425,20 @@ mod tests {
         let whole: String =
             lines.iter().map(|line| format!("{}{}", line.line, if line.open { "" } else { "\n" })).collect();
         assert!(whole == format!("{text}\nend\n"), "{} bytes", whole.len());
-        // Others get lines, none of them longer than one may be.
-        assert!(
-            read(&mut tail(false), &[path]).iter().all(|line| !line.open && line.line.len() <= 2 * LONGEST)
-        );
+        // Others get it whole, and find what is across the places where it was read.
+        let whole: Vec<String> =
+            read(&mut tail(false), std::slice::from_ref(&path)).into_iter().map(|line| line.line).collect();
+        assert!(whole == [text, "end".to_owned()], "{} lines", whole.len());
+        let long = format!("{}needle{}\n", "x".repeat(LONGEST - 3), "y".repeat(LONGEST));
+        let path = files.write("2/out", format!("{long}other\n").as_bytes());
+        let grep = Some("needle".to_owned());
+        let found = read(&mut reader(LogQuery { grep, ..LogQuery::default() }), std::slice::from_ref(&path));
+        assert!(found.len() == 1 && found[0].line.len() == long.len() - 1, "{} lines", found.len());
+        let last = read(&mut reader(LogQuery { tail: Some(2), ..LogQuery::default() }), &[path]);
+        assert!(last.len() == 2 && last[0].line.len() == long.len() - 1, "{} lines", last.len());
+        // But for one that has no end in sight.
+        let path = files.write("3/out", "z".repeat(2 * WHOLE + 1).as_bytes());
+        let cut = read(&mut tail(false), &[path]);
+        assert!(cut.len() >= 2 && cut.iter().all(|line| !line.open && line.line.len() < WHOLE + LONGEST * 2));
     }
 }

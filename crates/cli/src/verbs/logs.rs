@@ -31,7 +31,7 @@ pub fn logs(ctx: &Ctx, args: &LogsArgs) -> Done {
     stream.query.follow = args.follow.then_some(true);
     stream.query.since_ms = args.since.as_deref().map(parse_when).transpose()?;
     // A line in parts would be in nobody's way but a program's.
-    stream.query.parts = (args.follow && !ctx.out.format.is_data()).then_some(true);
+    stream.query.parts = (!ctx.out.format.is_data()).then_some(true);
     stream.timestamps = args.timestamps;
     stream.prefix = stream.prefix && stream.query.rank.is_none();
     if args.follow {

@@ -80,9 +80,10 @@ async fn pump(
     let mut looked_up = tokio::time::Instant::now();
     loop {
         let (tasks, over) = wanted(&detail, &query);
+        let several = tasks.len();
         for task in tasks {
             if !tails.iter().any(|tail| tail.task() == task) {
-                tails.push(Tail::new(task, &query));
+                tails.push(Tail::new(task, &query, several));
             }
         }
         let done = over || !follow;

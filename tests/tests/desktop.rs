@@ -73,7 +73,7 @@ fn the_end_of_a_job_is_shown_by_the_desktops_own_service() {
     };
     ends(&["--name", "train", "--", "true"], 0);
     ends(&["--name", "train", "--", "sh", "-c", "exit 3"], 3);
-    ends(&["--name", "none", "--", "no\\nsuch <b>\"c\" & 'd' -e"], 1);
+    ends(&["--name", "none", "--workdir", "/no\\nsuch <b>\"c\" & 'd' -e", "--", "true"], 1);
     let shown = shown(&file);
     let is = |title: &str, body: &str| json!({"program": "pond", "title": title, "body": body});
     let expected =
@@ -82,7 +82,7 @@ fn the_end_of_a_job_is_shown_by_the_desktops_own_service() {
     // The title is plain; the body may have markup, so what is none comes written out. A name has neither.
     let (title, body) = (&shown[2]["title"], shown[2]["body"].as_str().expect("a body"));
     assert_eq!((shown.len(), title), (3, &"job 3 none failed".into()));
-    let written = "cannot execute `no\\nsuch &lt;b&gt;\"c\" &amp; 'd' -e`: no such program";
+    let written = "cannot enter the working folder `/no\\nsuch &lt;b&gt;\"c\" &amp; 'd' -e`: ";
     assert!(body.starts_with(written), "{body}");
     drop((receiver, daemon));
     pool.finish();

@@ -445,32 +445,46 @@ pub fn ending(status: WaitStatus) -> Exit {
     }
 }
 
-/// Becomes `argv`, looked up in the environment's `PATH`; returns the reason when it cannot.
-pub fn execute<'a>(argv: &[String], env: impl Iterator<Item = (&'a String, &'a String)> + Clone) -> String {
-    let Some(program) = argv.first() else { return "the command is empty".to_owned() };
+/// Becomes `argv`, looked up in the environment's `PATH`. When it cannot, it says so where the program's own errors would go, and ends
+/// as a shell does: 127 when there is no such program, 126 when there is and it cannot be executed.
+pub fn execute<'a>(argv: &[String], env: impl Iterator<Item = (&'a String, &'a String)> + Clone) -> ! {
+    let (why, code) = try_execute(argv, env);
+    tolerate(writeln!(io::stderr(), "pond: cannot execute {why}"));
+    sys::exit_now(code)
+}
+
+fn try_execute<'a>(
+    argv: &[String],
+    env: impl Iterator<Item = (&'a String, &'a String)> + Clone,
+) -> (String, i32) {
+    let Some(program) = argv.first() else { return ("nothing: the command is empty".to_owned(), 126) };
     let path = env.clone().find(|(name, _)| *name == "PATH");
     let path = path.map_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", |(_, path)| path);
     let c_string = |text: &str| CString::new(text).ok();
     let c_argv: Option<Vec<CString>> = argv.iter().map(|part| c_string(part)).collect();
     let c_env: Vec<CString> = env.filter_map(|(name, value)| c_string(&format!("{name}={value}"))).collect();
-    let Some(c_argv) = c_argv else { return format!("`{program}` has an argument with a zero byte") };
-    let mut why = io::Error::from_raw_os_error(libc::ENOENT);
+    let Some(c_argv) = c_argv else { return (format!("`{program}`: an argument has a zero byte"), 126) };
     let candidates: Vec<String> = if program.contains('/') {
         vec![program.clone()]
     } else {
         path.split(':').filter(|dir| !dir.is_empty()).map(|dir| format!("{dir}/{program}")).collect()
     };
+    let (mut why, mut there) = (io::Error::from_raw_os_error(libc::ENOENT), false);
     for candidate in candidates {
         let Some(file) = c_string(&candidate) else { continue };
         let error = sys::execve(&file, &c_argv, &c_env);
-        if error.kind() != io::ErrorKind::NotFound || Path::new(&candidate).exists() {
-            why = error;
+        let exists = Path::new(&candidate).exists();
+        if error.kind() != io::ErrorKind::NotFound || exists {
+            (why, there) = (error, exists);
         }
     }
-    match why.raw_os_error() {
-        Some(libc::ENOENT) => format!(
-            "cannot execute `{program}`: no such program in the task's root; check the command and PATH={path}"
-        ),
-        _ => format!("cannot execute `{program}`: {why}"),
+    match why.kind() {
+        io::ErrorKind::NotFound if there => {
+            (format!("`{program}`: what its first line names, or its loader, is not in the task's root"), 127)
+        }
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            (format!("`{program}`: no such program in the task's root; check the command and its PATH"), 127)
+        }
+        _ => (format!("`{program}`: {why}"), 126),
     }
 }

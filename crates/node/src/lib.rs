@@ -15,6 +15,7 @@
 pub mod agent;
 mod bounds;
 pub mod cgroup;
+pub mod copied;
 pub mod folder;
 mod ground;
 pub mod image;

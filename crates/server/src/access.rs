@@ -59,11 +59,11 @@ pub trait Access: Send + Sync + 'static {
     /// `NotFound`: the path is not there; `PermissionDenied`: the task's user may not read it; others: the task is not there.
     fn copy_out(&self, task: TaskId, path: &str) -> io::Result<Box<dyn Read + Send>>;
 
-    /// Unpacks a tar stream into a folder of the task.
+    /// Unpacks a tar stream into a folder of the task; `onto`: what is in it gets this path as its name, unless a folder is there.
     ///
     /// # Errors
-    /// As [`Self::copy_out`], or when the stream is not a tar stream.
-    fn copy_in(&self, task: TaskId, folder: &str, tar: Box<dyn Read + Send>) -> io::Result<()>;
+    /// As [`Self::copy_out`], when a file stands where a folder would be, or when the stream is not a tar stream.
+    fn copy_in(&self, task: TaskId, path: &str, onto: bool, tar: Box<dyn Read + Send>) -> io::Result<()>;
 
     /// The files that hold a task's output, oldest first; the last one grows. Beside each stands its index, of
     /// the same name with `.idx` behind it: one 16-byte entry a write, big-endian: when (milliseconds, 8 bytes),

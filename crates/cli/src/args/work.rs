@@ -113,9 +113,9 @@ pub struct ForwardArgs {
 /// `pond cp`.
 #[derive(Clone, Debug, Args)]
 pub struct CpArgs {
-    /// File or folder: a path here, or `JOB:PATH`
+    /// File or folder: a path here, or `JOB:PATH`; `-` reads a tar stream
     pub from: String,
-    /// Where to: a path here, or `JOB:PATH`
+    /// Where to, as for `cp -r`: a path here, or `JOB:PATH`; `-` writes a tar stream
     pub to: String,
 }
 

@@ -40,8 +40,8 @@ impl Access for Local {
         Ok(Box::new(self.0.copy_out(task, path)?))
     }
 
-    fn copy_in(&self, task: TaskId, folder: &str, tar: Box<dyn Read + Send>) -> io::Result<()> {
-        self.0.copy_in(task, folder, tar)
+    fn copy_in(&self, task: TaskId, path: &str, onto: bool, tar: Box<dyn Read + Send>) -> io::Result<()> {
+        self.0.copy_in(task, path, onto, tar)
     }
 
     fn log_files(&self, task: TaskId, attempt: Option<u32>) -> io::Result<Vec<PathBuf>> {

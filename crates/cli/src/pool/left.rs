@@ -26,7 +26,7 @@ pub fn left_files(globals: &Globals, client: &Client, detail: &JobDetail) -> (Ve
     let job = JobRef::job(detail.summary.id);
     let path = format!("/tasks/{}/files", encode(&job.task().to_string()));
     let since = detail.summary.started_ms.unwrap_or(u64::MAX) / 1000;
-    let query = FileQuery { path: workdir.to_owned() };
+    let query = FileQuery { path: workdir.to_owned(), onto: None };
     // Files that cannot be read are not worth a word here.
     client
         .stream(&path, &query, &[])

@@ -9,6 +9,7 @@ use crate::client::{Client, encode};
 use crate::error::{CliError, Done, codes};
 use crate::out::clean;
 use crate::refs::{Careful, JobRef, find};
+use pond_node::copied::{self, Ground};
 use pond_server::api::types::FileQuery;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -37,14 +38,32 @@ fn end(text: &str) -> End<'_> {
 pub fn cp(ctx: &Ctx, args: &CpArgs) -> Done {
     let client = ctx.client()?;
     match (end(&args.from), end(&args.to)) {
+        (End::Task { job, path }, End::Here("-")) => {
+            let job = find(&client, job, Careful::No)?;
+            let query = FileQuery { path: path.to_owned(), onto: None };
+            let mut stream = client.stream(&task_path(job), &query, &[])?;
+            let mut stdout = io::stdout().lock();
+            io::copy(&mut stream, &mut stdout)
+                .and_then(|_| stdout.flush())
+                .map_err(|why| CliError::io("writing the tar stream", why))?;
+            ctx.out.note(&format!("{job}:{} written as a tar stream", clean(path)));
+        }
         (End::Task { job, path }, End::Here(to)) => {
             let job = find(&client, job, Careful::No)?;
-            let count = download(&client, job, path, to)?;
-            ctx.out.said(&format!("{count} entries copied to {}", clean(to)))?;
+            let got = download(&client, job, path, to)?;
+            warn_left_out(ctx, &got.left_out);
+            let entries = if got.count == 1 { "entry" } else { "entries" };
+            ctx.out.said(&format!("{} {entries} copied to {}", got.count, clean(to)))?;
+        }
+        (End::Here("-"), End::Task { job, path }) => {
+            let job = find(&client, job, Careful::Yes)?;
+            let query = FileQuery { path: path.to_owned(), onto: None };
+            client.upload(&task_path(job), &query, "application/x-tar", io::stdin())?;
+            ctx.out.said(&format!("unpacked into {job}:{}", clean(path)))?;
         }
         (End::Here(from), End::Task { job, path }) => {
             let job = find(&client, job, Careful::Yes)?;
-            upload(&client, job, Path::new(from), path)?;
+            warn_left_out(ctx, &upload(&client, job, Path::new(from), path)?);
             ctx.out.said(&format!("{} copied to {job}:{}", clean(from), clean(path)))?;
         }
         (End::Here(_), End::Here(_)) => {
@@ -60,38 +79,44 @@ pub fn cp(ctx: &Ctx, args: &CpArgs) -> Done {
     Ok(codes::OK)
 }
 
+fn warn_left_out(ctx: &Ctx, paths: &[String]) {
+    for path in paths {
+        ctx.out.warn(&format!("{} is neither a file, a folder nor a link; it was left out", clean(path)));
+    }
+}
+
 fn task_path(job: JobRef) -> String {
     format!("/tasks/{}/files", encode(&job.task().to_string()))
 }
 
-/// Copies out. Like `cp -r`: into `to` when that is a folder, else to the name `to`. `-` writes the tar stream.
-fn download(client: &Client, job: JobRef, path: &str, to: &str) -> Result<u64, CliError> {
-    let query = FileQuery { path: path.to_owned() };
-    let mut stream = client.stream(&task_path(job), &query, &[])?;
-    if to == "-" {
-        let mut stdout = io::stdout().lock();
-        io::copy(&mut stream, &mut stdout)
-            .and_then(|_| stdout.flush())
-            .map_err(|why| CliError::io("writing the tar stream", why))?;
-        return Ok(1);
-    }
-    let target = PathBuf::from(to);
-    let (folder, rename) = if target.is_dir() {
-        (target, None)
+/// What came out of a task.
+#[derive(Debug, Default)]
+struct Copied {
+    count: u64,
+    left_out: Vec<String>,
+}
+
+/// Copies out. Like `cp -r`: into `to` when that is a folder, else to the name `to`; through a link of that name.
+fn download(client: &Client, job: JobRef, path: &str, to: &str) -> Result<Copied, CliError> {
+    let target = Path::new(to);
+    let (folder, name) = if target.is_dir() || to.ends_with('/') {
+        (target, Path::new(path).file_name())
     } else {
         let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let folder = parent.map_or_else(|| PathBuf::from("."), Path::to_owned);
-        let name = target.file_name().map(PathBuf::from);
-        (folder, Some(name.ok_or_else(|| CliError::usage(format!("`{to}` is not a file name")))?))
+        let name = target.file_name();
+        let name = name.ok_or_else(|| CliError::usage(format!("`{to}` is not a file name")))?;
+        (parent.unwrap_or(Path::new(".")), Some(name))
     };
     if !folder.is_dir() {
         return Err(CliError::usage(format!("there is no folder {}", folder.display())));
     }
-    unpack(&mut stream, &folder, rename.as_deref())
+    let query = FileQuery { path: path.to_owned(), onto: None };
+    let mut stream = client.stream(&task_path(job), &query, &[])?;
+    unpack(&mut stream, folder, name.map(Path::new))
 }
 
 /// Unpacks under `folder`; with `rename`, the first part of every name is replaced by it.
-fn unpack(stream: &mut impl Read, folder: &Path, rename: Option<&Path>) -> Result<u64, CliError> {
+fn unpack(stream: &mut impl Read, folder: &Path, rename: Option<&Path>) -> Result<Copied, CliError> {
     let failed = |why| CliError::io(format!("unpacking into {}", folder.display()), why);
     let escapes = |name: &Path| CliError::Pool {
         what: format!(
@@ -104,11 +129,13 @@ fn unpack(stream: &mut impl Read, folder: &Path, rename: Option<&Path>) -> Resul
     let mut archive = tar::Archive::new(stream);
     archive.set_preserve_permissions(true);
     archive.set_preserve_ownerships(false);
-    let mut count = 0;
+    let mut copied = Copied::default();
+    let mut ground = None;
     // Last, since one that may not be written to would take no files; those inside before those around them.
     let mut folders = Vec::new();
     for entry in archive.entries().map_err(failed)? {
         let mut entry = entry.map_err(failed)?;
+        copied.left_out.extend(copied::left_out(&mut entry));
         let name = entry.path().map_err(failed)?.into_owned();
         if name.components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir)) {
             return Err(escapes(&name));
@@ -117,90 +144,59 @@ fn unpack(stream: &mut impl Read, folder: &Path, rename: Option<&Path>) -> Resul
         if !(kind.is_file() || kind.is_dir() || kind.is_symlink() || kind.is_hard_link()) {
             continue;
         }
-        let renamed = rename.map(|first| {
-            first.join(
-                name.components()
-                    .filter(|part| matches!(part, Component::Normal(_)))
-                    .skip(1)
-                    .collect::<PathBuf>(),
-            )
-        });
-        count += 1;
+        let ground = match &ground {
+            Some(ground) => ground,
+            None => ground.insert(Ground::of(&entry, folder, rename).map_err(failed)?),
+        };
+        copied.count += 1;
         if kind.is_dir() {
-            folders.push((name, entry, renamed));
-        } else if !land(&mut entry, folder, renamed.as_deref()).map_err(failed)? {
+            folders.push((name, entry));
+        } else if !ground.land(&mut entry).map_err(failed)? {
             return Err(escapes(&name));
         }
     }
-    folders.sort_by(|(a, ..), (b, ..)| b.cmp(a));
-    for (name, mut entry, renamed) in folders {
-        if !land(&mut entry, folder, renamed.as_deref()).map_err(failed)? {
+    folders.sort_by(|(a, _), (b, _)| b.cmp(a));
+    for (name, mut entry) in folders {
+        if let Some(ground) = &ground
+            && !ground.land(&mut entry).map_err(failed)?
+        {
             return Err(escapes(&name));
         }
     }
-    Ok(count)
+    Ok(copied)
 }
 
-/// Whether it landed in the folder.
-fn land<R: Read>(entry: &mut tar::Entry<'_, R>, folder: &Path, renamed: Option<&Path>) -> io::Result<bool> {
-    match renamed {
-        None => entry.unpack_in(folder),
-        Some(renamed) => place(entry, folder, renamed),
-    }
-}
-
-/// Unpacks one entry under another name, as strictly as [`tar::Entry::unpack_in`] does under its own.
-fn place<R: Read>(entry: &mut tar::Entry<'_, R>, folder: &Path, name: &Path) -> io::Result<bool> {
-    let target: PathBuf = folder.join(name).components().collect();
-    let root = folder.canonicalize()?;
-    let parent = target.parent().unwrap_or(folder);
-    std::fs::create_dir_all(parent)?;
-    if !parent.canonicalize()?.starts_with(&root) {
-        return Ok(false);
-    }
-    // A hard link's target is a name inside the stream; under another name it would point elsewhere.
-    if entry.header().entry_type().is_hard_link() {
-        return Ok(false);
-    }
-    if target.symlink_metadata().is_ok_and(|meta| meta.is_symlink()) {
-        std::fs::remove_file(&target)?;
-    }
-    entry.unpack(&target).map(|_| true)
-}
-
-/// Copies in. The folder that `path` is in must be there; `path/` or a folder keeps the name it has here.
-fn upload(client: &Client, job: JobRef, from: &Path, path: &str) -> Result<(), CliError> {
+/// Copies in; returns what was left out. Like `cp -r`: into `path` when that is a folder or ends with `/`, else as `path`.
+fn upload(client: &Client, job: JobRef, from: &Path, path: &str) -> Result<Vec<String>, CliError> {
     let missing = |why| CliError::io(format!("reading {}", from.display()), why);
-    let meta = std::fs::metadata(from).map_err(missing)?;
-    let own = from.canonicalize().map_err(missing)?;
-    let own = own.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let (folder, name) = match path.rsplit_once('/') {
-        Some((folder, "")) => (if folder.is_empty() { "/" } else { folder }, own),
-        Some((folder, name)) if name != "." => {
-            (if folder.is_empty() { "/" } else { folder }, name.to_owned())
-        }
-        None if !path.is_empty() && path != "." => (".", path.to_owned()),
-        _ => (if path.is_empty() { "." } else { path }, own),
+    let led = match from.canonicalize() {
+        // A link that leads nowhere is a thing of its own.
+        Err(why) if why.kind() == io::ErrorKind::NotFound && from.is_symlink() => from.to_owned(),
+        led => led.map_err(missing)?,
     };
+    let kind = led.symlink_metadata().map_err(missing)?.file_type();
+    if !(kind.is_dir() || kind.is_file() || kind.is_symlink()) {
+        return Err(CliError::usage(format!("{} is neither a file nor a folder", from.display())));
+    }
+    let name = from.file_name().or_else(|| led.file_name());
+    let name = name.map_or_else(|| PathBuf::from("."), PathBuf::from);
+    let into = matches!(path.rsplit('/').next(), None | Some("" | "." | ".."));
+    let path = if path.is_empty() { "." } else { path };
+    let query = FileQuery { path: path.to_owned(), onto: (!into).then_some(true) };
     let (read, write) = rustix::pipe::pipe().map_err(|why| CliError::io("making a pipe", why.into()))?;
-    let source = from.to_owned();
-    let packer = std::thread::spawn(move || pack(&source, meta.is_dir(), &name, File::from(write)));
-    let query = FileQuery { path: folder.to_owned() };
+    let packer = std::thread::spawn(move || pack(&led, &name, File::from(write)));
     let sent = client.upload(&task_path(job), &query, "application/x-tar", File::from(read));
     let packed = packer.join().unwrap_or_else(|_panic| Err(io::Error::other("the packing thread failed")));
     sent?;
-    packed.map_err(missing)
+    let left_out = packed.map_err(missing)?;
+    Ok(left_out.iter().map(|path| path.display().to_string()).collect())
 }
 
-fn pack(source: &Path, folder: bool, name: &str, to: File) -> io::Result<()> {
+fn pack(source: &Path, name: &Path, to: File) -> io::Result<Vec<PathBuf>> {
     let mut builder = tar::Builder::new(io::BufWriter::with_capacity(64 * 1024, to));
-    builder.follow_symlinks(false);
-    if folder {
-        builder.append_dir_all(name, source)?;
-    } else {
-        builder.append_file(name, &mut File::open(source)?)?;
-    }
-    builder.into_inner()?.flush()
+    let left_out = copied::pack(&mut builder, source, name)?;
+    builder.into_inner()?.flush()?;
+    Ok(left_out)
 }
 
 #[cfg(test)]
@@ -310,12 +306,47 @@ mod tests {
     }
 
     #[test]
+    fn a_link_of_ours_is_followed_and_one_of_theirs_is_not() {
+        use std::os::unix::fs::symlink;
+        use tar::EntryType::{Directory, Regular, Symlink};
+        let base = folder("ours");
+        let inside = base.join("in");
+        std::fs::create_dir(base.join("other")).unwrap();
+        std::fs::write(base.join("file"), "old").unwrap();
+        symlink("../file", inside.join("f")).unwrap();
+        symlink("../other", inside.join("d")).unwrap();
+        symlink("../nowhere", inside.join("n")).unwrap();
+        let get =
+            |entries: &[Entry], name| unpack(&mut &archive(entries)[..], &inside, Some(Path::new(name)));
+        get(&[("x", Regular, "new")], "f").unwrap();
+        assert!(inside.join("f").is_symlink());
+        assert_eq!(std::fs::read_to_string(base.join("file")).unwrap(), "new");
+        get(&[("x/", Directory, ""), ("x/g", Regular, "in it")], "d").unwrap();
+        assert!(inside.join("d").is_symlink());
+        assert_eq!(std::fs::read_to_string(base.join("other/g")).unwrap(), "in it");
+        for (entries, name, why) in [
+            (&[("x", Regular, "new")], "n", "a link that leads nowhere"),
+            (&[("x", Regular, "new")], "d", "is a folder, which a file cannot replace"),
+            (&[("x/", Directory, "")], "f", "is a file, which a folder cannot replace"),
+        ] {
+            let refused = get(entries, name).unwrap_err().to_string();
+            assert!(refused.contains(why), "{refused}");
+        }
+        // Not even beside what was asked for, and no folder is made on the way.
+        for way in ["..", "../../other"] {
+            assert!(get(&[("x/s", Symlink, way), ("x/s/new/f", Regular, "x")], "b").is_err(), "{way}");
+        }
+        assert!(!inside.join("new").exists() && !base.join("other/new").exists());
+        std::fs::remove_dir_all(base).unwrap();
+    }
+
+    #[test]
     fn files_and_folders_keep_or_change_their_name() {
         use tar::EntryType::{Directory, Regular};
         let base = folder("names");
         let bytes = archive(&[("d/", Directory, ""), ("d/f", Regular, "hello")]);
-        assert_eq!(unpack(&mut &bytes[..], &base.join("in"), None).unwrap(), 2);
-        assert_eq!(unpack(&mut &bytes[..], &base.join("in"), Some(Path::new("e"))).unwrap(), 2);
+        assert_eq!(unpack(&mut &bytes[..], &base.join("in"), None).unwrap().count, 2);
+        assert_eq!(unpack(&mut &bytes[..], &base.join("in"), Some(Path::new("e"))).unwrap().count, 2);
         assert_eq!(std::fs::read_to_string(base.join("in/d/f")).unwrap(), "hello");
         assert_eq!(std::fs::read_to_string(base.join("in/e/f")).unwrap(), "hello");
         std::fs::remove_dir_all(base).unwrap();

@@ -104,14 +104,16 @@ impl Agent {
         Ok(copy)
     }
 
-    /// Unpacks a tar stream into the folder `dir` inside the task, which is made when it is not there.
+    /// Unpacks a tar stream into the folder `path` inside the task, which is made when it is not there; or, `onto`, what is in
+    /// it gets that path as its name, unless a folder is there.
     ///
     /// # Errors
     /// `NotConnected`: the task was never here; `PermissionDenied`: its user may not write there; `InvalidInput`: what the archive
     /// holds is not taken; others: the stream is broken, or the layer is full.
-    pub fn copy_in(&self, task: TaskId, dir: &str, mut tar: impl Read) -> io::Result<()> {
+    pub fn copy_in(&self, task: TaskId, path: &str, onto: bool, mut tar: impl Read) -> io::Result<()> {
         let folder = self.inner.newest(task).map_err(not_connected)?;
-        let mut helper = self.inner.helper(&["copy-in"], &folder, &[dir], Stdio::piped())?;
+        let verb = if onto { "copy-onto" } else { "copy-in" };
+        let mut helper = self.inner.helper(&[verb], &folder, &[path], Stdio::piped())?;
         let copied = match helper.stdin.take() {
             Some(mut stdin) => io::copy(&mut tar, &mut stdin).map(drop),
             None => Ok(()),

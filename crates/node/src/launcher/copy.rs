@@ -6,6 +6,7 @@
 
 use super::enter::{open_task, read_spec};
 use super::{layer, privileges, root, sys, user};
+use crate::copied::{self, Ground};
 use crate::folder::Folder;
 use crate::tolerate;
 use rustix::thread::ThreadNameSpaceType;
@@ -31,12 +32,12 @@ pub(crate) fn out(folder: &Folder, path: &str) -> ExitCode {
     inside(folder, path, archive)
 }
 
-/// Unpacks standard input into the folder `path` inside.
-pub(crate) fn into(folder: &Folder, path: &str) -> ExitCode {
-    inside(folder, path, unpack)
+/// Unpacks standard input into the folder `path` inside; `onto`: as `path`, unless that is a folder.
+pub(crate) fn into(folder: &Folder, path: &str, onto: bool) -> ExitCode {
+    inside(folder, path, |at| unpack(at, onto))
 }
 
-fn inside(folder: &Folder, path: &str, copy: fn(&Path) -> io::Result<()>) -> ExitCode {
+fn inside(folder: &Folder, path: &str, copy: impl FnOnce(&Path) -> io::Result<()>) -> ExitCode {
     let (why, code) = match enter(folder) {
         Ok(workdir) => match copy(&workdir.join(path)) {
             Ok(()) => return ExitCode::SUCCESS,
@@ -90,18 +91,21 @@ fn enter(folder: &Folder) -> io::Result<PathBuf> {
 }
 
 fn archive(path: &Path) -> io::Result<()> {
-    let path = fs::canonicalize(path)?;
-    let name = path.file_name().map_or_else(|| PathBuf::from("."), PathBuf::from);
+    let led = match fs::canonicalize(path) {
+        // A link that leads nowhere is a thing of its own.
+        Err(why) if why.kind() == io::ErrorKind::NotFound && path.is_symlink() => path.to_owned(),
+        led => led?,
+    };
+    let name = path.file_name().or_else(|| led.file_name());
+    let name = name.map_or_else(|| PathBuf::from("."), PathBuf::from);
+    let kind = led.symlink_metadata()?.file_type();
+    if !(kind.is_dir() || kind.is_file() || kind.is_symlink()) {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "neither a file nor a folder"));
+    }
     let out = BufWriter::with_capacity(64 << 10, io::stdout().lock());
     let mut tar = tar::Builder::new(out);
-    tar.follow_symlinks(false);
-    let added = if path.is_dir() {
-        tar.append_dir_all(&name, &path)
-    } else if path.is_file() {
-        tar.append_path_with_name(&path, &name)
-    } else {
-        Err(io::Error::new(ErrorKind::InvalidInput, "neither a file nor a folder"))
-    };
+    let added = copied::pack(&mut tar, &led, &name)
+        .and_then(|left_out| left_out.iter().try_for_each(|path| copied::tell_left_out(&mut tar, path)));
     if let Err(why) = added {
         // Dropping it would write the archive's end, and a part would pass for the whole.
         std::mem::forget(tar);
@@ -111,38 +115,53 @@ fn archive(path: &Path) -> io::Result<()> {
 }
 
 /// Files, folders and links alone, and none that leads out of the folder: the first that does ends it, with what came before in place.
-fn unpack(path: &Path) -> io::Result<()> {
-    fs::create_dir_all(path)?;
+fn unpack(path: &Path, onto: bool) -> io::Result<()> {
+    let (folder, rename) = match (path.parent(), path.file_name()) {
+        (Some(folder), Some(name)) if onto && !path.is_dir() => (folder, Some(Path::new(name))),
+        _ => (path, None),
+    };
+    if folder.exists() && !folder.is_dir() {
+        return Err(io::Error::other("it is a file, not a folder"));
+    }
+    fs::create_dir_all(folder)?;
     let mut tar = tar::Archive::new(io::stdin().lock());
     tar.set_preserve_permissions(true);
     tar.set_overwrite(true);
+    let mut ground = None;
     let mut folders = Vec::new();
     for entry in tar.entries()? {
         let mut entry = entry?;
         check(&entry)?;
-        if entry.header().entry_type().is_dir() {
+        let kind = entry.header().entry_type();
+        if kind == EntryType::XGlobalHeader {
+            continue;
+        }
+        let ground = match &ground {
+            Some(ground) => ground,
+            None => ground.insert(Ground::of(&entry, folder, rename)?),
+        };
+        if kind.is_dir() {
             folders.push(entry);
         } else {
-            land(&mut entry, path)?;
+            land(&mut entry, ground)?;
         }
     }
     // Last, since one that may not be written to would take no files; those inside before those around them.
     folders.sort_by(|a, b| b.path_bytes().cmp(&a.path_bytes()));
+    let Some(ground) = ground else { return Ok(()) };
     for mut folder in folders {
-        land(&mut folder, path)?;
+        land(&mut folder, &ground)?;
     }
     Ok(())
 }
 
-fn land(entry: &mut tar::Entry<'_, impl Read>, folder: &Path) -> io::Result<()> {
+fn land(entry: &mut tar::Entry<'_, impl Read>, ground: &Ground) -> io::Result<()> {
     let name = String::from_utf8_lossy(&entry.path_bytes()).escape_debug().to_string();
-    let landed = entry.unpack_in(folder);
-    landed.map(drop).map_err(|why| {
-        // The library's own message says where, its source what.
-        let cause = why.get_ref().and_then(std::error::Error::source).map(|cause| format!(": {cause}"));
-        let text = format!("`{name}` in the archive: {why}{}", cause.unwrap_or_default());
-        io::Error::new(why.kind(), text)
-    })
+    match ground.land(entry) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(io::Error::other(format!("`{name}` in the archive would land elsewhere"))),
+        Err(why) => Err(io::Error::new(why.kind(), format!("`{name}` in the archive: {why}"))),
+    }
 }
 
 fn check(entry: &tar::Entry<'_, impl Read>) -> io::Result<()> {

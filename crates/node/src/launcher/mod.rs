@@ -49,7 +49,8 @@ pub fn main(args: &[OsString]) -> ExitCode {
         ["try-user", room] => user::try_in(&PathBuf::from(room)),
         ["enter", folder] => enter::run(&Folder(PathBuf::from(folder))),
         ["copy-out", folder, path] => copy::out(&Folder(PathBuf::from(folder)), path),
-        ["copy-in", folder, path] => copy::into(&Folder(PathBuf::from(folder)), path),
+        ["copy-in", folder, path] => copy::into(&Folder(PathBuf::from(folder)), path, false),
+        ["copy-onto", folder, path] => copy::into(&Folder(PathBuf::from(folder)), path, true),
         _ => ExitCode::from(64),
     }
 }

@@ -52,7 +52,7 @@ fn closed(task: TaskId, why: &io::Error) -> Problem {
     }
 }
 
-/// The same of files: what is not there, or not theirs to reach, is a path inside.
+/// The same of files: what is not there, or not theirs to reach, is a path inside; of others what they say is all that helps.
 fn unmoved(task: TaskId, why: &io::Error) -> Problem {
     let text = || short(&format!("task {task}: {why}"));
     match why.kind() {
@@ -60,7 +60,15 @@ fn unmoved(task: TaskId, why: &io::Error) -> Problem {
             .with_next("give a path inside of the task, from `/` or from its working folder"),
         io::ErrorKind::PermissionDenied => Problem::new(StatusCode::FORBIDDEN, "file_forbidden", text())
             .with_next("the task's own user has no right to it; give a path that it may reach"),
-        _ => closed(task, why),
+        io::ErrorKind::NotConnected => closed(task, why),
+        _ => {
+            let mut problem = closed(task, why);
+            if problem.code == "not_running" {
+                problem.code = "not_copied".to_owned();
+                problem.next = None;
+            }
+            problem
+        }
     }
 }
 
@@ -120,9 +128,7 @@ async fn must_move(shared: &Shared, task: TaskId) -> Result<(), Problem> {
     let refused = |what: String| Problem::new(StatusCode::CONFLICT, "paused", what);
     match still.await? {
         None => Ok(()),
-        Some(true) => {
-            Err(refused(format!("job {job} is paused")).with_next(format!("`pond resume {job}`")))
-        }
+        Some(true) => Err(refused(format!("job {job} is paused")).with_next(format!("`pond resume {job}`"))),
         Some(false) => Err(refused(format!("the pool holds job {job} still, to use its CPU for others"))
             .with_next(format!("try again when it goes on: `pond status {job}`"))),
     }
@@ -404,7 +410,8 @@ pub async fn copy_in(
     let (sender, receiver) = mpsc::channel::<io::Result<Bytes>>(4);
     let access = shared.access.clone();
     let unpack = blocking(move || {
-        access.copy_in(task, &query.path, Box::new(Incoming { receiver, piece: Bytes::new() }))
+        let onto = query.onto.unwrap_or(false);
+        access.copy_in(task, &query.path, onto, Box::new(Incoming { receiver, piece: Bytes::new() }))
     });
     let feed = async move {
         let mut body = body.into_data_stream();

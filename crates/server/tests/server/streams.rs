@@ -255,6 +255,8 @@ fn files_are_copied_both_ways() {
     let kind = [("content-type", "application/x-tar")];
     pool.client.request("PUT", &path("/data"), &kind, &upload).expect(204);
     assert!(*pool.farm.copied_in.lock().unwrap() == upload);
+    let full = pool.client.request("PUT", &format!("{}&onto=true", path("/full")), &kind, &upload);
+    assert!(full.problem(409, "not_copied").get("next").is_none());
     pool.client.get(&format!("/api/v1/tasks/{id}/files")).problem(400, "bad_parameter");
 }
 

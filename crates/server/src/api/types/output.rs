@@ -151,4 +151,6 @@ pub struct ForwardQuery {
 pub struct FileQuery {
     /// GET: the file or folder to read. PUT: the folder the tar stream is unpacked into.
     pub path: String,
+    /// PUT: what is in the tar stream gets `path` as its name; when a folder is there it goes into that.
+    pub onto: Option<bool>,
 }

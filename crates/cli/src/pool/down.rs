@@ -8,7 +8,7 @@ use crate::out::Progress;
 use crate::term;
 use crate::verbs::Ctx;
 use crate::verbs::act::confirm;
-use pond_server::api::types::{ShutdownBody, StatusView};
+use pond_server::api::types::{ShutdownBody, State, StatusView};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
@@ -35,6 +35,9 @@ pub fn down(ctx: &Ctx, args: DownArgs) -> Done {
         if args.keep || !has_tasks(&dir) {
             ctx.out.note(&format!("no pool runs here ({})", dir.display()));
             return Ok(codes::OK);
+        }
+        if !args.yes && !term::is_interactive() {
+            return Err(unasked("tasks of the pool that was here run on"));
         }
         ctx.out.note("no pool runs here, but its tasks are still there: starting it to end them");
         background::start(ctx, &UpArgs::default())?;
@@ -75,18 +78,31 @@ pub fn down(ctx: &Ctx, args: DownArgs) -> Done {
     Ok(codes::OK)
 }
 
-/// Asks the pool to end, after asking a person when something runs; false when that person says no.
+/// Asks the pool to end, after asking a person when something runs; false when that person says no. What waits is no loss: the
+/// next pool goes on with it.
 fn ask(ctx: &Ctx, client: &Client, args: DownArgs) -> Result<bool, CliError> {
-    if !args.keep && !args.yes && term::is_interactive() {
+    if !args.keep && !args.yes {
         let view: StatusView = client.get("/status", &())?;
-        let active: u64 = view.elements.values().sum();
-        if active > 0 && !confirm(&format!("{active} jobs are not over; stop them and the pool?"), false)? {
+        let runs = [State::Starting, State::Running, State::Frozen, State::Stopping];
+        let running: u64 = runs.iter().filter_map(|state| view.elements.get(state.as_str())).sum();
+        let what = if running == 1 { "1 job runs".to_owned() } else { format!("{running} jobs run") };
+        if running > 0 && !term::is_interactive() {
+            return Err(unasked(&what));
+        }
+        if running > 0 && !confirm(&format!("{what}; stop with the pool?"), false)? {
             ctx.out.note("nothing was done; `pond down --keep` leaves them running");
             return Ok(false);
         }
     }
     client.post::<serde_json::Value>("/shutdown", &ShutdownBody { keep: args.keep })?;
     Ok(true)
+}
+
+fn unasked(what: &str) -> CliError {
+    CliError::Usage {
+        what: format!("{what}, and there is no terminal to ask on whether to stop them"),
+        next: Some("`pond down -y` stops them, `pond down --keep` leaves them running".to_owned()),
+    }
 }
 
 /// Whether a server holds the state folder.

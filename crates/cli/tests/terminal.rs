@@ -25,6 +25,10 @@ struct Terminal {
 
 impl Terminal {
     fn run(world: &World, args: &[&str]) -> Self {
+        Self::run_as(world, "xterm", args)
+    }
+
+    fn run_as(world: &World, kind: &str, args: &[&str]) -> Self {
         let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&controller).unwrap();
         unlockpt(&controller).unwrap();
@@ -35,7 +39,7 @@ impl Terminal {
         let child = world
             .command(POND)
             .args(args)
-            .env("TERM", "xterm")
+            .env("TERM", kind)
             .env_remove("DBUS_SESSION_BUS_ADDRESS")
             .env_remove("DISPLAY")
             .env_remove("WAYLAND_DISPLAY")
@@ -126,6 +130,17 @@ fn top_puts_the_terminal_back_however_it_ends() {
 }
 
 #[test]
+fn top_is_a_table_where_no_page_can_be_drawn() {
+    let world = World::with_pool();
+    for kind in ["dumb", ""] {
+        let mut terminal = Terminal::run_as(&world, kind, &["top"]);
+        assert_eq!(terminal.ends(), Some(0));
+        terminal.shows("here");
+        assert!(!terminal.shown().contains('\u{1b}'), "{:?}", terminal.shown());
+    }
+}
+
+#[test]
 fn exec_gives_a_terminal_of_our_size_and_the_commands_code() {
     let world = World::with_pool();
     world.pond(0, &["run", "--isolation", how(), "-d", "-n", "box", "--", "sleep", "1000"]);
@@ -172,7 +187,10 @@ fn run_with_a_terminal_can_be_left_and_come_back_to() {
 fn started(world: &World, args: &[&str]) -> Child {
     let mut command = world.command(POND);
     let mut child = command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    while child.stdout.as_mut().unwrap().bytes().next().unwrap().unwrap() != b'\n' {}
+    let mut byte = [0];
+    while byte != *b"\n" {
+        child.stdout.as_mut().unwrap().read_exact(&mut byte).unwrap();
+    }
     child
 }
 

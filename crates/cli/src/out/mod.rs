@@ -40,7 +40,10 @@ impl Out {
         let wanted = |is_tty: bool| match globals.color {
             ColorWhen::Always => true,
             ColorWhen::Never => false,
-            ColorWhen::Auto => is_tty && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            ColorWhen::Auto => {
+                let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+                is_tty && !unwanted && crate::term::has_screen()
+            }
         };
         let width = tty.then(|| crate::term::size().map(|(_rows, cols)| usize::from(cols))).flatten();
         Self {

@@ -26,6 +26,12 @@ pub fn is_interactive() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal()
 }
 
+/// Whether the terminal understands more than text, as far as its name tells.
+#[must_use]
+pub fn has_screen() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb")
+}
+
 /// Does this once whoever reads our standard output has gone, however long nothing is written to it.
 pub fn when_reader_gone(gone: impl FnOnce() + Send + 'static) {
     use rustix::event::{PollFd, PollFlags, poll};

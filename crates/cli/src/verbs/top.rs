@@ -60,7 +60,7 @@ struct Page {
 pub fn top(ctx: &Ctx, args: TopArgs) -> Done {
     let client = ctx.client()?;
     let mut page = look(&client)?;
-    if args.once || ctx.out.format.is_data() || !term::is_interactive() {
+    if args.once || ctx.out.format.is_data() || !(term::is_interactive() && term::has_screen()) {
         page.sort(Sort::Cpu);
         return plain(ctx, &page).map(|()| codes::OK);
     }

@@ -54,15 +54,17 @@ pub fn wait(ctx: &Ctx, args: &WaitArgs) -> Done {
     let jobs: Vec<JobRef> =
         args.jobs.iter().map(|text| find(&client, text, Careful::No)).collect::<Result<_, _>>()?;
     let mut worst = codes::OK;
-    for job in jobs {
+    for (place, &job) in jobs.iter().enumerate() {
         let ended = match until_over(&client, job, deadline)? {
             Waited::Over(ended) => ended,
             Waited::Infeasible => {
+                states(ctx, &client, &jobs[place..])?;
                 let why = hopeless(&client, job);
                 let sentence = why.unwrap_or_else(|| format!("{job} cannot start as things are"));
                 return Err(CliError::CannotPlace { sentence });
             }
             Waited::OutOfTime => {
+                states(ctx, &client, &jobs[place..])?;
                 let sentence = format!("{job} is not over yet; gave up waiting");
                 return Err(CliError::CannotPlace { sentence });
             }
@@ -86,6 +88,14 @@ pub fn wait(ctx: &Ctx, args: &WaitArgs) -> Done {
         }
     }
     Ok(worst)
+}
+
+/// For a program: how jobs stand that are not waited for any longer.
+fn states(ctx: &Ctx, client: &Client, jobs: &[JobRef]) -> Result<(), CliError> {
+    if !ctx.out.format.is_data() {
+        return Ok(());
+    }
+    jobs.iter().try_for_each(|job| ctx.out.entry(&client.get::<JobDetail>(&job.path(""), &())?.summary))
 }
 
 /// Shows the end of a job on the desktop.

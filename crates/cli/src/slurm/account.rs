@@ -1,5 +1,6 @@
 //! `sacct`.
 
+use super::files::memory;
 use super::flags::{Given, switch, with_value};
 use super::format::{elapsed, short_moment};
 use super::rows::{Row, Scope, chosen};
@@ -8,7 +9,6 @@ use crate::error::{CliError, Done, codes};
 use crate::out::{clean, now_ms, parse_when};
 use crate::refs::JobRef;
 use crate::verbs::Ctx;
-use pond_core::units::Bytes;
 use pond_server::api::types::JobDetail;
 use std::collections::BTreeMap;
 
@@ -219,7 +219,7 @@ fn field(client: &Client, details: &mut Details, name: &str, row: &Row) -> Strin
         "account" | "user" => job.user.clone(),
         "cluster" => "pond".to_owned(),
         "alloccpus" | "ncpus" | "reqcpus" => row.cores().to_string(),
-        "reqmem" => Bytes(job.request.memory_bytes).to_string(),
+        "reqmem" => memory(job.request.memory_bytes),
         "alloctres" if row.started_ms.is_none() => String::new(),
         "alloctres" | "reqtres" => tres(row),
         "state" => row.words().0.to_owned(),

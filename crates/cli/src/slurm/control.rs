@@ -1,6 +1,7 @@
 //! `scontrol`: what it shows, and what it does to jobs and nodes.
 
 use super::account::{exit, tres};
+use super::files;
 use super::flags::Given;
 use super::format::{elapsed, short_moment};
 use super::nodes;
@@ -144,7 +145,7 @@ fn show_jobs(ctx: &Ctx, words: &[&str], one: bool) -> Done {
     let given = Given::read("scontrol", &[super::flags::with_value('j', "jobs")], &args)?;
     let rows = chosen(&client, &given, Scope { active: words.is_empty(), apart: false, detail: true })?;
     for row in &rows {
-        print(ctx, &job_lines(row, &workdir(&client, row)?), one)?;
+        print(ctx, &job_lines(row, &run_of(&client, row)?), one)?;
     }
     if rows.is_empty() {
         ctx.out.line("No jobs in the system")?;
@@ -152,13 +153,15 @@ fn show_jobs(ctx: &Ctx, words: &[&str], one: bool) -> Done {
     Ok(codes::OK)
 }
 
-fn workdir(client: &Client, row: &Row) -> Result<String, CliError> {
-    let detail: JobDetail = client.get(&JobRef::job(row.job.id).path(""), &())?;
-    Ok(detail.spec["run"]["workdir"].as_str().unwrap_or("(null)").to_owned())
+/// What it runs and where, as its specification has it.
+fn run_of(client: &Client, row: &Row) -> Result<serde_json::Value, CliError> {
+    let mut detail: JobDetail = client.get(&JobRef::job(row.job.id).path(""), &())?;
+    Ok(detail.spec.get_mut("run").map(serde_json::Value::take).unwrap_or_default())
 }
 
-fn job_lines(row: &Row, workdir: &str) -> Vec<String> {
+fn job_lines(row: &Row, run: &serde_json::Value) -> Vec<String> {
     let job = &row.job;
+    let [err, input, out] = files::lines(row, run);
     let at = |ms: Option<u64>| ms.map_or_else(|| "Unknown".to_owned(), short_moment);
     let limit = job.time_limit_ms.map_or_else(|| "UNLIMITED".to_owned(), elapsed);
     let expected = row.started_ms.zip(job.time_limit_ms).map(|(start, limit)| start + limit);
@@ -185,7 +188,11 @@ fn job_lines(row: &Row, workdir: &str) -> Vec<String> {
         format!("Partition={} NodeList={nodes}", job.queue),
         format!("NumNodes={0} NumCPUs={1} NumTasks={0}", row.tasks(), row.cores()),
         format!("TRES={}", tres(row)),
-        format!("WorkDir={workdir}"),
+        format!("Command={}", files::command(run)),
+        format!("WorkDir={}", run["workdir"].as_str().unwrap_or("(null)")),
+        err,
+        input,
+        out,
     ]
 }
 

@@ -7,6 +7,7 @@
 mod account;
 mod along;
 mod control;
+mod files;
 mod flags;
 mod format;
 mod nodes;

@@ -1,5 +1,6 @@
 //! `squeue` and `scancel`.
 
+use super::files::memory;
 use super::flags::{Given, switch, with_value};
 use super::format::{Format, short_moment, span};
 use super::rows::{Asked, Row, Scope, chosen};
@@ -8,7 +9,6 @@ use crate::error::{CliError, Done, codes};
 use crate::out::clean;
 use crate::refs::JobRef;
 use crate::verbs::Ctx;
-use pond_core::units::Bytes;
 use pond_server::api::types::{ActionBody, JobDetail, JobSummary};
 
 /// `squeue`.
@@ -206,7 +206,7 @@ pub fn field(letter: char, row: &Row) -> String {
         'D' => row.tasks().to_string(),
         'C' => row.cores().to_string(),
         'c' => job.request.cpu_milli.div_ceil(1000).to_string(),
-        'm' => Bytes(job.request.memory_bytes).to_string(),
+        'm' => memory(job.request.memory_bytes),
         'p' | 'Q' => job.priority.to_string(),
         'R' if nodes.is_empty() => format!("({reason})"),
         'R' | 'N' => nodes,

@@ -35,7 +35,9 @@ pub(super) fn read(text: &str) -> Result<Vec<Node>, ReadError> {
         let (event, span) = event.map_err(|why| {
             let marker = why.marker();
             let at = Place { line: clamp(marker.line()), column: clamp(marker.col() + 1) };
-            ReadError::syntax(Some(at), &why.kind().to_string())
+            let why = why.kind().to_string();
+            let tab = if why.contains("tab") { indented_by_tab(text, marker.line()) } else { None };
+            ReadError::syntax(Some(tab.unwrap_or(at)), &why)
         })?;
         match event {
             Event::DocumentStart(..) => builder.anchors.clear(),
@@ -47,6 +49,16 @@ pub(super) fn read(text: &str) -> Result<Vec<Node>, ReadError> {
         }
     }
     Ok(documents)
+}
+
+/// The first tab in the indentation of this line or a later one: the parser's own place may be where what was before it began.
+fn indented_by_tab(text: &str, from: usize) -> Option<Place> {
+    let lines = text.lines().enumerate().skip(from.saturating_sub(1));
+    lines.into_iter().find_map(|(number, line)| {
+        let indent = line.find(|char| char != ' ')?;
+        let tab = line[indent..].starts_with('\t');
+        tab.then(|| Place { line: clamp(number + 1), column: clamp(indent + 1) })
+    })
 }
 
 fn place(span: &Span) -> Place {

@@ -2,7 +2,7 @@
 
 mod support;
 
-use pond_core::event::{Exit, Report};
+use pond_core::event::Exit;
 use pond_core::model::{Isolation, RunSpec};
 use support::{Pool, change, launch, root, script};
 
@@ -28,18 +28,15 @@ fn the_process_back_end_runs_on_the_machines_own_root() {
 }
 
 #[test]
-fn a_command_that_does_not_exist_is_the_jobs_fault() {
+fn a_command_that_cannot_be_executed_ends_as_in_a_shell_and_says_why_once() {
     let mut pool = Pool::open("missing");
-    let missing = change(launch(1, RunSpec::argv(&["/no/such"])), |run| run.isolation = Isolation::Process);
-    let task = pool.start(missing);
-    let (message, node_fault) = pool.expect("the failure", |report| match report {
-        Report::StartFailed { task: of, message, node_fault, .. } if *of == task => {
-            Some((message.clone(), *node_fault))
-        }
-        _ => None,
-    });
-    assert!(message.contains("/no/such"), "{message}");
-    assert!(!node_fault);
+    for (job, program, code) in [(1, "/no/such", 127), (2, "no-such", 127), (3, "/etc/passwd", 126)] {
+        let run = |run: &mut RunSpec| run.isolation = Isolation::Process;
+        let (exit, output) = pool.run(change(launch(job, RunSpec::argv(&[program])), run));
+        assert_eq!(exit, Exit::Code(code), "{program}");
+        let first = format!("pond: cannot execute `{program}`: ");
+        assert!(output.starts_with(&first) && output.lines().count() == 1, "{output}");
+    }
 }
 
 #[test]

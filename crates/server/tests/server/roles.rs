@@ -56,10 +56,14 @@ enum Who {
     Known,
     /// Whoever has a role somewhere. What they see is cut to it.
     AnyRole,
+    /// The same, but who came with a token that may only look.
+    AnyUser,
     /// Whoever may submit somewhere.
     AnySubmitter,
     /// Who sees `lab`.
     Sees,
+    /// The same, but who came with a token that may only look.
+    UserSees,
     /// Who may submit to `lab`.
     Submits,
     /// Whose job it is, maintainers of its project.
@@ -83,6 +87,8 @@ impl Who {
             Self::All => true,
             Self::Known => caller != Nobody,
             Self::AnyRole => !matches!(caller, Nobody | Stranger),
+            Self::AnyUser => !matches!(caller, Nobody | Stranger | Scoped),
+            Self::UserSees => matches!(caller, Viewer | Member | Own | Maintainer | Admin | Owner),
             Self::AnySubmitter => !matches!(caller, Nobody | Stranger | Viewer | Scoped),
             Self::Sees => matches!(caller, Viewer | Member | Own | Maintainer | Admin | Scoped | Owner),
             Self::Submits => matches!(caller, Member | Own | Maintainer | Admin | Owner),
@@ -195,21 +201,21 @@ const ROWS: [Row; 131] = [
     (
         "PUT",
         "/api/v1/notify/subscriptions/{name}",
-        Who::Sees,
+        Who::UserSees,
         "/api/v1/notify/subscriptions/made",
         r#"{"to": "webhook:https://example.org/hook", "project": "lab"}"#,
     ),
-    ("DELETE", "/api/v1/notify/subscriptions/{name}", Who::AnyRole, "/api/v1/notify/subscriptions/none", ""),
+    ("DELETE", "/api/v1/notify/subscriptions/{name}", Who::AnyUser, "/api/v1/notify/subscriptions/none", ""),
     (
         "POST",
         "/api/v1/notify/subscriptions/{name}/test",
-        Who::AnyRole,
+        Who::AnyUser,
         "/api/v1/notify/subscriptions/none/test",
         "",
     ),
     ("GET", "/api/v1/notify/deliveries", Who::AnyRole, "", ""),
     ("GET", "/api/v1/notify/deliveries/{id}", Who::AnyRole, "/api/v1/notify/deliveries/none", ""),
-    ("POST", "/api/v1/notify/deliveries/{id}/send", Who::AnyRole, "/api/v1/notify/deliveries/none/send", ""),
+    ("POST", "/api/v1/notify/deliveries/{id}/send", Who::AnyUser, "/api/v1/notify/deliveries/none/send", ""),
     ("GET", "/api/v1/notify/key", Who::AnySubmitter, "", ""),
     ("GET", "/api/v1/notify/settings", Who::PoolAdmin, "", ""),
     ("PUT", "/api/v1/notify/settings", Who::PoolAdmin, "", "{}"),
@@ -244,10 +250,10 @@ const ROWS: [Row; 131] = [
     ("POST", "/capacity/{node}/{verb}", Who::PoolAdmin, "/capacity/none/drain", ""),
     ("GET", "/scheduler", Who::AnyRole, "", ""),
     ("GET", "/notify", Who::AnyRole, "", ""),
-    ("POST", "/notify", Who::Sees, "", "name=made2&to=webhook:https://example.org/hook&project=/lab"),
-    ("POST", "/notify/remove", Who::AnyRole, "", "name=none"),
-    ("POST", "/notify/test", Who::AnyRole, "", "name=none"),
-    ("POST", "/notify/send", Who::AnyRole, "", "id=none"),
+    ("POST", "/notify", Who::UserSees, "", "name=made2&to=webhook:https://example.org/hook&project=/lab"),
+    ("POST", "/notify/remove", Who::AnyUser, "", "name=none"),
+    ("POST", "/notify/test", Who::AnyUser, "", "name=none"),
+    ("POST", "/notify/send", Who::AnyUser, "", "id=none"),
     ("POST", "/notify/settings", Who::PoolAdmin, "", ""),
     ("GET", "/admin", Who::PoolAdmin, "", ""),
     ("POST", "/admin/tokens", Who::PoolAdmin, "", "name=made2&user=bystander&role=viewer"),

@@ -41,6 +41,14 @@ impl Room {
         Self { dir: dir.to_owned(), kept }
     }
 
+    /// The same, with the reserve laid by.
+    #[must_use]
+    pub fn laid_by(dir: &Path) -> Self {
+        let room = Self::of(dir);
+        room.lay_by();
+        room
+    }
+
     /// What is kept back in each of the places, bytes.
     #[must_use]
     pub const fn kept(&self) -> u64 {
@@ -70,7 +78,7 @@ impl Room {
     }
 
     /// Lays the reserve by again where there is plenty of room. It is of use, not needed: a failure leaves nothing behind.
-    pub fn lay_by(&self) {
+    fn lay_by(&self) {
         let path = self.dir.join(RESERVE);
         let plenty = space(&self.dir).is_some_and(|(_, free)| free > self.kept.saturating_mul(4));
         if !plenty || path.exists() {

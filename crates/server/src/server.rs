@@ -212,9 +212,7 @@ impl Opened {
     pub fn start(self, access: Arc<dyn Access>, reports: Receiver<Report>) -> Result<Server, ServerError> {
         let sending = Sending::start()?;
         let (sender, inbox) = mpsc::channel();
-        let room = Room::of(self.state.path());
-        room.lay_by();
-        let condition = Arc::new(Condition::on(room));
+        let condition = Arc::new(Condition::on(Room::laid_by(self.state.path())));
         let handle = Handle::new(sender.clone(), condition.clone());
         let feed = Arc::new(Feed::after(self.found.last_event));
         let tallies = Arc::new(Tallies::new(self.found.archived.clone()));

@@ -75,6 +75,7 @@ pub mod output;
 pub mod people;
 pub mod pool;
 pub mod problem;
+pub mod resize;
 pub mod sessions;
 pub mod types;
 pub mod usage;
@@ -257,7 +258,7 @@ fn job_routes(doors: Doors) -> Doors {
         .post("/api/v1/jobs/{id}/pause", handle, jobs::pause)
         .post("/api/v1/jobs/{id}/resume", handle, jobs::resume)
         .post("/api/v1/jobs/{id}/retry", handle, jobs::retry)
-        .post("/api/v1/jobs/{id}/resize", handle, jobs::resize)
+        .post("/api/v1/jobs/{id}/resize", handle, resize::resize)
         .get("/api/v1/jobs/{id}/why", see, jobs::why)
         .get("/api/v1/jobs/{id}/logs", handle, output::logs)
         .get("/api/v1/jobs/{id}/samples", see, jobs::samples)

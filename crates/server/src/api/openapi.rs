@@ -1,7 +1,7 @@
 //! The API's description, OpenAPI 3.1, from the handlers themselves.
 
 use super::types::{self, PROBLEM, Problem};
-use super::{events, guard, jobs, keys, money, notify, output, people, pool, sessions, usage};
+use super::{events, guard, jobs, keys, money, notify, output, people, pool, resize, sessions, usage};
 use axum::Json;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, Response, Schema, Server};
@@ -12,7 +12,7 @@ use utoipa::{Modify, OpenApi};
     info(title = "Millpond", description = "One pool of AI compute. Amounts are integers in the unit their name ends in; moments are milliseconds since the Unix epoch.", license(name = "Apache-2.0", identifier = "Apache-2.0")),
     paths(
         jobs::submit, jobs::plan, jobs::list, jobs::get, jobs::stop, jobs::pause, jobs::resume, jobs::retry,
-        jobs::resize, jobs::remove, jobs::why, jobs::samples, output::logs, events::of_job, events::list,
+        resize::resize, jobs::remove, jobs::why, jobs::samples, output::logs, events::of_job, events::list,
         sessions::exec, sessions::attach, sessions::forward, sessions::copy_out, sessions::copy_in,
         pool::status, pool::scheduler, pool::set_scheduler, pool::nodes, pool::node, pool::drain, pool::resume, pool::label, pool::devices,
         pool::queues, pool::queue, pool::set_queue, pool::remove_queue, pool::try_queue, usage::usage,

@@ -60,15 +60,10 @@ fn unmoved(task: TaskId, why: &io::Error) -> Problem {
             .with_next("give a path inside of the task, from `/` or from its working folder"),
         io::ErrorKind::PermissionDenied => Problem::new(StatusCode::FORBIDDEN, "file_forbidden", text())
             .with_next("the task's own user has no right to it; give a path that it may reach"),
-        io::ErrorKind::NotConnected => closed(task, why),
-        _ => {
-            let mut problem = closed(task, why);
-            if problem.code == "not_running" {
-                problem.code = "not_copied".to_owned();
-                problem.next = None;
-            }
-            problem
+        io::ErrorKind::NotConnected | io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
+            closed(task, why)
         }
+        _ => Problem::new(StatusCode::CONFLICT, "not_copied", text()),
     }
 }
 

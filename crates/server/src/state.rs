@@ -108,7 +108,7 @@ impl StateDir {
         let written = write_whole(&path, text.as_bytes(), 0o644);
         // On a full disk the file that a killed server left has room enough.
         let over = || write_over(&mut OpenOptions::new().write(true).open(&path)?, &text);
-        written.or_else(|why| over().map_err(|_| why))
+        written.or_else(|why| over().map_err(|_full| why))
     }
 
     /// A private file of random bytes in hexadecimal, made on first use.

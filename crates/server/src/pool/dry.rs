@@ -102,8 +102,11 @@ fn estimate(engine: &Engine, spec: &JobSpec, placed: (u32, &[Placement])) -> Opt
     })
 }
 
+/// Amounts of resources, in the meter's units.
+type Amounts = Vec<(Resource, u64)>;
+
 /// CPU, memory and disk of so many tasks.
-fn of(one: Resources, count: u64) -> Vec<(Resource, u64)> {
+fn of(one: Resources, count: u64) -> Amounts {
     let parts = [(Resource::Cpu, one.cpu.0), (Resource::Memory, one.memory.0), (Resource::Disk, one.disk.0)];
     parts.map(|(resource, amount)| (resource, amount.saturating_mul(count))).to_vec()
 }
@@ -114,15 +117,15 @@ fn most(
     shape: &Shape,
     class: Class,
     count: u64,
-    devices: Vec<(Resource, u64)>,
-) -> (Vec<(Resource, u64)>, Vec<(Resource, u64)>) {
+    devices: Amounts,
+) -> (Amounts, Amounts) {
     let (request, burst) = (shape.request, shape.burst);
     let larger = Resources {
         cpu: request.cpu.max(burst.cpu),
         memory: request.memory.max(burst.memory),
         disk: request.disk.max(burst.disk),
     };
-    let slack: Vec<(Resource, u64)> = shape
+    let slack: Amounts = shape
         .devices
         .iter()
         .filter_map(|ask| Some((ask, ask.slack.compute?.0.saturating_sub(ask.compute.0))))

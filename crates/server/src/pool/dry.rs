@@ -113,12 +113,7 @@ fn of(one: Resources, count: u64) -> Amounts {
 
 /// The most that is charged at the price of its class, and beyond that at the price of `spare`: what it is granted (or may use, in
 /// the classes that pay for that), and what it may use beyond. `devices`: what it has of them.
-fn most(
-    shape: &Shape,
-    class: Class,
-    count: u64,
-    devices: Amounts,
-) -> (Amounts, Amounts) {
+fn most(shape: &Shape, class: Class, count: u64, devices: Amounts) -> (Amounts, Amounts) {
     let (request, burst) = (shape.request, shape.burst);
     let larger = Resources {
         cpu: request.cpu.max(burst.cpu),

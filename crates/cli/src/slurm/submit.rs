@@ -86,7 +86,11 @@ pub fn sbatch(ctx: &Ctx, args: &[String]) -> Done {
         ctx.out.line(&sentence)?;
         return Ok(codes::OK);
     }
-    let job = submit(&client, &draft, &[])?.job;
+    let submitted = submit(&client, &draft, &[])?;
+    for warning in &submitted.warnings {
+        ctx.out.warn(&clean(warning));
+    }
+    let job = submitted.job;
     if has(flags, &["--parsable"]) {
         ctx.out.line(&job.id.to_string())?;
     } else if !has(flags, &["--quiet", "-Q"]) {

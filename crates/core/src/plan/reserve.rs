@@ -140,12 +140,15 @@ impl Solver<'_> {
             total
         };
         let mut enough: Option<When> = None;
+        // Tasks that nodes take at the last moment so far.
+        let mut last = (When::Now, 0_u32);
         loop {
             let step = more.peek().map(|step| (step.0.0, step.0.1));
             let is_step = step.is_some_and(|step| firsts.peek().is_none_or(|first| step < *first));
-            // Whoever takes tasks at the same moment is to be chosen from, too.
+            // Whoever takes tasks at the same moment is to be chosen from, too, until those are enough by themselves.
             let next = if is_step { step } else { firsts.peek().copied() };
-            if let Some(when) = enough.filter(|when| next.is_none_or(|(at, _)| at > *when)) {
+            let is_over = |when: &When| next.is_none_or(|(at, _)| at > *when) || last.1 >= need;
+            if let Some(when) = enough.filter(is_over) {
                 return Some(Spot { when, nodes: counts.into_iter().collect() });
             }
             let (when, node, count, since) = if is_step {
@@ -169,6 +172,10 @@ impl Solver<'_> {
             while fewer.peek().is_some_and(|step| step.0.0 <= when) {
                 let (at, node, count) = fewer.pop()?.0;
                 change(node, count, at);
+            }
+            let before = if since == last.0 { last.1 } else { 0 };
+            if since >= last.0 {
+                last = (since, before.saturating_add(count));
             }
             if change(node, count, since) >= need {
                 enough = Some(when);

@@ -204,8 +204,23 @@ impl Parts {
         let mut skipped: Vec<&Path> = Vec::new();
         for piece in pieces {
             let path = piece.path();
-            if !skipped.iter().any(|above| path.starts_with(above)) && !self.put(piece, root)? {
-                skipped.push(path);
+            if skipped.iter().any(|above| path.starts_with(above)) {
+                continue;
+            }
+            let inside = place_of(path, root);
+            let was_there = inside.symlink_metadata().is_ok();
+            match self.put(piece, root) {
+                Ok(true) => {}
+                Ok(false) => skipped.push(path),
+                // Somebody removed it since it was listed, so it is not there inside either.
+                Err(_) if is_gone(piece) => {
+                    if !was_there {
+                        tolerate(fs::remove_file(&inside));
+                        tolerate(fs::remove_dir(&inside));
+                    }
+                    skipped.push(path);
+                }
+                Err(why) => return Err(why),
             }
         }
         Ok(())
@@ -214,7 +229,7 @@ impl Parts {
     /// Puts a piece in; false when the task has something else of that name.
     fn put(&self, piece: &Piece, root: &Path) -> Result<bool> {
         let path = piece.path();
-        let inside = root.join(path.strip_prefix("/").unwrap_or(path));
+        let inside = place_of(path, root);
         let there = fs::symlink_metadata(&inside).ok();
         if matches!(piece, Piece::Kept(_)) {
             return self.keep(path, &inside, there.as_ref());
@@ -326,6 +341,18 @@ impl Parts {
     }
 }
 
+/// Where what is at `path` on the machine is in the root.
+fn place_of(path: &Path, root: &Path) -> PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
+}
+
+/// Whether something of the machine's is not there any more.
+fn is_gone(piece: &Piece) -> bool {
+    let of_machine = matches!(piece, Piece::File(_) | Piece::Whole(_) | Piece::Link(_));
+    let looked = piece.path().symlink_metadata();
+    of_machine && looked.is_err_and(|why| why.kind() == std::io::ErrorKind::NotFound)
+}
+
 /// Mounts the root over a ground that it lays in this mount namespace, and returns where.
 ///
 /// # Errors
@@ -357,4 +384,41 @@ pub(super) fn mount(
     rustix::mount::mount_bind(&frame, &root).step("mount at", &root)?;
     parts.put_all(&pieces, &root)?;
     Ok(root)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found by a page that ran while other tests made and removed files in `/tmp`.
+    #[test]
+    fn what_was_removed_since_it_was_listed_is_left_out() {
+        let dir = std::env::temp_dir().join(format!("pond-pieces-{}", std::process::id()));
+        let (root, machine) = (dir.join("root"), dir.join("machine"));
+        for dir in [&root, &machine] {
+            fs::create_dir_all(dir).unwrap();
+        }
+        let parts = Parts {
+            states: Vec::new(),
+            place: dir.join("place"),
+            writable: dir.join("layer"),
+            mounts: Vec::new(),
+            hidden: Vec::new(),
+            wanted: Vec::new(),
+        };
+        fs::create_dir_all(root.join(machine.strip_prefix("/").unwrap())).unwrap();
+        symlink("there", machine.join("link")).unwrap();
+        let at = |name: &str| machine.join(name);
+        let pieces = [
+            Piece::File(at("file")),
+            Piece::Whole(at("folder")),
+            Piece::Link(at("gone")),
+            Piece::Link(at("link")),
+        ];
+        parts.put_all(&pieces, &root).unwrap();
+        let inside = root.join(machine.strip_prefix("/").unwrap());
+        let left: Vec<_> = fs::read_dir(&inside).unwrap().flatten().map(|entry| entry.file_name()).collect();
+        assert_eq!(left, ["link"]);
+        fs::remove_dir_all(&dir).unwrap();
+    }
 }
